@@ -1,0 +1,49 @@
+"""stn-cluster: how a vision model stands up to geometric distortion, as a batch service on Ray."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stn_cluster.errors import StoreError, UserError
+from stn_cluster.registry import (
+    register_dataset,
+    register_distortion,
+    register_model,
+    register_recipe,
+    register_transform,
+)
+
+if TYPE_CHECKING:
+    from stn_cluster.cluster.client import run_grid as run_grid
+    from stn_cluster.report.table import comparison_table as comparison_table
+    from stn_cluster.store import load_results as load_results
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "StoreError",
+    "UserError",
+    "__version__",
+    "comparison_table",
+    "load_results",
+    "register_dataset",
+    "register_distortion",
+    "register_model",
+    "register_recipe",
+    "register_transform",
+    "run_grid",
+]
+
+# Loaded when first used: reading results needs no torch and no ray, and registering needs neither.
+_LAZY = {
+    "load_results": "stn_cluster.store",
+    "comparison_table": "stn_cluster.report.table",
+    "run_grid": "stn_cluster.cluster.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

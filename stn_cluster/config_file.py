@@ -1,0 +1,115 @@
+"""Reading a `GridConfig` from YAML and `--set`, with errors that name the file and the field."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.grid import CellChoice, GridConfig
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
+    """The config in a YAML file, with `--set a.b=value` overrides applied.
+
+    The config's name is the file's, unless it gives one.
+
+    Raises:
+        UserError: the file is missing, empty, malformed, or a field is wrong.
+    """
+    path = Path(path)
+    document = _read(path)
+    document.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(document, override)
+    return parse_config(document, source=str(path))
+
+
+def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig:
+    """A `GridConfig` from plain data; `source` names it in errors."""
+    try:
+        return GridConfig.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"{source}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """The first of pydantic's errors as one line, 'field.path: what is wrong'."""
+    first, *others = error.errors()
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        model = CellChoice if first["loc"][0] == "cells" else GridConfig
+        message = unknown("field", first["loc"][-1], model.model_fields)
+    elif "input" in first and isinstance(first["input"], str | int | float | bool | None):
+        message += f" (given: {first['input']!r})"
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{where}: {message}{more}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice instead of silently keeping the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        document = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        raise UserError(f"{path}: the config is empty; it needs at least `dataset:`")
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: a config is a mapping of fields, not a {type(document).__name__}")
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    """Sets one dotted path of the document: 'recipe.iterations=800', 'seeds=[0, 1]'."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UserError(f"--set {override}: expected FIELD=VALUE, as in recipe.iterations=800")
+    top, *rest = path.split(".")
+    if top not in GridConfig.model_fields:
+        raise UserError(f"--set {path}: {unknown('field', top, GridConfig.model_fields)}")
+    if rest and (top != "recipe" or "" in rest):
+        raise UserError(f"--set {path}: only recipe has fields of its own; set {top} as a whole")
+    try:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError:
+        raise UserError(f"--set {path}: {text!r} is not a YAML value") from None
+    if not rest:
+        document[top] = value
+        return
+    if not isinstance(document.get("recipe"), dict):
+        document["recipe"] = {"name": document.get("recipe", "fast")}
+    place = document["recipe"]
+    for part in rest[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise UserError(f"--set {path}: {part} is not a mapping")
+    place[rest[-1]] = value

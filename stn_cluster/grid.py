@@ -1,0 +1,148 @@
+"""What to run: a `GridConfig` as the user writes it, and the `Cell`s it resolves to.
+
+A config is names and numbers; `stn_cluster.registry.resolve` gives the names their meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+)
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+
+PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
+PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
+PAPER_DISTORTIONS = ("R", "RTS", "P", "E")
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(Frozen):
+    """One entry of the matrix at one seed, with everything that determines its result."""
+
+    model: str
+    transform: str
+    distortion: str  # 'P', or with what is not plain about it: 'P:xy-42'
+    variant: str  # always written out, also where it is the plain one
+    canvas: int  # pixels, height and width of the distorted image
+    seed: int
+    dataset: str
+    recipe: str  # 'fast', or 'fast+1a2b' where fields were overridden
+    settings: dict[str, JsonValue]  # the recipe's fields; those at their default left out
+    revisions: dict[str, int | str]  # 'model:CNN' -> revision of every component used
+    plugins: tuple[str, ...] = ()  # the modules that bring those components
+
+    @property
+    def label(self) -> str:
+        """The cell as people read it: 'ST-CNN/tps/RTS/seed0'."""
+        return f"{self.model}/{self.transform}/{self.distortion}/seed{self.seed}"
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the SHA-256 of all that determines the result.
+
+        The recipe's name and the plug-ins' names are not in it: the settings and the revisions are.
+        """
+        # exclude_defaults: a field added later, at its default, changes no key.
+        identity = self.model_dump(
+            exclude={"recipe", "plugins", "distortion"}, exclude_defaults=True
+        )
+        identity["distortion"] = self.distortion.partition(":")[0]
+        return short_hash(identity, digits=16)
+
+    @property
+    def stream(self) -> tuple[str, str, str, int, int, int]:
+        """Cells with equal streams see the same images in the same order, distorted alike."""
+        base = self.distortion.partition(":")[0]
+        batch_size = self.settings["batch_size"]
+        assert isinstance(batch_size, int)
+        return (self.dataset, base, self.variant, self.canvas, self.seed, batch_size)
+
+
+def short_hash(value: Any, digits: int) -> str:
+    """First `digits` hex digits of the SHA-256 of the canonical JSON of `value`."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:digits]
+
+
+class RecipeChoice(Frozen):
+    """A named recipe, and the fields of it that this config changes."""
+
+    name: Name
+    overrides: dict[str, JsonValue] = {}
+
+
+def _recipe_choice(value: object) -> object:
+    """`fast`, or `{name: fast, iterations: 800}`, as a user writes it in YAML."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and "overrides" not in value:
+        fields = {str(k): v for k, v in value.items() if k != "name"}
+        return {"name": value.get("name", "fast"), "overrides": fields}
+    return value
+
+
+RecipeField = Annotated[RecipeChoice, BeforeValidator(_recipe_choice)]
+
+
+class CellChoice(Frozen):
+    """One explicitly listed cell; what it leaves out is the config's."""
+
+    model: str
+    transform: str = "none"
+    distortion: str
+    seed: Seed = 0
+    dataset: str | None = None
+    recipe: RecipeField | None = None
+
+
+class GridConfig(Frozen):
+    """What one YAML file asks for: the product of the axes, and the cells listed one by one.
+
+    Axes left out are the paper's, unless `cells` is given alone: then there is no product.
+    """
+
+    name: Name = "grid"
+    dataset: str = "digits"
+    recipe: RecipeField = RecipeChoice(name="fast")
+    models: tuple[str, ...] | None = None
+    transforms: tuple[str, ...] | None = None
+    distortions: tuple[str, ...] | None = None
+    seeds: tuple[Seed, ...] | None = None
+    cells: tuple[CellChoice, ...] = ()
+    plugins: tuple[ModuleName, ...] = ()
+
+    @field_validator("models", "transforms", "distortions", "seeds", "plugins")
+    @classmethod
+    def _axis(cls, axis: tuple[Any, ...] | None, info: Any) -> tuple[Any, ...] | None:
+        if axis is None:
+            return axis
+        if not axis and info.field_name != "plugins":
+            raise ValueError("an empty axis: name at least one, or leave the field out")
+        twice = sorted({str(entry) for entry in axis if axis.count(entry) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return axis
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether there is a product of axes beside the cells listed one by one."""
+        named = (self.models, self.transforms, self.distortions, self.seeds)
+        return not self.cells or any(axis is not None for axis in named)

@@ -1,0 +1,29 @@
+"""What the names in a config mean: built-in components, plug-ins, and a config's resolved cells."""
+
+from stn_cluster.registry.components import (
+    Entry,
+    lookup,
+    names,
+    register_dataset,
+    register_distortion,
+    register_model,
+    register_recipe,
+    register_transform,
+)
+from stn_cluster.registry.plugins import load_plugins, plugin_path
+from stn_cluster.registry.resolve import parse_distortion, resolve
+
+__all__ = [
+    "Entry",
+    "load_plugins",
+    "lookup",
+    "names",
+    "parse_distortion",
+    "plugin_path",
+    "register_dataset",
+    "register_distortion",
+    "register_model",
+    "register_recipe",
+    "register_transform",
+    "resolve",
+]

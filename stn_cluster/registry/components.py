@@ -1,0 +1,228 @@
+"""Names -> models, transforms, distortions, data sets, recipes.
+
+The built-ins are "module:name" strings, imported when first used, so that reading a config loads
+no torch. Plug-ins add their own by the `register_*` decorators.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.registry.plugins import source_hash
+
+Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One registered component."""
+
+    kind: Kind
+    name: str
+    target: str | Callable[..., Any]  # "module:name" until loaded
+    revision: int | str  # bumped when the numerics change; a plug-in's is the hash of its source
+    plugin: str | None = None  # the module that registered it
+    spatial: bool = False  # model: needs a transform other than `none`
+    cost: float = 1.0  # model: time of a training image, relative to the others
+    variants: tuple[tuple[str, int], ...] = (("plain", 28),)  # distortion: (variant, its canvas)
+    prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
+
+    def load(self) -> Callable[..., Any]:
+        """The component itself: what makes the model, grid, distortion, data set or recipe."""
+        return _load(self.target)
+
+    def load_prepare(self) -> Callable[..., Any] | None:
+        """What checks the data set's files before anything is trained, if there is such."""
+        return None if self.prepare is None else _load(self.prepare)
+
+
+def _load(target: str | Callable[..., Any]) -> Callable[..., Any]:
+    if not isinstance(target, str):
+        return target
+    module, _, name = target.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+_P_VARIANTS = (
+    ("diagonal", 28),
+    ("diagonal-enlarged", 42),
+    ("xy", 28),
+    ("xy-enlarged", 42),
+)
+
+_BUILT_IN = (
+    Entry(kind="model", name="FCN", target="stn_cluster.stn.models:fcn", revision=1, cost=1),
+    Entry(kind="model", name="CNN", target="stn_cluster.stn.models:cnn", revision=1, cost=9),
+    Entry(
+        kind="model",
+        name="ST-FCN",
+        target="stn_cluster.stn.models:st_fcn",
+        revision=1,
+        spatial=True,
+        cost=2,
+    ),
+    Entry(
+        kind="model",
+        name="ST-CNN",
+        target="stn_cluster.stn.models:st_cnn",
+        revision=1,
+        spatial=True,
+        cost=12,
+    ),
+    Entry(kind="transform", name="none", target="builtins:NotImplemented", revision=1),
+    Entry(kind="transform", name="affine", target="stn_cluster.stn.grids:AffineGrid", revision=1),
+    Entry(
+        kind="transform",
+        name="projective",
+        target="stn_cluster.stn.grids:ProjectiveGrid",
+        revision=1,
+    ),
+    Entry(
+        kind="transform",
+        name="tps",
+        target="stn_cluster.stn.grids:ThinPlateSplineGrid",
+        revision=1,
+    ),
+    Entry(
+        kind="distortion",
+        name="R",
+        target="stn_cluster.data.distortions:rotation",
+        revision=1,
+    ),
+    Entry(
+        kind="distortion",
+        name="RTS",
+        target="stn_cluster.data.distortions:rotation_translation_scale",
+        revision=1,
+        variants=(("plain", 42),),
+    ),
+    Entry(
+        kind="distortion",
+        name="P",
+        target="stn_cluster.data.distortions:projective",
+        revision=1,
+        variants=_P_VARIANTS,
+    ),
+    Entry(
+        kind="distortion",
+        name="E",
+        target="stn_cluster.data.distortions:elastic",
+        revision=1,
+    ),
+    Entry(
+        kind="dataset",
+        name="digits",
+        target="stn_cluster.data.digits:digits",
+        revision=1,
+    ),
+    Entry(
+        kind="dataset",
+        name="mnist",
+        target="stn_cluster.data.mnist:mnist",
+        revision=1,
+        prepare="stn_cluster.data.mnist:prepare",
+    ),
+    Entry(
+        kind="dataset",
+        name="mnist-validation",
+        target="stn_cluster.data.mnist:mnist_validation",
+        revision=1,
+        prepare="stn_cluster.data.mnist:prepare",
+    ),
+    Entry(kind="recipe", name="paper", target="stn_cluster.training.recipes:paper", revision=1),
+    Entry(kind="recipe", name="fast", target="stn_cluster.training.recipes:fast", revision=1),
+    Entry(kind="recipe", name="smoke", target="stn_cluster.training.recipes:smoke", revision=1),
+)
+
+_entries: dict[tuple[Kind, str], Entry] = {(e.kind, e.name): e for e in _BUILT_IN}
+
+
+def lookup(kind: Kind, name: str) -> Entry:
+    """The component of this name.
+
+    Raises:
+        UserError: there is none; the message lists the names and the nearest one.
+    """
+    try:
+        return _entries[kind, name]
+    except KeyError:
+        raise UserError(unknown(kind, name, names(kind))) from None
+
+
+def names(kind: Kind) -> list[str]:
+    """All registered names of a kind, built-ins first."""
+    return [name for entry_kind, name in _entries if entry_kind == kind]
+
+
+def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Callable[[T], T]:
+    """Registers `build(task: stn_cluster.stn.models.Task) -> nn.Module` under a name.
+
+    Args:
+        name: what configs, the store and the table call it.
+        spatial: it takes the transforms other than `none` (`task.transform` then makes its grid).
+        cost: time of a training image relative to FCN's 1 and CNN's 9; orders the work.
+    """
+    return _register("model", name, spatial=spatial, cost=cost)
+
+
+def register_transform(name: str) -> Callable[[T], T]:
+    """Registers a `stn_cluster.stn.grids.GridGenerator` class under a name."""
+    return _register("transform", name)
+
+
+def register_distortion(
+    name: str, *, canvas: int = 28, variants: dict[str, int] | None = None
+) -> Callable[[T], T]:
+    """Registers `make(variant: str, canvas: int) -> stn_cluster.data.distortions.Distortion`.
+
+    Args:
+        name: what configs, the store and the table call it.
+        canvas: pixels of the distorted image, squared, unless a config names another.
+        variants: its readings and their canvases, the plain one first; default: just one.
+    """
+    pairs = tuple(variants.items()) if variants else (("plain", canvas),)
+    return _register("distortion", name, variants=pairs)
+
+
+def register_dataset(name: str, *, prepare: Callable[..., Any] | None = None) -> Callable[[T], T]:
+    """Registers `load(root: Path | None) -> stn_cluster.data.datasets.Dataset`.
+
+    `prepare(root)` runs before anything is trained: it raises UserError where files are missing.
+    """
+    return _register("dataset", name, prepare=prepare)
+
+
+def register_recipe(name: str) -> Callable[[T], T]:
+    """Registers `make() -> stn_cluster.training.recipes.Recipe`."""
+    return _register("recipe", name)
+
+
+def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
+    if not name or any(c in name for c in ":/ \t\n"):
+        raise UserError(f"{kind} name {name!r}: no ':', '/' or blanks, and not empty")
+
+    def decorate(target: T) -> T:
+        module = target.__module__
+        taken = _entries.get((kind, name))
+        if taken is not None and taken.plugin != module:
+            owner = taken.plugin or "stn-cluster"
+            raise UserError(
+                f"{kind} {name!r} is registered by {owner} already; choose another name"
+            )
+        _entries[kind, name] = Entry(
+            kind=kind,
+            name=name,
+            target=target,
+            revision=source_hash(module),
+            plugin=module,
+            **fields,
+        )
+        return target
+
+    return decorate

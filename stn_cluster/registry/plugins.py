@@ -1,0 +1,64 @@
+"""Plug-ins: a user's own modules, imported by name and known by the hash of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stn_cluster.errors import UserError
+
+
+def plugin_path(module: str) -> Path:
+    """The file of a plug-in module, or the folder of its package: what travels to the workers."""
+    top = sys.modules[module.partition(".")[0]]
+    file = getattr(top, "__file__", None)
+    if module == "__main__" or file is None:
+        raise UserError(
+            f"{module}: components are registered in a module of their own, which workers can import"
+        )
+    path = Path(file)
+    return path.parent if path.name == "__init__.py" else path
+
+
+def source_hash(module: str) -> str:
+    """12 hex digits of the SHA-256 of a plug-in's source: its file, or all of its package's."""
+    path = plugin_path(module)
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        relative = file.relative_to(path.parent).as_posix()
+        digest.update(f"{relative}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def load_plugins(modules: tuple[str, ...], search: Path | None = None) -> None:
+    """Imports plug-in modules, looking in `search` (a config's folder) as well.
+
+    Raises:
+        UserError: one does not import.
+    """
+    with _importable_from(search):
+        for module in modules:
+            try:
+                importlib.import_module(module)
+            except UserError:
+                raise
+            except Exception as error:  # whatever the user's module raises
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise UserError(f"plugins: {module!r} does not import: {reason}") from error
+
+
+@contextmanager
+def _importable_from(folder: Path | None) -> Iterator[None]:
+    places = [str(Path.cwd())] + ([str(folder.resolve())] if folder else [])
+    added = [place for place in places if place not in sys.path]
+    sys.path[:0] = added
+    try:
+        yield
+    finally:
+        sys.path[:] = [place for place in sys.path if place not in added]

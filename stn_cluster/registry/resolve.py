@@ -1,0 +1,208 @@
+"""A `GridConfig` -> its resolved `Cell`s: every rule of the grid is checked here."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.grid import (
+    PAPER_DISTORTIONS,
+    PAPER_MODELS,
+    PAPER_TRANSFORMS,
+    Cell,
+    GridConfig,
+    RecipeChoice,
+    short_hash,
+)
+from stn_cluster.registry.components import Entry, lookup
+from stn_cluster.registry.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from stn_cluster.training.recipes import Recipe
+
+CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
+_DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
+
+
+def resolve(config: GridConfig, source: str = "config", folder: Path | None = None) -> list[Cell]:
+    """The cells a config asks for, in the order of the table.
+
+    Args:
+        config: what to run.
+        source: names the config in errors.
+        folder: where its plug-ins are looked for, besides Python's own path.
+
+    Raises:
+        UserError: a name is unknown, a transform does not fit a model, a cell is asked for twice,
+            a recipe's field is wrong.
+    """
+    try:
+        load_plugins(config.plugins, folder)
+        cells = [*_product(config), *_listed(config)]
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error.__cause__
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.key in seen:
+            raise UserError(
+                f"{source}: {cell.label} ({cell.dataset}, {cell.recipe}) is asked for twice"
+            )
+        seen[cell.key] = cell
+    return cells
+
+
+def _product(config: GridConfig) -> list[Cell]:
+    if not config.has_axes:
+        return []
+    models = config.models or PAPER_MODELS
+    transforms = config.transforms or _usual_transforms(models)
+    _check_axes_meet(models, transforms)
+    distortions = config.distortions or PAPER_DISTORTIONS
+    recipe = _recipe(config.recipe, "recipe")
+    return [
+        _cell(config, recipe, model, transform, distortion, seed, config.dataset)
+        for model, transform in product(models, transforms)
+        if _fits(model, transform)
+        for distortion, seed in product(distortions, config.seeds or (0,))
+    ]
+
+
+def _listed(config: GridConfig) -> list[Cell]:
+    cells = []
+    for index, choice in enumerate(config.cells):
+        try:
+            if not _fits(choice.model, choice.transform):
+                raise UserError(_misfit(choice.model, choice.transform))
+            recipe = _recipe(choice.recipe or config.recipe, "recipe")
+            dataset = choice.dataset or config.dataset
+            cells.append(
+                _cell(
+                    config,
+                    recipe,
+                    choice.model,
+                    choice.transform,
+                    choice.distortion,
+                    choice.seed,
+                    dataset,
+                )
+            )
+        except UserError as error:
+            raise UserError(f"cells.{index}: {error}") from None
+    return cells
+
+
+def _usual_transforms(models: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the paper's transforms that at least one of the models takes."""
+    return tuple(t for t in PAPER_TRANSFORMS if any(_fits(model, t) for model in models))
+
+
+def _fits(model: str, transform: str) -> bool:
+    """A plain classifier takes `none`, a spatial transformer network one of the others."""
+    lookup("transform", transform)
+    return lookup("model", model).spatial == (transform != "none")
+
+
+def _misfit(model: str, transform: str) -> str:
+    if transform == "none":
+        return f"{model} needs a transform, as in affine, projective or tps; not none"
+    return f"{model} takes no transform; it goes with none, not {transform}"
+
+
+def _check_axes_meet(models: tuple[str, ...], transforms: tuple[str, ...]) -> None:
+    for model in models:
+        if not any(_fits(model, transform) for transform in transforms):
+            raise UserError(f"transforms: {_misfit(model, transforms[0])}")
+    for transform in transforms:
+        if not any(_fits(model, transform) for model in models):
+            raise UserError(f"models: no model here goes with transform {transform}")
+
+
+def _cell(
+    config: GridConfig,
+    recipe: tuple[str, Recipe],
+    model: str,
+    transform: str,
+    distortion: str,
+    seed: int,
+    dataset: str,
+) -> Cell:
+    name, variant, canvas, canonical = parse_distortion(distortion)
+    used: list[Entry] = [
+        lookup("model", model),
+        lookup("transform", transform),
+        lookup("distortion", name),
+        lookup("dataset", dataset),
+    ]
+    recipe_name, settings = recipe
+    # The recipe's settings are in the key themselves: its own revision would say nothing more.
+    recipe_entry = lookup("recipe", recipe_name.partition("+")[0])
+    plugins = {entry.plugin for entry in [*used, recipe_entry] if entry.plugin}
+    return Cell(
+        model=model,
+        transform=transform,
+        distortion=canonical,
+        variant=variant,
+        canvas=canvas,
+        seed=seed,
+        dataset=dataset,
+        recipe=recipe_name,
+        settings=settings.model_dump(mode="json", exclude_defaults=True),
+        revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
+        plugins=tuple(sorted(plugins)),
+    )
+
+
+def parse_distortion(text: str) -> tuple[str, str, int, str]:
+    """'P:xy-42' -> ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, and the canonical name.
+
+    The canonical name leaves out what is plain: 'RTS:42' is 'RTS', 'P:diagonal' is 'P'.
+
+    Raises:
+        UserError: no such distortion or variant, or a canvas out of range.
+    """
+    match = _DISTORTION.fullmatch(text)
+    if match is None:
+        raise UserError(
+            f"distortion {text!r}: expected NAME, NAME:VARIANT, NAME:CANVAS or both, as in P:xy-42"
+        )
+    entry = lookup("distortion", match["name"])
+    canvases = dict(entry.variants)
+    plain, _ = entry.variants[0]
+    variant = match["variant"] or plain
+    if variant not in canvases:
+        raise UserError(f"distortion {text!r}: {unknown('variant', variant, canvases)}")
+    canvas = int(match["canvas"] or canvases[variant])
+    smallest, largest = CANVAS_PIXELS
+    if not smallest <= canvas <= largest:
+        raise UserError(f"distortion {text!r}: the canvas is {smallest} to {largest} pixels")
+    special = [variant] if variant != plain else []
+    special += [str(canvas)] if canvas != canvases[variant] else []
+    canonical = f"{entry.name}:{'-'.join(special)}" if special else entry.name
+    return entry.name, variant, canvas, canonical
+
+
+def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
+    """The recipe's display name, and the recipe with the overrides in place."""
+    base: Recipe = lookup("recipe", choice.name).load()()
+    if not choice.overrides:
+        return choice.name, base
+    fields = base.model_dump() | choice.overrides
+    try:
+        recipe = type(base).model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([field, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"{where}: {unknown('field', first['loc'][-1], fields)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = f" (given: {first['input']!r})" if first["loc"] else ""
+        raise UserError(f"{where}: {message}{given}") from None
+    if recipe == base:
+        return choice.name, base
+    changed = recipe.model_dump(mode="json", exclude_defaults=True)
+    return f"{choice.name}+{short_hash(changed, digits=4)}", recipe

@@ -1,0 +1,116 @@
+"""Recipes: how a cell is trained. Plain data, without torch, so a config can be checked anywhere.
+
+A field's default never changes: only fields that differ from it enter a cell's key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from stn_cluster.grid import Frozen
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Recipe(Frozen):
+    """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
+
+    iterations: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1, le=65536)]  # images a step
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: Positive  # the peak of the schedule
+    schedule: Literal["constant", "step", "one-cycle"]
+
+    step_every: Annotated[int, Field(ge=1)] | None = None  # `step`: iterations between drops
+    step_factor: Positive = 0.1  # `step`: what each drop multiplies the rate by
+    warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
+    momentum: Fraction = 0.0  # sgd
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    # A large early step in theta never recovers; the localisation net may learn more slowly.
+    localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
+
+    filters: Annotated[int, Field(ge=1, le=1024)] = 64  # of each convolution (paper: 32 to 64)
+    hidden_units: Annotated[int, Field(ge=1, le=4096)] = 256  # of each layer (paper: 128 to 256)
+    # None: the transformer's output has the input's size and is average-pooled by 2 on a large
+    # canvas, as published; a number: it samples straight onto a grid of that many pixels squared.
+    transformer_size: Annotated[int, Field(ge=1, le=256)] | None = None
+
+    evaluate_every: Annotated[int, Field(ge=1)] | None = None  # iterations; None: at the end only
+    by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Recipe:
+        if self.schedule == "step" and self.step_every is None:
+            raise ValueError("schedule 'step' needs step_every")
+        for model, fields in self.by_model.items():
+            shared = {"batch_size", "by_model"} & set(fields)
+            if shared:  # the batch size is the stream's: all models see the same images
+                raise ValueError(f"by_model.{model} cannot change {', '.join(sorted(shared))}")
+            self.for_model(model)
+        return self
+
+    def for_model(self, model: str) -> Recipe:
+        """The recipe with this model's own fields in place."""
+        if model not in self.by_model:
+            return self
+        fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
+        return Recipe.model_validate(fields | self.by_model[model])
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of step `step` (0 to iterations - 1)."""
+        if self.schedule == "step":
+            assert self.step_every is not None
+            return float(self.learning_rate * self.step_factor ** (step // self.step_every))
+        if self.schedule == "one-cycle":
+            rising = self.warmup * self.iterations
+            if step < rising:
+                return self.learning_rate * (step + 1) / (rising + 1)
+            return self.learning_rate * (self.iterations - step) / (self.iterations - rising)
+        return self.learning_rate
+
+
+def paper() -> Recipe:
+    """As published: 150k steps of plain SGD, the rate divided by 10 every 50k (section 4.1).
+
+    Momentum is not published; none is used.
+    """
+    return Recipe(
+        iterations=150_000,
+        batch_size=256,
+        optimizer="sgd",
+        learning_rate=0.01,
+        schedule="step",
+        step_every=50_000,
+    )
+
+
+def fast() -> Recipe:
+    """Ours: AdamW with a linear one-cycle schedule, a slower localisation net, narrow CNNs."""
+    return Recipe(
+        iterations=4_000,
+        batch_size=128,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        schedule="one-cycle",
+        warmup=0.15,
+        localisation_rate=0.3,
+        filters=32,
+        transformer_size=28,
+    )
+
+
+def smoke() -> Recipe:
+    """A few steps of tiny networks: shows that everything runs, not what it can learn."""
+    return Recipe(
+        iterations=8,
+        batch_size=16,
+        optimizer="sgd",
+        learning_rate=0.01,
+        schedule="constant",
+        filters=4,
+        hidden_units=16,
+        transformer_size=28,
+    )
