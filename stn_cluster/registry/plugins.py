@@ -18,7 +18,7 @@ def plugin_path(module: str) -> Path:
     file = getattr(top, "__file__", None)
     if module == "__main__" or file is None:
         raise UserError(
-            f"{module}: components are registered in a module of their own, which workers can import"
+            f"{module}: register components in a module of their own, which workers can import"
         )
     path = Path(file)
     return path.parent if path.name == "__init__.py" else path

@@ -1,0 +1,212 @@
+"""The four distortions R, RTS, P and E (section 4.1 of the paper), batched, on any device.
+
+Each is two pure functions: `draw` makes parameters in pixels, degrees and factors on the CPU, and
+`apply` distorts images by given parameters. What comes from outside the image is background, 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stn_cluster.data.datasets import FRAME
+from stn_cluster.stn.grids import ThinPlateSplineGrid, homogeneous, homography, pixel_centres
+from stn_cluster.stn.sampler import sample
+
+Parameters = NDArray[np.float32]
+
+
+@runtime_checkable
+class Distortion(Protocol):
+    """A family of random warps of 28x28 images onto a canvas."""
+
+    @property
+    def canvas(self) -> int:
+        """Pixels, height and width of a distorted image."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> Parameters:
+        """The parameters of n warps, (n, P); rng is used for nothing else."""
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """(N, 1, 28, 28) in 0 to 1 and (N, P) -> (N, 1, canvas, canvas) in 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Rotation, scale and shift about the canvas's centre. Parameters: degrees, factor, x, y (px).
+
+    The whole frame stays within the canvas where it fits; the shift is uniform over what is left.
+    """
+
+    canvas: int
+    degrees: float  # the angle is uniform in +- this
+    scale: tuple[float, float]  # the factor is uniform in this range
+    shift: bool  # placed at a random location, or in the middle
+
+    def draw(self, rng: np.random.Generator, n: int) -> Parameters:
+        """(n, 4): angle in degrees (positive turns clockwise as seen), scale, shift x, shift y."""
+        angle = rng.uniform(-self.degrees, self.degrees, n)
+        scale = rng.uniform(*self.scale, n)
+        place = rng.uniform(-1, 1, (n, 2)) * self.shift
+        radians = np.deg2rad(angle)
+        half = FRAME / 2 * scale * (np.abs(np.cos(radians)) + np.abs(np.sin(radians)))
+        room = np.maximum(self.canvas / 2 - half, 0)
+        return np.column_stack([angle, scale, place * room[:, None]]).astype(np.float32)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Reads each output pixel p (px from the centre) at R(-angle) (p - shift) / scale."""
+        angle, scale, x, y = parameters.unbind(1)
+        cos = torch.cos(torch.deg2rad(angle)) / scale
+        sin = torch.sin(torch.deg2rad(angle)) / scale
+        stretch = self.canvas / FRAME  # from the canvas's units of length to the frame's
+        to_frame = 2 / FRAME
+        rows = [
+            torch.stack([cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame], dim=1),
+            torch.stack([-sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame], dim=1),
+        ]
+        theta = torch.stack(rows, dim=1)
+        grid = _canvas_points(self.canvas, images.device) @ theta.transpose(1, 2)
+        return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
+
+
+@dataclass(frozen=True)
+class CornerShift:
+    """A homography: the frame is scaled about its centre, then each corner is moved.
+
+    Parameters: the scale, then the moves of the corners (x, y; px), clockwise from top left.
+    """
+
+    canvas: int
+    diagonal: bool  # one amount along the corner's own diagonal; else independent in x and y
+    enlarged: bool  # the image fills the canvas; else its 28x28 frame sits in the middle
+    scale: tuple[float, float] = (0.75, 1.0)
+    sigma: float = 5.0  # px
+
+    def draw(self, rng: np.random.Generator, n: int) -> Parameters:
+        """(n, 9): the scale, uniform, and four moves."""
+        scale = rng.uniform(*self.scale, (n, 1))
+        if self.diagonal:
+            amount = rng.normal(0, self.sigma, (n, 4, 1))
+            moves = amount * np.array(_CORNERS) / np.sqrt(2)
+        else:
+            moves = rng.normal(0, self.sigma, (n, 4, 2))
+        return np.hstack([scale, moves.reshape(n, 8)]).astype(np.float32)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Reads the output through the inverse of the homography that moves the corners."""
+        half = (self.canvas if self.enlarged else FRAME) / 2
+        corners = parameters.new_tensor(_CORNERS)
+        moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
+        matrix = square_from_quad(moved / (self.canvas / 2))
+        grid = homography(matrix, _canvas_points(self.canvas, images.device))
+        return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
+
+
+@dataclass(frozen=True)
+class Spline:
+    """A thin plate spline: 4x4 control points, a regular grid on the frame, each moved.
+
+    Parameters: where each control point is read, as a move in px (x, y), row by row.
+    """
+
+    canvas: int
+    sigma: float = 1.5  # px
+    points: int = 4
+    _grids: dict[torch.device, ThinPlateSplineGrid] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def draw(self, rng: np.random.Generator, n: int) -> Parameters:
+        """(n, 32)."""
+        return rng.normal(0, self.sigma, (n, 2 * self.points**2)).astype(np.float32)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Reads each output pixel where the spline through the moved points takes it."""
+        device = images.device
+        if device not in self._grids:
+            size = (self.canvas, self.canvas)
+            # Inside a larger canvas the control points stay on the frame.
+            grid = ThinPlateSplineGrid(size, (self.points, self.points), span=FRAME / self.canvas)
+            self._grids[device] = grid.to(device)
+        spline = self._grids[device]
+        to_canvas = 2 / self.canvas
+        grid = spline(spline.identity + parameters * to_canvas)
+        return sample(images, grid * (self.canvas / FRAME))
+
+
+def rotation(variant: str, canvas: int) -> Distortion:
+    """R: rotated by an angle uniform in +-90 degrees."""
+    del variant
+    return Similarity(canvas, degrees=90, scale=(1, 1), shift=False)
+
+
+def rotation_translation_scale(variant: str, canvas: int) -> Distortion:
+    """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a 42x42 canvas."""
+    del variant
+    return Similarity(canvas, degrees=45, scale=(0.7, 1.2), shift=True)
+
+
+def projective(variant: str, canvas: int) -> Distortion:
+    """P: scaled by 0.75 to 1, then each corner moved by N(0, 5 px), as the variant reads that."""
+    return CornerShift(
+        canvas, diagonal=variant.startswith("diagonal"), enlarged=variant.endswith("enlarged")
+    )
+
+
+def elastic(variant: str, canvas: int) -> Distortion:
+    """E: a thin plate spline with 16 control points, each moved by N(0, 1.5 px)."""
+    del variant
+    return Spline(canvas)
+
+
+_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))  # clockwise from top left
+
+
+def square_from_quad(corners: Tensor) -> Tensor:
+    """The homographies that take a quadrilateral's corners to those of the square [-1, 1]^2.
+
+    Args:
+        corners: (N, 4, 2), clockwise from top left.
+
+    Returns:
+        (N, 3, 3), scaled so that points seen from the front have a positive denominator. In
+        closed form (Heckbert 1989, section 2.2.3), in float64, then cast back.
+    """
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (c.unbind(1) for c in corners.double().unbind(1))
+    sum_x, sum_y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3
+    dx1, dx2, dy1, dy2 = x1 - x2, x3 - x2, y1 - y2, y3 - y2
+    area = _away_from_zero(dx1 * dy2 - dx2 * dy1)
+    g = (sum_x * dy2 - dx2 * sum_y) / area
+    h = (dx1 * sum_y - sum_x * dy1) / area
+    one = torch.ones_like(g)
+    rows = (
+        (x1 - x0 + g * x1, x3 - x0 + h * x3, x0),
+        (y1 - y0 + g * y1, y3 - y0 + h * y3, y0),
+        (g, h, one),
+    )
+    quad_from_unit = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    square_from_unit = corners.new_tensor([[2, 0, -1], [0, 2, -1], [0, 0, 1]]).double()
+    return (square_from_unit @ _inverse(quad_from_unit)).to(corners.dtype)
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """(N, 3, 3): the adjugate over the determinant; finite where the matrix is singular."""
+    a, b, c = matrix.unbind(1)
+    adjugate = torch.stack([b.cross(c, 1), c.cross(a, 1), a.cross(b, 1)], dim=2)
+    determinant = (a * b.cross(c, 1)).sum(1)
+    return adjugate / _away_from_zero(determinant)[:, None, None]
+
+
+def _away_from_zero(value: Tensor, least: float = 1e-9) -> Tensor:
+    return torch.where(value.abs() < least, torch.full_like(value, least), value)
+
+
+@lru_cache(maxsize=16)
+def _canvas_points(canvas: int, device: torch.device) -> Tensor:
+    return homogeneous(pixel_centres((canvas, canvas), torch.float32)).to(device)

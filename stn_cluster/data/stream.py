@@ -1,0 +1,111 @@
+"""The stream of a cell: which images each step sees, and how each is distorted.
+
+A function of (data set, distortion with variant and canvas, seed, batch size, step) alone. Drawn
+on the CPU in blocks of steps, so that it is the same wherever and in whatever company a cell runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stn_cluster.data.datasets import FRAME, Dataset
+from stn_cluster.data.distortions import Distortion
+from stn_cluster.grid import Cell
+from stn_cluster.registry import lookup
+
+BLOCK = 64  # steps drawn at a time
+TEST_BATCH = 1_000  # images distorted at a time
+
+
+@dataclass(frozen=True)
+class Block:
+    """The draws of `BLOCK` steps."""
+
+    indices: Tensor  # (BLOCK, batch) int64, into the training images
+    parameters: Tensor  # (BLOCK, batch, P) float32, of the distortion
+
+
+def make_distortion(cell: Cell) -> Distortion:
+    """The distortion of a cell, on its canvas and in its variant."""
+    entry = lookup("distortion", cell.distortion.partition(":")[0])
+    distortion = entry.load()(cell.variant, cell.canvas)
+    if not isinstance(distortion, Distortion):
+        raise TypeError(f"distortion {entry.name!r} needs canvas, draw and apply")
+    return distortion
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The draws of one stream, by block."""
+
+    name: tuple[str | int, ...]  # `Cell.stream`
+    distortion: Distortion
+    n_images: int
+    batch_size: int
+
+    @property
+    def steps_a_block(self) -> int:
+        """How many steps are drawn at a time."""
+        return BLOCK
+
+    def block(self, number: int) -> Block:
+        """The draws of steps number * BLOCK to (number + 1) * BLOCK - 1."""
+        count = BLOCK * self.batch_size
+        rng = generator("parameters", *self.name, number)
+        parameters = self.distortion.draw(rng, count)
+        indices = self._order(number * count, count)
+        return Block(
+            torch.from_numpy(indices).view(BLOCK, self.batch_size),
+            torch.from_numpy(parameters).view(BLOCK, self.batch_size, -1),
+        )
+
+    def _order(self, first: int, count: int) -> NDArray[np.int64]:
+        """Positions first to first + count - 1 of the endless row of shuffled epochs."""
+        positions = np.arange(first, first + count)
+        epochs, places = np.divmod(positions, self.n_images)
+        order = np.empty(count, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            order[here] = _shuffle(self.name, int(epoch), self.n_images)[places[here]]
+        return order
+
+
+@lru_cache(maxsize=16)
+def _shuffle(name: tuple[str | int, ...], epoch: int, n: int) -> NDArray[np.int64]:
+    return generator("order", *name, epoch).permutation(n)
+
+
+def generator(*name: str | int) -> np.random.Generator:
+    """A random generator that is a function of its name alone."""
+    digest = hashlib.sha256("/".join(map(str, name)).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def as_images(pixels: Tensor) -> Tensor:
+    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in 0 to 1; the background stays 0."""
+    return pixels.view(-1, 1, FRAME, FRAME).float() / 255
+
+
+@torch.no_grad()
+def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The fixed distorted test set of a cell: the same for every model and seed.
+
+    Returns:
+        Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
+    """
+    distortion = make_distortion(cell)
+    base = cell.distortion.partition(":")[0]
+    count = len(dataset.test_images) * dataset.test_repeats
+    rng = generator("test", cell.dataset, base, cell.variant, cell.canvas)
+    parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
+    pixels = dataset.test_images.repeat(dataset.test_repeats, 1, 1).to(device)
+    batches = zip(torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH), strict=True)
+    images = torch.cat([distortion.apply(as_images(p), q) for p, q in batches])
+    return images, dataset.test_labels.repeat(dataset.test_repeats).to(device)

@@ -1,0 +1,63 @@
+"""The two classifiers of the paper's MNIST experiments (section 4.1), alone and behind an ST."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from stn_cluster.stn.convolution import PatchConv2d
+from stn_cluster.stn.grids import Size
+
+
+class FCN(nn.Sequential):
+    """Fully connected: two hidden layers, then the classifier. (N, C, H, W) -> (N, classes)."""
+
+    def __init__(self, channels: int, size: Size, n_classes: int, hidden_units: int = 256) -> None:
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(channels * size[0] * size[1], hidden_units),
+            nn.ReLU(),
+            nn.Linear(hidden_units, hidden_units),
+            nn.ReLU(),
+            nn.Linear(hidden_units, n_classes),
+        )
+
+
+class CNN(nn.Module):
+    """Conv 9x9, max-pool 2, conv 7x7, max-pool 2, classifier. (N, C, H, W) -> (N, classes).
+
+    Pooling rounds up, which is the same at 28x28 and lets 21x21 inputs (a pooled 42x42) fit too.
+
+    Raises:
+        ValueError: the input is too small for the second convolution.
+    """
+
+    SMALLEST = 21  # 21 -> 13 -> 7 -> 1 -> 1
+
+    def __init__(self, channels: int, size: Size, n_classes: int, filters: int = 64) -> None:
+        super().__init__()
+        if min(size) < self.SMALLEST:
+            raise ValueError(
+                f"CNN takes inputs from {self.SMALLEST}x{self.SMALLEST} pixels, "
+                f"not {size[0]}x{size[1]}"
+            )
+        height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
+        self.features = nn.Sequential(
+            PatchConv2d(channels, filters, 9),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.ReLU(),
+            nn.Conv2d(filters, filters, 7),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Linear(filters * height * width, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores before the softmax."""
+        scores: Tensor = self.classifier(self.features(images))
+        return scores
+
+
+def pooled(edge: int) -> int:
+    """The edge of a feature map after pooling by 2, rounded up."""
+    return -(-edge // 2)

@@ -1,0 +1,185 @@
+"""Grid generators: theta -> where each output pixel is read from (section 3.2 of the paper).
+
+All are linear in theta but for the projective division, so what does not depend on theta is a
+buffer, computed once in float64, and a batch costs one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+Size = tuple[int, int]  # height, width in pixels
+
+# A projective denominator nearer to zero than this is held at this distance (its sign kept), so
+# that points near the horizon land far outside the image, with finite coordinates and gradients.
+HORIZON = 1e-3
+
+
+def pixel_centres(size: Size, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The regular grid G: (H * W, 2), the (x, y) of each pixel's centre, row by row."""
+    height, width = size
+    if height < 1 or width < 1:
+        raise ValueError(f"a grid has at least one pixel each way, not {height}x{width}")
+    x = (2 * torch.arange(width, dtype=torch.float64) + 1) / width - 1
+    y = (2 * torch.arange(height, dtype=torch.float64) + 1) / height - 1
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([columns, rows], dim=-1).reshape(-1, 2).to(dtype)
+
+
+def homogeneous(points: Tensor) -> Tensor:
+    """(..., 2) -> (..., 3) with a last coordinate of 1."""
+    return torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
+
+
+def homography(matrix: Tensor, points: Tensor) -> Tensor:
+    """Maps points by a homography.
+
+    Args:
+        matrix: (N, 3, 3), of any scale.
+        points: (K, 3), homogeneous.
+
+    Returns:
+        (N, K, 2). Finite everywhere, with finite gradients: see `HORIZON`.
+    """
+    mapped = points @ matrix.transpose(1, 2)
+    scale = mapped[..., 2:]
+    sign = torch.where(scale < 0, -1.0, 1.0).to(scale.dtype)
+    return mapped[..., :2] / torch.where(scale.abs() < HORIZON, sign * HORIZON, scale)
+
+
+class GridGenerator(nn.Module):
+    """T_theta(G): the base of all transforms; subclass it to bring your own.
+
+    A subclass is constructed with the output's size, registers `identity` (P,), the parameters
+    that leave an image as it is, and maps theta (N, P) to a grid (N, H, W, 2) in `forward`.
+    """
+
+    identity: Tensor
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+        self._exact: dict[str, Tensor] = {}
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the length of theta."""
+        return self.identity.numel()
+
+    def _check(self, theta: Tensor) -> None:
+        if theta.ndim != 2 or theta.shape[1] != self.n_parameters:
+            raise ValueError(
+                f"{type(self).__name__} takes theta of shape (N, {self.n_parameters}), "
+                f"not {tuple(theta.shape)}"
+            )
+
+    def constant(self, name: str, value: Tensor) -> None:
+        """Keeps what follows from the constructor's arguments as a buffer outside the state dict.
+
+        Args:
+            name: the buffer's.
+            value: float64; `double()` later brings its full precision back.
+        """
+        self._exact[name] = value
+        self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in self._exact.items():
+            setattr(self, name, value.to(getattr(self, name)))
+        return self
+
+
+class AffineGrid(GridGenerator):
+    """theta: the 2x3 matrix, row by row (6 numbers); equation 1 of the paper."""
+
+    points: Tensor
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(size)
+        self.constant("points", homogeneous(pixel_centres(size)))
+        self.constant("identity", torch.eye(2, 3, dtype=torch.float64).flatten())
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """(N, 6) -> (N, H, W, 2)."""
+        self._check(theta)
+        grid = self.points @ theta.view(-1, 2, 3).transpose(1, 2)
+        return grid.view(-1, *self.size, 2)
+
+
+class ProjectiveGrid(GridGenerator):
+    """theta: the first 8 numbers of a 3x3 matrix whose last entry is 1; then a division."""
+
+    points: Tensor
+
+    def __init__(self, size: Size) -> None:
+        super().__init__(size)
+        self.constant("points", homogeneous(pixel_centres(size)))
+        self.constant("identity", torch.eye(3, dtype=torch.float64).flatten()[:8])
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """(N, 8) -> (N, H, W, 2), finite also where the denominator vanishes."""
+        self._check(theta)
+        matrix = torch.cat([theta, torch.ones_like(theta[:, :1])], dim=1).view(-1, 3, 3)
+        return homography(matrix, self.points).view(-1, *self.size, 2)
+
+
+class ThinPlateSplineGrid(GridGenerator):
+    """theta: where each control point goes, (x, y) point by point (2 n m numbers, 32 for 4x4).
+
+    The control points are a regular n x m grid over the output, from -span to span each way. The
+    grid is the thin plate spline (kernel r^2 log r, no smoothing) that takes control point k to
+    theta_k. For fixed control points it is linear in theta: its system is inverted here, once.
+    """
+
+    matrix: Tensor
+    points: Tensor
+
+    def __init__(self, size: Size, control: tuple[int, int] = (4, 4), span: float = 1.0) -> None:
+        super().__init__(size)
+        rows, columns = control
+        if rows < 2 or columns < 2:
+            raise ValueError(f"a spline needs at least 2x2 control points, not {rows}x{columns}")
+        y, x = (torch.linspace(-span, span, k, dtype=torch.float64) for k in control)
+        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+        points = torch.stack([grid_x, grid_y], dim=-1).reshape(-1, 2)
+        self.constant("points", pixel_centres(size))
+        self.constant("matrix", spline_matrix(points, pixel_centres(size)))
+        self.constant("identity", points.flatten())
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """(N, 2 n m) -> (N, H, W, 2)."""
+        self._check(theta)
+        # A spline through unmoved points is the plane: mapping the moves alone keeps it exact.
+        moves = (theta - self.identity).view(len(theta), -1, 2)
+        grid: Tensor = self.points + self.matrix @ moves
+        return grid.view(-1, *self.size, 2)
+
+
+def spline_matrix(control: Tensor, points: Tensor) -> Tensor:
+    """The linear map from values at control points to the spline through them, at other points.
+
+    Args:
+        control: (K, 2), not all on one line; float64.
+        points: (M, 2).
+
+    Returns:
+        (M, K): times the K values, the spline's values at the points.
+    """
+    count = len(control)
+    system = control.new_zeros(count + 3, count + 3)
+    system[:count, :count] = _bending(control, control)
+    system[:count, count:] = homogeneous(control)
+    system[count:, :count] = homogeneous(control).T
+    basis = torch.cat([_bending(points, control), homogeneous(points)], dim=1)
+    return basis @ torch.linalg.inv(system)[:, :count]
+
+
+def _bending(points: Tensor, control: Tensor) -> Tensor:
+    """r^2 log r between each point and each control point; 0 at r = 0."""
+    squared = (points[:, None, :] - control[None, :, :]).square().sum(-1)
+    return torch.special.xlogy(squared, squared) / 2

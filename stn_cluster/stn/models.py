@@ -1,0 +1,73 @@
+"""The table's models: FCN, CNN, ST-FCN and ST-CNN, built for a task (section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from stn_cluster.stn.classifiers import CNN, FCN
+from stn_cluster.stn.grids import GridGenerator, Size
+from stn_cluster.stn.transformer import SpatialTransformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a model is built for: all that a model's `build` function is given."""
+
+    channels: int = 1
+    canvas: int = 28  # pixels, height and width of the input
+    n_classes: int = 10
+    transform: Callable[[Size], GridGenerator] | None = None  # None for a plain classifier
+    filters: int = 64  # of each convolution
+    hidden_units: int = 256  # of each fully connected layer
+    transformer_size: int | None = None  # of a transformer's output; None: as published
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the input."""
+        return (self.canvas, self.canvas)
+
+
+def fcn(task: Task) -> nn.Module:
+    """The fully connected network."""
+    return FCN(task.channels, task.size, task.n_classes, task.hidden_units)
+
+
+def cnn(task: Task) -> nn.Module:
+    """The convolutional network."""
+    return CNN(task.channels, task.size, task.n_classes, task.filters)
+
+
+def st_fcn(task: Task) -> nn.Module:
+    """A transformer with the fully connected localisation net, then the FCN."""
+    front, size = _front(task, "linear")
+    return nn.Sequential(*front, FCN(task.channels, size, task.n_classes, task.hidden_units))
+
+
+def st_cnn(task: Task) -> nn.Module:
+    """A transformer with the convolutional localisation net, then the CNN."""
+    front, size = _front(task, "conv")
+    return nn.Sequential(*front, CNN(task.channels, size, task.n_classes, task.filters))
+
+
+def _front(task: Task, localisation: Literal["conv", "linear"]) -> tuple[list[nn.Module], Size]:
+    """The transformer and what follows it up to the classifier, and the classifier's input size.
+
+    As published, the output keeps the input's size, and on a large canvas (RTS: 42 pixels) is
+    average-pooled by 2 before the classifier.
+    """
+    assert task.transform is not None, "a spatial transformer network needs a transform"
+    edge = task.transformer_size or task.canvas
+    transformer = SpatialTransformer(
+        task.channels,
+        task.size,
+        (edge, edge),
+        transform=task.transform,
+        localisation=localisation,
+    )
+    if task.transformer_size is None and task.canvas // 2 >= CNN.SMALLEST:
+        return [transformer, nn.AvgPool2d(2)], (edge // 2, edge // 2)
+    return [transformer], (edge, edge)

@@ -1,0 +1,89 @@
+"""The spatial transformer: localisation net, grid generator and sampler in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, overload
+
+from torch import Tensor, nn
+
+from stn_cluster.stn.grids import AffineGrid, GridGenerator, Size
+from stn_cluster.stn.localisation import ConvLocalisation, LinearLocalisation, count_features
+from stn_cluster.stn.sampler import BILINEAR, Kernel, Padding, sample
+
+
+class Transformed(NamedTuple):
+    """What a transformer did: the output, and how it came about."""
+
+    output: Tensor  # (N, C, H', W')
+    theta: Tensor  # (N, P)
+    grid: Tensor  # (N, H', W', 2)
+
+
+class SpatialTransformer(nn.Module):
+    """Warps its input by a transform that it predicts from it (figure 2 of the paper).
+
+    Starts as the identity: the last layer has zero weights and the identity's parameters as bias.
+
+    Args:
+        channels: C of the input, 1 or more.
+        size: height and width of the input.
+        output_size: height and width of the output; default: the input's.
+        transform: makes the grid generator for an output size, as the classes in `grids` do.
+        localisation: (N, C, H, W) -> (N, F), or "conv" or "linear" for the paper's nets.
+        kernel: the sampling kernel.
+        padding: what is read outside the input.
+
+    Example:
+        >>> SpatialTransformer(3, (32, 32))(torch.rand(8, 3, 32, 32)).shape
+        torch.Size([8, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        output_size: Size | None = None,
+        *,
+        transform: Callable[[Size], GridGenerator] = AffineGrid,
+        localisation: nn.Module | Literal["conv", "linear"] = "conv",
+        kernel: Kernel = BILINEAR,
+        padding: Padding = "zeros",
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.size = size
+        self.kernel = kernel
+        self.padding: Padding = padding
+        self.grid = transform(output_size or size)
+        if localisation == "conv":
+            localisation = ConvLocalisation(channels, size)
+        elif localisation == "linear":
+            localisation = LinearLocalisation(channels, size)
+        elif not isinstance(localisation, nn.Module):
+            raise ValueError(f"localisation {localisation!r}: a module, 'conv' or 'linear'")
+        self.localisation = localisation
+        features = count_features(localisation, channels, size)
+        self.theta = nn.Linear(features, self.grid.n_parameters)
+        nn.init.zeros_(self.theta.weight)
+        self.theta.bias.data.copy_(self.grid.identity)
+
+    @overload
+    def forward(self, images: Tensor, details: Literal[False] = False) -> Tensor: ...
+    @overload
+    def forward(self, images: Tensor, details: Literal[True]) -> Transformed: ...
+    def forward(self, images: Tensor, details: bool = False) -> Tensor | Transformed:
+        """(N, C, H, W) -> (N, C, H', W'); with `details`, theta and the grid beside it.
+
+        Raises:
+            ValueError: the images are not of the size the module was made for.
+        """
+        if images.ndim != 4 or images.shape[1:] != (self.channels, *self.size):
+            raise ValueError(
+                f"this transformer takes images (N, {self.channels}, {self.size[0]}, "
+                f"{self.size[1]}), not {tuple(images.shape)}"
+            )
+        theta = self.theta(self.localisation(images))
+        grid = self.grid(theta)
+        output = sample(images, grid, self.kernel, self.padding)
+        return Transformed(output, theta, grid) if details else output

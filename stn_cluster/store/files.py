@@ -1,0 +1,180 @@
+"""Whole files under one root, on a local disk or an object store, through pyarrow.fs.
+
+A file appears at once and complete: locally it is written under tmp/, synced and renamed; on an
+object store it is one PUT.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+from stn_cluster.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files by their names relative to the root, as in 'cells/a.parquet'.
+
+    Every method raises StoreError, naming the file and the cause, where the disk or network fails.
+    """
+
+    uri: str
+    filesystem: FileSystem
+    root: str  # in the filesystem, without a slash at the end
+
+    @classmethod
+    def at(cls, uri: str | os.PathLike[str]) -> Files:
+        """The files below a local path (relative ones too) or a URI; nothing is touched yet.
+
+        Raises:
+            StoreError: the URI's scheme is unknown, or it is not a URI.
+        """
+        text = os.fspath(uri)
+        if not text:
+            raise StoreError("the store's path is empty")
+        if "://" not in text:
+            path = str(Path(text).absolute())
+            return cls(path, LocalFileSystem(), path)
+        try:
+            filesystem, root = FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(f"{_public(text)}: {_one_line(error)}") from error
+        if not root:
+            raise StoreError(f"{_public(text)}: names no bucket or folder")
+        return cls(text, filesystem, root.rstrip("/"))
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a path, if it is on a local filesystem."""
+        return Path(self.root) if isinstance(self.filesystem, LocalFileSystem) else None
+
+    def where(self, name: str = "") -> str:
+        """The full path of a file, for people to read."""
+        place = self.root if self.local else _public(self.uri)
+        return f"{place.rstrip('/')}/{name}" if name else place
+
+    def is_file(self, name: str = "") -> bool:
+        """Whether there is a file of this name; '' is the root."""
+        return bool(self._type(name) == FileType.File)
+
+    def is_folder(self, name: str) -> bool:
+        """Whether there is a folder of this name, or objects below it."""
+        return bool(self._type(name) == FileType.Directory)
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """The files below a folder, at any depth, in the order of their names."""
+        return sorted(name for name, _ in self.dated(folder) if name.endswith(ending))
+
+    def dated(self, folder: str) -> list[tuple[str, int]]:
+        """The files below a folder, at any depth, and when each was written (nanoseconds)."""
+        selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        with self._errors(folder, "listed"):
+            infos = self.filesystem.get_file_info(selector)
+        return [
+            (info.path[len(self.root) + 1 :], info.mtime_ns or 0)
+            for info in infos
+            if info.type == FileType.File
+        ]
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            StoreError: it is not there, or cannot be read.
+        """
+        with self._errors(name, "read"), self.filesystem.open_input_file(self._path(name)) as file:
+            content: bytes = file.read()
+        return content
+
+    def make_folder(self, name: str) -> None:
+        """Makes a folder, and those above it."""
+        with self._errors(name, "made"):
+            self.filesystem.create_dir(self._path(name), recursive=True)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Makes or replaces a file: a reader sees the old one or the new one, never a part."""
+        with self._errors(name, "written"):
+            if self.local:
+                _write_durably(self.local / name, content, tmp=self.local / "tmp")
+                return
+            # Not a `with`: closing is what makes the object appear, so only after a whole write.
+            stream = self.filesystem.open_output_stream(self._path(name))
+            stream.write(content)
+            stream.close()
+
+    def append(self, name: str, content: bytes) -> None:
+        """Appends to a file, and makes it if need be; meant for logs, it does not sync."""
+        if self.local is None:  # an object cannot grow
+            self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
+            return
+        with self._errors(name, "written"):
+            path = self.local / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(content)
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one."""
+        with self._errors(name, "removed"):
+            if self.is_file(name):
+                self.filesystem.delete_file(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def _type(self, name: str) -> FileType:
+        with self._errors(name, "read"):
+            return self.filesystem.get_file_info(self._path(name)).type
+
+    @contextmanager
+    def _errors(self, name: str, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(f"{self.where(name)}: cannot be {done}: {_one_line(error)}") from error
+
+
+def _write_durably(target: Path, content: bytes, tmp: Path) -> None:
+    """Once this returns, the file survives a power cut; before, it is whole or not there."""
+    tmp.mkdir(parents=True, exist_ok=True)
+    new = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = tmp / f"{uuid4().hex}-{target.name}"
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    for folder in (target.parent, *(folder.parent for folder in new)):
+        _sync_folder(folder)  # the file's name is in its folder, a new folder's in the one above
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _public(uri: str) -> str:
+    """A URI without the credentials and options it may carry: errors and logs show it."""
+    return re.sub(r"//[^/@]*@", "//", uri.partition("?")[0])
+
+
+def _one_line(error: BaseException) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(reason).split())

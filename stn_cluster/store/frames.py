@@ -1,0 +1,92 @@
+"""Rows of `cells` as a DataFrame: which are current, in what order, and which are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.grid import PAPER_DISTORTIONS, PAPER_MODELS, PAPER_TRANSFORMS
+
+# What rows may be chosen by: equal to a value, or one of several.
+FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key", "status")
+
+_ORDER = ("dataset", "recipe", "model", "transform", "distortion", "seed", "accepted_at")
+_PAPER_ORDER = {
+    "model": PAPER_MODELS,
+    "transform": PAPER_TRANSFORMS,
+    "distortion": PAPER_DISTORTIONS,
+}
+
+
+def newest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each key's newest succeeded row, or its newest failed one; newest by `accepted_at`."""
+    ranked = frame.assign(succeeded=frame["status"] == "succeeded")
+    ranked = ranked.sort_values(["succeeded", "accepted_at"], kind="stable")
+    return ranked.drop_duplicates("key", keep="last").drop(columns="succeeded")
+
+
+def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows by data set, recipe, model, transform, distortion, seed and time of acceptance.
+
+    The paper's names come first, in the paper's order, then others by name.
+    """
+    names = [name for name in _ORDER if name in frame]
+    rows = frame[names].itertuples(index=False, name=None)
+    ranks = [
+        tuple(_rank(name, value) for name, value in zip(names, row, strict=True)) for row in rows
+    ]
+    positions = sorted(range(len(ranks)), key=ranks.__getitem__)
+    return frame.iloc[positions].reset_index(drop=True)
+
+
+def _rank(column: str, value: Any) -> Any:
+    if column not in _PAPER_ORDER:
+        return value
+    known = _PAPER_ORDER[column]
+    base = value.partition(":")[0]  # 'P:xy' follows 'P'
+    return (known.index(base) if base in known else len(known), value)
+
+
+def matching(frame: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows in which every named column equals its value, or is one of its values.
+
+    A filter of None is none.
+
+    Raises:
+        UserError: there is no filter of that name.
+    """
+    for name, wanted in filters.items():
+        if name not in FILTERS:
+            raise UserError(unknown("filter", name, FILTERS))
+        if wanted is not None:
+            frame = frame[frame[name].isin(_values(wanted))]
+    return frame.reset_index(drop=True)
+
+
+def select(frame: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
+    """Like `matching`, for a person who expects to find something.
+
+    Raises:
+        UserError: there is no filter of that name, or no row matches; the message names the filter
+            and, where it matches nothing even on its own, what there is.
+    """
+    found = matching(frame, filters)
+    given = {name: _values(wanted) for name, wanted in filters.items() if wanted is not None}
+    if len(found) or not given:
+        return found
+    asked = ", ".join(f"{name}={','.join(map(str, values))}" for name, values in given.items())
+    hints = [
+        f"; {name} here: {', '.join(sorted(map(str, frame[name].unique())))}"
+        for name, values in given.items()
+        if name != "key" and len(frame) and not frame[name].isin(values).any()
+    ]
+    raise UserError(f"no cell matches {asked}{''.join(hints)}")
+
+
+def _values(wanted: Any) -> list[Any]:
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        return [wanted]
+    return list(wanted)

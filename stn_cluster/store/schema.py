@@ -1,0 +1,182 @@
+"""What the store's Parquet files hold: explicit schemas, and rows to bytes and back.
+
+Columns are only ever added, and adding one raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stn_cluster.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["cells", "curves", "predictions", "evaluations"]
+
+_TEXT, _COUNT, _NUMBER = pa.string(), pa.int64(), pa.float64()
+_TIME = pa.timestamp("us", tz="UTC")
+
+# One row for each attempt that ended its cell. Its presence here is the cell's commit point.
+CELLS = pa.schema(
+    [
+        ("key", _TEXT),
+        ("label", _TEXT),
+        ("model", _TEXT),
+        ("transform", _TEXT),
+        ("distortion", _TEXT),
+        ("seed", _COUNT),
+        ("dataset", _TEXT),
+        ("recipe", _TEXT),
+        ("job_id", _TEXT),
+        ("attempt", _TEXT),
+        ("status", _TEXT),  # succeeded or failed
+        ("error", _TEXT),  # of a failure
+        ("test_error", _NUMBER),  # percent
+        ("test_accuracy", _NUMBER),  # 0 to 1
+        ("n_test", _COUNT),
+        ("n_wrong", _COUNT),
+        ("train_loss", _NUMBER),
+        ("parameters", _COUNT),
+        ("iterations", _COUNT),
+        ("images_per_second", _NUMBER),  # this and the next: the cell's share of its pack's
+        ("train_seconds", _NUMBER),
+        ("pack_size", _COUNT),
+        ("device", _TEXT),
+        ("host", _TEXT),
+        ("started_at", _TIME),
+        ("finished_at", _TIME),
+        ("accepted_at", _TIME),  # strictly increasing over the store: the order of the rows
+        ("stn_cluster_version", _TEXT),
+        ("git_commit", _TEXT),
+        ("torch_version", _TEXT),
+        ("spec", _TEXT),  # the cell as JSON
+        ("schema_version", pa.int32()),
+        ("confusion", pa.list_(pa.int32())),  # row-major: true class, then predicted class
+    ]
+)
+
+CURVES = pa.schema(
+    [
+        ("key", _TEXT),
+        ("attempt", _TEXT),
+        ("step", _COUNT),
+        ("train_loss", _NUMBER),
+        ("lr", _NUMBER),
+        ("test_error", _NUMBER),  # percent; null at steps that were not evaluated
+        ("schema_version", pa.int32()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("key", _TEXT),
+        ("attempt", _TEXT),
+        ("predictions", pa.list_(pa.uint8())),  # class of each test image, in the set's order
+        ("schema_version", pa.int32()),
+    ]
+)
+
+EVALUATIONS = pa.schema(
+    [
+        ("key", _TEXT),
+        ("attempt", _TEXT),
+        ("distortion", _TEXT),
+        ("severity", _NUMBER),
+        ("n_test", _COUNT),
+        ("n_wrong", _COUNT),
+        ("schema_version", pa.int32()),
+    ]
+)
+
+SCHEMAS: dict[Kind, pa.Schema] = {
+    "cells": CELLS,
+    "curves": CURVES,
+    "predictions": PREDICTIONS,
+    "evaluations": EVALUATIONS,
+}
+
+
+def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """One Parquet file of these rows.
+
+    Raises:
+        ValueError: a row's columns are not the schema's.
+    """
+    schema = SCHEMAS[kind]
+    for row in rows:  # pyarrow would drop a misspelt column, and fill the right one with nulls
+        odd = set(row) ^ set(schema.names)
+        if odd:
+            raise ValueError(f"{kind}: columns missing or unknown: {', '.join(sorted(odd))}")
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(table, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one Parquet file, in the schema's columns or those named; `path` is for errors.
+
+    Raises:
+        StoreError: the file is torn, foreign, or of a newer schema version.
+    """
+    schema = SCHEMAS[kind]
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        absent = _check(file, schema, path)
+        wanted = [schema.field(name) for name in columns or schema.names]
+        rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(
+            f"{path}: torn, not readable as Parquet ({reason}); move it away"
+        ) from error
+    filled = [
+        pa.nulls(rows.num_rows, field.type) if field.name in absent else rows[field.name]
+        for field in wanted
+    ]
+    return pa.table(filled, schema=pa.schema(wanted))
+
+
+def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
+    """The columns that an older version did not write yet; StoreError where nothing fits."""
+    found = file.schema_arrow
+    version = _version(file)
+    if version is None or version < 1:
+        raise _foreign(path, "it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema version {version} is newer than this stn-cluster's {SCHEMA_VERSION}: "
+            "upgrade stn-cluster to read it"
+        )
+    absent = set()
+    for field in schema:
+        index = found.get_field_index(field.name)
+        if index >= 0 and found.field(index).type != field.type:
+            wrong = f"column {field.name} is {found.field(index).type}, not {field.type}"
+            raise _foreign(path, wrong)
+        if index < 0 and version == SCHEMA_VERSION:
+            raise _foreign(path, f"it has no column {field.name}")
+        if index < 0:
+            absent.add(field.name)
+    return absent
+
+
+def _version(file: pq.ParquetFile) -> int | None:
+    """The largest schema version of the rows; that of this software where there are no rows."""
+    index = file.schema_arrow.get_field_index("schema_version")
+    if index < 0 or not pa.types.is_integer(file.schema_arrow.field(index).type):
+        return None
+    if file.metadata.num_rows == 0:
+        return SCHEMA_VERSION
+    largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
+    return largest
+
+
+def _foreign(path: str, reason: str) -> StoreError:
+    return StoreError(f"{path}: not a file of this store: {reason}; move it away")

@@ -1,0 +1,279 @@
+"""The result store: what one service writes and anyone may read, at any moment.
+
+One writer, the coordinator, from one thread at a time; workers write checkpoints only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from stn_cluster.errors import StoreError
+from stn_cluster.grid import Cell
+from stn_cluster.store.files import Files
+from stn_cluster.store.frames import in_table_order, matching, newest
+from stn_cluster.store.record import Record, to_files
+from stn_cluster.store.schema import SCHEMAS, Kind, decode
+
+_FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
+_READERS = 8  # files read side by side: on an object store the time is all in waiting
+_MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
+
+
+class Store:
+    """A folder or URI that holds results; make one with `Store.open`."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._last_accepted: datetime | None = None  # the newest row's, once it is known
+
+    @classmethod
+    def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Store:
+        """The store at a local path or a URI (s3://, gs://, file://).
+
+        Args:
+            uri: where it is.
+            create: make it if need be, and check that it can be written to.
+
+        Raises:
+            StoreError: the path is a file; there is no store and `create` is false; or `create` is
+                true and it cannot be written to.
+        """
+        files = Files.at(uri)
+        if files.is_file():
+            raise StoreError(f"{files.where()}: is a file; a store is a folder")
+        if create:
+            for folder in _FOLDERS:
+                files.make_folder(folder)
+            probe = f"tmp/{uuid4().hex}"  # permissions say less than trying
+            files.write(probe, b"")
+            files.remove(probe)
+        elif not files.is_folder("cells"):
+            raise StoreError(
+                f"{files.where()}: no result store here (a store has a folder cells/); "
+                "`stn-cluster run CONFIG --store` makes one"
+            )
+        return cls(files)
+
+    @property
+    def uri(self) -> str:
+        """Where the store is: an absolute path, or the URI it was opened with."""
+        return self._files.uri
+
+    @property
+    def local_path(self) -> Path | None:
+        """The store's folder, if it is on a local filesystem."""
+        return self._files.local
+
+    def __repr__(self) -> str:
+        return f"Store({self._files.where()!r})"
+
+    # --- results ---
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Adds ended attempts, all or none; once this returns they survive a power cut.
+
+        Raises:
+            StoreError: the disk or network failed; nothing was added, and it may be tried again.
+            ValueError: a record's columns are not the schema's.
+        """
+        if not records:
+            return
+        accepted_at = self._next_accepted()
+        self._write_all(to_files(records, accepted_at))
+        self._last_accepted = accepted_at + timedelta(microseconds=len(records) - 1)
+
+    def check(self) -> None:
+        """Looks at every Parquet file of the store; deletes nothing.
+
+        Raises:
+            StoreError: one is torn, foreign or of a newer schema version; the first is named.
+        """
+        for kind in SCHEMAS:
+            self.read(kind, columns=["schema_version"])
+
+    def read(self, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of one kind, files in the order of their commits; all columns or those named.
+
+        Raises:
+            StoreError: a file is torn, foreign or of a newer schema version.
+        """
+
+        def rows(name: str) -> pa.Table:
+            return decode(kind, self._files.read(name), self._files.where(name), columns)
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            tables = list(readers.map(rows, self._files.names(kind, ".parquet")))
+        empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
+        return pa.concat_tables([empty, *tables])
+
+    def results(self, latest: bool = True) -> pd.DataFrame:
+        """The rows of `cells`, in the table's order.
+
+        Args:
+            latest: keep only each key's newest succeeded row, or its newest failed one.
+        """
+        frame: pd.DataFrame = self.read("cells").to_pandas()
+        # A failed cell has no counts: without a nullable type one such turns all into floats.
+        frame = frame.astype(dict.fromkeys(_MAY_BE_ABSENT, "Int64"))
+        return in_table_order(newest(frame) if latest else frame)
+
+    def finished(self) -> dict[str, str]:
+        """Each key that has succeeded, and the attempt of its newest success."""
+        rows = self.read("cells", columns=["key", "attempt", "status", "accepted_at"])
+        rows = rows.filter(pc.equal(rows["status"], "succeeded")).sort_by("accepted_at")
+        return dict(zip(rows["key"].to_pylist(), rows["attempt"].to_pylist(), strict=True))
+
+    # --- jobs, reports, logs ---
+
+    def write_job(self, job_id: str, record: Mapping[str, Any]) -> None:
+        """Records what was submitted: job_id, submitted_at, config, and its cells as JSON."""
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        self._files.write(f"jobs/{job_id}.json", text.encode())
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The records of submitted jobs, oldest first.
+
+        Raises:
+            StoreError: one is not a job's record.
+        """
+        records = [self._job(name) for name in self._files.names("jobs", ".json")]
+        return sorted(records, key=lambda job: (str(job.get("submitted_at")), job["job_id"]))
+
+    def submitted(self) -> list[Cell]:
+        """The cells of all jobs, each once.
+
+        Raises:
+            StoreError: a job's record is malformed, or of a newer version.
+        """
+        cells: dict[str, Cell] = {}
+        for record in self.jobs():
+            try:
+                found = [Cell.model_validate(cell) for cell in record["cells"]]
+            except ValidationError as error:
+                name = self._files.where(f"jobs/{record['job_id']}.json")
+                raise StoreError(f"{name}: its cells are not this version's") from error
+            cells.update((cell.key, cell) for cell in found)
+        return list(cells.values())
+
+    def write_report(self, name: str, text: str) -> None:
+        """Makes or replaces a file under report/."""
+        self._files.write(f"report/{name}", text.encode())
+
+    def append_log(self, key: str, attempt: str, text: str) -> None:
+        """Adds to an attempt's log."""
+        self._files.append(f"logs/{key}/{attempt}.log", text.encode())
+
+    # --- checkpoints ---
+
+    def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
+        """Makes or replaces one of an attempt's checkpoints, at once and whole."""
+        self._files.write(_checkpoint(key, attempt, name), data)
+
+    def read_checkpoint(self, key: str, attempt: str, name: str) -> bytes | None:
+        """One of an attempt's checkpoints, or None."""
+        path = _checkpoint(key, attempt, name)
+        return self._files.read(path) if self._files.is_file(path) else None
+
+    def newest_checkpoint(self, key: str, name: str) -> str | None:
+        """The attempt whose checkpoint of this name was written last, or None."""
+        written = [
+            (time, path.split("/")[-2])
+            for path, time in self._files.dated(f"checkpoints/{key}")
+            if path.endswith(f"/{name}")
+        ]
+        return max(written)[1] if written else None
+
+    def drop_checkpoint(self, key: str, attempt: str, name: str) -> None:
+        """Removes one of an attempt's checkpoints, if it is there."""
+        self._files.remove(_checkpoint(key, attempt, name))
+
+    def lock(self) -> ExitStack:
+        """Keeps other services off a local store until closed, or until this process ends.
+
+        On an object store it does nothing.
+
+        Raises:
+            StoreError: another service holds the store.
+        """
+        held = ExitStack()
+        if self.local_path is None:
+            return held
+        try:  # any thread may close it
+            held.enter_context(FileLock(self.local_path / "lock", timeout=0, thread_local=False))
+        except Timeout:
+            raise StoreError(f"another service holds this store: {self.local_path}") from None
+        except OSError as error:
+            raise StoreError(f"{self.local_path}: cannot be locked: {error.strerror}") from error
+        return held
+
+    # --- inside ---
+
+    def _next_accepted(self) -> datetime:
+        """Now, or just after the newest row where the clock has been set back."""
+        if self._last_accepted is None:
+            newest_row = pc.max(self.read("cells", columns=["accepted_at"])["accepted_at"])
+            self._last_accepted = newest_row.as_py()
+        now = datetime.now(UTC)
+        if self._last_accepted is None:
+            return now
+        return max(now, self._last_accepted + timedelta(microseconds=1))
+
+    def _write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Writes files in order; where one fails, those before it go again."""
+        tried: list[str] = []
+        try:
+            for name, content in contents.items():
+                tried.append(name)
+                self._files.write(name, content)
+        except StoreError:
+            # Else trying the commit again would leave an attempt's predictions there twice.
+            for name in reversed(tried):
+                with suppress(StoreError):
+                    self._files.remove(name)
+            raise
+
+    def _job(self, name: str) -> dict[str, Any]:
+        try:
+            record = json.loads(self._files.read(name))
+        except ValueError as error:
+            raise StoreError(f"{self._files.where(name)}: not JSON: {error}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("cells"), list):
+            raise StoreError(f"{self._files.where(name)}: not the record of a job")
+        return {"job_id": Path(name).stem, **record}
+
+
+def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:
+    """Each cell's current result: its newest succeeded row, or its newest failed one.
+
+    Args:
+        store: a store, or its path or URI.
+        filters: dataset, recipe, model, transform, distortion, seed, key, status: a value, or
+            several; as in `load_results("results/mnist", model="ST-CNN", seed=[0, 1])`.
+
+    Returns:
+        The columns of `cells`, in the order of the table; no rows if nothing matches.
+
+    Raises:
+        UserError: there is no filter of that name.
+        StoreError: there is no store, or a file in it is torn, foreign or newer.
+    """
+    opened = store if isinstance(store, Store) else Store.open(store)
+    return matching(opened.results(), filters)
+
+
+def _checkpoint(key: str, attempt: str, name: str) -> str:
+    return f"checkpoints/{key}/{attempt}/{name}"

@@ -1,0 +1,228 @@
+"""One cell in training: its model, optimiser, schedule and curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stn_cluster.data.prepared import LabelledImages
+from stn_cluster.data.stream import generator
+from stn_cluster.grid import Cell
+from stn_cluster.registry import lookup
+from stn_cluster.stn.models import Task
+from stn_cluster.stn.transformer import SpatialTransformer
+from stn_cluster.training.checkpoints import from_bytes, to_bytes
+from stn_cluster.training.evaluation import confusion, count_wrong, predict
+from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.recipes import Recipe
+
+CHECK_EVERY = 16  # steps between looks at the loss, each of which waits for the device
+CURVE_POINTS = 50
+
+
+class NotFiniteError(RuntimeError):
+    """The loss became infinite or not a number."""
+
+
+class CellTraining:
+    """Trains one cell step by step; all of its state can be taken out and put back.
+
+    Args:
+        cell: what to train.
+        test: its test set.
+        device: where.
+        pack_size: how many cells train beside it, for the record.
+    """
+
+    def __init__(
+        self, cell: Cell, test: LabelledImages, device: torch.device, pack_size: int = 1
+    ) -> None:
+        self.cell = cell
+        self.test = test
+        self.device = device
+        self.pack_size = pack_size
+        self.recipe = Recipe.model_validate(cell.settings).for_model(cell.model)
+        self.step = 0
+        self.seconds = 0.0
+        self.curve: list[CurvePoint] = []
+        # The cell's own random numbers (initial weights; dropout, if its model has such), so that
+        # they don't depend on what else the process trains.
+        seed = int(generator("weights", cell.seed).integers(2**62))
+        self._random = torch.Generator().manual_seed(seed).get_state()
+        with self._own_random_numbers():
+            self.model = build_model(cell, self.recipe, test.n_classes).to(device)
+        self.optimizer = make_optimizer(self.model, self.recipe)
+        self._loss_sum = torch.zeros((), device=device)
+        self._loss_count = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.recipe.iterations
+
+    def train(self, images: Tensor, labels: Tensor) -> None:
+        """One step: forward, backward, update.
+
+        Raises:
+            NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
+        """
+        rate = self.recipe.rate_at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        with self._own_random_numbers():
+            loss = F.cross_entropy(self.model(images), labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        self._loss_sum += loss.detach()
+        self._loss_count += 1
+        self.step += 1
+        if self.step % CHECK_EVERY == 0 or self.done:
+            self._check_loss()
+        self._record(rate)
+
+    def outcome(self) -> Outcome:
+        """Tests the trained model: what came of the cell."""
+        classes = predict(self.model, self.test.images)
+        return self._outcome(
+            predictions=classes.to(torch.uint8).cpu().numpy().tobytes(),
+            confusion=confusion(classes, self.test),
+            n_test=len(self.test.labels),
+            n_wrong=count_wrong(classes, self.test.labels),
+            weights=to_bytes({"model": self.model.state_dict()}),
+        )
+
+    def failure(self, error: str) -> Outcome:
+        """What came of the cell when its code failed."""
+        return self._outcome(error=error)
+
+    def state(self) -> bytes:
+        """Everything that the rest of the training depends on."""
+        return to_bytes(
+            {
+                "key": self.cell.key,
+                "step": self.step,
+                "seconds": self.seconds,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "random": self._random,
+                "loss_sum": self._loss_sum,
+                "loss_count": self._loss_count,
+                "curve": [asdict(point) for point in self.curve],
+            }
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Goes on from a `state`: on a CPU bit for bit as if never interrupted.
+
+        Raises:
+            ValueError: the bytes are damaged or another cell's.
+        """
+        state = from_bytes(data)
+        if state.get("key") != self.cell.key:
+            raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+        self._random = state["random"]
+        self._loss_sum = state["loss_sum"].to(self.device)
+        self._loss_count = state["loss_count"]
+        self.curve = [CurvePoint(**point) for point in state["curve"]]
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        others = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        try:
+            yield
+        finally:
+            self._random = torch.get_rng_state()
+            torch.set_rng_state(others)
+
+    def _check_loss(self) -> float:
+        loss = float(self._loss_sum)
+        if not math.isfinite(loss):
+            raise NotFiniteError(
+                f"the loss is not finite (seen at step {self.step} of {self.recipe.iterations}, "
+                f"learning rate {self.recipe.rate_at(self.step - 1):.3g}): lower learning_rate "
+                "or localisation_rate"
+            )
+        return loss
+
+    def _record(self, rate: float) -> None:
+        iterations, every = self.recipe.iterations, self.recipe.evaluate_every
+        evaluate = every is not None and self.step % every == 0 and not self.done
+        if not (evaluate or self.done or self.step % max(1, iterations // CURVE_POINTS) == 0):
+            return
+        mean = self._check_loss() / self._loss_count
+        error = None
+        if evaluate:
+            wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
+            error = 100 * wrong / len(self.test.labels)
+        self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))
+        self._loss_sum.zero_()
+        self._loss_count = 0
+
+    def _outcome(self, **fields: Any) -> Outcome:
+        images = self.step * self.recipe.batch_size
+        return Outcome(
+            key=self.cell.key,
+            train_loss=self.curve[-1].train_loss if self.curve else None,
+            parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            iterations=self.step,
+            train_seconds=self.seconds,
+            images_per_second=images / self.seconds if self.seconds else None,
+            pack_size=self.pack_size,
+            curve=tuple(self.curve),
+            **fields,
+        )
+
+
+def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
+    """The cell's network, with fresh weights from torch's current random numbers."""
+    entry = lookup("model", cell.model)
+    transform = lookup("transform", cell.transform).load() if entry.spatial else None
+    task = Task(
+        canvas=cell.canvas,
+        n_classes=n_classes,
+        transform=transform,
+        filters=recipe.filters,
+        hidden_units=recipe.hidden_units,
+        transformer_size=recipe.transformer_size,
+    )
+    model: nn.Module = entry.load()(task)
+    return model
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser, with the localisation nets in a group of their own."""
+    transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
+    localising = {id(p) for transformer in transformers for p in transformer.parameters()}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if id(p) not in localising], "rate_factor": 1.0},
+        {
+            "params": [p for p in parameters if id(p) in localising],
+            "rate_factor": recipe.localisation_rate,
+        },
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )

@@ -1,0 +1,31 @@
+"""Testing a model on a fixed test set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stn_cluster.data.prepared import LabelledImages
+
+BATCH = 500  # images tested at a time: bounds the memory, not the result
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The most likely class of each image, (N,) int64; the model's mode is left as it was."""
+    training = model.training
+    model.eval()
+    classes = torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
+    model.train(training)
+    return classes
+
+
+def count_wrong(classes: Tensor, labels: Tensor) -> int:
+    """How many predictions differ from the label."""
+    return int((classes != labels).sum())
+
+
+def confusion(classes: Tensor, test: LabelledImages) -> tuple[int, ...]:
+    """Counts by true and predicted class, row-major (n_classes squared)."""
+    n = test.n_classes
+    return tuple(torch.bincount(test.labels * n + classes, minlength=n * n).tolist())

@@ -1,0 +1,35 @@
+"""What comes of training a cell: plain values, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One point of a learning curve."""
+
+    step: int  # steps done
+    train_loss: float  # mean cross-entropy since the last point
+    lr: float  # of the last step
+    test_error: float | None = None  # percent, where evaluated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A cell that ended by itself: it was trained and tested, or its own code failed."""
+
+    key: str
+    error: str | None = None  # text of a failure; then the numbers below are those until then
+    predictions: bytes | None = None  # uint8 class of each test image
+    confusion: tuple[int, ...] | None = None  # true class x predicted class, row-major
+    n_test: int | None = None
+    n_wrong: int | None = None
+    train_loss: float | None = None  # the last curve point's
+    parameters: int | None = None  # trainable numbers
+    iterations: int = 0  # steps done
+    train_seconds: float = 0.0  # the cell's share of its pack's
+    images_per_second: float | None = None
+    pack_size: int = 1
+    curve: tuple[CurvePoint, ...] = ()
+    weights: bytes | None = None  # a checkpoint of the trained model

@@ -1,0 +1,130 @@
+"""Trains a pack of cells side by side; those with the same stream share its distorted batches.
+
+Cells never touch each other's arithmetic: a cell's result is the same alone and in any pack.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from stn_cluster.data.prepared import Feed, PreparedData
+from stn_cluster.grid import Cell
+from stn_cluster.training.cell_training import CellTraining
+from stn_cluster.training.outcome import Outcome
+
+YIELD_EVERY = 8  # steps between looks at the world outside
+
+# What ends a worker rather than a cell: the memory or the device is gone.
+FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a pack stands: the outcomes new since the last time, and steps done by key."""
+
+    ended: tuple[Outcome, ...]
+    steps: Mapping[str, int]
+
+
+class PackTrainer:
+    """The loop over a pack.
+
+    Args:
+        cells: what to train, at least one.
+        data: data sets and test sets, on the device to train on.
+        states: checkpoints to go on from, by key. A damaged one raises ValueError.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], data: PreparedData, states: Mapping[str, bytes] | None = None
+    ) -> None:
+        self.data = data
+        self._ended: list[Outcome] = []
+        self._feeds: dict[tuple[str | int, ...], Feed] = {}
+        self._running: dict[str, CellTraining] = {}
+        for cell in cells:
+            self._guard(cell, lambda c=cell: self._start(c, len(cells)))  # type: ignore[misc]
+            state = (states or {}).get(cell.key)
+            if state is not None and cell.key in self._running:
+                self._running[cell.key].restore(state)
+
+    def run(self) -> Iterator[Progress]:
+        """Trains until every cell has ended; yields now and then, so the caller can look up.
+
+        Stop taking from it to stop training; `states` then tells where it stands.
+        """
+        for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
+            self._guard(run.cell, lambda r=run: self._end(r.outcome()))  # type: ignore[misc]
+        rounds = 0
+        while self._running:
+            for stream in list(dict.fromkeys(run.cell.stream for run in self._running.values())):
+                self._advance(stream)
+            rounds += 1
+            if self._ended or rounds % YIELD_EVERY == 0:
+                yield self._progress()
+        if self._ended:
+            yield self._progress()
+
+    def states(self) -> dict[str, bytes]:
+        """A checkpoint of each cell that is still in training, by key."""
+        return {key: run.state() for key, run in self._running.items()}
+
+    def _progress(self) -> Progress:
+        ended, self._ended = tuple(self._ended), []
+        return Progress(ended, {key: run.step for key, run in self._running.items()})
+
+    def _start(self, cell: Cell, pack_size: int) -> None:
+        if cell.stream not in self._feeds:
+            self._feeds[cell.stream] = self.data.feed(cell)
+        self._running[cell.key] = CellTraining(
+            cell, self.data.test(cell), self.data.device, pack_size
+        )
+
+    def _advance(self, stream: tuple[str | int, ...]) -> None:
+        """One step of every cell of a stream, each at its own place in it."""
+        runs = [run for run in self._running.values() if run.cell.stream == stream]
+        # All are at the same step, unless some were resumed from a checkpoint: then those behind
+        # catch up first, so that the cells come to share batches again.
+        step = min(run.step for run in runs)
+        behind = [run for run in runs if run.step == step]
+        started = time.perf_counter()
+        try:
+            images, labels = self._feeds[stream].batch(step)
+        except FATAL:
+            raise
+        except Exception:
+            failure = traceback.format_exc()
+            for run in runs:
+                self._end(run.failure(failure))
+            return
+        share = (time.perf_counter() - started) / len(behind)
+        for run in behind:
+            run.seconds += share
+            self._guard(run.cell, lambda r=run: self._train(r, images, labels))  # type: ignore[misc]
+
+    def _train(self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor) -> None:
+        started = time.perf_counter()
+        run.train(images, labels)
+        run.seconds += time.perf_counter() - started
+        if run.done:
+            self._end(run.outcome())
+
+    def _end(self, outcome: Outcome) -> None:
+        self._running.pop(outcome.key, None)
+        self._ended.append(outcome)
+
+    def _guard(self, cell: Cell, action: Callable[[], None]) -> None:
+        """Lets a cell's own failure end that cell alone."""
+        try:
+            action()
+        except FATAL:
+            raise
+        except Exception:
+            failure = traceback.format_exc()
+            run = self._running.get(cell.key)
+            self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))
