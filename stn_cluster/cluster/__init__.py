@@ -1,0 +1,1 @@
+"""The coordinator, its workers and the client: the only place where Ray lives."""

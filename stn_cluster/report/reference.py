@@ -47,5 +47,5 @@ def find_reference(name: str) -> Reference:
 
 
 def reference_error(reference: Reference, model: str, transform: str, distortion: str) -> float:
-    """Percent wrong, by the distortion's base name ('P:xy-42' is P); NaN if it was not published."""
+    """Percent wrong, by the distortion's base name ('P:xy-42' is P); NaN if not published."""
     return reference.get((model, transform, distortion.partition(":")[0]), math.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from itertools import product
 from typing import Any
@@ -94,11 +93,8 @@ def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFra
         for cell in store.submitted()
         if cell.key not in ended
     ]
-    if not missing:
-        return rows
-    absent = pd.DataFrame(missing).assign(test_error=math.nan, accepted_at=pd.NaT)
-    absent = absent.astype({"accepted_at": rows["accepted_at"].dtype})
-    return pd.concat([rows, absent], ignore_index=True) if len(rows) else absent
+    absent = pd.DataFrame(missing, columns=_NEEDED).astype(rows.dtypes)
+    return pd.concat([rows, absent], ignore_index=True)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

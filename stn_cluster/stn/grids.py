@@ -176,10 +176,11 @@ def spline_matrix(control: Tensor, points: Tensor) -> Tensor:
     system[:count, count:] = homogeneous(control)
     system[count:, :count] = homogeneous(control).T
     basis = torch.cat([_bending(points, control), homogeneous(points)], dim=1)
-    return basis @ torch.linalg.inv(system)[:, :count]
+    inverse: Tensor = torch.linalg.inv(system)
+    return basis @ inverse[:, :count]
 
 
 def _bending(points: Tensor, control: Tensor) -> Tensor:
     """r^2 log r between each point and each control point; 0 at r = 0."""
     squared = (points[:, None, :] - control[None, :, :]).square().sum(-1)
-    return torch.special.xlogy(squared, squared) / 2
+    return torch.xlogy(squared, squared) / 2

@@ -25,7 +25,7 @@ class Record:
 def to_files(records: Sequence[Record], accepted_at: datetime) -> dict[str, bytes]:
     """File names and contents, in the order in which they are to be written.
 
-    The first record is accepted at `accepted_at`, each later one a microsecond after the one before.
+    The first record is accepted at `accepted_at`, the others a microsecond apart.
 
     Raises:
         ValueError: a record's columns are not the schema's.

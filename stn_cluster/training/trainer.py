@@ -5,6 +5,7 @@ Cells never touch each other's arithmetic: a cell's result is the same alone and
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from stn_cluster.data.prepared import Feed, PreparedData
 from stn_cluster.grid import Cell
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
+
+log = logging.getLogger(__name__)
 
 YIELD_EVERY = 8  # steps between looks at the world outside
 
@@ -37,7 +40,7 @@ class PackTrainer:
     Args:
         cells: what to train, at least one.
         data: data sets and test sets, on the device to train on.
-        states: checkpoints to go on from, by key. A damaged one raises ValueError.
+        states: checkpoints to go on from, by key; a damaged one is logged and not used.
     """
 
     def __init__(
@@ -51,7 +54,10 @@ class PackTrainer:
             self._guard(cell, lambda c=cell: self._start(c, len(cells)))  # type: ignore[misc]
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
-                self._running[cell.key].restore(state)
+                try:
+                    self._running[cell.key].restore(state)
+                except ValueError as error:
+                    log.warning("%s begins anew: %s", cell.label, error)
 
     def run(self) -> Iterator[Progress]:
         """Trains until every cell has ended; yields now and then, so the caller can look up.

@@ -1,0 +1,259 @@
+"""The `stn-cluster` command. Thin: what it does is done by the modules it calls.
+
+Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stn_cluster import __version__
+from stn_cluster.errors import UserError
+
+if TYPE_CHECKING:
+    from stn_cluster.cluster.client import Machine
+    from stn_cluster.cluster.job import JobStatus
+    from stn_cluster.grid import Cell
+
+DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Trains and tests the Spatial Transformer Networks grid, and makes its table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="Folder on a local disk; default: in the store.")
+]
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", envvar="STN_CLUSTER_DATA", help="Where MNIST/raw is, or goes."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Default: one a GPU, or one a CPU core.")
+]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads-per-worker", help="Of arithmetic, on a CPU.")
+]
+ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only these models.")]
+TransformOption = Annotated[list[str] | None, typer.Option("--transform", help="Transforms.")]
+DistortionOption = Annotated[list[str] | None, typer.Option("--distortion", help="Distortions.")]
+SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seeds.")]
+DatasetOption = Annotated[list[str] | None, typer.Option("--dataset", help="Data sets.")]
+RecipeOption = Annotated[list[str] | None, typer.Option("--recipe", help="Recipes.")]
+KeyOption = Annotated[list[str] | None, typer.Option("--key", help="Cells by key.")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    del debug  # read by main: it decides what becomes of an exception
+    if version:
+        typer.echo(f"stn-cluster {__version__}")
+        raise typer.Exit(DONE)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file: what to run.")],
+    store: StoreOption = None,
+    state: StateOption = None,
+    data_root: DataRootOption = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE, as in recipe.iterations=800; repeatable."),
+    ] = None,
+    workers: WorkersOption = None,
+    threads_per_worker: ThreadsOption = 1,
+    force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
+) -> None:
+    """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
+    from stn_cluster.cluster.client import Machine
+    from stn_cluster.config_file import load_config
+    from stn_cluster.registry import resolve
+
+    loaded = load_config(config, overrides or ())
+    cells = resolve(loaded, source=str(config), folder=config.parent)
+    _run(
+        cells,
+        store or str(Path("results") / loaded.name),
+        Machine(data_root, state, workers, threads_per_worker),
+        name=loaded.name,
+        config=loaded.model_dump_json(exclude_defaults=True),
+        force=force,
+    )
+
+
+@app.command()
+def rerun(
+    store: StoreOption = None,
+    model: ModelOption = None,
+    transform: TransformOption = None,
+    distortion: DistortionOption = None,
+    seed: SeedOption = None,
+    dataset: DatasetOption = None,
+    recipe: RecipeOption = None,
+    key: KeyOption = None,
+    state: StateOption = None,
+    data_root: DataRootOption = None,
+    workers: WorkersOption = None,
+    threads_per_worker: ThreadsOption = 1,
+) -> None:
+    """Train cells of a store anew: those that match all filters. Their history is kept."""
+    from stn_cluster.cluster.client import Machine
+    from stn_cluster.cluster.history import cells_to_rerun
+
+    uri = _needed(store)
+    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
+    cells = cells_to_rerun(uri, filters)
+    machine = Machine(data_root, state, workers, threads_per_worker)
+    _run(cells, uri, machine, name="rerun", force=True)
+
+
+@app.command()
+def results(
+    store: StoreOption = None,
+    model: ModelOption = None,
+    transform: TransformOption = None,
+    distortion: DistortionOption = None,
+    seed: SeedOption = None,
+    dataset: DatasetOption = None,
+    recipe: RecipeOption = None,
+    key: KeyOption = None,
+    format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+) -> None:
+    """Print the current result of each cell of a store."""
+    from stn_cluster.report.listing import listing
+    from stn_cluster.store import load_results
+
+    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
+    typer.echo(listing(load_results(_needed(store)), filters, format), nl=False)
+
+
+@app.command()
+def table(
+    store: StoreOption = None,
+    model: ModelOption = None,
+    transform: TransformOption = None,
+    distortion: DistortionOption = None,
+    seed: SeedOption = None,
+    dataset: DatasetOption = None,
+    recipe: RecipeOption = None,
+    key: KeyOption = None,
+    format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
+    reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
+) -> None:
+    """Print the comparison table: mean error over seeds, and the paper's number beside it."""
+    from stn_cluster.report.render import render
+    from stn_cluster.report.table import comparison_table
+
+    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
+    compared = comparison_table(_needed(store), reference, **filters)
+    typer.echo(render(compared, format), nl=False)
+
+
+def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **options: Any) -> None:
+    """Runs cells with a view of them, then prints their table."""
+    from rich.console import Console
+
+    from stn_cluster.cluster.client import run_cells
+    from stn_cluster.cluster.job import State
+    from stn_cluster.report.folder import write_report
+    from stn_cluster.view import make_view, summary
+
+    last: list[JobStatus] = []
+    console = Console(stderr=True)
+    with _interrupted_by_sigterm():
+        try:
+            with make_view(console) as view:
+
+                def watch(status: JobStatus) -> None:
+                    last[:] = [status]
+                    view.update(status)
+
+                status = run_cells(cells, store, machine=machine, name=name, watch=watch, **options)
+        except KeyboardInterrupt:
+            where = f" ({summary(last[0])})" if last else ""
+            typer.echo(f"interrupted{where}: the same command goes on from here", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    keys = {cell.key for cell in cells}
+    typer.echo(write_report(store, keys), nl=False)
+    failed = [s for s in status.cells if s.state is State.FAILED]
+    for cell in failed:
+        typer.echo(f"{cell.cell.label}: failed: {cell.error}", err=True)
+    if failed:
+        raise typer.Exit(CELLS_FAILED)
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: running work is checkpointed."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _needed(store: str | None) -> str:
+    if store is None:
+        raise UserError("--store: name a result store, as in --store results/quickstart")
+    return store
+
+
+def _filters(
+    model: list[str] | None,
+    transform: list[str] | None,
+    distortion: list[str] | None,
+    seed: list[int] | None,
+    dataset: list[str] | None,
+    recipe: list[str] | None,
+    key: list[str] | None,
+) -> dict[str, list[Any]]:
+    given = {
+        "model": model,
+        "transform": transform,
+        "distortion": distortion,
+        "seed": seed,
+        "dataset": dataset,
+        "recipe": recipe,
+        "key": key,
+    }
+    return {name: values for name, values in given.items() if values}
+
+
+def main() -> None:
+    """Runs the command; a user's error is one line and exit code 2, `--debug` shows where."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        if debug:
+            raise
+        typer.echo(f"stn-cluster: {error}", err=True)
+        sys.exit(WRONG_INPUT)
+    except BrokenPipeError:  # the reader of our output has gone: `stn-cluster table | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Cells of a store, to be trained anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from stn_cluster.errors import StoreError, UserError
+from stn_cluster.grid import Cell
+from stn_cluster.registry import load_plugins, lookup
+from stn_cluster.store import load_results, select
+
+
+def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
+    """The cells of a store that match all filters, as the present code would train them.
+
+    Raises:
+        UserError: no cell matches, or a component of one is no longer there.
+        StoreError: there is no store, or it cannot be read.
+    """
+    rows = select(load_results(store), filters)
+    cells = {}
+    for label, spec in zip(rows["label"], rows["spec"], strict=True):
+        try:
+            cell = Cell.model_validate_json(spec)
+        except ValidationError as error:
+            raise StoreError(f"{store}: the spec of {label} cannot be read: {error}") from error
+        cell = _at_present(cell)
+        cells[cell.key] = cell
+    return list(cells.values())
+
+
+def _at_present(cell: Cell) -> Cell:
+    """The cell with its components' present revisions: their code may have changed since."""
+    load_plugins(cell.plugins)
+    try:
+        entries = [
+            lookup("model", cell.model),
+            lookup("transform", cell.transform),
+            lookup("distortion", cell.distortion.partition(":")[0]),
+            lookup("dataset", cell.dataset),
+        ]
+    except UserError as error:
+        raise UserError(f"{cell.label}: {error}") from None
+    revisions = {f"{entry.kind}:{entry.name}": entry.revision for entry in entries}
+    return cell.model_copy(update={"revisions": revisions})

@@ -1,0 +1,27 @@
+"""The folder on the coordinator's machine that one service holds; the queue's place."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stn_cluster.errors import StoreError
+
+
+def hold(folder: Path) -> ExitStack:
+    """Makes the folder and keeps other services off it until closed, or until the process ends.
+
+    Raises:
+        StoreError: it cannot be made, or another service holds it.
+    """
+    held = ExitStack()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(FileLock(folder / "lock", timeout=0, thread_local=False))
+    except Timeout:
+        raise StoreError(f"another service holds this state folder: {folder}") from None
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot hold the service's state: {error.strerror}") from error
+    return held

@@ -1,0 +1,87 @@
+"""A comparison table as people read it: one matrix of short texts per data set and recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+NONE = "-"  # where a row has no mean, as not all of its entries succeeded
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows are networks, columns distortions; every entry is text, not escaped for any format."""
+
+    title: str
+    header: tuple[str, ...]  # model, transform, the distortions, mean
+    rows: tuple[tuple[str, ...], ...]
+    legend: tuple[str, ...]  # sentences
+
+
+def matrices(table: pd.DataFrame) -> list[Matrix]:
+    """One matrix for each data set and recipe of a `comparison_table`, in its order."""
+    return [
+        _matrix(str(dataset), str(recipe), part)
+        for (dataset, recipe), part in table.groupby(["dataset", "recipe"], sort=False)
+    ]
+
+
+def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
+    distortions = list(part["distortion"].unique())
+    seeds = int(part["n_seeds"].max())
+    rows = []
+    for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
+        by_distortion = entries.set_index("distortion").loc[distortions]
+        texts = [_entry(entry, seeds) for entry in by_distortion.to_dict("records")]
+        rows.append((str(model), str(transform), *texts, _row_mean(entries)))
+    return Matrix(
+        title=f"{dataset}, recipe {recipe}",
+        header=("model", "transform", *distortions, "mean"),
+        rows=tuple(rows),
+        legend=tuple(_legend(dataset, part)),
+    )
+
+
+def _entry(entry: dict[Any, Any], seeds: int) -> str:
+    """'1.23 ±0.04 (0.8, +0.43)'; 'failed' or 'missing' where there is no number."""
+    if entry["status"] != "succeeded":
+        return str(entry["status"])
+    spread = f" ±{entry['test_error_std']:.2f}" if entry["n_seeds"] > 1 else ""
+    fewer = f" n={entry['n_seeds']}" if entry["n_seeds"] < seeds else ""
+    mean = f"{entry['test_error_mean']:.2f}"
+    return mean + spread + fewer + _beside(entry["reference_error"], entry["delta"])
+
+
+def _row_mean(entries: pd.DataFrame) -> str:
+    if not (entries["status"] == "succeeded").all():
+        return NONE
+    reference = float(entries["reference_error"].mean(skipna=False))
+    delta = float(entries["delta"].mean(skipna=False))
+    return f"{entries['test_error_mean'].mean():.2f}" + _beside(reference, delta)
+
+
+def _beside(reference: float, delta: float) -> str:
+    if math.isnan(reference):
+        return ""
+    return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f})"  # + 0.0: no -0.00
+
+
+def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
+    done = part[part["status"] == "succeeded"]
+    fewest, most = (int(done["n_seeds"].min()), int(done["n_seeds"].max())) if len(done) else (0, 0)
+    if most > 1:
+        count = f"{most} seeds" + (" (fewer where n= says so)" if fewest < most else "")
+        what = f"Test error in percent: mean ±standard deviation over {count}"
+    else:
+        what = "Test error in percent" + (", one seed" if most else "")
+    beside = bool(part["reference_error"].notna().any())
+    lines = [what + ("; in brackets the paper's, and ours less the paper's." if beside else ".")]
+    lines.append("The last column is the mean over the distortions.")
+    if beside and dataset != "mnist":
+        lines.append(f"The paper's numbers are for MNIST, not for {dataset}.")
+    words = {"missing": "missing: has not run.", "failed": "failed: ended with an error."}
+    lines += [text for status, text in words.items() if status in set(part["status"])]
+    return lines

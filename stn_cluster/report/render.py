@@ -1,0 +1,160 @@
+"""A comparison table as text, Markdown, CSV, LaTeX or HTML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+
+import pandas as pd
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.report.matrix import Matrix, matrices
+from stn_cluster.report.table import COLUMNS
+
+_NOTHING = "No cells."
+
+
+def render(table: pd.DataFrame, format: str = "text") -> str:
+    """A `comparison_table` as a text that ends with one newline.
+
+    Args:
+        table: as `comparison_table` gives it.
+        format: text, md, csv, latex or html. csv has one line an entry, in which the words
+            missing and failed stand for the mean; the others have a matrix per data set and recipe.
+
+    Raises:
+        UserError: there is no such format.
+    """
+    if format not in FORMATS:
+        raise UserError(unknown("format", format, FORMATS))
+    return FORMATS[format](table).rstrip("\n") + "\n"
+
+
+def _csv(table: pd.DataFrame) -> str:
+    means = (
+        table["test_error_mean"]
+        .astype(object)
+        .where(table["status"] == "succeeded", table["status"])
+    )
+    return table.assign(test_error_mean=means)[list(COLUMNS)].to_csv(
+        index=False, lineterminator="\n"
+    )
+
+
+def _text(table: pd.DataFrame) -> str:
+    return "\n\n".join(map(_text_matrix, matrices(table))) or _NOTHING
+
+
+def _text_matrix(matrix: Matrix) -> str:
+    header, *rows = _aligned([matrix.header, *matrix.rows])
+    rule = "-" * max(map(len, [header, *rows]))
+    return "\n".join([matrix.title, rule, header, rule, *rows, rule, *matrix.legend])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return "\n\n".join(map(_markdown_matrix, matrices(table))) or _NOTHING
+
+
+def _markdown_matrix(matrix: Matrix) -> str:
+    def line(texts: Sequence[str]) -> str:
+        return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
+
+    rule = line(["---"] * len(matrix.header))
+    rows = [line(row) for row in matrix.rows]
+    return "\n".join([f"### {matrix.title}", "", line(matrix.header), rule, *rows]) + (
+        "\n\n" + " ".join(matrix.legend)
+    )
+
+
+def _latex(table: pd.DataFrame) -> str:
+    return "\n\n".join(map(_latex_matrix, matrices(table))) or f"% {_NOTHING}"
+
+
+def _latex_matrix(matrix: Matrix) -> str:
+    def line(texts: Sequence[str]) -> str:
+        return rf"{' & '.join(map(_latex_escape, texts))} \\"
+
+    caption = _latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
+    columns = "ll" + "r" * (len(matrix.header) - 2)
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        line(matrix.header),
+        r"\hline",
+        *map(line, matrix.rows),
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def _latex_escape(text: str) -> str:
+    return re.sub(r"[\\~^±&%$#_{}]", lambda match: _LATEX[match[0]], text)
+
+
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>stn-cluster: comparison table</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: 0.2em 0.8em; text-align: left; border-bottom: 1px solid #ccc; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>"""
+
+
+def _html(table: pd.DataFrame) -> str:
+    body = "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
+    return _HTML.format(body=body)
+
+
+def _html_matrix(matrix: Matrix) -> str:
+    def line(tag: str, texts: Sequence[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(text)}</{tag}>' for text in texts)}</tr>"
+
+    lines = [
+        f"<h2>{escape(matrix.title)}</h2>",
+        "<table>",
+        f"<thead>{line('th', matrix.header)}</thead>",
+        "<tbody>",
+        *(line("td", row) for row in matrix.rows),
+        "</tbody>",
+        "</table>",
+        f"<p>{escape(' '.join(matrix.legend))}</p>",
+    ]
+    return "\n".join(lines)
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
+    "text": _text,
+    "md": _markdown,
+    "csv": _csv,
+    "latex": _latex,
+    "html": _html,
+}

@@ -1,0 +1,76 @@
+"""Records of attempts for the tests of the store and of the table."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from stn_cluster.grid import Cell
+from stn_cluster.store import Record
+
+
+def make_cell(
+    model: str = "CNN",
+    transform: str = "none",
+    distortion: str = "R",
+    seed: int = 0,
+    dataset: str = "digits",
+    recipe: str = "smoke",
+    revision: int = 1,
+) -> Cell:
+    """A resolved cell; `revision` is its model's, so another one is another key."""
+    return Cell(
+        model=model,
+        transform=transform,
+        distortion=distortion,
+        variant=distortion.partition(":")[2] or "plain",
+        canvas=28,
+        seed=seed,
+        dataset=dataset,
+        recipe=recipe,
+        settings={"batch_size": 16, "recipe": recipe},
+        revisions={f"model:{model}": revision},
+    )
+
+
+def make_record(cell: Cell | None = None, error: float | None = 1.5, **columns: Any) -> Record:
+    """An ended attempt at a cell: succeeded with this error (percent), or failed if it is None."""
+    cell = cell or make_cell()
+    ok = error is not None
+    now = datetime.now(UTC)
+    row: dict[str, Any] = {
+        **cell.model_dump(include={"model", "transform", "distortion", "seed"}),
+        **cell.model_dump(include={"dataset", "recipe"}),
+        "key": cell.key,
+        "label": cell.label,
+        "job_id": "job-1",
+        "attempt": str(uuid.uuid4()),
+        "status": "succeeded" if ok else "failed",
+        "error": None if ok else "ValueError: the loss is not finite",
+        "test_error": error,
+        "test_accuracy": 1 - error / 100 if error is not None else None,
+        "n_test": 200 if ok else None,
+        "n_wrong": round(2 * error) if error is not None else None,
+        "train_loss": 0.25 if ok else None,
+        "parameters": 1000 if ok else None,
+        "iterations": 8 if ok else None,
+        "images_per_second": 100.0 if ok else None,
+        "train_seconds": 1.0 if ok else None,
+        "pack_size": 2,
+        "device": "cpu",
+        "host": "here",
+        "started_at": now,
+        "finished_at": now,
+        "stn_cluster_version": "0.1.0",
+        "git_commit": None,
+        "torch_version": "2.11",
+        "spec": json.dumps(cell.model_dump(mode="json")),
+        "confusion": [3, 0, 1, 4] if ok else None,
+    }
+    curve = (
+        {"step": 0, "train_loss": 2.3, "lr": 0.01, "test_error": None},
+        {"step": 7, "train_loss": 0.25, "lr": 0.01, "test_error": error},
+    )
+    return Record(row | columns, curve if ok else (), bytes([0, 1, 9]) if ok else None)
