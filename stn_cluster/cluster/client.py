@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stn_cluster.cluster.job import Job, JobStatus, new_job_id
+from stn_cluster.cluster.history import stored_cells
+from stn_cluster.cluster.job import Job, JobStatus, done, new_job_id
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stn_cluster.cluster.coordinator import Settings
+    from stn_cluster.store import Store
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for the running steps and their checkpoints, when interrupted
@@ -113,6 +115,9 @@ def run_cells(
     if machine.state is None and local is None:
         raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
     job = Job(new_job_id(name), tuple(cells), config=config, force=force)
+    if not force and (stored := _stored(job, opened)):
+        (watch or _ignore)(stored)
+        return stored
     plugins = sorted({module for cell in cells for module in cell.plugins})
     with _embedded_ray(machine, plugins) as (workers, gpu):
         settings = Settings(
@@ -175,6 +180,14 @@ def _run(job: Job, settings: Settings, watch: Watch) -> JobStatus:
 
 def _ignore(status: JobStatus) -> None:
     pass
+
+
+def _stored(job: Job, store: Store) -> JobStatus | None:
+    """The job as the store has it, if all of its cells are there: then Ray need not start."""
+    found = stored_cells(job.cells, store)
+    if not all(done(status.state) for status in found):
+        return None
+    return JobStatus(job.job_id, found)
 
 
 @contextlib.contextmanager

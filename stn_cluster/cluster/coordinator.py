@@ -16,8 +16,9 @@ from typing import Any
 from uuid import uuid4
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
+from stn_cluster.cluster.history import stored_cells
 from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, done, first_line, labels
 from stn_cluster.cluster.packing import form_packs
 from stn_cluster.cluster.rate import Rate
@@ -32,6 +33,7 @@ from stn_cluster.training.outcome import Outcome
 log = logging.getLogger(__name__)
 
 COMMIT_RETRY_SECONDS = 2.0
+MAX_STILLBORN = 3  # workers in a row that die before they answer
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Coordinator:
         self._resume: dict[str, str] = {}  # key -> the attempt whose checkpoint is gone on from
         self._workers: dict[int, Any] = {}
         self._uncommitted: list[Record] = []
+        self._committing = asyncio.Lock()
         self._trouble: str | None = None
         self._stopping = False
         self._rate = Rate()
@@ -80,18 +83,12 @@ class Coordinator:
 
     async def submit(self, job: Job) -> JobStatus:
         """Starts a job; cells that the store holds are taken from there, unless forced."""
-        stored = {} if job.force else await asyncio.to_thread(self._stored_errors)
+        if job.force:
+            cells = stored_cells(job.cells, None)
+        else:
+            cells = await asyncio.to_thread(stored_cells, job.cells, self.store)
         self._job = job
-        for cell in job.cells:
-            status = CellStatus(cell, iterations=int(str(cell.settings["iterations"])))
-            if cell.key in stored:
-                status = status.now(
-                    State.SUCCEEDED,
-                    step=status.iterations,
-                    test_error=stored[cell.key],
-                    stored=True,
-                )
-            self._cells[cell.key] = status
+        self._cells = {status.cell.key: status for status in cells}
         waiting = [c for c in job.cells if not done(self._cells[c.key].state)]
         if not job.force:
             self._resume = await asyncio.to_thread(self._checkpoints, waiting)
@@ -137,16 +134,25 @@ class Coordinator:
     # --- workers ---
 
     async def _employ(self, slot: int) -> None:
-        """Keeps one worker busy until no pack is left; replaces it where its process dies."""
+        """Keeps one worker busy until no pack is left; replaces it where it dies.
+
+        Raises:
+            RayError: workers die again and again before they have begun.
+        """
+        stillborn = 0
         while self._packs:
             worker = self._hire()
             self._workers[slot] = worker
             try:
                 info = await worker.info.remote()
+                stillborn = -1  # it lives: whatever ends it now is not its beginning
                 while self._packs:
                     await self._train(worker, info, self._packs.popleft())
-            except RayActorError as error:
-                log.warning("worker %d died: %s", slot, first_line(str(error)))
+            except RayError as error:
+                log.warning("worker %d is replaced: %s", slot, first_line(str(error)))
+                stillborn += 1
+                if stillborn >= MAX_STILLBORN:
+                    raise
             finally:
                 self._workers.pop(slot, None)
                 ray.kill(worker)
@@ -162,7 +168,7 @@ class Coordinator:
         """Has one pack trained; commits each cell when it ends.
 
         Raises:
-            RayActorError: the worker's process died; the pack's cells have been seen to.
+            RayError: the worker died, or is of no use any more; its cells have been seen to.
         """
         assignments = tuple(
             Assignment(cell, uuid4().hex, self._resume.get(cell.key)) for cell in pack
@@ -178,30 +184,25 @@ class Coordinator:
             async for reference in reports:
                 report: Report = await reference
                 self._follow(report)
-                for outcome in report.ended:
-                    await self._end(attempts.pop(outcome.key), outcome)
-        except RayActorError as error:
-            await self._bury(attempts, error)
+                await self._end([(attempts.pop(o.key), o) for o in report.ended])
+        except RayError as error:
+            await self._bury(list(attempts.values()), error)
             raise
-        except RayError as error:  # raised by the worker's own code: none of the cells can go on
-            for attempt in attempts.values():
-                await self._end(attempt, failure(attempt.cell, str(error)))
-            return
         for key in attempts:  # stopped
             self._set(key, State.QUEUED)
 
-    async def _bury(self, attempts: dict[str, Attempt], error: RayActorError) -> None:
-        """Sees to the cells whose worker died: tried again alone, or failed if they were alone."""
-        lost = [attempt.cell for attempt in attempts.values()]
+    async def _bury(self, lost: list[Attempt], error: RayError) -> None:
+        """Sees to the cells of a dead worker: tried again alone, or failed if they were alone."""
         if self._stopping:
             return
-        if len(lost) == 1 and next(iter(attempts.values())).pack_size == 1:
-            reason = f"its worker's process died: {first_line(str(error))}"
-            await self._end(attempts[lost[0].key], failure(lost[0], reason))
+        if len(lost) == 1 and lost[0].pack_size == 1:
+            reason = f"its worker died: {error}"
+            await self._end([(lost[0], failure(lost[0].cell, reason))])
             return
-        log.warning("queued again, each alone: %s", labels(lost))
-        self._resume |= await asyncio.to_thread(self._checkpoints, lost)
-        for cell in lost:
+        cells = [attempt.cell for attempt in lost]
+        log.warning("queued again, each alone: %s", labels(cells))
+        self._resume |= await asyncio.to_thread(self._checkpoints, cells)
+        for cell in cells:
             self._set(cell.key, State.QUEUED)
             self._packs.append((cell,))
 
@@ -220,45 +221,48 @@ class Coordinator:
 
     # --- the store ---
 
-    async def _end(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Commits what came of a cell; only then does it count as ended."""
-        self._uncommitted.append(to_record(attempt, outcome))
+    async def _end(self, ended: list[tuple[Attempt, Outcome]]) -> None:
+        """Commits what came of cells; only then do they count as ended."""
+        if not ended:
+            return
+        self._uncommitted += [to_record(attempt, outcome) for attempt, outcome in ended]
         await self._commit()
+        for attempt, outcome in ended:
+            self._set_ended(attempt.cell, outcome)
+        trained = {o.key: a.attempt for a, o in ended if o.error is None}
+        await asyncio.to_thread(self._drop_states, trained)
+        self._rate.update(self._cells.values())
+
+    def _set_ended(self, cell: Cell, outcome: Outcome) -> None:
         if outcome.error is None:
             error = 100 * (outcome.n_wrong or 0) / (outcome.n_test or 1)
-            self._set(
-                outcome.key, State.SUCCEEDED, test_error=error, step=outcome.iterations, error=None
-            )
-            await asyncio.to_thread(self._drop_state, outcome.key, attempt.attempt)
+            self._set(cell.key, State.SUCCEEDED, test_error=error, step=outcome.iterations)
         else:
-            self._set(outcome.key, State.FAILED, error=first_line(outcome.error))
-            log.warning("%s failed: %s", attempt.cell.label, outcome.error)
-        self._rate.update(self._cells.values())
+            self._set(cell.key, State.FAILED, error=first_line(outcome.error))
+            log.warning("%s failed: %s", cell.label, outcome.error)
 
     async def _commit(self) -> None:
         """Writes all results that wait; where the store refuses, again until it takes them."""
-        while self._uncommitted:
-            group, self._uncommitted = self._uncommitted, []
-            try:
-                await asyncio.to_thread(self.store.commit, group)
-                self._trouble = None
-            except StoreError as error:
-                self._uncommitted = group + self._uncommitted
-                self._trouble = str(error)
-                log.error("results wait in memory: %s", error)
-                await asyncio.sleep(COMMIT_RETRY_SECONDS)
-
-    def _stored_errors(self) -> dict[str, float]:
-        """The test error of each cell that the store holds, in percent, by key."""
-        rows = self.store.results(latest=True)
-        rows = rows[rows["status"] == State.SUCCEEDED.value]
-        return dict(zip(rows["key"], rows["test_error"], strict=True))
+        async with self._committing:
+            while self._uncommitted:
+                group, self._uncommitted = self._uncommitted, []
+                try:
+                    await asyncio.to_thread(self.store.commit, group)
+                    self._trouble = None
+                except StoreError as error:
+                    self._uncommitted = group + self._uncommitted
+                    self._trouble = str(error)
+                    log.error("results wait in memory: %s", error)
+                    if self._stopping:
+                        raise
+                    await asyncio.sleep(COMMIT_RETRY_SECONDS)
 
     def _checkpoints(self, cells: list[Cell]) -> dict[str, str]:
         found = {cell.key: self.store.newest_checkpoint(cell.key, STATE) for cell in cells}
         return {key: attempt for key, attempt in found.items() if attempt}
 
-    def _drop_state(self, key: str, attempt: str) -> None:
-        """A trained cell goes on from nothing: its training state is not needed any more."""
-        for name in {attempt, self._resume.get(key, attempt)}:
-            self.store.drop_checkpoint(key, name, STATE)
+    def _drop_states(self, trained: dict[str, str]) -> None:
+        """Trained cells go on from nothing: their training state is not needed any more."""
+        for key, attempt in trained.items():
+            for name in {attempt, self._resume.get(key, attempt)}:
+                self.store.drop_checkpoint(key, name, STATE)

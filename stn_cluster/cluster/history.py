@@ -1,16 +1,37 @@
-"""Cells of a store, to be trained anew."""
+"""What a store already holds of a job, and its cells to be trained anew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stn_cluster.cluster.job import CellStatus, State
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins, lookup
-from stn_cluster.store import load_results, select
+
+if TYPE_CHECKING:
+    from stn_cluster.store import Store
+
+
+def stored_cells(cells: Iterable[Cell], store: Store | None) -> tuple[CellStatus, ...]:
+    """Each cell as the store has it: succeeded, or still to be trained (as all are without one)."""
+    if store is None:
+        return tuple(_status(cell, None) for cell in cells)
+    rows = store.results(latest=True)
+    rows = rows[rows["status"] == State.SUCCEEDED.value]
+    errors = dict(zip(rows["key"], rows["test_error"], strict=True))
+    return tuple(_status(cell, errors.get(cell.key)) for cell in cells)
+
+
+def _status(cell: Cell, test_error: float | None) -> CellStatus:
+    fresh = CellStatus(cell, iterations=int(str(cell.settings["iterations"])))
+    if test_error is None:
+        return fresh
+    state = State.SUCCEEDED
+    return fresh.now(state, step=fresh.iterations, test_error=test_error, stored=True)
 
 
 def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
@@ -20,6 +41,8 @@ def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
         UserError: no cell matches, or a component of one is no longer there.
         StoreError: there is no store, or it cannot be read.
     """
+    from stn_cluster.store import load_results, select
+
     rows = select(load_results(store), filters)
     cells = {}
     for label, spec in zip(rows["label"], rows["spec"], strict=True):

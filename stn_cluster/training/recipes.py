@@ -88,15 +88,18 @@ def paper() -> Recipe:
 
 
 def fast() -> Recipe:
-    """Ours: AdamW with a linear one-cycle schedule, a slower localisation net, narrow CNNs."""
+    """Ours: AdamW with a linear one-cycle schedule and narrow CNNs, for a few thousand steps.
+
+    Transformers sample straight onto 28x28. Rates chosen on `mnist-validation`: 500 steps of RTS
+    and E, one seed.
+    """
     return Recipe(
         iterations=4_000,
         batch_size=128,
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         schedule="one-cycle",
         warmup=0.15,
-        localisation_rate=0.3,
         filters=32,
         transformer_size=28,
     )
