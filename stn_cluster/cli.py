@@ -5,11 +5,8 @@ Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +44,9 @@ WorkersOption = Annotated[
 ThreadsOption = Annotated[
     int, typer.Option("--threads-per-worker", help="Of arithmetic, on a CPU.")
 ]
+CheckpointOption = Annotated[
+    float, typer.Option("--checkpoint-seconds", help="Between checkpoints of running cells.")
+]
 ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only these models.")]
 TransformOption = Annotated[list[str] | None, typer.Option("--transform", help="Transforms.")]
 DistortionOption = Annotated[list[str] | None, typer.Option("--distortion", help="Distortions.")]
@@ -79,6 +79,7 @@ def run(
     ] = None,
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
+    checkpoint_seconds: CheckpointOption = 30.0,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
     """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
@@ -91,7 +92,7 @@ def run(
     _run(
         cells,
         store or str(Path("results") / loaded.name),
-        Machine(data_root, state, workers, threads_per_worker),
+        Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds),
         name=loaded.name,
         config=loaded.model_dump_json(exclude_defaults=True),
         force=force,
@@ -112,6 +113,7 @@ def rerun(
     data_root: DataRootOption = None,
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
+    checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Train cells of a store anew: those that match all filters. Their history is kept."""
     from stn_cluster.cluster.client import Machine
@@ -120,7 +122,7 @@ def rerun(
     uri = _needed(store)
     filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
     cells = cells_to_rerun(uri, filters)
-    machine = Machine(data_root, state, workers, threads_per_worker)
+    machine = Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds)
     _run(cells, uri, machine, name="rerun", force=True)
 
 
@@ -177,19 +179,18 @@ def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **option
 
     last: list[JobStatus] = []
     console = Console(stderr=True)
-    with _interrupted_by_sigterm():
-        try:
-            with make_view(console) as view:
+    try:
+        with make_view(console) as view:
 
-                def watch(status: JobStatus) -> None:
-                    last[:] = [status]
-                    view.update(status)
+            def watch(status: JobStatus) -> None:
+                last[:] = [status]
+                view.update(status)
 
-                status = run_cells(cells, store, machine=machine, name=name, watch=watch, **options)
-        except KeyboardInterrupt:
-            where = f" ({summary(last[0])})" if last else ""
-            typer.echo(f"interrupted{where}: the same command goes on from here", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            status = run_cells(cells, store, machine=machine, name=name, watch=watch, **options)
+    except KeyboardInterrupt:
+        where = f" ({summary(last[0])})" if last else ""
+        typer.echo(f"interrupted{where}: the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     keys = {cell.key for cell in cells}
     typer.echo(write_report(store, keys), nl=False)
     failed = [s for s in status.cells if s.state is State.FAILED]
@@ -197,20 +198,6 @@ def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **option
         typer.echo(f"{cell.cell.label}: failed: {cell.error}", err=True)
     if failed:
         raise typer.Exit(CELLS_FAILED)
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM is Ctrl-C: running work is checkpointed."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _needed(store: str | None) -> str:

@@ -48,6 +48,7 @@ class Cell(Frozen):
     settings: dict[str, JsonValue]  # the recipe's fields; those at their default left out
     revisions: dict[str, int | str]  # 'model:CNN' -> revision of every component used
     plugins: tuple[str, ...] = ()  # the modules that bring those components
+    cost: float = 1.0  # an estimate of its training time, in no particular unit: orders the work
 
     @property
     def label(self) -> str:
@@ -58,11 +59,11 @@ class Cell(Frozen):
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all that determines the result.
 
-        The recipe's name and the plug-ins' names are not in it: the settings and the revisions are.
+        Names of the recipe and of plug-ins are not in it: the settings and the revisions are.
         """
         # exclude_defaults: a field added later, at its default, changes no key.
         identity = self.model_dump(
-            exclude={"recipe", "plugins", "distortion"}, exclude_defaults=True
+            exclude={"recipe", "plugins", "cost", "distortion"}, exclude_defaults=True
         )
         identity["distortion"] = self.distortion.partition(":")[0]
         return short_hash(identity, digits=16)

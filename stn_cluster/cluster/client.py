@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,7 @@ class Machine:
     )
     workers: int | None = None  # default: one a GPU, or one a core
     threads_per_worker: int = 1  # of arithmetic, on a CPU
+    checkpoint_seconds: float = 30.0  # between checkpoints of running cells
 
 
 def run_grid(
@@ -127,6 +130,7 @@ def run_cells(
             workers=workers,
             gpu=gpu,
             threads_per_worker=machine.threads_per_worker,
+            checkpoint_seconds=machine.checkpoint_seconds,
         )
         return _run(job, settings, watch or _ignore)
 
@@ -148,6 +152,8 @@ def _check(cells: Sequence[Cell], machine: Machine) -> None:
         raise UserError(f"workers: at least 1, not {machine.workers}")
     if machine.threads_per_worker < 1:
         raise UserError(f"threads per worker: at least 1, not {machine.threads_per_worker}")
+    if machine.checkpoint_seconds <= 0:
+        raise UserError(f"checkpoint seconds: more than 0, not {machine.checkpoint_seconds}")
     prepare(cells, machine.data_root)
 
 
@@ -215,6 +221,24 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and machine.workers and machine.workers > gpus:
             raise UserError(f"workers: one a GPU, so at most {gpus} here, not {machine.workers}")
-        yield machine.workers or gpus or cores, gpus > 0
+        with _sigterm_interrupts():
+            yield machine.workers or gpus or cores, gpus > 0
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: running work is checkpointed. Ray's own handler just exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

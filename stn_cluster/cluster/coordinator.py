@@ -45,7 +45,8 @@ class Settings:
     data_root: str | None
     workers: int
     gpu: bool  # workers have a GPU each, instead of a core
-    threads_per_worker: int = 1
+    threads_per_worker: int
+    checkpoint_seconds: float
 
 
 @ray.remote(num_cpus=0)
@@ -161,7 +162,10 @@ class Coordinator:
         settings = self.settings
         needs = {"num_gpus": 1} if settings.gpu else {"num_cpus": 1}
         return Worker.options(**needs).remote(  # type: ignore[attr-defined]
-            settings.store, settings.data_root, settings.threads_per_worker
+            settings.store,
+            settings.data_root,
+            settings.threads_per_worker,
+            settings.checkpoint_seconds,
         )
 
     async def _train(self, worker: Any, info: WorkerInfo, pack: tuple[Cell, ...]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stn_cluster.grid import Cell
-from stn_cluster.registry import lookup
 
 MAX_PACK = 4  # cells; on a CPU more share the stream's cost no better and balance the load worse
 PACKS_A_WORKER = 2  # at least, where there are cells enough
@@ -27,22 +26,11 @@ def form_packs(cells: Sequence[Cell], workers: int) -> list[tuple[Cell, ...]]:
         streams.setdefault(cell.stream, []).append(cell)
     packs = []
     for members in streams.values():
-        members.sort(key=cost, reverse=True)  # stable: equals stay in the order given
+        members.sort(key=lambda cell: cell.cost, reverse=True)  # stable: equals keep their order
         packs += [tuple(members[i : i + size]) for i in range(0, len(members), size)]
     return sorted(packs, key=total_cost, reverse=True)
 
 
-def cost(cell: Cell) -> float:
-    """An estimate of a cell's training time, in no particular unit."""
-    settings = cell.settings
-    model = lookup("model", cell.model)
-    images = float(str(settings["iterations"])) * float(str(settings["batch_size"]))
-    edge = cell.canvas
-    if model.spatial:  # what follows the transformer has the size of its output
-        edge = int(str(settings.get("transformer_size") or edge))
-    return images * model.cost * (edge / 28) ** 2
-
-
 def total_cost(cells: Iterable[Cell]) -> float:
-    """The estimates of several cells, added up."""
-    return sum(cost(cell) for cell in cells)
+    """The cells' estimated training times, added up."""
+    return sum(cell.cost for cell in cells)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 
 from stn_cluster.cluster.job import CellStatus, done
-from stn_cluster.cluster.packing import cost
 
 WINDOW_SECONDS = 15.0  # over which the present speed is taken
 
@@ -46,12 +45,12 @@ class Rate:
         elapsed = time.monotonic() - start
         if worked <= 0 or elapsed < 1:
             return None
-        return sum(cost(s.cell) - _work_done(s) for s in cells) * elapsed / worked
+        return sum(s.cell.cost - _work_done(s) for s in cells) * elapsed / worked
 
 
 def _work_done(status: CellStatus) -> float:
     part = 1.0 if done(status.state) else status.step / max(1, status.iterations)
-    return cost(status.cell) * part
+    return status.cell.cost * part
 
 
 def _images(status: CellStatus) -> float:

@@ -20,7 +20,6 @@ from stn_cluster.store import Store
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
-CHECKPOINT_SECONDS = 30.0
 REPORT_SECONDS = 0.5
 STATE = "state.pt"  # what an interrupted cell goes on from
 WEIGHTS = "weights.pt"  # what a trained cell leaves
@@ -60,14 +59,18 @@ class Worker:
         store: the store's URI, for checkpoints.
         data_root: where data sets that live in files have them on this machine.
         threads: of arithmetic; results on a CPU depend on it in their last bits.
+        checkpoint_seconds: between checkpoints of running cells.
     """
 
-    def __init__(self, store: str, data_root: str | None, threads: int) -> None:
+    def __init__(
+        self, store: str, data_root: str | None, threads: int, checkpoint_seconds: float
+    ) -> None:
         torch.set_num_threads(threads)
         cuda = bool(ray.get_gpu_ids())
         self.device = torch.device("cuda" if cuda else "cpu")
         self.store = Store.open(store, create=False)
         self.data = PreparedData(Path(data_root) if data_root else None, self.device)
+        self.checkpoint_seconds = checkpoint_seconds
         self._stop = threading.Event()
 
     def info(self) -> WorkerInfo:
@@ -93,7 +96,7 @@ class Worker:
             if ended or now - reported >= REPORT_SECONDS:
                 reported = now
                 yield Report(dict(progress.steps), ended)
-            if self._stop.is_set() or now - saved >= CHECKPOINT_SECONDS:
+            if self._stop.is_set() or now - saved >= self.checkpoint_seconds:
                 saved = now
                 for key, state in trainer.states().items():
                     self.store.write_checkpoint(key, attempts[key], STATE, state)

@@ -154,7 +154,14 @@ def _cell(
         settings=settings.model_dump(mode="json", exclude_defaults=True),
         revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
         plugins=tuple(sorted(plugins)),
+        cost=_cost(used[0], settings.for_model(model), canvas),
     )
+
+
+def _cost(model: Entry, recipe: Recipe, canvas: int) -> float:
+    """An estimate of a cell's training time, by images seen and by the classifier's input."""
+    edge = (recipe.transformer_size or canvas) if model.spatial else canvas
+    return recipe.iterations * recipe.batch_size * model.cost * (edge / 28) ** 2
 
 
 def parse_distortion(text: str) -> tuple[str, str, int, str]:

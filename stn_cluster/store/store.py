@@ -26,9 +26,10 @@ from stn_cluster.grid import Cell
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import in_table_order, matching, newest
 from stn_cluster.store.record import Record, to_files
-from stn_cluster.store.schema import SCHEMAS, Kind, decode
+from stn_cluster.store.schema import SCHEMAS, Kind, decode, encode
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
+_EMPTY = "0-schema.parquet"  # no rows; sorts before all others
 _READERS = 8  # files read side by side: on an object store the time is all in waiting
 _MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
 
@@ -61,6 +62,9 @@ class Store:
             probe = f"tmp/{uuid4().hex}"  # permissions say less than trying
             files.write(probe, b"")
             files.remove(probe)
+            for kind in SCHEMAS:  # without a file, readers of a new store would find no columns
+                if not files.names(kind):
+                    files.write(f"{kind}/{_EMPTY}", encode(kind, ()))
         elif not files.is_folder("cells"):
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "

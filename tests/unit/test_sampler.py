@@ -114,9 +114,7 @@ def test_nearest_reads_the_pixel_at_floor_of_x_plus_a_half(padding: Padding) -> 
     edges = ((0, 0), (0, 0), (margin, margin), (margin, margin))
     padded = np.pad(images.numpy(), edges, mode=NUMPY_PADDING[padding])  # type: ignore[call-overload]
     column, row = np.moveaxis(np.floor(positions.numpy() + 0.5).astype(int) + margin, -1, 0)
-    expected = np.stack(
-        [image[:, i, j] for image, i, j in zip(padded, row, column, strict=True)]
-    )
+    expected = np.stack([image[:, i, j] for image, i, j in zip(padded, row, column, strict=True)])
     found = sample(images, grid_at(positions, height, width), NEAREST, padding)
     np.testing.assert_array_equal(found.numpy(), expected)
 

@@ -259,3 +259,11 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     job = {"job_id": "j", "cells": []}
     store.write_job("j", job)
     assert json.loads((tmp_path / "results/mine/jobs/j.json").read_text()) == job
+
+
+def test_readers_of_a_store_without_results_find_its_columns(tmp_path: Path) -> None:
+    Store.open(tmp_path / "store", create=True)
+    for kind, schema in SCHEMAS.items():
+        frame = pd.read_parquet(tmp_path / "store" / kind, columns=["key"])
+        assert frame.empty
+        assert list(pd.read_parquet(tmp_path / "store" / kind).columns) == schema.names

@@ -1,0 +1,229 @@
+"""Wrong input to `run`: one clear line and exit code 2, nothing trained, the store untouched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+from commands import stn_cluster
+
+from stn_cluster.cli import main
+from stn_cluster.data.mnist import FILES
+from stn_cluster.grid import Cell
+from stn_cluster.registry import resolve
+from stn_cluster.store import Record, Store
+
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+
+
+class Told(NamedTuple):
+    """How a command ended."""
+
+    code: object
+    out: str
+    err: str
+
+
+Command = Callable[..., Told]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process; beginning to train would fail the test."""
+
+    def call(*arguments: str | Path) -> Told:
+        monkeypatch.setattr(sys, "argv", ["stn-cluster", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Told(end.value.code, *capsys.readouterr())
+
+    def train(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("ray.init", train)
+    monkeypatch.delenv("STN_CLUSTER_DATA", raising=False)
+    return call
+
+
+@pytest.fixture(params=["a store that is not there yet", "a store with a file in it"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "store"
+    if "with" in request.param:
+        Store.open(path, create=True).write_report("mine.txt", "keep this")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In a folder of its own, where nothing but the store may appear."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    yield
+    assert os.listdir(tmp_path / "here") == []  # noqa: PTH208
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """All that is in a folder: files with their bytes, folders as None."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in (folder, *folder.rglob("*"))
+        if path.exists()
+    }
+
+
+def assert_refused(told: Told, *parts: str) -> None:
+    assert (told.code, told.out) == (2, ""), told
+    assert told.err.startswith("stn-cluster: ")
+    assert len(told.err.splitlines()) == 1
+    assert told.err.endswith("\n")
+    for part in parts:
+        assert part in told.err
+
+
+YAML = {
+    "missing": (None, ["no such config file"]),
+    "empty": ("", ["is empty"]),
+    "only a comment": ("# models: [CNN]\n", ["is empty"]),
+    "malformed": ("models: [CNN", ["line 1", "not valid YAML"]),
+    "not a mapping": ("- CNN", ["a mapping of fields, not a list"]),
+    "a key twice": ("name: a\nname: b", ["line 2", "'name' is given twice"]),
+    "unknown key": ("modles: [CNN]", ["modles", "did you mean 'models'?"]),
+    "unknown model": ("models: [ST-CCN]", ["model 'ST-CCN'", "did you mean 'ST-CNN'?"]),
+    "unknown transform": ("transforms: [afine]", ["transform", "did you mean 'affine'?"]),
+    "unknown distortion": ("distortions: [RST]", ["distortion", "did you mean 'RTS'?"]),
+    "unknown variant": ("distortions: ['P:yx']", ["'P:yx'", "did you mean 'xy'?"]),
+    "unknown data set": ("dataset: mnits", ["dataset", "did you mean 'mnist'?"]),
+    "unknown recipe": ("recipe: fats", ["recipe", "did you mean 'fast'?"]),
+    "unknown recipe field": (
+        "recipe: {iteration: 3}",
+        ["recipe.iteration", "did you mean 'iterations'?"],
+    ),
+    "FCN with a transform": (
+        "models: [FCN]\ntransforms: [tps]",
+        ["transforms", "FCN takes no transform"],
+    ),
+    "ST-CNN without": (
+        "models: [ST-CNN]\ntransforms: [none]",
+        ["transforms", "ST-CNN needs a transform"],
+    ),
+    "a listed FCN with a transform": (
+        "cells: [{model: FCN, transform: tps, distortion: R}]",
+        ["cells.0", "FCN takes no transform"],
+    ),
+    "a listed ST-CNN without": (
+        "cells: [{model: ST-CNN, distortion: R}]",
+        ["cells.0", "ST-CNN needs a transform"],
+    ),
+    "empty axis": ("seeds: []", ["seeds", "an empty axis"]),
+    "duplicate seeds": ("seeds: [0, 1, 0]", ["seeds", "twice"]),
+    "duplicate cells": ("distortions: [R, 'R:28']", ["FCN/none/R/seed0", "twice"]),
+    "negative learning rate": (
+        "recipe: {learning_rate: -0.1}",
+        ["recipe.learning_rate", "greater than 0", "-0.1"],
+    ),
+    "zero iterations": ("recipe: {iterations: 0}", ["recipe.iterations", "or equal to 1"]),
+    "missing plug-in": ("plugins: [not_there]", ["plugins", "'not_there' does not import"]),
+    "broken plug-in": ("plugins: [broken]", ["plugins", "'broken'", "ValueError: it breaks"]),
+}
+
+
+@pytest.mark.parametrize("case", YAML)
+def test_a_wrong_config_is_named_with_what_is_wrong(
+    case: str, command: Command, store: Path, tmp_path: Path
+) -> None:
+    text, told = YAML[case]
+    (tmp_path / "broken.py").write_text("raise ValueError('it\\nbreaks')")
+    config = tmp_path / "mine.yaml"
+    if text is not None:
+        config.write_text(text)
+    before = everything(store)
+    assert_refused(command("run", config, "--store", store), str(config), *told)
+    assert everything(store) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--set", "sedes=[1]"], ["--set sedes", "did you mean 'seeds'?"]),
+        (["--set", "recipe.iteration=1"], ["recipe.iteration", "did you mean 'iterations'?"]),
+        (["--set", "cells.0.seed=1"], ["--set cells.0.seed"]),
+        (["--set", "seeds"], ["--set seeds", "FIELD=VALUE"]),
+        (["--set", "seeds=[0"], ["--set seeds", "YAML"]),
+        (["--set", "recipe.iterations=0"], ["recipe.iterations", "or equal to 1"]),
+        (["--workers", "0"], ["workers", "at least 1", "0"]),
+        (["--workers", "-2"], ["workers", "at least 1", "-2"]),
+        (["--threads-per-worker", "0"], ["threads per worker", "at least 1", "0"]),
+    ],
+)
+def test_a_wrong_option_is_named(
+    options: list[str], told: list[str], command: Command, store: Path
+) -> None:
+    before = everything(store)
+    assert_refused(command("run", SMOKE, "--store", store, *options), *told)
+    assert everything(store) == before
+
+
+def test_a_store_with_an_empty_name_is_refused(command: Command) -> None:
+    """As `--store "$STORE"` gives it where the variable is not set."""
+    assert_refused(command("run", SMOKE, "--store", ""), "store", "empty")
+
+
+# --- data ---
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "mnist-validation"])
+@pytest.mark.parametrize("damaged", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_truncated_file_of_mnist_is_named(
+    dataset: str, damaged: str, command: Command, store: Path, tmp_path: Path
+) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, size in FILES.items():
+        with (raw / name).open("wb") as file:
+            file.truncate(size - 1 if name == damaged else size)
+    before = everything(store)
+    told = command(
+        *("run", SMOKE, "--set", f"dataset={dataset}"),
+        *("--store", store, "--data-root", tmp_path / "data"),
+    )
+    assert_refused(told, f"{raw / damaged}", f"{FILES[damaged]:,}")
+    assert everything(store) == before
+    assert len(list(raw.iterdir())) == 4
+
+
+def test_mnist_that_is_absent_and_cannot_be_fetched_says_which_files_go_where(
+    tmp_path: Path,
+) -> None:
+    nowhere = "http://127.0.0.1:9"  # the discard port: refused at once
+    proxies = {f"{kind}_proxy": nowhere for kind in ("http", "https")}
+    told = stn_cluster(
+        *("run", SMOKE, "--set", "dataset=mnist"),
+        *("--store", tmp_path / "store", "--data-root", tmp_path / "data"),
+        **(proxies | {name.upper(): url for name, url in proxies.items()} | {"no_proxy": ""}),
+    )
+    assert_refused(
+        Told(told.returncode, told.stdout, told.stderr),
+        *FILES,
+        str(tmp_path / "data" / "MNIST" / "raw"),
+        "--data-root",
+        "dataset: digits",
+    )
+    assert not (tmp_path / "store").exists()
+
+
+# --- the whole command, in a process of its own ---
+
+
+def test_the_command_exits_with_2_and_shows_a_traceback_only_where_asked(tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("models: [ST-CCN]")
+    told = stn_cluster("run", config, "--store", tmp_path / "store")
+    assert_refused(Told(told.returncode, told.stdout, told.stderr), str(config), "'ST-CNN'")
+    told = stn_cluster("--debug", "run", config, "--store", tmp_path / "store")
+    assert told.returncode not in (0, 2)
+    assert "Traceback" in told.stderr
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,100 @@
+"""Cells that fail, each in its own way, and all others that do not notice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import stn_cluster
+
+from stn_cluster import load_results
+
+CONFIG = """
+plugins: [breaking_plugin]
+models: [FCN, CNN, Raises, Diverges, Dies]
+distortions: [E]
+recipe: smoke
+"""
+
+
+@pytest.fixture(scope="module")
+def after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    """The folder, exit code, output and errors of a run in which three cells of five fail."""
+    folder = tmp_path_factory.mktemp("failures")
+    shutil.copy(Path(__file__).with_name("breaking_plugin.py"), folder)
+    (folder / "grid.yaml").write_text(CONFIG)
+    # One worker, and so packs of several cells.
+    done = stn_cluster("run", "grid.yaml", "--store", "store", "--workers", "1", folder=folder)
+    return folder, done.returncode, done.stdout, done.stderr
+
+
+def test_failed_cells_are_told_and_the_exit_code_is_1(
+    after: tuple[Path, int, str, str],
+) -> None:
+    folder, code, table, errors = after
+    assert code == 1
+    results = load_results(folder / "store").set_index("model")
+    assert results["status"].to_dict() == {
+        "FCN": "succeeded",
+        "CNN": "succeeded",
+        "Raises": "failed",
+        "Diverges": "failed",
+        "Dies": "failed",
+    }
+    assert "broken on purpose" in results.at["Raises", "error"]
+    assert "Traceback" in results.at["Raises", "error"]
+    assert "the loss is not finite" in results.at["Diverges", "error"]
+    assert "its worker died" in results.at["Dies", "error"]
+    for model in ("Raises", "Diverges", "Dies"):
+        assert f"{model}/none/E/seed0: failed: " in errors
+        row = next(line for line in table.splitlines() if line.startswith(model))
+        assert "failed" in row
+        assert pd.isna(results.at[model, "test_error"])
+    assert results["pack_size"].to_dict()["Dies"] == 1  # it was tried alone before it was failed
+
+
+def test_the_others_have_the_numbers_they_would_have_had_alone(
+    after: tuple[Path, int, str, str],
+) -> None:
+    folder, *_ = after
+    done = stn_cluster(
+        "run",
+        "grid.yaml",
+        "--store",
+        "alone",
+        *("--set", "models=[FCN, CNN]", "--set", "plugins=[]"),
+        folder=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    columns = ["key", "test_error", "train_loss", "n_wrong"]
+    alone = load_results(folder / "alone")[columns]
+    together = load_results(folder / "store", status="succeeded")[columns]
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_the_same_command_tries_the_failed_cells_again_and_only_these(
+    after: tuple[Path, int, str, str],
+) -> None:
+    folder, *_ = after
+    store = folder / "store"
+    before = pd.read_parquet(store / "cells")["key"].value_counts()
+    plugin = folder / "breaking_plugin.py"
+    original = plugin.read_text()
+    done = stn_cluster(
+        "run", "grid.yaml", "--store", store, "--set", "models=[FCN, Raises]", folder=folder
+    )
+    assert done.returncode == 1
+    after_it = pd.read_parquet(store / "cells")["key"].value_counts()
+    assert (after_it - before).sum() == 1
+    # Mended, it is another key: the old failure stays in the history, the new cell succeeds.
+    plugin.write_text(original.replace('raise RuntimeError("broken on purpose")', "pass"))
+    mended = stn_cluster(
+        "run", "grid.yaml", "--store", store, "--set", "models=[FCN, Raises]", folder=folder
+    )
+    assert mended.returncode == 0, mended.stderr
+    rows = load_results(store, model="Raises")
+    assert sorted(rows["status"]) == ["failed", "succeeded"]
+    assert rows["key"].nunique() == 2
+    assert load_results(store, model="FCN")["key"].nunique() == 1

@@ -1,0 +1,140 @@
+"""`run` and `rerun` as a user calls them: real Ray, real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import interrupted, numbers, predictions, stn_cluster
+
+from stn_cluster import load_results
+
+CONFIG = Path(__file__).parents[2] / "configs" / "smoke.yaml"
+LONGER = ["--set", "recipe.iterations=60"]  # long enough to be interrupted
+
+
+def run(store: Path, *more: str) -> tuple[str | Path, ...]:
+    return ("run", CONFIG, "--store", store, *LONGER, *more)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A store after one whole run of the grid on two workers, and the table it printed."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    done = stn_cluster(*run(store, "--workers", "2"))
+    assert done.returncode == 0, done.stderr
+    return store, done.stdout
+
+
+def rows(store: Path) -> int:
+    try:
+        return len(pd.read_parquet(store / "cells", columns=["key"]))
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_run_trains_all_32_cells_and_prints_their_table(undisturbed: tuple[Path, str]) -> None:
+    store, table = undisturbed
+    results = load_results(store)
+    assert len(results) == 32
+    assert set(results["status"]) == {"succeeded"}
+    assert len(results["label"].unique()) == 32
+    assert table.count("(2.1, ") == 1  # the paper's FCN on R, with the difference
+    assert len([line for line in table.splitlines() if line.startswith(("FCN", "CNN", "ST-"))]) == 8
+    assert "missing" not in table
+    assert (results["started_at"] < results["finished_at"]).all()
+    assert (results["finished_at"] < results["accepted_at"]).all()
+    assert results["n_test"].eq(3600).all()
+    assert results["parameters"].gt(1000).all()
+    assert results["images_per_second"].gt(0).all()
+    curves = pd.read_parquet(store / "curves")
+    assert set(curves["attempt"]) == set(results["attempt"])
+    assert curves.groupby("key")["step"].max().eq(60).all()
+    [record] = [json.loads(path.read_text()) for path in (store / "jobs").iterdir()]
+    assert len(record["cells"]) == 32
+    assert record["config"]["recipe"]["overrides"] == {"iterations": 60}
+    weights = {path.parent.name for path in (store / "checkpoints").rglob("weights.pt")}
+    assert weights == set(results["attempt"])
+    assert not list((store / "checkpoints").rglob("state.pt"))
+    assert (store / "report" / "table.md").read_text().count("| ST-CNN |") == 3
+    assert len(pd.read_csv(store / "report" / "table.csv")) == 32
+
+
+def test_the_same_command_again_trains_nothing_and_prints_the_same_table(
+    undisturbed: tuple[Path, str],
+) -> None:
+    store, table = undisturbed
+    before = sorted(path.name for path in (store / "cells").iterdir())
+    again = stn_cluster(*run(store))
+    assert again.returncode == 0
+    assert again.stdout == table
+    assert sorted(path.name for path in (store / "cells").iterdir()) == before
+
+
+def test_killed_half_way_and_run_again_it_ends_with_the_same_rows_and_numbers(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    code, _ = interrupted(signal.SIGKILL, lambda: rows(store) >= 12, *run(store))
+    assert code == -signal.SIGKILL
+    assert 0 < rows(store) < 32
+    # One worker now, and so other packs: the numbers depend on neither.
+    done = stn_cluster(*run(store, "--workers", "1"))
+    assert done.returncode == 0, done.stderr
+    assert rows(store) == 32
+    pd.testing.assert_frame_equal(numbers(store), numbers(undisturbed[0]))
+    assert predictions(store) == predictions(undisturbed[0])
+    assert done.stdout == undisturbed[1]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_checkpoints_says_so_and_goes_on_from_there(
+    undisturbed: tuple[Path, str], tmp_path: Path, sign: signal.Signals
+) -> None:
+    store = tmp_path / "store"
+    options = ["--set", "distortions=[R, E]", "--checkpoint-seconds", "0.05"]
+    code, errors = interrupted(
+        sign, lambda: bool(list(store.glob("checkpoints/*/*/state.pt"))), *run(store, *options)
+    )
+    assert code == 130
+    assert "interrupted" in errors
+    assert "the same command goes on from here" in errors
+    assert "Traceback" not in errors
+    assert list(store.glob("checkpoints/*/*/state.pt"))
+    done = stn_cluster(*run(store, *options))
+    assert done.returncode == 0, done.stderr
+    expected = numbers(undisturbed[0])
+    expected = expected[expected["label"].str.contains("/[RE]/")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(numbers(store), expected)
+    assert not list(store.glob("checkpoints/*/*/state.pt"))
+
+
+def test_rerun_trains_the_chosen_cells_anew_and_keeps_their_history(
+    undisturbed: tuple[Path, str],
+) -> None:
+    store, _ = undisturbed
+    before = numbers(store)
+    chosen = ["--model", "ST-CNN", "--transform", "tps", "--distortion", "RTS", "--seed", "0"]
+    done = stn_cluster("rerun", "--store", store, *chosen)
+    assert done.returncode == 0, done.stderr
+    history = pd.read_parquet(store / "cells")
+    assert len(history) == 33
+    twice = history[history["label"] == "ST-CNN/tps/RTS/seed0"]
+    assert twice["attempt"].nunique() == 2
+    assert twice["test_error"].nunique() == 1  # alone this time, and the same to the last bit
+    pd.testing.assert_frame_equal(numbers(store), before)
+    assert "ST-CNN" in done.stdout
+    assert "FCN " not in done.stdout.replace("ST-FCN", "")
+
+
+def test_a_ray_cluster_named_by_the_environment_is_left_alone(tmp_path: Path) -> None:
+    config = tmp_path / "one.yaml"
+    config.write_text("cells: [{model: FCN, distortion: R}]\nrecipe: smoke\n")
+    done = stn_cluster(
+        "run", config, "--store", tmp_path / "store", RAY_ADDRESS="ray://192.0.2.1:10001"
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "store") == 1

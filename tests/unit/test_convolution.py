@@ -1,0 +1,90 @@
+"""PatchConv2d is nn.Conv2d, computed in another way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stn_cluster.stn.convolution import PatchConv2d
+
+SHAPES = [  # images, filters, kernel
+    ((2, 1, 28, 28), 6, 9),
+    ((3, 2, 9, 13), 5, 3),
+    ((1, 3, 5, 5), 1, 5),
+    ((2, 4, 8, 6), 3, 1),
+    ((2, 5, 8, 6), 3, 3),  # from five channels on it is PyTorch's own
+    ((2, 16, 7, 7), 4, 2),
+]
+
+
+def pair(channels: int, filters: int, kernel: int) -> tuple[PatchConv2d, nn.Conv2d]:
+    """Both with the same parameters."""
+    torch.manual_seed(0)
+    ours = PatchConv2d(channels, filters, kernel).double()
+    theirs = nn.Conv2d(channels, filters, kernel).double()
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+def value_and_gradients(layer: nn.Conv2d, images: Tensor) -> list[Tensor]:
+    images = images.clone().requires_grad_()
+    output = layer(images)
+    weights = torch.rand(output.shape, dtype=torch.float64, generator=torch.manual_seed(1))
+    assert layer.bias is not None
+    loss = (output.square() * weights).sum()
+    return [output, *torch.autograd.grad(loss, (layer.weight, layer.bias, images))]
+
+
+@pytest.mark.parametrize(("shape", "filters", "kernel"), SHAPES)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels last"])
+def test_values_and_gradients_are_those_of_conv2d(
+    shape: tuple[int, ...], filters: int, kernel: int, layout: str
+) -> None:
+    ours, theirs = pair(shape[1], filters, kernel)
+    images = torch.rand(shape, dtype=torch.float64, generator=torch.manual_seed(2))
+    if layout == "transposed":
+        images = images.transpose(2, 3)
+    if layout == "channels last":
+        images = images.contiguous(memory_format=torch.channels_last)
+    found, expected = (value_and_gradients(layer, images) for layer in (ours, theirs))
+    assert found[0].shape == expected[0].shape
+    for ours_is, theirs_is in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours_is, theirs_is, atol=1e-10, rtol=0)
+
+
+def test_in_float32_it_agrees_to_rounding() -> None:
+    ours, theirs = (layer.float() for layer in pair(1, 8, 9))
+    images = torch.rand(4, 1, 28, 28, generator=torch.manual_seed(2))
+    torch.testing.assert_close(ours(images), theirs(images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_agree_with_finite_differences(channels: int) -> None:
+    layer, _ = pair(channels, 2, 3)
+    images = torch.rand(2, channels, 5, 4, dtype=torch.float64, generator=torch.manual_seed(3))
+    inputs = (images.requires_grad_(), layer.weight, layer.bias)
+    assert torch.autograd.gradcheck(
+        lambda u, w, b: torch.func.functional_call(layer, {"weight": w, "bias": b}, (u,)), inputs
+    )
+
+
+def test_it_starts_with_the_parameters_conv2d_would_draw() -> None:
+    torch.manual_seed(5)
+    ours = PatchConv2d(1, 4, 9)
+    torch.manual_seed(5)
+    theirs = nn.Conv2d(1, 4, 9)
+    assert torch.equal(ours.weight, theirs.weight)
+    assert torch.equal(ours.bias, theirs.bias)  # type: ignore[arg-type]
+
+
+@pytest.mark.xfail(strict=True, reason="reshape(0, -1)")
+def test_an_empty_batch_gives_an_empty_one() -> None:
+    ours, theirs = pair(1, 4, 3)
+    nothing = torch.zeros(0, 1, 8, 6, dtype=torch.float64)
+    assert ours(nothing).shape == theirs(nothing).shape == (0, 4, 6, 4)
+
+
+def test_an_image_smaller_than_the_kernel_is_refused() -> None:
+    with pytest.raises(RuntimeError):
+        PatchConv2d(1, 4, 9)(torch.zeros(1, 1, 8, 8))

@@ -1,0 +1,213 @@
+"""What is imported: nothing heavy before it is needed, and downward only."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from records import make_record
+
+import stn_cluster
+from stn_cluster.store import Store
+
+PACKAGE = Path(stn_cluster.__file__).parent
+HEAVY = {"torch", "torchvision", "ray", "sklearn"}
+
+# --- what running a command loads ---
+
+
+def imported(*arguments: str, cwd: Path) -> set[str]:
+    """The modules that a fresh Python imports, by their dotted names."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
+    assert "stn_cluster.errors" in found
+    return found
+
+
+def heavy(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules} & HEAVY
+
+
+@pytest.fixture
+def small_store(tmp_path: Path) -> Path:
+    Store.open(tmp_path / "store", create=True).commit([make_record()])
+    return tmp_path / "store"
+
+
+def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
+    modules = imported("-c", "import stn_cluster", cwd=tmp_path)
+    assert heavy(modules) == set()
+    assert not {"pandas", "pyarrow"} & modules
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["rerun"], ["results"], ["table"]])
+def test_help_loads_neither_torch_nor_ray(tmp_path: Path, command: list[str]) -> None:
+    modules = imported("-m", "stn_cluster.cli", *command, "--help", cwd=tmp_path)
+    assert heavy(modules) == set()
+    assert not {"pandas", "pyarrow"} & modules
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["results"],
+        ["results", "--format", "json", "--model", "CNN"],
+        ["table"],
+        ["table", "--format", "html"],
+    ],
+)
+def test_looking_at_results_loads_neither_torch_nor_ray(
+    small_store: Path, command: list[str]
+) -> None:
+    arguments = ["-m", "stn_cluster.cli", *command, "--store", str(small_store)]
+    assert heavy(imported(*arguments, cwd=small_store.parent)) == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from stn_cluster import *; load_results(store); comparison_table(store)",
+        "from stn_cluster.registry import resolve\n"
+        "from stn_cluster.config_file import parse_config\n"
+        "resolve(parse_config({'recipe': 'paper', 'dataset': 'mnist'}))",
+        "import stn_cluster.view, stn_cluster.cluster.packing, stn_cluster.cluster.history",
+    ],
+    ids=["results", "checking a config", "views and packs"],
+)
+def test_what_needs_no_training_loads_neither_torch_nor_ray(small_store: Path, code: str) -> None:
+    code = f"store = {str(small_store)!r}\n{code}"
+    assert heavy(imported("-c", code, cwd=small_store.parent)) == set()
+
+
+def test_training_is_there_without_ray(tmp_path: Path) -> None:
+    code = "import stn_cluster.training.trainer, stn_cluster.stn, stn_cluster.data.digits"
+    assert heavy(imported("-c", code, cwd=tmp_path)) == {"torch"}
+
+
+# --- which module may import which ---
+
+# Each part of the package, lowest first, and the parts that it may import beside its own.
+_CONFIGS = {"errors", "grid", "config_file", "registry"}
+_CORE = {"stn", "data", "training"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "grid": set(),
+    "config_file": {"errors", "grid"},
+    "registry": {"errors", "grid"},
+    "store": {"errors", "grid"},
+    "stn": {"errors"},
+    "data": {"errors", "grid", "registry", "stn"},
+    "training": {"errors", "grid", "registry", "stn", "data"},
+    "report": {"errors", "grid", "store"},
+    "cluster": {"stn_cluster", *_CONFIGS, *_CORE, "store", "report"},
+    "view": {"cluster"},
+    "cli": {"stn_cluster", *_CONFIGS, "training", "store", "report", "cluster", "view"},
+    "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
+}
+LAZILY = {"report": {"training"}}  # only inside functions
+# Third-party modules, and the only files that may import them.
+ONLY_IN = {
+    "ray": ("cluster/",),
+    "torch": ("stn/", "data/", "training/", "cluster/worker.py"),
+    "torchvision": ("data/",),
+    "sklearn": ("data/",),
+    "pyarrow": ("store/",),
+    "typer": ("cli.py",),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of a module by a file."""
+
+    file: str  # relative to the package
+    line: int
+    module: str  # dotted
+    lazy: bool  # inside a function
+
+    @property
+    def importer(self) -> str:
+        return _part(self.file.removesuffix(".py").replace("/", "."))
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def _part(dotted: str) -> str:
+    """'cluster.client' -> 'cluster'; the package's own __init__ is 'stn_cluster'."""
+    first = dotted.partition(".")[0]
+    return "stn_cluster" if first in ("", "__init__") else first
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """All imports of a file, but those that only type checkers see."""
+    file = path.relative_to(PACKAGE).as_posix()
+
+    def visit(node: ast.AST, lazy: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield Import(file, node.lineno, name.name, lazy)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
+            assert node.module
+            for name in node.names:  # `from stn_cluster import view` imports a module too
+                inner = node.module == "stn_cluster" and name.name in ALLOWED
+                module = f"{node.module}.{name.name}" if inner else node.module
+                yield Import(file, node.lineno, module, lazy)
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, lazy)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), False)
+
+
+IMPORTS = [found for path in sorted(PACKAGE.rglob("*.py")) for found in imports_of(path)]
+
+
+def test_every_part_of_the_package_has_its_place_in_the_order() -> None:
+    files = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    parts = {_part(file.as_posix().replace("/", ".")) for file in files}
+    assert parts == set(ALLOWED)
+    assert len(IMPORTS) > 100
+
+
+def test_imports_run_downward_only() -> None:
+    wrong = []
+    for found in IMPORTS:
+        top, _, rest = found.module.partition(".")
+        if top != "stn_cluster":
+            continue
+        part = _part(rest)
+        allowed = ALLOWED[found.importer] | {found.importer}
+        allowed |= LAZILY.get(found.importer, set()) if found.lazy else set()
+        if part not in allowed:
+            wrong.append(str(found))
+    assert wrong == []
+
+
+def test_a_view_knows_of_the_cluster_only_what_a_job_is() -> None:
+    seen = {found.module for found in IMPORTS if found.file == "view.py"}
+    ours = {module for module in seen if module.startswith("stn_cluster")}
+    assert ours == {"stn_cluster.cluster.job"}
+
+
+@pytest.mark.parametrize("module", sorted(ONLY_IN))
+def test_a_heavy_module_is_imported_only_where_it_belongs(module: str) -> None:
+    users = [found for found in IMPORTS if found.module.partition(".")[0] == module]
+    assert users
+    assert [str(found) for found in users if not found.file.startswith(ONLY_IN[module])] == []
+
+
+def test_ray_is_imported_when_something_is_run_and_not_before() -> None:
+    eager = {found.file for found in IMPORTS if found.module.startswith("ray") and not found.lazy}
+    assert eager <= {"cluster/coordinator.py", "cluster/worker.py"}

@@ -1,0 +1,238 @@
+"""Training: the same result alone, in a pack, and after any interruption; failures stay apart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from stn_cluster import register_model
+from stn_cluster.config_file import parse_config
+from stn_cluster.data.prepared import PreparedData
+from stn_cluster.grid import Cell
+from stn_cluster.registry import components, resolve
+from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.trainer import PackTrainer
+
+CPU = torch.device("cpu")
+ITERATIONS = 24
+
+
+@pytest.fixture(scope="module")
+def data() -> PreparedData:
+    return PreparedData(None, CPU)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """Takes back what a test registers."""
+    before = dict(components._entries)
+    yield
+    components._entries.clear()
+    components._entries.update(before)
+
+
+def make_cells(**fields: object) -> list[Cell]:
+    recipe = {"name": "smoke", "iterations": ITERATIONS} | fields.pop("recipe", {})  # type: ignore[operator]
+    return resolve(parse_config({"recipe": recipe, "distortions": ["E"], **fields}))
+
+
+def train(
+    cells: list[Cell], data: PreparedData, states: dict[str, bytes] | None = None
+) -> dict[str, Outcome]:
+    ended = [o for progress in PackTrainer(cells, data, states).run() for o in progress.ended]
+    assert len(ended) == len(cells)
+    return {outcome.key: outcome for outcome in ended}
+
+
+def arithmetic(outcome: Outcome) -> tuple[object, ...]:
+    """All of an outcome that must not depend on company, place or interruptions."""
+    assert outcome.error is None
+    weights = torch.load(__import__("io").BytesIO(outcome.weights), weights_only=True)["model"]
+    return (
+        outcome.predictions,
+        outcome.confusion,
+        outcome.n_wrong,
+        outcome.curve,
+        outcome.iterations,
+        {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
+    )
+
+
+def test_a_cell_gives_the_same_bits_alone_and_in_a_pack_of_all_eight_rows(
+    data: PreparedData,
+) -> None:
+    cells = make_cells()
+    assert len(cells) == 8
+    together = train(cells, data)
+    for cell in cells:
+        alone = train([cell], data)
+        assert arithmetic(alone[cell.key]) == arithmetic(together[cell.key]), cell.label
+
+
+def test_a_pack_of_several_streams_and_lengths_gives_each_cell_its_own_result(
+    data: PreparedData,
+) -> None:
+    cells = make_cells(models=["FCN"], distortions=["R", "RTS"], seeds=[0, 1])
+    cells += make_cells(models=["FCN"], recipe={"iterations": 40})
+    together = train(cells, data)
+    for cell in cells:
+        assert arithmetic(train([cell], data)[cell.key]) == arithmetic(together[cell.key])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_cell_interrupted_anywhere_and_resumed_equals_the_undisturbed_one_bit_for_bit(
+    data: PreparedData, optimizer: str
+) -> None:
+    recipe = {"optimizer": optimizer, "momentum": 0.9, "evaluate_every": 10, "learning_rate": 0.003}
+    cells = make_cells(recipe=recipe)
+    undisturbed = train(cells, data)
+    chance = random.Random(5)
+    for _ in range(3):
+        stops = sorted(chance.sample(range(1, ITERATIONS), 2))
+        states: dict[str, bytes] = {}
+        for stop in stops:
+            trainer = PackTrainer(cells, data, states)
+            while any(run.step < stop for run in trainer._running.values()):
+                trainer._advance(cells[0].stream)
+            states = trainer.states()
+        resumed = train(cells, data, states)
+        for key, outcome in undisturbed.items():
+            assert arithmetic(resumed[key]) == arithmetic(outcome)
+
+
+def test_cells_resumed_at_different_steps_of_one_stream_still_get_their_own_batches(
+    data: PreparedData,
+) -> None:
+    cells = make_cells(models=["FCN", "CNN"])
+    undisturbed = train(cells, data)
+    trainer = PackTrainer(cells[:1], data)
+    for _ in range(7):
+        trainer._advance(cells[0].stream)
+    resumed = train(cells, data, trainer.states())
+    for key, outcome in undisturbed.items():
+        assert arithmetic(resumed[key]) == arithmetic(outcome)
+
+
+def test_a_checkpoint_of_the_last_step_is_tested_and_not_trained_further(
+    data: PreparedData,
+) -> None:
+    [cell] = make_cells(models=["FCN"])
+    trainer = PackTrainer([cell], data)
+    run = trainer._running[cell.key]
+    while not run.done:
+        run.train(*trainer._feeds[cell.stream].batch(run.step))
+    assert arithmetic(train([cell], data, trainer.states())[cell.key]) == arithmetic(
+        train([cell], data)[cell.key]
+    )
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", "torn", "of another cell"])
+def test_a_damaged_checkpoint_is_not_used(data: PreparedData, damage: bytes | str) -> None:
+    cell, other = make_cells(models=["FCN"], seeds=[0, 1])
+    state = PackTrainer([cell if damage == "torn" else other], data).states().popitem()[1]
+    bad = damage if isinstance(damage, bytes) else state[:-100] if damage == "torn" else state
+    assert arithmetic(train([cell], data, {cell.key: bad})[cell.key]) == arithmetic(
+        train([cell], data)[cell.key]
+    )
+
+
+def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: PreparedData) -> None:
+    cells = make_cells(models=["FCN", "CNN"], recipe={"by_model": {"CNN": {"learning_rate": 1e30}}})
+    outcomes = {cell.model: train(cells, data)[cell.key] for cell in cells}
+    assert outcomes["FCN"].error is None
+    assert outcomes["CNN"].error is not None
+    assert "the loss is not finite" in outcomes["CNN"].error
+    assert outcomes["CNN"].n_test is None
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_model_that_raises_fails_with_its_traceback_and_its_pack_mates_go_on(
+    data: PreparedData,
+) -> None:
+    @register_model("Breaks")
+    class Breaks(nn.Module):
+        def __init__(self, task: object) -> None:
+            super().__init__()
+            self.scores = nn.Linear(28 * 28, 10)
+            self.calls = 0
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 5:
+                raise RuntimeError("this model breaks at its fifth step")
+            scores: torch.Tensor = self.scores(images.flatten(1))
+            return scores
+
+    @register_model("Unborn")
+    def unborn(task: object) -> nn.Module:
+        raise ValueError("this one is never made")
+
+    cells = make_cells(models=["Breaks", "Unborn", "FCN"])
+    breaks, unborn_cell, fcn = (train(cells, data)[cell.key] for cell in cells)
+    assert "this model breaks at its fifth step" in str(breaks.error)
+    assert "Traceback" in str(breaks.error)
+    assert breaks.iterations == 4
+    assert "this one is never made" in str(unborn_cell.error)
+    assert arithmetic(fcn) == arithmetic(train(cells[2:], data)[cells[2].key])
+
+
+@pytest.mark.usefixtures("registered")
+def test_dropout_draws_from_the_cell_alone(data: PreparedData) -> None:
+    @register_model("Forgets")
+    def forgets(task: object) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
+
+    cells = make_cells(models=["Forgets", "FCN"], seeds=[0, 1])
+    together = train(cells, data)
+    torch.rand(17)  # what others draw changes nothing
+    for cell in cells:
+        assert arithmetic(train([cell], data)[cell.key]) == arithmetic(together[cell.key])
+    first, second = (together[c.key].curve for c in cells if c.model == "Forgets")
+    assert first != second  # seeds differ
+
+
+def test_learning_lowers_the_error_and_the_curve_tells(data: PreparedData) -> None:
+    [cell] = resolve(
+        parse_config(
+            {
+                "models": ["FCN"],
+                "distortions": ["R"],
+                "recipe": {"name": "fast", "iterations": 300, "evaluate_every": 100},
+            }
+        )
+    )
+    outcome = train([cell], data)[cell.key]
+    assert outcome.n_wrong is not None
+    assert outcome.n_test == 3600
+    assert outcome.n_wrong / outcome.n_test < 0.15
+    assert len(outcome.predictions or b"") == 3600
+    assert sum(outcome.confusion or ()) == 3600
+    curve = outcome.curve
+    assert [point.step for point in curve if point.test_error is not None] == [100, 200]
+    assert curve[-1].step == 300
+    assert curve[-1].train_loss < curve[0].train_loss / 4
+
+
+def test_the_localisation_net_learns_at_its_own_rate(data: PreparedData) -> None:
+    cells = make_cells(models=["ST-FCN"], transforms=["affine"], recipe={"localisation_rate": 0.1})
+    trainer = PackTrainer(cells, data)
+    run = trainer._running[cells[0].key]
+    trainer._advance(cells[0].stream)
+    rates = {group["rate_factor"]: group["lr"] for group in run.optimizer.param_groups}
+    assert rates == {1.0: pytest.approx(0.01), 0.1: pytest.approx(0.001)}
+    slow = next(g for g in run.optimizer.param_groups if g["rate_factor"] == 0.1)
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    assert all("localisation" in names[id(p)] or "theta" in names[id(p)] for p in slow["params"])
+    assert len(slow["params"]) == 8
