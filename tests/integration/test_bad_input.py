@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
 
 import pytest
 from commands import stn_cluster
+from refusals import Command, Told, assert_refused, everything, make_command
 
-from stn_cluster.cli import main
 from stn_cluster.data.mnist import FILES
-from stn_cluster.grid import Cell
-from stn_cluster.registry import resolve
-from stn_cluster.store import Record, Store
+from stn_cluster.store import Store
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 
 
-class Told(NamedTuple):
-    """How a command ended."""
-
-    code: object
-    out: str
-    err: str
-
-
-Command = Callable[..., Told]
-
-
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process; beginning to train would fail the test."""
-
-    def call(*arguments: str | Path) -> Told:
-        monkeypatch.setattr(sys, "argv", ["stn-cluster", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Told(end.value.code, *capsys.readouterr())
-
-    def train(*_: object, **__: object) -> NoReturn:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr("ray.init", train)
-    monkeypatch.delenv("STN_CLUSTER_DATA", raising=False)
-    return call
+    return make_command(monkeypatch, capsys)
 
 
 @pytest.fixture(params=["a store that is not there yet", "a store with a file in it"])
@@ -64,24 +36,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.chdir(tmp_path / "here")
     yield
     assert os.listdir(tmp_path / "here") == []  # noqa: PTH208
-
-
-def everything(folder: Path) -> dict[str, bytes | None]:
-    """All that is in a folder: files with their bytes, folders as None."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
-        for path in (folder, *folder.rglob("*"))
-        if path.exists()
-    }
-
-
-def assert_refused(told: Told, *parts: str) -> None:
-    assert (told.code, told.out) == (2, ""), told
-    assert told.err.startswith("stn-cluster: ")
-    assert len(told.err.splitlines()) == 1
-    assert told.err.endswith("\n")
-    for part in parts:
-        assert part in told.err
 
 
 YAML = {

@@ -1,0 +1,85 @@
+"""Plug-ins in a real grid: they reach the workers, the store and the table."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import stn_cluster
+
+from stn_cluster import load_results
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def readme_block(language: str, first_line: str) -> str:
+    """The README's code block that begins with this line."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    [block] = [block for block in blocks if block.startswith(first_line)]
+    return str(block)
+
+
+def test_the_readmes_plugin_runs_as_it_is_printed_there(tmp_path: Path) -> None:
+    (tmp_path / "my_plugin.py").write_text(readme_block("python", "# my_plugin.py"))
+    (tmp_path / "my_grid.yaml").write_text(readme_block("yaml", "# my_grid.yaml"))
+    short = ["--set", "recipe.iterations=8", "--set", "recipe.batch_size=16"]
+    done = stn_cluster("run", "my_grid.yaml", *short, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = load_results(tmp_path / "results" / "my_grid")
+    assert set(results["status"]) == {"succeeded"}
+    assert {"LeNet", "ST-CNN"} <= set(results["model"])
+    assert "similarity" in set(results["transform"])
+    assert re.search(r"^LeNet +none ", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"^ST-CNN +similarity ", done.stdout, flags=re.MULTILINE)
+
+    # Edited, it makes other cells of those that use it, and leaves the others as they are.
+    before = results.set_index("label")["key"]
+    plugin = tmp_path / "my_plugin.py"
+    plugin.write_text(plugin.read_text() + "\n# a remark\n")
+    again = stn_cluster("run", "my_grid.yaml", *short, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    history = pd.read_parquet(tmp_path / "results" / "my_grid" / "cells")
+    runs = history["label"].value_counts()
+    uses = runs.index.str.contains("LeNet|similarity")
+    assert runs[uses].eq(2).all()
+    assert runs[~uses].eq(1).all()
+    assert history.groupby("label")["key"].nunique()[runs.index[uses]].eq(2).all()
+    assert set(before) < set(history["key"])
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A folder with the plug-in package and a grid of nothing but its components."""
+    shutil.copytree(Path(__file__).with_name("everything_plugin"), tmp_path / "everything_plugin")
+    (tmp_path / "bars.yaml").write_text(
+        "plugins: [everything_plugin]\n"
+        "dataset: bars\n"
+        "models: [ST-Linear]\n"
+        "transforms: [shift]\n"
+        "distortions: [F]\n"
+        "recipe: tiny\n"
+    )
+    return tmp_path
+
+
+def test_a_package_can_bring_a_component_of_every_kind_and_rerun_finds_it_again(
+    package: Path,
+) -> None:
+    done = stn_cluster("run", package / "bars.yaml", "--store", "store", folder=package)
+    assert done.returncode == 0, done.stderr
+    [row] = load_results(package / "store").to_dict("records")
+    assert row["label"] == "ST-Linear/shift/F/seed0"
+    assert row["dataset"] == "bars"
+    assert row["n_test"] == 14
+    assert row["n_wrong"] == 0
+    assert len(row["confusion"]) == 4
+    assert re.search(r"^ST-Linear +shift +0.00", done.stdout, flags=re.MULTILINE)
+    again = stn_cluster("rerun", "--store", "store", "--model", "ST-Linear", folder=package)
+    assert again.returncode == 0, again.stderr
+    history = pd.read_parquet(package / "store" / "cells")
+    assert history["key"].nunique() == 1
+    assert history["attempt"].nunique() == 2
+    assert history["train_loss"].nunique() == 1
