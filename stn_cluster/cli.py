@@ -5,8 +5,11 @@ Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,13 +50,42 @@ ThreadsOption = Annotated[
 CheckpointOption = Annotated[
     float, typer.Option("--checkpoint-seconds", help="Between checkpoints of running cells.")
 ]
-ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only these models.")]
-TransformOption = Annotated[list[str] | None, typer.Option("--transform", help="Transforms.")]
-DistortionOption = Annotated[list[str] | None, typer.Option("--distortion", help="Distortions.")]
-SeedOption = Annotated[list[int] | None, typer.Option("--seed", help="Seeds.")]
-DatasetOption = Annotated[list[str] | None, typer.Option("--dataset", help="Data sets.")]
-RecipeOption = Annotated[list[str] | None, typer.Option("--recipe", help="Recipes.")]
-KeyOption = Annotated[list[str] | None, typer.Option("--key", help="Cells by key.")]
+Filters = dict[str, list[Any]]
+_FILTERS: dict[str, type] = {
+    "model": str,
+    "transform": str,
+    "distortion": str,
+    "seed": int,
+    "dataset": str,
+    "recipe": str,
+    "key": str,
+}
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each filter; it gets those that were used as `filters`."""
+
+    @functools.wraps(command)
+    def with_filters(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in _FILTERS}
+        command(filters={name: values for name, values in given.items() if values}, **arguments)
+
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                list[kind] | None,  # type: ignore[valid-type]
+                typer.Option(f"--{name}", metavar=name.upper(), help="Only this one; repeatable."),
+            ],
+        )
+        for name, kind in _FILTERS.items()
+    ]
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    others = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "filters"]
+    with_filters.__signature__ = inspect.Signature([*others, *options])  # type: ignore[attr-defined]
+    return with_filters
 
 
 @app.callback(invoke_without_command=True)
@@ -100,15 +132,10 @@ def run(
 
 
 @app.command()
+@filtered
 def rerun(
+    filters: Filters,
     store: StoreOption = None,
-    model: ModelOption = None,
-    transform: TransformOption = None,
-    distortion: DistortionOption = None,
-    seed: SeedOption = None,
-    dataset: DatasetOption = None,
-    recipe: RecipeOption = None,
-    key: KeyOption = None,
     state: StateOption = None,
     data_root: DataRootOption = None,
     workers: WorkersOption = None,
@@ -120,42 +147,30 @@ def rerun(
     from stn_cluster.cluster.history import cells_to_rerun
 
     uri = _needed(store)
-    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
     cells = cells_to_rerun(uri, filters)
     machine = Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds)
     _run(cells, uri, machine, name="rerun", force=True)
 
 
 @app.command()
+@filtered
 def results(
+    filters: Filters,
     store: StoreOption = None,
-    model: ModelOption = None,
-    transform: TransformOption = None,
-    distortion: DistortionOption = None,
-    seed: SeedOption = None,
-    dataset: DatasetOption = None,
-    recipe: RecipeOption = None,
-    key: KeyOption = None,
     format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Print the current result of each cell of a store."""
     from stn_cluster.report.listing import listing
     from stn_cluster.store import load_results
 
-    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
     typer.echo(listing(load_results(_needed(store)), filters, format), nl=False)
 
 
 @app.command()
+@filtered
 def table(
+    filters: Filters,
     store: StoreOption = None,
-    model: ModelOption = None,
-    transform: TransformOption = None,
-    distortion: DistortionOption = None,
-    seed: SeedOption = None,
-    dataset: DatasetOption = None,
-    recipe: RecipeOption = None,
-    key: KeyOption = None,
     format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
     reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
 ) -> None:
@@ -163,7 +178,6 @@ def table(
     from stn_cluster.report.render import render
     from stn_cluster.report.table import comparison_table
 
-    filters = _filters(model, transform, distortion, seed, dataset, recipe, key)
     compared = comparison_table(_needed(store), reference, **filters)
     typer.echo(render(compared, format), nl=False)
 
@@ -204,27 +218,6 @@ def _needed(store: str | None) -> str:
     if store is None:
         raise UserError("--store: name a result store, as in --store results/quickstart")
     return store
-
-
-def _filters(
-    model: list[str] | None,
-    transform: list[str] | None,
-    distortion: list[str] | None,
-    seed: list[int] | None,
-    dataset: list[str] | None,
-    recipe: list[str] | None,
-    key: list[str] | None,
-) -> dict[str, list[Any]]:
-    given = {
-        "model": model,
-        "transform": transform,
-        "distortion": distortion,
-        "seed": seed,
-        "dataset": dataset,
-        "recipe": recipe,
-        "key": key,
-    }
-    return {name: values for name, values in given.items() if values}
 
 
 def main() -> None:

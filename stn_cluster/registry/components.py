@@ -49,95 +49,38 @@ def _load(target: str | Callable[..., Any]) -> Callable[..., Any]:
     return loaded
 
 
-_P_VARIANTS = (
-    ("diagonal", 28),
-    ("diagonal-enlarged", 42),
-    ("xy", 28),
-    ("xy-enlarged", 42),
-)
+def _built_in(kind: Kind, name: str, target: str, revision: int = 1, **fields: Any) -> Entry:
+    target = f"stn_cluster.{target}"
+    return Entry(kind=kind, name=name, target=target, revision=revision, **fields)
+
+
+_MNIST_FILES = "stn_cluster.data.mnist:prepare"
+_P_READINGS = (("diagonal", 28), ("diagonal-enlarged", 42), ("xy", 28), ("xy-enlarged", 42))
 
 _BUILT_IN = (
-    Entry(kind="model", name="FCN", target="stn_cluster.stn.models:fcn", revision=1, cost=1),
-    Entry(kind="model", name="CNN", target="stn_cluster.stn.models:cnn", revision=1, cost=9),
-    Entry(
-        kind="model",
-        name="ST-FCN",
-        target="stn_cluster.stn.models:st_fcn",
-        revision=1,
-        spatial=True,
-        cost=2,
-    ),
-    Entry(
-        kind="model",
-        name="ST-CNN",
-        target="stn_cluster.stn.models:st_cnn",
-        revision=1,
-        spatial=True,
-        cost=12,
-    ),
-    Entry(kind="transform", name="none", target="builtins:NotImplemented", revision=1),
-    Entry(kind="transform", name="affine", target="stn_cluster.stn.grids:AffineGrid", revision=1),
-    Entry(
-        kind="transform",
-        name="projective",
-        target="stn_cluster.stn.grids:ProjectiveGrid",
-        revision=1,
-    ),
-    Entry(
-        kind="transform",
-        name="tps",
-        target="stn_cluster.stn.grids:ThinPlateSplineGrid",
-        revision=1,
-    ),
-    Entry(
-        kind="distortion",
-        name="R",
-        target="stn_cluster.data.distortions:rotation",
-        revision=1,
-    ),
-    Entry(
-        kind="distortion",
-        name="RTS",
-        target="stn_cluster.data.distortions:rotation_translation_scale",
-        revision=1,
+    _built_in("model", "FCN", "stn.models:fcn", cost=1),
+    _built_in("model", "CNN", "stn.models:cnn", cost=9),
+    _built_in("model", "ST-FCN", "stn.models:st_fcn", spatial=True, cost=2),
+    _built_in("model", "ST-CNN", "stn.models:st_cnn", spatial=True, cost=12),
+    _built_in("transform", "none", "stn.grids:GridGenerator"),  # a name, never made
+    _built_in("transform", "affine", "stn.grids:AffineGrid"),
+    _built_in("transform", "projective", "stn.grids:ProjectiveGrid"),
+    _built_in("transform", "tps", "stn.grids:ThinPlateSplineGrid"),
+    _built_in("distortion", "R", "data.distortions:rotation"),
+    _built_in(
+        "distortion",
+        "RTS",
+        "data.distortions:rotation_translation_scale",
         variants=(("plain", 42),),
     ),
-    Entry(
-        kind="distortion",
-        name="P",
-        target="stn_cluster.data.distortions:projective",
-        revision=1,
-        variants=_P_VARIANTS,
-    ),
-    Entry(
-        kind="distortion",
-        name="E",
-        target="stn_cluster.data.distortions:elastic",
-        revision=1,
-    ),
-    Entry(
-        kind="dataset",
-        name="digits",
-        target="stn_cluster.data.digits:digits",
-        revision=1,
-    ),
-    Entry(
-        kind="dataset",
-        name="mnist",
-        target="stn_cluster.data.mnist:mnist",
-        revision=1,
-        prepare="stn_cluster.data.mnist:prepare",
-    ),
-    Entry(
-        kind="dataset",
-        name="mnist-validation",
-        target="stn_cluster.data.mnist:mnist_validation",
-        revision=1,
-        prepare="stn_cluster.data.mnist:prepare",
-    ),
-    Entry(kind="recipe", name="paper", target="stn_cluster.training.recipes:paper", revision=1),
-    Entry(kind="recipe", name="fast", target="stn_cluster.training.recipes:fast", revision=1),
-    Entry(kind="recipe", name="smoke", target="stn_cluster.training.recipes:smoke", revision=1),
+    _built_in("distortion", "P", "data.distortions:projective", variants=_P_READINGS),
+    _built_in("distortion", "E", "data.distortions:elastic"),
+    _built_in("dataset", "digits", "data.digits:digits"),
+    _built_in("dataset", "mnist", "data.mnist:mnist", prepare=_MNIST_FILES),
+    _built_in("dataset", "mnist-validation", "data.mnist:mnist_validation", prepare=_MNIST_FILES),
+    _built_in("recipe", "paper", "training.recipes:paper"),
+    _built_in("recipe", "fast", "training.recipes:fast"),
+    _built_in("recipe", "smoke", "training.recipes:smoke"),
 )
 
 _entries: dict[tuple[Kind, str], Entry] = {(e.kind, e.name): e for e in _BUILT_IN}

@@ -52,8 +52,8 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 def assert_refused(told: Told, *parts: str) -> None:
     """Exit code 2, nothing on stdout, and one line on stderr with all these parts in it."""
     assert (told.code, told.out) == (2, ""), told
-    assert told.err.startswith("stn-cluster: ")
-    assert len(told.err.splitlines()) == 1
-    assert told.err.endswith("\n")
+    assert told.err.startswith("stn-cluster: "), told
+    assert told.err.endswith("\n"), told
+    assert len(told.err.splitlines()) == 1, told
     for part in parts:
-        assert part in told.err
+        assert part in told.err, (part, told)

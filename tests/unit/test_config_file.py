@@ -90,6 +90,12 @@ def test_a_config_is_named_by_its_file_unless_it_gives_a_name(tmp_path: Path) ->
     assert load_config(write(tmp_path, "name: other")).name == "other"
 
 
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / " my grid (2).yaml"
+    path.write_text("dataset: digits")
+    assert load_config(path).name == "my-grid-2"
+
+
 def test_yaml_and_plain_data_make_the_same_config(tmp_path: Path) -> None:
     text = """
     dataset: mnist
@@ -121,10 +127,11 @@ def test_yaml_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     text = """
     cells:
       - &first {model: CNN, distortion: R}
-      - {<<: *first, seed: 1}
+      - &second {<<: *first, seed: 1}
+      - {<<: *second, seed: 2}
     """
     config = load_config(write(tmp_path, text))
-    assert [(cell.model, cell.seed) for cell in config.cells] == [("CNN", 0), ("CNN", 1)]
+    assert [(cell.model, cell.seed) for cell in config.cells] == [("CNN", i) for i in range(3)]
 
 
 def test_a_byte_order_mark_and_carriage_returns_do_no_harm(tmp_path: Path) -> None:
