@@ -123,7 +123,7 @@ def run(
     cells = resolve(loaded, source=str(config), folder=config.parent)
     _run(
         cells,
-        store or str(Path("results") / loaded.name),
+        str(Path("results") / loaded.name) if store is None else store,
         Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds),
         name=loaded.name,
         config=loaded.model_dump_json(exclude_defaults=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.grid import CellChoice, GridConfig
+from stn_cluster.grid import CellChoice, GridConfig, RecipeChoice
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
@@ -23,9 +24,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
     """
     path = Path(path)
     document = _read(path)
-    document.setdefault("name", path.stem)
+    document.setdefault("name", _name(path))
     for override in overrides:
         _apply(document, override)
+    for field, value in document.items():
+        if value is None or (field == "cells" and value == []):
+            raise UserError(f"{path}: {field}: is empty; give it a value, or leave it out")
     return parse_config(document, source=str(path))
 
 
@@ -39,31 +43,47 @@ def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig
 
 def describe(error: ValidationError) -> str:
     """The first of pydantic's errors as one line, 'field.path: what is wrong'."""
-    first, *others = error.errors()
+    errors = error.errors()
+    # A misspelt field first: it tells more than that the right one is missing.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        model = CellChoice if first["loc"][0] == "cells" else GridConfig
-        message = unknown("field", first["loc"][-1], model.model_fields)
+        *path, name = first["loc"]
+        model = RecipeChoice if "recipe" in path else CellChoice if path else GridConfig
+        message = unknown("field", name, model.model_fields)
+    elif first["type"] == "tuple_type":
+        message = f"expected a list, as in [{first['input']}]"
     elif "input" in first and isinstance(first["input"], str | int | float | bool | None):
         message += f" (given: {first['input']!r})"
-    more = f" (and {len(others)} more)" if others else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {message}{more}"
+
+
+# ValueError: a date or number that is none; RecursionError: thousands of brackets.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice instead of silently keeping the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark
+                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
                 )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+            seen.add((key.tag, key.value))
+        return node
+
+
+def _name(path: Path) -> str:
+    """The file's name as a config's: 'my grid (2).yaml' is 'my-grid-2'."""
+    return re.sub(r"[^A-Za-z0-9._+]+", "-", path.stem).strip("-._+")[:64] or "grid"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -79,8 +99,8 @@ def _read(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except _NOT_YAML as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
     if document is None:
         raise UserError(f"{path}: the config is empty; it needs at least `dataset:`")
     if not isinstance(document, dict):
@@ -100,7 +120,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {path}: only recipe has fields of its own; set {top} as a whole")
     try:
         value = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError:
+    except _NOT_YAML:
         raise UserError(f"--set {path}: {text!r} is not a YAML value") from None
     if not rest:
         document[top] = value

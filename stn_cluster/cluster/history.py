@@ -52,6 +52,8 @@ def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
             raise StoreError(f"{store}: the spec of {label} cannot be read: {error}") from error
         cell = _at_present(cell)
         cells[cell.key] = cell
+    if not cells:
+        raise UserError(f"{store}: no cell has ended here yet, so there is none to rerun")
     return list(cells.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable
@@ -33,7 +34,8 @@ class Job:
 
 def new_job_id(name: str) -> str:
     """'quickstart-20260131-184500-1a2b': readable, sorts by age, unique."""
-    return f"{name[:40]}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
+    return f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)

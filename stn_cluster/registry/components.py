@@ -7,6 +7,8 @@ no torch. Plug-ins add their own by the `register_*` decorators.
 from __future__ import annotations
 
 import importlib
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -15,6 +17,7 @@ from stn_cluster.errors import UserError, unknown
 from stn_cluster.registry.plugins import source_hash
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
+CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -130,6 +133,13 @@ def register_distortion(
         variants: its readings and their canvases, the plain one first; default: just one.
     """
     pairs = tuple(variants.items()) if variants else (("plain", canvas),)
+    smallest, largest = CANVAS_PIXELS
+    for variant, pixels in pairs:
+        if not re.fullmatch("[a-z]+(-[a-z]+)*", variant) or not smallest <= pixels <= largest:
+            raise UserError(
+                f"distortion {name!r}: variant {variant!r} on {pixels} pixels: expected small "
+                f"letters and single hyphens, and a canvas of {smallest} to {largest} pixels"
+            )
     return _register("distortion", name, variants=pairs)
 
 
@@ -150,8 +160,10 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
     if not name or any(c in name for c in ":/ \t\n"):
         raise UserError(f"{kind} name {name!r}: no ':', '/' or blanks, and not empty")
 
+    # Who registers, which need not be who defines: a partial, a model of some library.
+    module = str(sys._getframe(2).f_globals["__name__"])
+
     def decorate(target: T) -> T:
-        module = target.__module__
         taken = _entries.get((kind, name))
         if taken is not None and taken.plugin != module:
             owner = taken.plugin or "stn-cluster"

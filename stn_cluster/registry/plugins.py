@@ -46,9 +46,9 @@ def load_plugins(modules: tuple[str, ...], search: Path | None = None) -> None:
         for module in modules:
             try:
                 importlib.import_module(module)
-            except UserError:
-                raise
-            except Exception as error:  # whatever the user's module raises
+            except UserError as error:
+                raise UserError(f"plugins: {module!r}: {error}") from error
+            except (Exception, SystemExit) as error:  # whatever the user's module raises
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise UserError(f"plugins: {module!r} does not import: {reason}") from error
 

@@ -19,13 +19,12 @@ from stn_cluster.grid import (
     RecipeChoice,
     short_hash,
 )
-from stn_cluster.registry.components import Entry, lookup
+from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup
 from stn_cluster.registry.plugins import load_plugins
 
 if TYPE_CHECKING:
     from stn_cluster.training.recipes import Recipe
 
-CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
 
@@ -173,7 +172,8 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
         UserError: no such distortion or variant, or a canvas out of range.
     """
     match = _DISTORTION.fullmatch(text)
-    if match is None:
+    asked = [part for part in (match["variant"], match["canvas"]) if part] if match else []
+    if match is None or text != ":".join([match["name"], *filter(None, ["-".join(asked)])]):
         raise UserError(
             f"distortion {text!r}: expected NAME, NAME:VARIANT, NAME:CANVAS or both, as in P:xy-42"
         )
@@ -205,10 +205,16 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         first = error.errors()[0]
         where = ".".join([field, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
-            raise UserError(f"{where}: {unknown('field', first['loc'][-1], fields)}") from None
+            known = type(base).model_fields
+            raise UserError(f"{where}: {unknown('field', first['loc'][-1], known)}") from None
         message = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if first["loc"] else ""
         raise UserError(f"{where}: {message}{given}") from None
+    for model in recipe.by_model:
+        try:
+            lookup("model", model)
+        except UserError as error:
+            raise UserError(f"{field}.by_model: {error}") from None
     if recipe == base:
         return choice.name, base
     changed = recipe.model_dump(mode="json", exclude_defaults=True)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from stn_cluster.errors import unknown
 from stn_cluster.grid import Frozen
 
+Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -18,13 +20,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Recipe(Frozen):
     """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
 
-    iterations: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1, le=65536)]  # images a step
+    iterations: Count
+    batch_size: Annotated[Count, Field(le=65536)]  # images a step
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive  # the peak of the schedule
     schedule: Literal["constant", "step", "one-cycle"]
 
-    step_every: Annotated[int, Field(ge=1)] | None = None  # `step`: iterations between drops
+    step_every: Count | None = None  # `step`: iterations between drops
     step_factor: Positive = 0.1  # `step`: what each drop multiplies the rate by
     warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
     momentum: Fraction = 0.0  # sgd
@@ -32,13 +34,13 @@ class Recipe(Frozen):
     # A large early step in theta never recovers; the localisation net may learn more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
 
-    filters: Annotated[int, Field(ge=1, le=1024)] = 64  # of each convolution (paper: 32 to 64)
-    hidden_units: Annotated[int, Field(ge=1, le=4096)] = 256  # of each layer (paper: 128 to 256)
+    filters: Annotated[Count, Field(le=1024)] = 64  # of each convolution (paper: 32 to 64)
+    hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)
     # None: the transformer's output has the input's size and is average-pooled by 2 on a large
     # canvas, as published; a number: it samples straight onto a grid of that many pixels squared.
-    transformer_size: Annotated[int, Field(ge=1, le=256)] | None = None
+    transformer_size: Annotated[Count, Field(le=256)] | None = None
 
-    evaluate_every: Annotated[int, Field(ge=1)] | None = None  # iterations; None: at the end only
+    evaluate_every: Count | None = None  # iterations; None: at the end only
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
 
     @model_validator(mode="after")
@@ -49,7 +51,15 @@ class Recipe(Frozen):
             shared = {"batch_size", "by_model"} & set(fields)
             if shared:  # the batch size is the stream's: all models see the same images
                 raise ValueError(f"by_model.{model} cannot change {', '.join(sorted(shared))}")
-            self.for_model(model)
+            try:
+                self.for_model(model)
+            except ValidationError as error:
+                first = error.errors()[0]
+                reason = first["msg"]
+                if first["type"] == "extra_forbidden":
+                    reason = unknown("field", first["loc"][-1], Recipe.model_fields)
+                where = ".".join(["by_model", model, *map(str, first["loc"])])
+                raise ValueError(f"{where}: {reason}") from None
         return self
 
     def for_model(self, model: str) -> Recipe:

@@ -33,6 +33,7 @@ def draw(distortion: Distortion, n: int = N, seed: int = 0) -> Array:
 def assert_uniform(values: Array, low: float, high: float) -> None:
     assert values.min() >= low
     assert values.max() <= high
+    assert values.max() - values.min() > 0.995 * (high - low)
     assert stats.kstest(values, "uniform", (low, high - low)).pvalue > 0.001
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from stn_cluster.stn import ConvLocalisation, LinearLocalisation, SpatialTransformer
@@ -48,6 +49,14 @@ def test_the_papers_localisation_nets_give_their_features(
 ) -> None:
     net = make(3, size)
     assert net(torch.rand(5, 3, *size)).shape == (5, features)
+
+
+def test_conv_localisation_looks_at_the_input_downsampled_by_averages_of_two() -> None:
+    torch.manual_seed(0)
+    net, images = ConvLocalisation(2, (28, 30)), torch.rand(3, 2, 28, 30)
+    blocks = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2)
+    torch.testing.assert_close(net(blocks), net(images), atol=1e-6, rtol=0)
+    assert not torch.allclose(net(images.flip(2)), net(images), atol=1e-4)
 
 
 def test_finding_the_number_of_features_leaves_the_statistics_of_the_net_alone() -> None:

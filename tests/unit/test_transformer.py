@@ -144,6 +144,17 @@ def test_it_trains_inside_a_larger_network(
 
 
 @every_transform
+def test_gradients_reach_the_images_through_theta_and_through_the_sampler(
+    transform: type[GridGenerator],
+) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(40, 3), nn.Tanh())
+    transformer = SpatialTransformer(2, (4, 5), (3, 3), transform=transform, localisation=net)
+    nn.init.normal_(transformer.theta.weight, std=0.1, generator=torch.manual_seed(1))
+    images = random_images(2, 2, 4, 5, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(transformer.double(), (images,))
+
+
+@every_transform
 def test_it_learns_a_known_translation(transform: type[GridGenerator]) -> None:
     x = torch.linspace(-1, 1, 20)
     blob = torch.exp(-4 * (x[:, None] ** 2 + 2 * x[None, :] ** 2)).view(1, 1, 20, 20)
