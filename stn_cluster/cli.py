@@ -11,9 +11,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from stn_cluster import __version__
 from stn_cluster.errors import UserError
@@ -27,7 +28,6 @@ DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     help="Trains and tests the Spatial Transformer Networks grid, and makes its table.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -90,13 +90,15 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     del debug  # read by main: it decides what becomes of an exception
     if version:
         typer.echo(f"stn-cluster {__version__}")
-        raise typer.Exit(DONE)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -224,15 +226,23 @@ def main() -> None:
     """Runs the command; a user's error is one line and exit code 2, `--debug` shows where."""
     debug = "--debug" in sys.argv[1:]
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False) or DONE)
     except UserError as error:
         if debug:
             raise
-        typer.echo(f"stn-cluster: {error}", err=True)
-        sys.exit(WRONG_INPUT)
+        _refuse(str(error))
+    except TyperException as error:  # of the command line itself: an unknown option, say
+        _refuse(f"{error.format_message().rstrip('.')} (see stn-cluster --help)")
+    except typer.Abort:  # Ctrl-C while nothing ran that could be checkpointed
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone: `stn-cluster table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"stn-cluster: {' '.join(message.split())}", err=True)
+    sys.exit(WRONG_INPUT)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,8 @@ def matrix(status: JobStatus) -> RenderableType:
         cells = [s for s in status.cells if (s.cell.dataset, s.cell.recipe) == (dataset, recipe)]
         columns = list(dict.fromkeys(s.cell.distortion for s in cells))
         rows = list(dict.fromkeys((s.cell.model, s.cell.transform) for s in cells))
-        table = Table(title=f"{dataset}, recipe {recipe}: test error in %", title_justify="left")
+        blocks.append(Text(f"{dataset}, recipe {recipe}: test error in %", style="italic"))
+        table = Table()
         table.add_column("model")
         for column in columns:
             table.add_column(column, justify="right", min_width=9)

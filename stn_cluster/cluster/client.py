@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.history import stored_cells
 from stn_cluster.cluster.job import Job, JobStatus, done, new_job_id
+from stn_cluster.cluster.state_folder import hold
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig
@@ -111,12 +112,13 @@ def run_cells(
     from stn_cluster.cluster.coordinator import Settings
     from stn_cluster.store import Store
 
-    _check(cells, machine)
+    _check(cells, machine, store)
     opened = Store.open(store, create=True)
     opened.check()
     local = opened.local_path
-    if machine.state is None and local is None:
-        raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
+    state = machine.state or Path(opened.uri) / STATE_FOLDER
+    with opened.lock(), hold(state):
+        pass  # the coordinator will hold both: where another service does, say so at once
     job = Job(new_job_id(name), tuple(cells), config=config, force=force)
     if not force and (stored := _stored(job, opened)):
         (watch or _ignore)(stored)
@@ -125,7 +127,7 @@ def run_cells(
     with _embedded_ray(machine, plugins) as (workers, gpu):
         settings = Settings(
             store=str(local.resolve()) if local else opened.uri,
-            state=str((machine.state or local / STATE_FOLDER).resolve()),  # type: ignore[operator]
+            state=str(state.resolve()),
             data_root=str(machine.data_root.resolve()) if machine.data_root else None,
             workers=workers,
             gpu=gpu,
@@ -147,13 +149,18 @@ def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
             check(data_root)
 
 
-def _check(cells: Sequence[Cell], machine: Machine) -> None:
+def _check(cells: Sequence[Cell], machine: Machine, store: str) -> None:
     if machine.workers is not None and machine.workers < 1:
         raise UserError(f"workers: at least 1, not {machine.workers}")
     if machine.threads_per_worker < 1:
         raise UserError(f"threads per worker: at least 1, not {machine.threads_per_worker}")
     if machine.checkpoint_seconds <= 0:
         raise UserError(f"checkpoint seconds: more than 0, not {machine.checkpoint_seconds}")
+    if machine.state is None and "://" in store and not store.startswith("file:"):
+        raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
+    if machine.state is not None:
+        with hold(machine.state):
+            pass
     prepare(cells, machine.data_root)
 
 

@@ -213,6 +213,8 @@ class Coordinator:
     def _follow(self, report: Report) -> None:
         for key, step in report.steps.items():
             self._cells[key] = replace(self._cells[key], step=step)
+            if report.first:
+                self._rate.resume(self._cells[key])
         self._rate.update(self._cells.values())
 
     def _set(self, key: str, state: State, **fields: Any) -> None:

@@ -35,25 +35,35 @@ def _status(cell: Cell, test_error: float | None) -> CellStatus:
 
 
 def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
-    """The cells of a store that match all filters, as the present code would train them.
+    """The cells of a store and of its jobs that match all filters, as present code trains them.
 
     Raises:
         UserError: no cell matches, or a component of one is no longer there.
         StoreError: there is no store, or it cannot be read.
     """
-    from stn_cluster.store import load_results, select
+    import pandas as pd
 
-    rows = select(load_results(store), filters)
+    from stn_cluster.store import FILTERS, Store, load_results, select
+
+    opened = Store.open(store)
+    rows = load_results(opened)[[*FILTERS, "label", "spec"]]
+    ended = set(rows["key"])
+    waiting = [
+        {name: getattr(cell, name, None) for name in rows.columns}
+        | {"spec": cell.model_dump_json()}
+        for cell in opened.submitted()
+        if cell.key not in ended
+    ]
+    rows = pd.concat([rows, pd.DataFrame(waiting, columns=rows.columns).astype(rows.dtypes)])
+    if rows.empty:
+        raise UserError(f"{store}: no cell has been submitted here, so there is none to rerun")
     cells = {}
-    for label, spec in zip(rows["label"], rows["spec"], strict=True):
+    for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
-            cell = Cell.model_validate_json(spec)
+            cell = _at_present(Cell.model_validate_json(spec))
         except ValidationError as error:
             raise StoreError(f"{store}: the spec of {label} cannot be read: {error}") from error
-        cell = _at_present(cell)
         cells[cell.key] = cell
-    if not cells:
-        raise UserError(f"{store}: no cell has ended here yet, so there is none to rerun")
     return list(cells.values())
 
 

@@ -17,14 +17,22 @@ class Rate:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()  # time, images trained so far
         self._began: tuple[float, float] | None = None  # time, work done by then
+        self._resumed_images = 0.0  # what checkpoints brought was not done now
+        self._resumed_work = 0.0
+
+    def resume(self, status: CellStatus) -> None:
+        """Notes that a cell begins at its step, from a checkpoint."""
+        self._resumed_images += _images(status)
+        self._resumed_work += _work_done(status)
 
     def update(self, cells: Iterable[CellStatus]) -> None:
         """Notes where the cells stand."""
         cells = list(cells)
         now = time.monotonic()
+        images = sum(_images(status) for status in cells) - self._resumed_images
         if self._began is None:
-            self._began = (now, sum(_work_done(status) for status in cells))
-        self._seen.append((now, sum(_images(status) for status in cells)))
+            self._began = (now, self._work(cells))
+        self._seen.append((now, images))
         while now - self._seen[0][0] > WINDOW_SECONDS:
             self._seen.popleft()
 
@@ -41,11 +49,14 @@ class Rate:
         if self._began is None:
             return None
         start, before = self._began
-        worked = sum(_work_done(status) for status in cells) - before
+        worked = self._work(cells) - before
         elapsed = time.monotonic() - start
         if worked <= 0 or elapsed < 1:
             return None
         return sum(s.cell.cost - _work_done(s) for s in cells) * elapsed / worked
+
+    def _work(self, cells: Iterable[CellStatus]) -> float:
+        return sum(_work_done(status) for status in cells) - self._resumed_work
 
 
 def _work_done(status: CellStatus) -> float:

@@ -40,6 +40,7 @@ class Report:
 
     steps: dict[str, int]  # steps done, by key, of the cells still in training
     ended: tuple[Outcome, ...] = ()
+    first: bool = False  # before any step: the steps are those of checkpoints
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Worker:
             load_plugins(assignment.cell.plugins)
         attempts = {a.cell.key: a.attempt for a in pack}
         trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack))
+        yield Report(trainer.steps(), first=True)
         reported = saved = time.monotonic()
         for progress in trainer.run():
             now = time.monotonic()

@@ -76,13 +76,17 @@ class PackTrainer:
         if self._ended:
             yield self._progress()
 
+    def steps(self) -> dict[str, int]:
+        """Steps done by each cell that is still in training, by key."""
+        return {key: run.step for key, run in self._running.items()}
+
     def states(self) -> dict[str, bytes]:
         """A checkpoint of each cell that is still in training, by key."""
         return {key: run.state() for key, run in self._running.items()}
 
     def _progress(self) -> Progress:
         ended, self._ended = tuple(self._ended), []
-        return Progress(ended, {key: run.step for key, run in self._running.items()})
+        return Progress(ended, self.steps())
 
     def _start(self, cell: Cell, pack_size: int) -> None:
         if cell.stream not in self._feeds:

@@ -11,6 +11,10 @@ import pytest
 from commands import interrupted, numbers, predictions, stn_cluster
 
 from stn_cluster import load_results
+from stn_cluster.cluster.state_folder import hold
+from stn_cluster.config_file import parse_config
+from stn_cluster.registry import resolve
+from stn_cluster.store import Store
 
 CONFIG = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 LONGER = ["--set", "recipe.iterations=60"]  # long enough to be interrupted
@@ -138,3 +142,27 @@ def test_a_ray_cluster_named_by_the_environment_is_left_alone(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "store") == 1
+
+
+def test_rerun_takes_a_cell_that_was_submitted_and_has_not_run(tmp_path: Path) -> None:
+    config = parse_config({"models": ["FCN"], "distortions": ["R"], "recipe": "smoke"})
+    cells = [cell.model_dump(mode="json") for cell in resolve(config)]
+    store = Store.open(tmp_path / "store", create=True)
+    store.write_job("lost", {"job_id": "lost", "config": {}, "cells": cells})
+    done = stn_cluster("rerun", "--store", tmp_path / "store", "--model", "FCN")
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "store") == 1
+
+
+@pytest.mark.parametrize("what", ["store", "state"])
+def test_a_second_service_is_refused_at_once(tmp_path: Path, what: str) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    with store.lock() if what == "store" else hold(tmp_path / "state"):
+        done = stn_cluster(
+            "run", CONFIG, "--store", tmp_path / "store", "--state", tmp_path / "state"
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"stn-cluster: another service holds this {what}")
+    assert str(tmp_path / what) in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert rows(tmp_path / "store") == 0
