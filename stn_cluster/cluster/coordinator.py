@@ -20,11 +20,12 @@ from ray.exceptions import RayError
 
 from stn_cluster.cluster.history import stored_cells
 from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, done, first_line, labels
+from stn_cluster.cluster.messages import STATE, Assignment, Report, WorkerInfo, utc_now
 from stn_cluster.cluster.packing import form_packs
 from stn_cluster.cluster.rate import Rate
 from stn_cluster.cluster.record import Attempt, failure, to_record
 from stn_cluster.cluster.state_folder import hold
-from stn_cluster.cluster.worker import STATE, Assignment, Report, Worker, WorkerInfo, utc_now
+from stn_cluster.cluster.worker import Worker
 from stn_cluster.errors import StoreError
 from stn_cluster.grid import Cell
 from stn_cluster.store import Record, Store

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import stn_cluster
 from stn_cluster.cluster.job import State
-from stn_cluster.cluster.worker import WorkerInfo, utc_now
+from stn_cluster.cluster.messages import WorkerInfo, utc_now
 from stn_cluster.grid import Cell
 from stn_cluster.store import Record
 from stn_cluster.training.outcome import Outcome

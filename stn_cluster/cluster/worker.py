@@ -2,125 +2,34 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 import ray
-import torch
 
-from stn_cluster.data.prepared import PreparedData
-from stn_cluster.grid import Cell
-from stn_cluster.registry import load_plugins
-from stn_cluster.store import Store
-from stn_cluster.training.outcome import Outcome
-from stn_cluster.training.trainer import PackTrainer
-
-REPORT_SECONDS = 0.5
-STATE = "state.pt"  # what an interrupted cell goes on from
-WEIGHTS = "weights.pt"  # what a trained cell leaves
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One cell to train, as one attempt."""
-
-    cell: Cell
-    attempt: str
-    resume: str | None = None  # the attempt whose checkpoint it goes on from
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a worker says now and then while it trains a pack."""
-
-    steps: dict[str, int]  # steps done, by key, of the cells still in training
-    ended: tuple[Outcome, ...] = ()
-    first: bool = False  # before any step: the steps are those of checkpoints
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """Where a worker runs, for the record of its results."""
-
-    host: str
-    device: str
-    torch_version: str
+from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
 
 
 @ray.remote(max_concurrency=2)  # `stop` is answered while `train` runs
 class Worker:
-    """Trains packs on one device.
-
-    Args:
-        store: the store's URI, for checkpoints.
-        data_root: where data sets that live in files have them on this machine.
-        threads: of arithmetic; results on a CPU depend on it in their last bits.
-        checkpoint_seconds: between checkpoints of running cells.
-    """
+    """A `Runner` in a process of its own; see there."""
 
     def __init__(
         self, store: str, data_root: str | None, threads: int, checkpoint_seconds: float
     ) -> None:
-        torch.set_num_threads(threads)
-        cuda = bool(ray.get_gpu_ids())
-        self.device = torch.device("cuda" if cuda else "cpu")
-        self.store = Store.open(store, create=False)
-        self.data = PreparedData(Path(data_root) if data_root else None, self.device)
-        self.checkpoint_seconds = checkpoint_seconds
-        self._stop = threading.Event()
+        # Here, so that the coordinator, which only names this class, starts without torch.
+        from stn_cluster.cluster.runner import Runner
+
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self._runner = Runner(store, data_root, threads, checkpoint_seconds, device)
 
     def info(self) -> WorkerInfo:
-        """What this worker is."""
-        cuda = self.device.type == "cuda"
-        name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
-        return WorkerInfo(socket.gethostname(), name, torch.__version__)
+        """Where it runs."""
+        return self._runner.info()
 
     def stop(self) -> None:
         """Ends the pack in training at its next step, with a checkpoint."""
-        self._stop.set()
+        self._runner.stop()
 
     def train(self, pack: tuple[Assignment, ...]) -> Iterator[Report]:
-        """Trains a pack; a streaming generator of reports, the last one when nothing is left."""
-        for assignment in pack:
-            load_plugins(assignment.cell.plugins)
-        attempts = {a.cell.key: a.attempt for a in pack}
-        trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack))
-        yield Report(trainer.steps(), first=True)
-        reported = saved = time.monotonic()
-        for progress in trainer.run():
-            now = time.monotonic()
-            ended = tuple(self._keep(o, attempts[o.key]) for o in progress.ended)
-            if ended or now - reported >= REPORT_SECONDS:
-                reported = now
-                yield Report(dict(progress.steps), ended)
-            if self._stop.is_set() or now - saved >= self.checkpoint_seconds:
-                saved = now
-                for key, state in trainer.states().items():
-                    self.store.write_checkpoint(key, attempts[key], STATE, state)
-            if self._stop.is_set():
-                return
-
-    def _states(self, pack: tuple[Assignment, ...]) -> dict[str, bytes]:
-        """The checkpoints that the pack's cells go on from, by key."""
-        states = {}
-        for assignment in pack:
-            key, resume = assignment.cell.key, assignment.resume
-            if resume and (state := self.store.read_checkpoint(key, resume, STATE)):
-                states[key] = state
-        return states
-
-    def _keep(self, outcome: Outcome, attempt: str) -> Outcome:
-        """Writes a trained cell's weights to the store; they don't travel with the report."""
-        if outcome.weights is not None:
-            self.store.write_checkpoint(outcome.key, attempt, WEIGHTS, outcome.weights)
-        return replace(outcome, weights=None)
-
-
-def utc_now() -> datetime:
-    """The time for records."""
-    return datetime.now(UTC)
+        """A streaming generator: see `Runner.train`."""
+        yield from self._runner.train(pack)

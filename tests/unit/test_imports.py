@@ -116,7 +116,7 @@ LAZILY = {"report": {"training"}}  # only inside functions
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
-    "torch": ("stn/", "data/", "training/", "cluster/worker.py"),
+    "torch": ("stn/", "data/", "training/", "cluster/runner.py"),
     "torchvision": ("data/",),
     "sklearn": ("data/",),
     "pyarrow": ("store/",),
