@@ -45,6 +45,8 @@ def _download(root: Path, folder: Path) -> None:
     missing = [name for name in FILES if not (folder / name).is_file()]
     try:
         MNIST(str(root), train=True, download=True)
+        for name in missing:  # where torchvision finds its old processed/*.pt, it brings nothing
+            (folder / name).stat()
     except Exception as error:  # torchvision passes on whatever its mirrors raised
         raise UserError(
             f"data root {root}: MNIST is not there and cannot be downloaded "
@@ -66,9 +68,10 @@ def mnist(root: Path | None = None) -> Dataset:
     try:
         train = MNIST(str(root), train=True)
         test = MNIST(str(root), train=False)
-    except (AssertionError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"data root {root}: MNIST cannot be read: {error}") from error
-    return Dataset(train.data, train.targets, test.data, test.targets)
+        return Dataset(train.data, train.targets, test.data, test.targets)
+    except Exception as error:  # torchvision's readers meet a damaged header with any error
+        reason = " ".join(str(error).split()) or "not in MNIST's format"
+        raise UserError(f"data root {root}: MNIST cannot be read: {reason}") from error
 
 
 def mnist_validation(root: Path | None = None) -> Dataset:

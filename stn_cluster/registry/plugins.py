@@ -50,9 +50,9 @@ def load_plugins(modules: tuple[str, ...], search: Path | None = None) -> None:
                 raise UserError(f"plugins: {module!r}: {error}") from error
             except (Exception, SystemExit) as error:  # whatever the user's module raises
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                places = "beside the config, in this folder and on Python's path"
                 raise UserError(
-                    f"plugins: {module!r} does not import (looked {places}): {reason}"
+                    f"plugins: {module!r} does not import: {reason} "
+                    "(looked beside the config, in this folder and on Python's path)"
                 ) from error
 
 

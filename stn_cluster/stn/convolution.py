@@ -25,6 +25,7 @@ class PatchConv2d(nn.Conv2d):
         kernel = self.kernel_size[0]
         patches = images.unfold(2, kernel, 1).unfold(3, kernel, 1)  # (N, C, H', W', k, k)
         n, _, height, width = patches.shape[:4]
-        columns = patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
-        output = torch.addmm(self.bias, columns, self.weight.flatten(1).T)
-        return output.view(n, height, width, -1).permute(0, 3, 1, 2)
+        weight = self.weight.flatten(1)
+        columns = patches.permute(0, 2, 3, 1, 4, 5).reshape(n * height * width, weight.shape[1])
+        output = torch.addmm(self.bias, columns, weight.T)
+        return output.view(n, height, width, self.out_channels).permute(0, 3, 1, 2)

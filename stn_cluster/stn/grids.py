@@ -155,7 +155,7 @@ class ThinPlateSplineGrid(GridGenerator):
         """(N, 2 n m) -> (N, H, W, 2)."""
         self._check(theta)
         # A spline through unmoved points is the plane: mapping the moves alone keeps it exact.
-        moves = (theta - self.identity).view(len(theta), -1, 2)
+        moves = (theta - self.identity).view(-1, self.n_parameters // 2, 2)
         grid: Tensor = self.points + self.matrix @ moves
         return grid.view(-1, *self.size, 2)
 

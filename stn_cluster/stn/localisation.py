@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stn_cluster.stn.grids import Size
+from stn_cluster.stn.modes import evaluating
 
 
 class LinearLocalisation(nn.Sequential):
@@ -63,10 +64,8 @@ def count_features(net: nn.Module, channels: int, size: Size) -> int:
     Raises:
         ValueError: it gives another shape.
     """
-    training = net.training
-    with torch.no_grad():
-        features: Tensor = net.eval()(torch.zeros(1, channels, *size))
-    net.train(training)
+    with torch.no_grad(), evaluating(net):
+        features: Tensor = net(torch.zeros(1, channels, *size))
     if features.ndim != 2:
         raise ValueError(
             f"a localisation net gives features (N, F); this one gives {tuple(features.shape)}"

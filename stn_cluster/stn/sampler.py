@@ -92,11 +92,12 @@ def sample_by_taps(images: Tensor, grid: Tensor, kernel: Kernel, padding: Paddin
     weights_x, weights_y = weights_x * inside_x, weights_y * inside_y
 
     flat = images.reshape(n, channels, height * width)
-    output = images.new_zeros(n, channels, grid[0, ..., 0].numel())
+    points = grid.shape[1] * grid.shape[2]
+    output = images.new_zeros(n, channels, points)
     for ty, wy in zip(taps_y.unbind(-1), weights_y.unbind(-1), strict=True):
         for tx, wx in zip(taps_x.unbind(-1), weights_x.unbind(-1), strict=True):
-            index = (ty * width + tx).view(n, 1, -1).expand(-1, channels, -1)
-            output = output + flat.gather(2, index) * (wy * wx).view(n, 1, -1)
+            index = (ty * width + tx).view(n, 1, points).expand(-1, channels, -1)
+            output = output + flat.gather(2, index) * (wy * wx).view(n, 1, points)
     return output.view(n, channels, *grid.shape[1:3])
 
 

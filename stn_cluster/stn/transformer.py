@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, overload
 
+import torch
 from torch import Tensor, nn
 
 from stn_cluster.stn.grids import AffineGrid, GridGenerator, Size
@@ -83,7 +84,10 @@ class SpatialTransformer(nn.Module):
                 f"this transformer takes images (N, {self.channels}, {self.size[0]}, "
                 f"{self.size[1]}), not {tuple(images.shape)}"
             )
-        theta = self.theta(self.localisation(images))
-        grid = self.grid(theta)
-        output = sample(images, grid, self.kernel, self.padding)
+        features = self.localisation(images)
+        # Under autocast too, all that places pixels is in full precision: fp16 is half a pixel off.
+        with torch.autocast(images.device.type, enabled=False):
+            theta = self.theta(features.to(self.theta.weight.dtype))
+            grid = self.grid(theta)
+            output = sample(images.to(grid.dtype), grid, self.kernel, self.padding)
         return Transformed(output, theta, grid) if details else output

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from stn_cluster.data.prepared import LabelledImages
+from stn_cluster.stn.modes import evaluating
 
 BATCH = 500  # images tested at a time: bounds the memory, not the result
 
@@ -13,11 +14,8 @@ BATCH = 500  # images tested at a time: bounds the memory, not the result
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """The most likely class of each image, (N,) int64; the model's mode is left as it was."""
-    training = model.training
-    model.eval()
-    classes = torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
-    model.train(training)
-    return classes
+    with evaluating(model):
+        return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
 
 
 def count_wrong(classes: Tensor, labels: Tensor) -> int:

@@ -78,7 +78,6 @@ def test_it_starts_with_the_parameters_conv2d_would_draw() -> None:
     assert torch.equal(ours.bias, theirs.bias)  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="reshape(0, -1)")
 def test_an_empty_batch_gives_an_empty_one() -> None:
     ours, theirs = pair(1, 4, 3)
     nothing = torch.zeros(0, 1, 8, 6, dtype=torch.float64)

@@ -73,7 +73,6 @@ def test_finding_the_number_of_features_leaves_the_statistics_of_the_net_alone()
         (False, False),
         pytest.param(
             (True, False),
-            marks=pytest.mark.xfail(strict=True, reason="net.train(mode) sets its parts too"),
         ),
     ],
 )

@@ -84,7 +84,6 @@ def test_absent_files_that_cannot_be_downloaded_are_named_with_their_folder(
         assert "\n" not in message
 
 
-@pytest.mark.xfail(strict=True, reason="a FileNotFoundError instead")
 def test_a_download_that_brings_nothing_is_told_as_a_failed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +98,6 @@ def test_a_root_that_is_not_there_is_named(tmp_path: Path, no_network: None) -> 
         prepare(tmp_path / "nowhere")
 
 
-@pytest.mark.xfail(strict=True, reason="an empty reason, and a KeyError")
 @pytest.mark.parametrize("header", [0, 0x0A03], ids=hex)
 def test_files_that_are_not_mnists_are_refused_in_one_line(
     tmp_path: Path, no_network: None, header: int
@@ -113,7 +111,6 @@ def test_files_that_are_not_mnists_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="a ValueError of Dataset's instead")
 def test_labels_that_are_not_digits_are_refused_in_one_line(
     tmp_path: Path, no_network: None
 ) -> None:

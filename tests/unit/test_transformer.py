@@ -174,7 +174,6 @@ def test_it_learns_a_known_translation(transform: type[GridGenerator]) -> None:
     torch.testing.assert_close(peak, torch.zeros(2), atol=0.05, rtol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="view(0, -1, 2) of the spline, grid[0] of the taps")
 @pytest.mark.parametrize(
     ("transform", "kernel"), [(ThinPlateSplineGrid, BILINEAR), (AffineGrid, NEAREST)]
 )
@@ -183,7 +182,6 @@ def test_an_empty_batch_gives_an_empty_one(transform: type[GridGenerator], kerne
     assert transformer(torch.zeros(0, 2, 28, 28)).shape == (0, 2, 5, 6)
 
 
-@pytest.mark.xfail(strict=True, reason="theta and the grid are computed in bfloat16")
 @every_transform
 def test_autocast_leaves_the_grid_in_full_precision(transform: type[GridGenerator]) -> None:
     transformer = SpatialTransformer(1, (28, 28), transform=transform)
