@@ -110,7 +110,6 @@ class Coordinator:
         """The job at this moment."""
         assert self._job is not None
         cells = tuple(self._cells[cell.key] for cell in self._job.cells)
-        ended = all(task.done() for task in self._tasks)
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
@@ -121,7 +120,6 @@ class Coordinator:
             images_per_second=self._rate.images_per_second(),
             eta_seconds=self._rate.eta_seconds(cells),
             trouble=self._trouble,
-            stopped=self._stopping and ended,
         )
 
     async def stop(self) -> None:

@@ -65,7 +65,6 @@ class JobStatus:
     images_per_second: float = 0.0
     eta_seconds: float | None = None  # None until something has been measured
     trouble: str | None = None  # what keeps results from being written, while it lasts
-    stopped: bool = False
 
     @property
     def counts(self) -> Counter[State]:

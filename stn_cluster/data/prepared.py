@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from stn_cluster.data.datasets import Dataset, load_dataset
-from stn_cluster.data.stream import Block, Stream, as_images, distorted_test_set, make_distortion
+from stn_cluster.data.stream import (
+    BLOCK,
+    Block,
+    Stream,
+    as_images,
+    distorted_test_set,
+    make_distortion,
+)
 from stn_cluster.grid import Cell
 
 
@@ -73,7 +80,7 @@ class Feed:
     @torch.no_grad()
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (batch, 1, canvas, canvas) in 0 to 1 and labels (batch,) of one step."""
-        number, row = divmod(step, self.stream.steps_a_block)
+        number, row = divmod(step, BLOCK)
         if self._block is None or number != self._number:
             device = self.data.images.device
             drawn = self.stream.block(number)

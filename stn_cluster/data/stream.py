@@ -50,11 +50,6 @@ class Stream:
     n_images: int
     batch_size: int
 
-    @property
-    def steps_a_block(self) -> int:
-        """How many steps are drawn at a time."""
-        return BLOCK
-
     def block(self, number: int) -> Block:
         """The draws of steps number * BLOCK to (number + 1) * BLOCK - 1."""
         count = BLOCK * self.batch_size
