@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stn_cluster.cluster.client import Machine
     from stn_cluster.cluster.job import JobStatus
     from stn_cluster.grid import Cell
+    from stn_cluster.store import Store
 
 DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -94,7 +95,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    del debug  # read by main: it decides what becomes of an exception
+    del debug  # main has seen to it: it decides what becomes of an exception
     if version:
         typer.echo(f"stn-cluster {__version__}")
     elif context.invoked_subcommand is None:
@@ -129,6 +130,7 @@ def run(
         Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds),
         name=loaded.name,
         config=loaded.model_dump_json(exclude_defaults=True),
+        folder=config.parent,
         force=force,
     )
 
@@ -165,7 +167,7 @@ def results(
     from stn_cluster.report.listing import listing
     from stn_cluster.store import load_results
 
-    typer.echo(listing(load_results(_needed(store)), filters, format), nl=False)
+    typer.echo(listing(load_results(_checked(store)), filters, format), nl=False)
 
 
 @app.command()
@@ -180,7 +182,7 @@ def table(
     from stn_cluster.report.render import render
     from stn_cluster.report.table import comparison_table
 
-    compared = comparison_table(_needed(store), reference, **filters)
+    compared = comparison_table(_checked(store), reference, **filters)
     typer.echo(render(compared, format), nl=False)
 
 
@@ -205,10 +207,10 @@ def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **option
             status = run_cells(cells, store, machine=machine, name=name, watch=watch, **options)
     except KeyboardInterrupt:
         where = f" ({summary(last[0])})" if last else ""
-        typer.echo(f"interrupted{where}: the same command goes on from here", err=True)
+        again = "begins anew" if options.get("force") else "goes on from here"
+        typer.echo(f"interrupted{where}: the same command {again}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    keys = {cell.key for cell in cells}
-    typer.echo(write_report(store, keys), nl=False)
+    typer.echo(write_report(store, cells), nl=False)
     failed = [s for s in status.cells if s.state is State.FAILED]
     for cell in failed:
         typer.echo(f"{cell.cell.label}: failed: {cell.error}", err=True)
@@ -222,9 +224,19 @@ def _needed(store: str | None) -> str:
     return store
 
 
+def _checked(store: str | None) -> Store:
+    """A store whose files can all be read."""
+    from stn_cluster.store import Store
+
+    opened = Store.open(_needed(store))
+    opened.check()
+    return opened
+
+
 def main() -> None:
     """Runs the command; a user's error is one line and exit code 2, `--debug` shows where."""
-    debug = "--debug" in sys.argv[1:]
+    debug = "--debug" in sys.argv[1:]  # anywhere on the line
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         sys.exit(app(standalone_mode=False) or DONE)
     except UserError as error:

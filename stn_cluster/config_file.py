@@ -126,7 +126,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         document[top] = value
         return
     if not isinstance(document.get("recipe"), dict):
-        document["recipe"] = {"name": document.get("recipe", "fast")}
+        document["recipe"] = {"name": document["recipe"]} if "recipe" in document else {}
     place = document["recipe"]
     for part in rest[:-1]:
         place = place.setdefault(part, {})

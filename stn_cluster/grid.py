@@ -84,9 +84,12 @@ def short_hash(value: Any, digits: int) -> str:
 
 
 class RecipeChoice(Frozen):
-    """A named recipe, and the fields of it that this config changes."""
+    """A named recipe, and the fields of it that this config changes.
 
-    name: Name
+    Without a name, a cell's is the config's, and the config's is `fast`.
+    """
+
+    name: Name | None = None
     overrides: dict[str, JsonValue] = {}
 
 
@@ -96,7 +99,7 @@ def _recipe_choice(value: object) -> object:
         return {"name": value}
     if isinstance(value, dict) and "overrides" not in value:
         fields = {str(k): v for k, v in value.items() if k != "name"}
-        return {"name": value.get("name", "fast"), "overrides": fields}
+        return {"name": value.get("name"), "overrides": fields}
     return value
 
 
@@ -122,7 +125,7 @@ class GridConfig(Frozen):
 
     name: Name = "grid"
     dataset: str = "digits"
-    recipe: RecipeField = RecipeChoice(name="fast")
+    recipe: RecipeField = RecipeChoice()
     models: tuple[str, ...] | None = None
     transforms: tuple[str, ...] | None = None
     distortions: tuple[str, ...] | None = None

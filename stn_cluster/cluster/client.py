@@ -83,6 +83,7 @@ def run_grid(
         machine=machine,
         name=config.name,
         config=config.model_dump_json(exclude_defaults=True),
+        folder=folder,
         force=force,
         watch=watch,
     )
@@ -96,6 +97,7 @@ def run_cells(
     machine: Machine = Machine(),
     name: str = "cells",
     config: str = "{}",
+    folder: Path | None = None,
     force: bool = False,
     watch: Watch | None = None,
 ) -> JobStatus:
@@ -116,10 +118,11 @@ def run_cells(
     opened = Store.open(store, create=True)
     opened.check()
     local = opened.local_path
-    state = machine.state or Path(opened.uri) / STATE_FOLDER
+    state = machine.state or (local or Path(opened.uri)) / STATE_FOLDER
     with opened.lock(), hold(state):
         pass  # the coordinator will hold both: where another service does, say so at once
-    job = Job(new_job_id(name), tuple(cells), config=config, force=force)
+    place = str(folder.resolve()) if folder else None
+    job = Job(new_job_id(name), tuple(cells), config=config, folder=place, force=force)
     if not force and (stored := _stored(job, opened)):
         (watch or _ignore)(stored)
         return stored
@@ -179,8 +182,10 @@ def _run(job: Job, settings: Settings, watch: Watch) -> JobStatus:
                 time.sleep(POLL_SECONDS)
                 status = ray.get(coordinator.status.remote())
         except KeyboardInterrupt:
-            ray.get(coordinator.stop.remote(), timeout=STOP_SECONDS)
-            watch(ray.get(coordinator.status.remote()))
+            # Whatever comes of stopping (the store may be out of reach), it was interrupted.
+            with contextlib.suppress(ray.exceptions.RayError, UserError):
+                ray.get(coordinator.stop.remote(), timeout=STOP_SECONDS)
+                watch(ray.get(coordinator.status.remote()))
             raise
         watch(status)
         ray.get(coordinator.close.remote())
@@ -211,13 +216,12 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
     """
     import ray
 
-    cores = len(os.sched_getaffinity(0))
     environment: dict[str, Any] = {}
     if plugins:
         environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
     ray.init(
         address="local",
-        num_cpus=max(cores, machine.workers or 1),
+        num_cpus=machine.workers,  # else what Ray finds: it knows a container's limit
         include_dashboard=False,
         log_to_driver=False,
         logging_level="error",
@@ -229,9 +233,19 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
         if gpus and machine.workers and machine.workers > gpus:
             raise UserError(f"workers: one a GPU, so at most {gpus} here, not {machine.workers}")
         with _sigterm_interrupts():
-            yield machine.workers or gpus or cores, gpus > 0
+            yield machine.workers or gpus or _free_cores(machine), gpus > 0
     finally:
         ray.shutdown()
+
+
+def _free_cores(machine: Machine) -> int:
+    """How many workers the cores are good for: those that Ray found and that we may run on."""
+    import ray
+
+    cores = int(ray.cluster_resources()["CPU"])
+    if hasattr(os, "sched_getaffinity"):  # not everywhere
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, cores // machine.threads_per_worker)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ import ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.history import stored_cells
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, done, first_line, labels
+from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, done, labels, reason
 from stn_cluster.cluster.messages import STATE, Assignment, Report, WorkerInfo, utc_now
 from stn_cluster.cluster.packing import form_packs
 from stn_cluster.cluster.rate import Rate
-from stn_cluster.cluster.record import Attempt, failure, to_record
+from stn_cluster.cluster.record import Attempt, failure, git_commit, to_record
 from stn_cluster.cluster.state_folder import hold
 from stn_cluster.cluster.worker import Worker
 from stn_cluster.errors import StoreError
@@ -78,6 +78,7 @@ class Coordinator:
         self.store = Store.open(self.settings.store, create=True)
         self._held.enter_context(self.store.lock())
         self._held.enter_context(hold(Path(self.settings.state)))
+        git_commit()  # asks git once, now, rather than when results wait
 
     def close(self) -> None:
         """Lets go of the store."""
@@ -98,6 +99,7 @@ class Coordinator:
             "job_id": job.job_id,
             "submitted_at": utc_now().isoformat(),
             "config": json.loads(job.config),
+            "folder": job.folder,
             "cells": [cell.model_dump(mode="json") for cell in job.cells],
         }
         await asyncio.to_thread(self.store.write_job, job.job_id, record)
@@ -149,7 +151,7 @@ class Coordinator:
                 while self._packs:
                     await self._train(worker, info, self._packs.popleft())
             except RayError as error:
-                log.warning("worker %d is replaced: %s", slot, first_line(str(error)))
+                log.warning("worker %d is replaced: %s", slot, reason(str(error)))
                 stillborn += 1
                 if stillborn >= MAX_STILLBORN:
                     raise
@@ -191,7 +193,9 @@ class Coordinator:
         except RayError as error:
             await self._bury(list(attempts.values()), error)
             raise
-        for key in attempts:  # stopped
+        if attempts and not self._stopping:
+            raise RuntimeError(f"a worker left cells undone: {', '.join(attempts)}")
+        for key in attempts:
             self._set(key, State.QUEUED)
 
     async def _bury(self, lost: list[Attempt], error: RayError) -> None:
@@ -199,12 +203,11 @@ class Coordinator:
         if self._stopping:
             return
         if len(lost) == 1 and lost[0].pack_size == 1:
-            reason = f"its worker died: {error}"
-            await self._end([(lost[0], failure(lost[0].cell, reason))])
+            await self._end([(lost[0], failure(lost[0].cell, f"its worker died: {error}"))])
             return
         cells = [attempt.cell for attempt in lost]
         log.warning("queued again, each alone: %s", labels(cells))
-        self._resume |= await asyncio.to_thread(self._checkpoints, cells)
+        self._resume |= await asyncio.to_thread(self._own_checkpoints, lost)
         for cell in cells:
             self._set(cell.key, State.QUEUED)
             self._packs.append((cell,))
@@ -243,7 +246,7 @@ class Coordinator:
             error = 100 * (outcome.n_wrong or 0) / (outcome.n_test or 1)
             self._set(cell.key, State.SUCCEEDED, test_error=error, step=outcome.iterations)
         else:
-            self._set(cell.key, State.FAILED, error=first_line(outcome.error))
+            self._set(cell.key, State.FAILED, error=reason(outcome.error))
             log.warning("%s failed: %s", cell.label, outcome.error)
 
     async def _commit(self) -> None:
@@ -254,15 +257,21 @@ class Coordinator:
                 try:
                     await asyncio.to_thread(self.store.commit, group)
                     self._trouble = None
-                except StoreError as error:
+                except Exception as error:
                     self._uncommitted = group + self._uncommitted
+                    if self._stopping or not isinstance(error, StoreError):
+                        raise
                     self._trouble = str(error)
                     log.error("results wait in memory: %s", error)
-                    if self._stopping:
-                        raise
                     await asyncio.sleep(COMMIT_RETRY_SECONDS)
 
+    def _own_checkpoints(self, lost: list[Attempt]) -> dict[str, str]:
+        """The attempts that got as far as a checkpoint, by key."""
+        kept = [a for a in lost if self.store.read_checkpoint(a.cell.key, a.attempt, STATE)]
+        return {attempt.cell.key: attempt.attempt for attempt in kept}
+
     def _checkpoints(self, cells: list[Cell]) -> dict[str, str]:
+        """The newest checkpoint of each cell that was interrupted before, by key."""
         found = {cell.key: self.store.newest_checkpoint(cell.key, STATE) for cell in cells}
         return {key: attempt for key, attempt in found.items() if attempt}
 
@@ -270,4 +279,5 @@ class Coordinator:
         """Trained cells go on from nothing: their training state is not needed any more."""
         for key, attempt in trained.items():
             for name in {attempt, self._resume.get(key, attempt)}:
-                self.store.drop_checkpoint(key, name, STATE)
+                with suppress(StoreError):  # it is in the way of nothing
+                    self.store.drop_checkpoint(key, name, STATE)

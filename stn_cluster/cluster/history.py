@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -57,19 +58,23 @@ def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
     rows = pd.concat([rows, pd.DataFrame(waiting, columns=rows.columns).astype(rows.dtypes)])
     if rows.empty:
         raise UserError(f"{store}: no cell has been submitted here, so there is none to rerun")
+    folders = dict.fromkeys(Path(job["folder"]) for job in opened.jobs() if job.get("folder"))
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
-            cell = _at_present(Cell.model_validate_json(spec))
+            cell = _at_present(Cell.model_validate_json(spec), list(folders))
         except ValidationError as error:
             raise StoreError(f"{store}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell
     return list(cells.values())
 
 
-def _at_present(cell: Cell) -> Cell:
-    """The cell with its components' present revisions: their code may have changed since."""
-    load_plugins(cell.plugins)
+def _at_present(cell: Cell, folders: Sequence[Path]) -> Cell:
+    """The cell with its components' present revisions: their code may have changed since.
+
+    Plug-ins are looked for in the folders of the configs that named them, too.
+    """
+    load_plugins(cell.plugins, folders)
     try:
         entries = [
             lookup("model", cell.model),

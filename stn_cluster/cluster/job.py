@@ -29,6 +29,7 @@ class Job:
     job_id: str
     cells: tuple[Cell, ...]
     config: str = "{}"  # JSON of what was submitted, for the record
+    folder: str | None = None  # the config's: plug-ins may be there
     force: bool = False  # train anew what the store already holds
 
 
@@ -82,10 +83,11 @@ def done(state: State) -> bool:
     return state in (State.SUCCEEDED, State.FAILED)
 
 
-def first_line(error: str) -> str:
-    """The line of a traceback that says what went wrong."""
-    lines = [line for line in error.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "unknown"
+def reason(error: str) -> str:
+    """The line of a traceback that says what went wrong: the last 'SomeError: text'."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
+    return (errors or lines or ["unknown"])[-1]
 
 
 def labels(cells: Iterable[Cell]) -> str:

@@ -52,7 +52,8 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "job_id": attempt.job_id,
         "attempt": attempt.attempt,
         "status": (State.SUCCEEDED if outcome.error is None else State.FAILED).value,
-        "error": outcome.error,
+        # Whatever a traceback quotes, it becomes text that can be stored.
+        "error": outcome.error and outcome.error.encode("utf-8", "replace").decode(),
         "test_error": None if wrong is None else 100 * wrong,
         "test_accuracy": None if wrong is None else 1 - wrong,
         "n_test": outcome.n_test,

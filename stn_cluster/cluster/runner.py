@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -13,12 +14,16 @@ import torch
 
 from stn_cluster.cluster.messages import STATE, WEIGHTS, Assignment, Report, WorkerInfo
 from stn_cluster.data.prepared import PreparedData
+from stn_cluster.errors import StoreError
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
+log = logging.getLogger(__name__)
+
 REPORT_SECONDS = 0.5
+WRITE_RETRY_SECONDS = 2.0
 
 
 class Runner:
@@ -41,6 +46,7 @@ class Runner:
         device: str,
     ) -> None:
         torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = False  # its 10 bits are not the CPU's float32
         self.device = torch.device(device)
         self.store = Store.open(store, create=False)
         self.data = PreparedData(Path(data_root) if data_root else None, self.device)
@@ -74,9 +80,16 @@ class Runner:
             if self._stop.is_set() or now - saved >= self.checkpoint_seconds:
                 saved = now
                 for key, state in trainer.states().items():
-                    self.store.write_checkpoint(key, attempts[key], STATE, state)
+                    self._save(key, attempts[key], state)
             if self._stop.is_set():
                 return
+
+    def _save(self, key: str, attempt: str, state: bytes) -> None:
+        """Writes a checkpoint if it can: without it, an interruption just costs more."""
+        try:
+            self.store.write_checkpoint(key, attempt, STATE, state)
+        except StoreError as error:
+            log.warning("no checkpoint: %s", error)
 
     def _states(self, pack: tuple[Assignment, ...]) -> dict[str, bytes]:
         """The checkpoints that the pack's cells go on from, by key."""
@@ -89,6 +102,12 @@ class Runner:
 
     def _keep(self, outcome: Outcome, attempt: str) -> Outcome:
         """Writes a trained cell's weights to the store; they don't travel with the report."""
-        if outcome.weights is not None:
-            self.store.write_checkpoint(outcome.key, attempt, WEIGHTS, outcome.weights)
+        while outcome.weights is not None:
+            try:
+                self.store.write_checkpoint(outcome.key, attempt, WEIGHTS, outcome.weights)
+                break
+            except StoreError as error:
+                log.warning("trained weights wait in memory: %s", error)
+                if self._stop.wait(WRITE_RETRY_SECONDS):
+                    raise
         return replace(outcome, weights=None)

@@ -41,6 +41,8 @@ class Dataset:
                 raise ValueError(f"{part}_labels: one int64 for each image, and at least one")
             if int(labels.min()) < 0 or int(labels.max()) >= self.n_classes:
                 raise ValueError(f"{part}_labels: from 0 to {self.n_classes - 1}")
+        if not 2 <= self.n_classes <= 256:  # predictions are kept as bytes
+            raise ValueError(f"n_classes: 2 to 256, not {self.n_classes}")
         if self.test_repeats < 1:
             raise ValueError("test_repeats: at least 1")
 

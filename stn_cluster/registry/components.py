@@ -157,8 +157,8 @@ def register_recipe(name: str) -> Callable[[T], T]:
 
 
 def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
-    if not name or any(c in name for c in ":/ \t\n"):
-        raise UserError(f"{kind} name {name!r}: no ':', '/' or blanks, and not empty")
+    if not name or any(c in name for c in ":/+ \t\n"):
+        raise UserError(f"{kind} name {name!r}: no ':', '/', '+' or blanks, and not empty")
 
     # Who registers, which need not be who defines: a partial, a model of some library.
     module = str(sys._getframe(2).f_globals["__name__"])

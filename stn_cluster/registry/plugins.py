@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,8 @@ def plugin_path(module: str) -> Path:
     file = getattr(top, "__file__", None)
     if module == "__main__" or file is None:
         raise UserError(
-            f"{module}: register components in a module of their own, which workers can import"
+            f"{module}: register components in a module of their own, or in a package with an "
+            "__init__.py, which workers can import"
         )
     path = Path(file)
     return path.parent if path.name == "__init__.py" else path
@@ -36,16 +37,18 @@ def source_hash(module: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def load_plugins(modules: tuple[str, ...], search: Path | None = None) -> None:
-    """Imports plug-in modules, looking in `search` (a config's folder) as well.
+def load_plugins(modules: Sequence[str], search: Sequence[Path] = ()) -> None:
+    """Imports plug-in modules, looking in the folders `search` (the config's) as well.
 
     Raises:
         UserError: one does not import.
     """
-    with _importable_from(search):
+    with _importable_from([Path.cwd(), *search]):
         for module in modules:
             try:
+                _forget_if_edited(module)
                 importlib.import_module(module)
+                _loaded[module] = source_hash(module)
             except UserError as error:
                 raise UserError(f"plugins: {module!r}: {error}") from error
             except (Exception, SystemExit) as error:  # whatever the user's module raises
@@ -56,9 +59,24 @@ def load_plugins(modules: tuple[str, ...], search: Path | None = None) -> None:
                 ) from error
 
 
+_loaded: dict[str, str] = {}  # plug-in module -> the hash of the source it was imported from
+
+
+def _forget_if_edited(module: str) -> None:
+    """Makes the next import read the source again: in a notebook it is edited between two runs."""
+    if module not in _loaded or module not in sys.modules:
+        return
+    if _loaded[module] == source_hash(module):
+        return
+    top = module.partition(".")[0]
+    for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
 @contextmanager
-def _importable_from(folder: Path | None) -> Iterator[None]:
-    places = [str(Path.cwd())] + ([str(folder.resolve())] if folder else [])
+def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
+    places = dict.fromkeys(str(folder.resolve()) for folder in folders)
     added = [place for place in places if place not in sys.path]
     sys.path[:0] = added
     try:

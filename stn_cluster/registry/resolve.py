@@ -25,6 +25,7 @@ from stn_cluster.registry.plugins import load_plugins
 if TYPE_CHECKING:
     from stn_cluster.training.recipes import Recipe
 
+DEFAULT_RECIPE = "fast"
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
 
@@ -41,7 +42,7 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
             a recipe's field is wrong.
     """
     try:
-        load_plugins(config.plugins, folder)
+        load_plugins(config.plugins, [folder] if folder else [])
         cells = [*_product(config), *_listed(config)]
     except UserError as error:
         raise UserError(f"{source}: {error}") from error.__cause__
@@ -53,6 +54,18 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
             )
         seen[cell.key] = cell
     return cells
+
+
+def check_revisions(cell: Cell) -> None:
+    """Makes sure that the components here are those that the cell's key stands for.
+
+    Raises:
+        UserError: a plug-in's source has been edited since the cell was resolved.
+    """
+    for name, revision in cell.revisions.items():
+        kind, _, component = name.partition(":")
+        if lookup(kind, component).revision != revision:  # type: ignore[arg-type]
+            raise UserError(f"{name} has been edited since this run began; run it again")
 
 
 def _product(config: GridConfig) -> list[Cell]:
@@ -77,7 +90,7 @@ def _listed(config: GridConfig) -> list[Cell]:
         try:
             if not _fits(choice.model, choice.transform):
                 raise UserError(_misfit(choice.model, choice.transform))
-            recipe = _recipe(choice.recipe or config.recipe, "recipe")
+            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe")
             dataset = choice.dataset or config.dataset
             cells.append(
                 _cell(
@@ -150,7 +163,9 @@ def _cell(
         seed=seed,
         dataset=dataset,
         recipe=recipe_name,
-        settings=settings.model_dump(mode="json", exclude_defaults=True),
+        settings=settings.for_model(model).model_dump(
+            mode="json", exclude_defaults=True, exclude={"by_model"}
+        ),
         revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
         plugins=tuple(sorted(plugins)),
         cost=_cost(used[0], settings.for_model(model), canvas),
@@ -193,11 +208,21 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
     return entry.name, variant, canvas, canonical
 
 
+def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
+    """A listed cell's recipe: its own, or the config's with what the cell changes of it."""
+    if cell is None:
+        return config
+    if cell.name is not None:
+        return cell
+    return RecipeChoice(name=config.name, overrides=config.overrides | cell.overrides)
+
+
 def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
     """The recipe's display name, and the recipe with the overrides in place."""
-    base: Recipe = lookup("recipe", choice.name).load()()
+    name = choice.name or DEFAULT_RECIPE
+    base: Recipe = lookup("recipe", name).load()()
     if not choice.overrides:
-        return choice.name, base
+        return name, base
     fields = base.model_dump() | choice.overrides
     try:
         recipe = type(base).model_validate(fields)
@@ -216,6 +241,6 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         except UserError as error:
             raise UserError(f"{field}.by_model: {error}") from None
     if recipe == base:
-        return choice.name, base
+        return name, base
     changed = recipe.model_dump(mode="json", exclude_defaults=True)
-    return f"{choice.name}+{short_hash(changed, digits=4)}", recipe
+    return f"{name}+{short_hash(changed, digits=4)}", recipe

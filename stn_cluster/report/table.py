@@ -88,13 +88,22 @@ def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFra
     store = results if isinstance(results, Store) else Store.open(results)
     rows = store.results()[_NEEDED]
     ended = set(rows["key"])
+    named = set(zip(rows["key"], rows["recipe"], strict=True))
+    submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in named]
+    # Two recipes that differ for some models only share the cells of the others: they are trained
+    # once, and belong to both.
+    shared = [
+        rows[rows["key"] == cell.key].assign(recipe=cell.recipe)
+        for cell in submitted
+        if cell.key in ended
+    ]
     missing = [
         {**{name: getattr(cell, name) for name in [*_ENTRY, "seed", "key"]}, "status": "missing"}
-        for cell in store.submitted()
+        for cell in submitted
         if cell.key not in ended
     ]
     absent = pd.DataFrame(missing, columns=_NEEDED).astype(rows.dtypes)
-    return pd.concat([rows, absent], ignore_index=True)
+    return pd.concat([rows, *shared, absent], ignore_index=True)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

@@ -64,8 +64,11 @@ def count_features(net: nn.Module, channels: int, size: Size) -> int:
     Raises:
         ValueError: it gives another shape.
     """
+    like = next(net.parameters(), torch.empty(0))  # the net's type and device
     with torch.no_grad(), evaluating(net):
-        features: Tensor = net(torch.zeros(1, channels, *size))
+        features: Tensor = net(
+            torch.zeros(1, channels, *size, dtype=like.dtype, device=like.device)
+        )
     if features.ndim != 2:
         raise ValueError(
             f"a localisation net gives features (N, F); this one gives {tuple(features.shape)}"

@@ -31,7 +31,8 @@ class SpatialTransformer(nn.Module):
         size: height and width of the input.
         output_size: height and width of the output; default: the input's.
         transform: makes the grid generator for an output size, as the classes in `grids` do.
-        localisation: (N, C, H, W) -> (N, F), or "conv" or "linear" for the paper's nets.
+        localisation: (N, C, H, W) -> (N, F), or "conv" or "linear" for the paper's nets; default:
+            the convolutional one where the input is large enough for it.
         kernel: the sampling kernel.
         padding: what is read outside the input.
 
@@ -47,7 +48,7 @@ class SpatialTransformer(nn.Module):
         output_size: Size | None = None,
         *,
         transform: Callable[[Size], GridGenerator] = AffineGrid,
-        localisation: nn.Module | Literal["conv", "linear"] = "conv",
+        localisation: nn.Module | Literal["conv", "linear"] | None = None,
         kernel: Kernel = BILINEAR,
         padding: Padding = "zeros",
     ) -> None:
@@ -57,6 +58,8 @@ class SpatialTransformer(nn.Module):
         self.kernel = kernel
         self.padding: Padding = padding
         self.grid = transform(output_size or size)
+        if localisation is None:
+            localisation = "conv" if min(size) >= ConvLocalisation.SMALLEST else "linear"
         if localisation == "conv":
             localisation = ConvLocalisation(channels, size)
         elif localisation == "linear":

@@ -158,19 +158,19 @@ class Store:
         return sorted(records, key=lambda job: (str(job.get("submitted_at")), job["job_id"]))
 
     def submitted(self) -> list[Cell]:
-        """The cells of all jobs, each once.
+        """The cells of all jobs, each once under each name of its recipe.
 
         Raises:
             StoreError: a job's record is malformed, or of a newer version.
         """
-        cells: dict[str, Cell] = {}
+        cells: dict[tuple[str, str], Cell] = {}
         for record in self.jobs():
             try:
                 found = [Cell.model_validate(cell) for cell in record["cells"]]
             except ValidationError as error:
                 name = self._files.where(f"jobs/{record['job_id']}.json")
                 raise StoreError(f"{name}: its cells are not this version's") from error
-            cells.update((cell.key, cell) for cell in found)
+            cells.update(((cell.key, cell.recipe), cell) for cell in found)
         return list(cells.values())
 
     def write_report(self, name: str, text: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stn_cluster.data.prepared import LabelledImages
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
-from stn_cluster.registry import lookup
+from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import SpatialTransformer
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
@@ -44,11 +44,12 @@ class CellTraining:
     def __init__(
         self, cell: Cell, test: LabelledImages, device: torch.device, pack_size: int = 1
     ) -> None:
+        check_revisions(cell)
         self.cell = cell
         self.test = test
         self.device = device
         self.pack_size = pack_size
-        self.recipe = Recipe.model_validate(cell.settings).for_model(cell.model)
+        self.recipe = Recipe.model_validate(cell.settings)
         self.step = 0
         self.seconds = 0.0
         self.curve: list[CurvePoint] = []

@@ -37,8 +37,9 @@ class Recipe(Frozen):
     filters: Annotated[Count, Field(le=1024)] = 64  # of each convolution (paper: 32 to 64)
     hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)
     # None: the transformer's output has the input's size and is average-pooled by 2 on a large
-    # canvas, as published; a number: it samples straight onto a grid of that many pixels squared.
-    transformer_size: Annotated[Count, Field(le=256)] | None = None
+    # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
+    # no fewer than the CNN behind it needs.
+    transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
 
     evaluate_every: Count | None = None  # iterations; None: at the end only
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name

@@ -24,6 +24,12 @@ YIELD_EVERY = 8  # steps between looks at the world outside
 
 # What ends a worker rather than a cell: the memory or the device is gone.
 FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
+_FATAL_TEXTS = ("CUDA error", "cuDNN error")  # cuBLAS and cuDNN raise plain RuntimeErrors
+
+
+def ends_worker(error: Exception) -> bool:
+    """Whether an error says that the process or its device is of no use any more."""
+    return isinstance(error, FATAL) or str(error).startswith(_FATAL_TEXTS)
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,11 @@ class PackTrainer:
             if state is not None and cell.key in self._running:
                 try:
                     self._running[cell.key].restore(state)
-                except ValueError as error:
+                except Exception as error:  # damaged, or of another version; perhaps half restored
+                    if ends_worker(error):
+                        raise
                     log.warning("%s begins anew: %s", cell.label, error)
+                    self._guard(cell, lambda c=cell: self._start(c, len(cells)))  # type: ignore[misc]
 
     def run(self) -> Iterator[Progress]:
         """Trains until every cell has ended; yields now and then, so the caller can look up.
@@ -105,24 +114,34 @@ class PackTrainer:
         started = time.perf_counter()
         try:
             images, labels = self._feeds[stream].batch(step)
-        except FATAL:
-            raise
-        except Exception:
+        except Exception as error:
+            if ends_worker(error):
+                raise
             failure = traceback.format_exc()
             for run in runs:
                 self._end(run.failure(failure))
             return
         share = (time.perf_counter() - started) / len(behind)
         for run in behind:
-            run.seconds += share
-            self._guard(run.cell, lambda r=run: self._train(r, images, labels))  # type: ignore[misc]
+            self._guard(run.cell, lambda r=run: self._train(r, images, labels, share))  # type: ignore[misc]
+        if self.data.device.type != "cpu":
+            # The device works on while we go on, and the first to look at its loss waits for all:
+            # only the time of the whole round means something.
+            seconds, costs = time.perf_counter() - started, sum(run.cell.cost for run in behind)
+            for run in behind:
+                run.seconds += seconds * run.cell.cost / costs
+        for run in behind:
+            if run.done and run.cell.key in self._running:
+                self._guard(run.cell, lambda r=run: self._end(r.outcome()))  # type: ignore[misc]
 
-    def _train(self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def _train(
+        self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
+    ) -> None:
+        """One step of one cell; `share` is its part of the seconds that the batch took."""
         started = time.perf_counter()
         run.train(images, labels)
-        run.seconds += time.perf_counter() - started
-        if run.done:
-            self._end(run.outcome())
+        if self.data.device.type == "cpu":
+            run.seconds += share + time.perf_counter() - started
 
     def _end(self, outcome: Outcome) -> None:
         self._running.pop(outcome.key, None)
@@ -132,9 +151,9 @@ class PackTrainer:
         """Lets a cell's own failure end that cell alone."""
         try:
             action()
-        except FATAL:
-            raise
-        except Exception:
+        except Exception as error:
+            if ends_worker(error):
+                raise
             failure = traceback.format_exc()
             run = self._running.get(cell.key)
             self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))

@@ -200,7 +200,7 @@ def test_set_keeps_the_recipe_that_the_file_names_as_a_word(tmp_path: Path) -> N
 
 def test_set_changes_the_default_recipe_where_the_file_names_none(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "dataset: digits"), ["recipe.batch_size=32"])
-    assert config.recipe == RecipeChoice(name="fast", overrides={"batch_size": 32})
+    assert config.recipe == RecipeChoice(overrides={"batch_size": 32})
 
 
 def test_a_later_set_wins_and_several_add_up(tmp_path: Path) -> None:

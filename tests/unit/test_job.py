@@ -7,7 +7,7 @@ import re
 import pytest
 from records import make_cell
 
-from stn_cluster.cluster.job import CellStatus, JobStatus, State, done, first_line, new_job_id
+from stn_cluster.cluster.job import CellStatus, JobStatus, State, done, new_job_id, reason
 
 
 def status(*states: State) -> JobStatus:
@@ -25,7 +25,7 @@ def status(*states: State) -> JobStatus:
     ],
 )
 def test_the_line_of_a_traceback_that_says_what_went_wrong(error: str, line: str) -> None:
-    assert first_line(error) == line
+    assert reason(error) == line
 
 
 def test_a_job_id_begins_with_its_configs_name_and_is_never_the_same_twice() -> None:

@@ -70,7 +70,7 @@ def write(folder: Path, name: str, source: str) -> Path:
 def load_anew(module: str, folder: Path) -> None:
     """As the next run of the command does."""
     sys.modules.pop(module, None)
-    load_plugins((module,), folder)
+    load_plugins((module,), [folder])
 
 
 def a_model(name: str, body: str = "pass") -> str:
@@ -116,7 +116,7 @@ def test_what_a_plugin_registers_takes_part_in_the_grid(tmp_path: Path) -> None:
 
 def test_what_is_registered_is_what_is_loaded(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", ALL_FIVE)
-    load_plugins(("mine",), tmp_path)
+    load_plugins(("mine",), [tmp_path])
     module = sys.modules["mine"]
     assert lookup("model", "Mine").load() is module.model
     assert lookup("model", "Mine").cost == 3.0
@@ -130,10 +130,10 @@ def test_what_is_registered_is_what_is_loaded(tmp_path: Path) -> None:
 def test_a_search_folder_is_looked_in_only_while_plugins_are_loaded(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", a_model("Mine"))
     before = list(sys.path)
-    load_plugins(("mine",), tmp_path)
+    load_plugins(("mine",), [tmp_path])
     assert sys.path == before
     with pytest.raises(UserError, match="'yours' does not import"):
-        load_plugins(("yours",), tmp_path)
+        load_plugins(("yours",), [tmp_path])
     assert sys.path == before
 
 
@@ -153,7 +153,7 @@ def test_editing_a_plugin_changes_the_keys_of_the_cells_that_use_it_and_of_no_ot
 ) -> None:
     path = write(tmp_path, "mine.py", a_model("Mine"))
     write(tmp_path, "yours.py", a_model("Yours"))
-    load_plugins(("mine", "yours"), tmp_path)
+    load_plugins(("mine", "yours"), [tmp_path])
     before = keys_of(models=["CNN", "Mine", "Yours"])
     path.write_text(a_model("Mine", "return None  # edited"))
     load_anew("mine", tmp_path)
@@ -168,7 +168,7 @@ def test_a_plugins_recipe_gives_its_settings_and_not_its_source_to_the_key(tmp_p
         "\n@register_recipe('brief')\ndef brief():\n    return smoke()\n"
     )
     path = write(tmp_path, "mine.py", source)
-    load_plugins(("mine",), tmp_path)
+    load_plugins(("mine",), [tmp_path])
     (before,) = cells_of(models=["CNN"], recipe="brief")
     path.write_text(source + "# a remark\n")
     load_anew("mine", tmp_path)
@@ -183,7 +183,7 @@ def test_a_package_is_known_by_all_its_python_files(tmp_path: Path) -> None:
     write(tmp_path, "pack/nets.py", a_model("Mine"))
     helper = write(tmp_path, "pack/deep/helper.py", "x = 1\n")
     write(tmp_path, "pack/notes.txt", "one")
-    load_plugins(("pack",), tmp_path)
+    load_plugins(("pack",), [tmp_path])
 
     def revision() -> object:
         importlib.reload(sys.modules["pack.nets"])
@@ -204,8 +204,20 @@ def test_a_module_is_its_file_and_a_module_of_a_package_the_whole_package(tmp_pa
     write(tmp_path, "mine.py", a_model("Mine"))
     write(tmp_path, "pack/__init__.py", "")
     write(tmp_path, "pack/nets.py", a_model("Yours"))
-    load_plugins(("mine", "pack.nets"), tmp_path)
+    load_plugins(("mine", "pack.nets"), [tmp_path])
     assert plugin_path("mine") == tmp_path / "mine.py"
     assert plugin_path("pack.nets") == tmp_path / "pack"
     (cell,) = cells_of(models=["Yours"])
     assert cell.plugins == ("pack.nets",)
+
+
+def test_a_plugin_edited_in_a_running_process_is_read_again(tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", a_model("Mine", "return 'old'"))
+    load_plugins(("mine",), [tmp_path])
+    old = lookup("model", "Mine")
+    load_plugins(("mine",), [tmp_path])
+    assert lookup("model", "Mine") == old
+    write(tmp_path, "mine.py", a_model("Mine", "return 'newer'"))
+    load_plugins(("mine",), [tmp_path])
+    assert lookup("model", "Mine").revision != old.revision
+    assert lookup("model", "Mine").load()(None) == "newer"

@@ -36,7 +36,7 @@ def a_model(name: str) -> str:
 def test_a_built_in_name_cannot_be_taken(tmp_path: Path, taken: str) -> None:
     write(tmp_path, "mine.py", a_model(taken))
     with pytest.raises(UserError, match=f"model '{taken}' is registered by stn-cluster already"):
-        load_plugins(("mine",), tmp_path)
+        load_plugins(("mine",), [tmp_path])
     assert lookup("model", taken).plugin is None
 
 
@@ -54,7 +54,7 @@ def test_a_name_that_labels_and_configs_could_not_hold_is_refused(
 ) -> None:
     write(tmp_path, "mine.py", a_model(name))
     with pytest.raises(UserError, match="model name"):
-        load_plugins(("mine",), tmp_path)
+        load_plugins(("mine",), [tmp_path])
 
 
 def test_components_are_registered_in_a_module_that_workers_can_import() -> None:
@@ -76,7 +76,7 @@ def test_a_component_that_is_defined_elsewhere_belongs_to_the_plugin_that_regist
         "def build(n, task): ...\nclass Callable:\n    def __call__(self, task): ...\n"
         f"register_model('Mine')({target})\n",
     )
-    load_plugins(("mine",), tmp_path)
+    load_plugins(("mine",), [tmp_path])
     assert lookup("model", "Mine").plugin == "mine"
 
 
@@ -89,4 +89,4 @@ def test_a_variant_that_no_config_could_name_is_refused(tmp_path: Path, variants
         f"@register_distortion('Q', variants={variants})\ndef quake(variant, canvas): ...\n",
     )
     with pytest.raises(UserError, match="distortion 'Q'"):
-        load_plugins(("mine",), tmp_path)
+        load_plugins(("mine",), [tmp_path])

@@ -144,13 +144,13 @@ def test_two_recipes_with_equal_settings_train_the_same_cell() -> None:
 
 def test_fields_by_model_hold_for_that_model_only() -> None:
     recipe = {"name": "smoke", "by_model": {"CNN": {"learning_rate": 0.5, "iterations": 3}}}
-    cell = only_cell(recipe=recipe)
-    settings = Recipe.model_validate(cell.settings)
-    assert settings.for_model("CNN").learning_rate == 0.5
-    assert settings.for_model("CNN").iterations == 3
-    assert settings.for_model("FCN").learning_rate == 0.01
-    assert cell.recipe.startswith("smoke+")
-    assert cell.key != only_cell(recipe="smoke").key
+    cnn, fcn = cells_of(models=["CNN", "FCN"], distortions=["R"], recipe=recipe)
+    assert (cnn.settings["learning_rate"], cnn.settings["iterations"]) == (0.5, 3)
+    plain_cnn, plain_fcn = cells_of(models=["CNN", "FCN"], distortions=["R"], recipe="smoke")
+    assert fcn.settings == plain_fcn.settings
+    assert cnn.recipe == fcn.recipe != "smoke"
+    assert fcn.key == plain_fcn.key  # nothing that is FCN's differs
+    assert cnn.key != plain_cnn.key
 
 
 def test_costlier_is_what_trains_longer() -> None:
@@ -221,3 +221,22 @@ def test_distortions_that_differ_have_names_that_differ(
 ) -> None:
     names = [parse_distortion("{}:{}-{}".format(*triple))[3] for triple in (one, other)]
     assert (one == other) == (names[0] == names[1])
+
+
+def test_a_listed_cell_changes_the_configs_recipe_or_names_its_own() -> None:
+    listed = [
+        {"model": "FCN", "distortion": "R"},
+        {"model": "FCN", "distortion": "R", "recipe": {"iterations": 5}},
+        {"model": "FCN", "distortion": "R", "recipe": "smoke"},
+    ]
+    recipe = {"name": "paper", "batch_size": 32}
+    plain, changed, other = cells_of(cells=listed, recipe=recipe)
+    assert (plain.settings["iterations"], plain.settings["batch_size"]) == (150_000, 32)
+    assert (changed.settings["iterations"], changed.settings["batch_size"]) == (5, 32)
+    assert changed.recipe.startswith("paper+")
+    assert other.recipe == "smoke"
+
+
+def test_without_a_name_the_recipe_is_fast() -> None:
+    assert only_cell().recipe == "fast"
+    assert only_cell(recipe={"iterations": 5}).recipe.startswith("fast+")

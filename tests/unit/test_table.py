@@ -284,3 +284,16 @@ def test_every_format_takes_an_empty_table_and_ends_with_one_newline(
             assert not text.endswith("\n\n")
     with pytest.raises(UserError, match="unknown format 'txt': did you mean 'text'"):
         render(empty, "txt")
+
+
+def test_recipes_that_differ_for_one_model_only_share_the_others_cells(store: Store) -> None:
+    """Those cells have one key: they are trained once, and stand in the tables of both recipes."""
+    shared, own = make_cell("ST-CNN", "affine", "R", seed=0), make_cell("CNN", recipe="other")
+    submit(store, [shared.model_copy(update={"recipe": "other"}), own], "second")
+    store.commit([make_record(own, error=0.5)])
+    table = comparison_table(store, recipe="other")
+    assert set(table["recipe"]) == {"other"}
+    assert entry(table, "CNN", "R")["test_error_mean"] == 0.5
+    before = comparison_table(store, recipe="smoke", seed=0)
+    same = entry(before, "ST-CNN", "R")["test_error_mean"]
+    assert entry(table, "ST-CNN", "R")["test_error_mean"] == same

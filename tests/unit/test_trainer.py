@@ -14,7 +14,7 @@ from stn_cluster.config_file import parse_config
 from stn_cluster.data.prepared import PreparedData
 from stn_cluster.grid import Cell
 from stn_cluster.registry import components, resolve
-from stn_cluster.training.checkpoints import from_bytes
+from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
@@ -235,3 +235,19 @@ def test_the_localisation_net_learns_at_its_own_rate(data: PreparedData) -> None
     names = {id(p): name for name, p in run.model.named_parameters()}
     assert all("localisation" in names[id(p)] or "theta" in names[id(p)] for p in slow["params"])
     assert len(slow["params"]) == 8
+
+
+def test_a_cell_resolved_with_another_source_than_is_here_fails(data: PreparedData) -> None:
+    [cell] = make_cells(models=["FCN"])
+    stale = cell.model_copy(update={"revisions": cell.revisions | {"model:FCN": "0123456789ab"}})
+    [outcome] = train([stale], data).values()
+    assert outcome.error is not None
+    assert "model:FCN has been edited since this run began" in outcome.error
+
+
+def test_a_checkpoint_of_another_layout_is_not_used(data: PreparedData) -> None:
+    [cell] = make_cells(models=["FCN"])
+    odd = to_bytes({"key": cell.key, "model": {"other": torch.zeros(1)}})
+    assert arithmetic(train([cell], data, {cell.key: odd})[cell.key]) == arithmetic(
+        train([cell], data)[cell.key]
+    )

@@ -12,8 +12,10 @@ from stn_cluster.stn import (
     BILINEAR,
     NEAREST,
     AffineGrid,
+    ConvLocalisation,
     GridGenerator,
     Kernel,
+    LinearLocalisation,
     ProjectiveGrid,
     SpatialTransformer,
     ThinPlateSplineGrid,
@@ -209,3 +211,16 @@ def test_images_of_another_size_are_refused_by_name() -> None:
         with pytest.raises(ValueError, match=r"takes images \(N, 2, 8, 9\)") as caught:
             transformer(torch.zeros(shape))
         assert f"not {shape}" in str(caught.value)
+
+
+def test_without_a_named_net_small_inputs_get_the_linear_one() -> None:
+    large, small = SpatialTransformer(3, (28, 40)), SpatialTransformer(64, (14, 14))
+    assert isinstance(large.localisation, ConvLocalisation)
+    assert isinstance(small.localisation, LinearLocalisation)
+    assert small(torch.rand(2, 64, 14, 14)).shape == (2, 64, 14, 14)
+
+
+def test_a_net_of_ones_own_may_be_in_another_precision() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+    transformer = SpatialTransformer(1, (4, 4), localisation=net).double()
+    assert transformer(torch.rand(2, 1, 4, 4, dtype=torch.float64)).dtype == torch.float64
