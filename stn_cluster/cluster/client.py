@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for the running steps and their checkpoints, when interrupted
+LET_GO_SECONDS = 10.0  # in which the processes of a killed run notice and end
 STATE_FOLDER = "queue"  # of a local store
 Watch = Callable[[JobStatus], None]
 
@@ -119,8 +120,9 @@ def run_cells(
     opened.check()
     local = opened.local_path
     state = machine.state or (local or Path(opened.uri)) / STATE_FOLDER
-    with opened.lock(), hold(state):
-        pass  # the coordinator will hold both: where another service does, say so at once
+    # The coordinator will hold both: where another service does, say so before Ray starts.
+    with opened.lock(LET_GO_SECONDS), hold(state, LET_GO_SECONDS):
+        pass
     place = str(folder.resolve()) if folder else None
     job = Job(new_job_id(name), tuple(cells), config=config, folder=place, force=force)
     if not force and (stored := _stored(job, opened)):
@@ -162,7 +164,7 @@ def _check(cells: Sequence[Cell], machine: Machine, store: str) -> None:
     if machine.state is None and "://" in store and not store.startswith("file:"):
         raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
     if machine.state is not None:
-        with hold(machine.state):
+        with hold(machine.state, LET_GO_SECONDS):
             pass
     prepare(cells, machine.data_root)
 

@@ -10,16 +10,16 @@ from filelock import FileLock, Timeout
 from stn_cluster.errors import StoreError
 
 
-def hold(folder: Path) -> ExitStack:
+def hold(folder: Path, wait: float = 0) -> ExitStack:
     """Makes the folder and keeps other services off it until closed, or until the process ends.
 
     Raises:
-        StoreError: it cannot be made, or another service holds it.
+        StoreError: it cannot be made, or another service held it for `wait` seconds.
     """
     held = ExitStack()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held.enter_context(FileLock(folder / "lock", timeout=0, thread_local=False))
+        held.enter_context(FileLock(folder / "lock", timeout=wait, thread_local=False))
     except Timeout:
         raise StoreError(f"another service holds this state folder: {folder}") from None
     except OSError as error:

@@ -205,19 +205,19 @@ class Store:
         """Removes one of an attempt's checkpoints, if it is there."""
         self._files.remove(_checkpoint(key, attempt, name))
 
-    def lock(self) -> ExitStack:
+    def lock(self, wait: float = 0) -> ExitStack:
         """Keeps other services off a local store until closed, or until this process ends.
 
         On an object store it does nothing.
 
         Raises:
-            StoreError: another service holds the store.
+            StoreError: another service holds the store, and did so for `wait` seconds.
         """
         held = ExitStack()
         if self.local_path is None:
             return held
         try:  # any thread may close it
-            held.enter_context(FileLock(self.local_path / "lock", timeout=0, thread_local=False))
+            held.enter_context(FileLock(self.local_path / "lock", timeout=wait, thread_local=False))
         except Timeout:
             raise StoreError(f"another service holds this store: {self.local_path}") from None
         except OSError as error:
