@@ -15,6 +15,7 @@ from stn_cluster.registry import (
 )
 
 if TYPE_CHECKING:
+    from stn_cluster.cluster.client import Machine as Machine
     from stn_cluster.cluster.client import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_results as load_results
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Machine",
     "StoreError",
     "UserError",
     "__version__",
@@ -40,6 +42,7 @@ _LAZY = {
     "load_results": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
     "run_grid": "stn_cluster.cluster.client",
+    "Machine": "stn_cluster.cluster.client",
 }
 
 

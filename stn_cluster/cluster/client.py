@@ -37,10 +37,8 @@ Watch = Callable[[JobStatus], None]
 class Machine:
     """What belongs to the machine and not to the experiment."""
 
-    data_root: Path | None = None  # where data sets that live in files have them
-    state: Path | None = (
-        None  # a folder on a local disk, held by one service; default: in the store
-    )
+    data_root: str | Path | None = None  # where data sets that live in files have them
+    state: str | Path | None = None  # local folder that one service holds; default: in the store
     workers: int | None = None  # default: one a GPU, or one a core
     threads_per_worker: int = 1  # of arithmetic, on a CPU
     checkpoint_seconds: float = 30.0  # between checkpoints of running cells
@@ -115,11 +113,12 @@ def run_cells(
     from stn_cluster.cluster.coordinator import Settings
     from stn_cluster.store import Store
 
-    _check(cells, machine, store)
+    data_root = Path(machine.data_root).resolve() if machine.data_root else None
+    _check(cells, machine, store, data_root)
     opened = Store.open(store, create=True)
     opened.check()
     local = opened.local_path
-    state = machine.state or (local or Path(opened.uri)) / STATE_FOLDER
+    state = Path(machine.state or (local or Path(opened.uri)) / STATE_FOLDER)
     # The coordinator will hold both: where another service does, say so before Ray starts.
     with opened.lock(LET_GO_SECONDS), hold(state, LET_GO_SECONDS):
         pass
@@ -133,7 +132,7 @@ def run_cells(
         settings = Settings(
             store=str(local.resolve()) if local else opened.uri,
             state=str(state.resolve()),
-            data_root=str(machine.data_root.resolve()) if machine.data_root else None,
+            data_root=str(data_root) if data_root else None,
             workers=workers,
             gpu=gpu,
             threads_per_worker=machine.threads_per_worker,
@@ -154,7 +153,7 @@ def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
             check(data_root)
 
 
-def _check(cells: Sequence[Cell], machine: Machine, store: str) -> None:
+def _check(cells: Sequence[Cell], machine: Machine, store: str, data_root: Path | None) -> None:
     if machine.workers is not None and machine.workers < 1:
         raise UserError(f"workers: at least 1, not {machine.workers}")
     if machine.threads_per_worker < 1:
@@ -164,9 +163,9 @@ def _check(cells: Sequence[Cell], machine: Machine, store: str) -> None:
     if machine.state is None and "://" in store and not store.startswith("file:"):
         raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
     if machine.state is not None:
-        with hold(machine.state, LET_GO_SECONDS):
+        with hold(Path(machine.state), LET_GO_SECONDS):
             pass
-    prepare(cells, machine.data_root)
+    prepare(cells, data_root)
 
 
 def _run(job: Job, settings: Settings, watch: Watch) -> JobStatus:

@@ -66,20 +66,22 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_a_package_can_bring_a_component_of_every_kind_and_rerun_finds_it_again(
-    package: Path,
+    package: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    done = stn_cluster("run", package / "bars.yaml", "--store", "store", folder=package)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")  # the plug-in is beside the config, not here
+    store = package / "store"
+    done = stn_cluster("run", package / "bars.yaml", "--store", store, folder=elsewhere)
     assert done.returncode == 0, done.stderr
-    [row] = load_results(package / "store").to_dict("records")
+    [row] = load_results(store).to_dict("records")
     assert row["label"] == "ST-Linear/shift/F/seed0"
     assert row["dataset"] == "bars"
     assert row["n_test"] == 14
     assert row["n_wrong"] == 0
     assert len(row["confusion"]) == 4
     assert re.search(r"^ST-Linear +shift +0.00", done.stdout, flags=re.MULTILINE)
-    again = stn_cluster("rerun", "--store", "store", "--model", "ST-Linear", folder=package)
+    again = stn_cluster("rerun", "--store", store, "--model", "ST-Linear", folder=elsewhere)
     assert again.returncode == 0, again.stderr
-    history = pd.read_parquet(package / "store" / "cells")
+    history = pd.read_parquet(store / "cells")
     assert history["key"].nunique() == 1
     assert history["attempt"].nunique() == 2
     assert history["train_loss"].nunique() == 1
