@@ -115,7 +115,8 @@ def _apply(document: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override}: expected FIELD=VALUE, as in recipe.iterations=800")
     top, *rest = path.split(".")
     if top not in GridConfig.model_fields:
-        raise UserError(f"--set {path}: {unknown('field', top, GridConfig.model_fields)}")
+        hint = f"; a recipe's fields are set as recipe.{top}"
+        raise UserError(f"--set {path}: {unknown('field', top, GridConfig.model_fields)}{hint}")
     if rest and (top != "recipe" or "" in rest):
         raise UserError(f"--set {path}: only recipe has fields of its own; set {top} as a whole")
     try:

@@ -74,7 +74,9 @@ class PlainView:
             self._began = True
             stored = [s for s in status.cells if s.stored]
             self._told |= {s.cell.key for s in stored}
-            self._line(f"{status.job_id}: {len(status.cells)} cells, {len(stored)} in the store")
+            count = f"{len(status.cells)} cell{'s' if len(status.cells) > 1 else ''}"
+            held = f", {len(stored)} of them in the store" if stored else ""
+            self._line(f"{status.job_id}: {count}{held}")
             self._quiet_since = now
         ended = [s for s in status.cells if done(s.state) and s.cell.key not in self._told]
         for cell in ended:

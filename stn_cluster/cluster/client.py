@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -217,7 +218,11 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
     """
     import ray
 
-    environment: dict[str, Any] = {}
+    folder = tempfile.TemporaryDirectory(prefix="stn-cluster-")
+    Path(folder.name, "README").write_text("The working folder of stn-cluster's processes.\n")
+    # A working folder of their own: else Ray puts the user's first on their path, where any file
+    # may stand in for a library, and an edited plug-in for the one that is shipped.
+    environment: dict[str, Any] = {"working_dir": folder.name}
     if plugins:
         environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
     ray.init(
@@ -227,7 +232,7 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
         log_to_driver=False,
         logging_level="error",
         object_store_memory=256 * 2**20,  # bytes; only reports pass through it
-        runtime_env=environment or None,
+        runtime_env=environment,
     )
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -237,6 +242,7 @@ def _embedded_ray(machine: Machine, plugins: list[str]) -> Iterator[tuple[int, b
             yield machine.workers or gpus or _free_cores(machine), gpus > 0
     finally:
         ray.shutdown()
+        folder.cleanup()
 
 
 def _free_cores(machine: Machine) -> int:

@@ -16,7 +16,7 @@ class Matrix:
     """Rows are networks, columns distortions; every entry is text, not escaped for any format."""
 
     title: str
-    header: tuple[str, ...]  # model, transform, the distortions, mean
+    header: tuple[str, ...]  # model, transform, the distortions, their mean if there are several
     rows: tuple[tuple[str, ...], ...]
     legend: tuple[str, ...]  # sentences
 
@@ -36,10 +36,11 @@ def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
     for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
         by_distortion = entries.set_index("distortion").loc[distortions]
         texts = [_entry(entry, seeds) for entry in by_distortion.to_dict("records")]
-        rows.append((str(model), str(transform), *texts, _row_mean(entries)))
+        mean = [_row_mean(entries)] if len(distortions) > 1 else []
+        rows.append((str(model), str(transform), *texts, *mean))
     return Matrix(
         title=f"{dataset}, recipe {recipe}",
-        header=("model", "transform", *distortions, "mean"),
+        header=("model", "transform", *distortions, *(["mean"] if len(distortions) > 1 else [])),
         rows=tuple(rows),
         legend=tuple(_legend(dataset, part)),
     )
@@ -79,9 +80,10 @@ def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
         what = "Test error in percent" + (", one seed" if most else "")
     beside = bool(part["reference_error"].notna().any())
     lines = [what + ("; in brackets the paper's, and ours less the paper's." if beside else ".")]
-    lines.append("The last column is the mean over the distortions.")
+    if part["distortion"].nunique() > 1:
+        lines.append("The last column is the mean over the distortions.")
     if beside and dataset != "mnist":
         lines.append(f"The paper's numbers are for MNIST, not for {dataset}.")
-    words = {"missing": "missing: has not run.", "failed": "failed: ended with an error."}
+    words = {"missing": "missing: not in this store.", "failed": "failed: ended with an error."}
     lines += [text for status, text in words.items() if status in set(part["status"])]
     return lines

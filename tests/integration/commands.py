@@ -14,6 +14,7 @@ import pandas as pd
 
 from stn_cluster import load_results
 
+COMMAND = Path(sys.executable).with_name("stn-cluster")
 TIMEOUT_SECONDS = 240
 # All of a row that must not depend on when, where and in what company a cell was trained.
 NUMBERS = ["key", "label", "status", "test_error", "n_wrong", "train_loss", "iterations"]
@@ -24,7 +25,7 @@ def stn_cluster(
 ) -> subprocess.CompletedProcess[str]:
     """Runs `stn-cluster` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "stn_cluster.cli", *map(str, arguments)],
+        [COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
@@ -38,7 +39,7 @@ def interrupted(
 ) -> tuple[int, str]:
     """Runs `stn-cluster` and signals it once `when` is true; its exit code and stderr."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stn_cluster.cli", *map(str, arguments)],
+        [COMMAND, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

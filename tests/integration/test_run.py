@@ -133,12 +133,13 @@ def test_rerun_trains_the_chosen_cells_anew_and_keeps_their_history(
     assert "FCN " not in done.stdout.replace("ST-FCN", "")
 
 
-def test_a_ray_cluster_named_by_the_environment_is_left_alone(tmp_path: Path) -> None:
-    config = tmp_path / "one.yaml"
-    config.write_text("cells: [{model: FCN, distortion: R}]\nrecipe: smoke\n")
-    done = stn_cluster(
-        "run", config, "--store", tmp_path / "store", RAY_ADDRESS="ray://192.0.2.1:10001"
-    )
+def test_neither_the_environments_cluster_nor_the_users_files_get_in_the_way(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "one.yaml").write_text("cells: [{model: FCN, distortion: R}]\nrecipe: smoke\n")
+    (tmp_path / "pandas.py").write_text("raise RuntimeError('not the library')")
+    arguments = ["run", "one.yaml", "--store", "store"]
+    done = stn_cluster(*arguments, folder=tmp_path, RAY_ADDRESS="ray://192.0.2.1:10001")
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "store") == 1
 

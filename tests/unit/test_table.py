@@ -207,7 +207,7 @@ def test_a_row_with_a_hole_has_no_mean(store: Store) -> None:
     lines = render(comparison_table(store)).splitlines()
     means = {line.split()[0]: line.split()[-1] for line in lines if " none " in line}
     assert means == {"FCN": "-", "CNN": "-"}
-    assert any("missing: has not run." in line for line in lines)
+    assert any("missing: not in this store." in line for line in lines)
 
 
 def test_the_caveat_on_mnist_is_left_out_where_the_data_are_mnist(tmp_path: Path) -> None:
