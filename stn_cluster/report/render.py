@@ -32,7 +32,6 @@ def render(table: pd.DataFrame, format: str = "text") -> str:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    table = table.round(10)  # 44.5, not 44.500000000000001
     means = (
         table["test_error_mean"]
         .astype(object)

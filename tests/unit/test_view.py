@@ -76,7 +76,7 @@ def test_plain_lines_tell_how_many_cells_and_then_each_that_ends() -> None:
     paper = Terminal()
     with PlainView(paper.console) as view:
         view.update(job(QUEUED, running(CNN, 0)))
-        assert paper.lines() == ["job-1: 2 cells, 0 in the store"]
+        assert paper.lines() == ["job-1: 2 cells"]
         view.update(job(running(FCN, 4), succeeded(CNN, 1.234)))
         assert paper.lines() == ["[1/2] CNN/none/R/seed0: test error 1.23 %"]
         view.update(job(failed(FCN), succeeded(CNN, 1.234)))
@@ -91,7 +91,7 @@ def test_plain_lines_do_not_repeat_what_the_store_held() -> None:
     view.update(job(succeeded(FCN, 2.0, stored=True), running(CNN, 0)))
     view.update(job(succeeded(FCN, 2.0, stored=True), succeeded(CNN, 1.0)))
     assert paper.lines() == [
-        "job-1: 2 cells, 1 in the store",
+        "job-1: 2 cells, 1 of them in the store",
         "[2/2] CNN/none/R/seed0: test error 1.00 %",
     ]
 
