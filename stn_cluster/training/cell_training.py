@@ -38,17 +38,13 @@ class CellTraining:
         cell: what to train.
         test: its test set.
         device: where.
-        pack_size: how many cells train beside it, for the record.
     """
 
-    def __init__(
-        self, cell: Cell, test: LabelledImages, device: torch.device, pack_size: int = 1
-    ) -> None:
+    def __init__(self, cell: Cell, test: LabelledImages, device: torch.device) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
         self.device = device
-        self.pack_size = pack_size
         self.recipe = Recipe.model_validate(cell.settings)
         self.step = 0
         self.seconds = 0.0
@@ -181,7 +177,6 @@ class CellTraining:
             iterations=self.step,
             train_seconds=self.seconds,
             images_per_second=images / self.seconds if self.seconds else None,
-            pack_size=self.pack_size,
             curve=tuple(self.curve),
             **fields,
         )

@@ -30,6 +30,5 @@ class Outcome:
     iterations: int = 0  # steps done
     train_seconds: float = 0.0  # the cell's share of its pack's
     images_per_second: float | None = None
-    pack_size: int = 1
     curve: tuple[CurvePoint, ...] = ()
     weights: bytes | None = None  # a checkpoint of the trained model

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import torch
 
@@ -19,6 +20,7 @@ from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 
 YIELD_EVERY = 8  # steps between looks at the world outside
 
@@ -57,7 +59,7 @@ class PackTrainer:
         self._feeds: dict[tuple[str | int, ...], Feed] = {}
         self._running: dict[str, CellTraining] = {}
         for cell in cells:
-            self._guard(cell, lambda c=cell: self._start(c, len(cells)))  # type: ignore[misc]
+            self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
                 try:
@@ -66,7 +68,7 @@ class PackTrainer:
                     if ends_worker(error):
                         raise
                     log.warning("%s begins anew: %s", cell.label, error)
-                    self._guard(cell, lambda c=cell: self._start(c, len(cells)))  # type: ignore[misc]
+                    self._guard(cell, self._start, cell)
 
     def run(self) -> Iterator[Progress]:
         """Trains until every cell has ended; yields now and then, so the caller can look up.
@@ -74,7 +76,7 @@ class PackTrainer:
         Stop taking from it to stop training; `states` then tells where it stands.
         """
         for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
-            self._guard(run.cell, lambda r=run: self._end(r.outcome()))  # type: ignore[misc]
+            self._guard(run.cell, self._finish, run)
         rounds = 0
         while self._running:
             for stream in list(dict.fromkeys(run.cell.stream for run in self._running.values())):
@@ -97,12 +99,10 @@ class PackTrainer:
         ended, self._ended = tuple(self._ended), []
         return Progress(ended, self.steps())
 
-    def _start(self, cell: Cell, pack_size: int) -> None:
+    def _start(self, cell: Cell) -> None:
         if cell.stream not in self._feeds:
             self._feeds[cell.stream] = self.data.feed(cell)
-        self._running[cell.key] = CellTraining(
-            cell, self.data.test(cell), self.data.device, pack_size
-        )
+        self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
 
     def _advance(self, stream: tuple[str | int, ...]) -> None:
         """One step of every cell of a stream, each at its own place in it."""
@@ -123,7 +123,7 @@ class PackTrainer:
             return
         share = (time.perf_counter() - started) / len(behind)
         for run in behind:
-            self._guard(run.cell, lambda r=run: self._train(r, images, labels, share))  # type: ignore[misc]
+            self._guard(run.cell, self._train, run, images, labels, share)
         if self.data.device.type != "cpu":
             # The device works on while we go on, and the first to look at its loss waits for all:
             # only the time of the whole round means something.
@@ -132,7 +132,7 @@ class PackTrainer:
                 run.seconds += seconds * run.cell.cost / costs
         for run in behind:
             if run.done and run.cell.key in self._running:
-                self._guard(run.cell, lambda r=run: self._end(r.outcome()))  # type: ignore[misc]
+                self._guard(run.cell, self._finish, run)
 
     def _train(
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
@@ -143,14 +143,19 @@ class PackTrainer:
         if self.data.device.type == "cpu":
             run.seconds += share + time.perf_counter() - started
 
+    def _finish(self, run: CellTraining) -> None:
+        self._end(run.outcome())
+
     def _end(self, outcome: Outcome) -> None:
         self._running.pop(outcome.key, None)
         self._ended.append(outcome)
 
-    def _guard(self, cell: Cell, action: Callable[[], None]) -> None:
-        """Lets a cell's own failure end that cell alone."""
+    def _guard(
+        self, cell: Cell, action: Callable[P, None], *given: P.args, **named: P.kwargs
+    ) -> None:
+        """Does something for a cell; its own failure ends that cell alone."""
         try:
-            action()
+            action(*given, **named)
         except Exception as error:
             if ends_worker(error):
                 raise

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import stn_cluster
-from refusals import Command, Told, assert_refused, everything, make_command
+from refusals import Command, Told, assert_refused, everything
 
 from stn_cluster.data.mnist import FILES
 from stn_cluster.store import Store
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return make_command(monkeypatch, capsys)
 
 
 @pytest.fixture(params=["a store that is not there yet", "a store with a file in it"])
@@ -27,15 +22,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     if "with" in request.param:
         Store.open(path, create=True).write_report("mine.txt", "keep this")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In a folder of its own, where nothing but the store may appear."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    yield
-    assert os.listdir(tmp_path / "here") == []  # noqa: PTH208
 
 
 YAML = {

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import stn_cluster
-from refusals import Command, Told, assert_refused, everything, make_command
+from refusals import Command, Told, assert_refused, everything
 
 from stn_cluster.config_file import load_config
 from stn_cluster.registry import resolve
 from stn_cluster.store import CELLS, SCHEMA_VERSION, Store
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke.yaml"
 LOOKING = ("results", "table")
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return make_command(monkeypatch, capsys)
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In a folder of its own, where nothing may appear."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    yield
-    assert os.listdir(tmp_path / "here") == []  # noqa: PTH208
 
 
 @pytest.fixture
