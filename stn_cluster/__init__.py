@@ -15,8 +15,8 @@ from stn_cluster.registry import (
 )
 
 if TYPE_CHECKING:
-    from stn_cluster.cluster.client import Machine as Machine
-    from stn_cluster.cluster.client import run_grid as run_grid
+    from stn_cluster.cluster.embedded import Machine as Machine
+    from stn_cluster.cluster.run import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_results as load_results
 
@@ -41,8 +41,8 @@ __all__ = [
 _LAZY = {
     "load_results": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
-    "run_grid": "stn_cluster.cluster.client",
-    "Machine": "stn_cluster.cluster.client",
+    "run_grid": "stn_cluster.cluster.run",
+    "Machine": "stn_cluster.cluster.embedded",
 }
 
 

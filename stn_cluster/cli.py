@@ -20,7 +20,7 @@ from stn_cluster import __version__
 from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
-    from stn_cluster.cluster.client import Machine
+    from stn_cluster.cluster.embedded import Machine
     from stn_cluster.cluster.job import JobStatus
     from stn_cluster.grid import Cell
     from stn_cluster.store import Store
@@ -118,7 +118,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
     """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
-    from stn_cluster.cluster.client import Machine
+    from stn_cluster.cluster.embedded import Machine
     from stn_cluster.config_file import load_config
     from stn_cluster.registry import resolve
 
@@ -147,7 +147,7 @@ def rerun(
     checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Train cells of a store anew: those that match all filters. Their history is kept."""
-    from stn_cluster.cluster.client import Machine
+    from stn_cluster.cluster.embedded import Machine
     from stn_cluster.cluster.history import cells_to_rerun
 
     uri = _needed(store)
@@ -190,8 +190,8 @@ def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **option
     """Runs cells with a view of them, then prints their table."""
     from rich.console import Console
 
-    from stn_cluster.cluster.client import run_cells
     from stn_cluster.cluster.job import State
+    from stn_cluster.cluster.run import run_cells
     from stn_cluster.report.folder import write_report
     from stn_cluster.view import make_view, summary
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,6 +23,8 @@ from pydantic import (
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
@@ -32,6 +36,18 @@ class Frozen(BaseModel):
     """A value: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Needs(Frozen):
+    """What a worker must be given to train a cell, in Ray's words; no part of the result.
+
+    What is left out is the service's: one GPU where its workers have one, else one core a thread.
+    """
+
+    num_cpus: Amount | None = None
+    num_gpus: Amount | None = None  # a part of one lets workers share it
+    accelerator_type: str | None = None  # as Ray names them: 'H100', 'A100-80G'
+    resources: dict[Name, Positive] = {}  # custom ones, as nodes are started with
 
 
 class Cell(Frozen):
@@ -49,6 +65,7 @@ class Cell(Frozen):
     revisions: dict[str, int | str]  # 'model:CNN' -> revision of every component used
     plugins: tuple[str, ...] = ()  # the modules that bring those components
     cost: float = 1.0  # an estimate of its training time, in no particular unit: orders the work
+    needs: Needs = Needs()
 
     @property
     def label(self) -> str:
@@ -56,6 +73,11 @@ class Cell(Frozen):
         return f"{self.model}/{self.transform}/{self.distortion}/seed{self.seed}"
 
     @property
+    def iterations(self) -> int:
+        """Steps in all."""
+        return int(str(self.settings["iterations"]))
+
+    @cached_property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all that determines the result.
 
@@ -63,10 +85,16 @@ class Cell(Frozen):
         """
         # exclude_defaults: a field added later, at its default, changes no key.
         identity = self.model_dump(
-            exclude={"recipe", "plugins", "cost", "distortion"}, exclude_defaults=True
+            exclude={"recipe", "plugins", "cost", "distortion", "needs"}, exclude_defaults=True
         )
         identity["distortion"] = self.distortion.partition(":")[0]
         return short_hash(identity, digits=16)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Cell:
+        """See pydantic. The key is worked out anew: what is copied with it may have changed."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("key", None)
+        return copied
 
     @property
     def stream(self) -> tuple[str, str, str, int, int, int]:
@@ -132,6 +160,7 @@ class GridConfig(Frozen):
     seeds: tuple[Seed, ...] | None = None
     cells: tuple[CellChoice, ...] = ()
     plugins: tuple[ModuleName, ...] = ()
+    needs: Needs = Needs()  # of every cell
 
     @field_validator("models", "transforms", "distortions", "seeds", "plugins")
     @classmethod

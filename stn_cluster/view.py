@@ -58,6 +58,7 @@ class PlainView:
         self.console = console
         self._told: set[str] = set()
         self._trouble: str | None = None
+        self._waiting: tuple[str, ...] = ()
         self._quiet_since: float | None = None
         self._began = False
 
@@ -84,7 +85,11 @@ class PlainView:
             self._line(f"[{len(self._told)}/{len(status.cells)}] {cell.cell.label}: {_end(cell)}")
         if status.trouble != self._trouble:
             self._trouble = status.trouble
-            self._line(status.trouble or "results are being written again")
+            self._line(status.trouble or "it goes on")
+        if status.waiting != self._waiting:
+            self._waiting = status.waiting
+            for text in status.waiting:
+                self._line(text)
         if ended:
             self._quiet_since = now
         elif now - (self._quiet_since or now) > PLAIN_PROGRESS_SECONDS:
@@ -123,6 +128,7 @@ def matrix(status: JobStatus) -> RenderableType:
     blocks.append(Text(summary(status)))
     failed = [s for s in status.cells if s.state is State.FAILED]
     blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
+    blocks += [Text(text, style="yellow") for text in status.waiting]
     if status.trouble:
         blocks.append(Text(status.trouble, style="bold red"))
     return Group(*blocks)
@@ -131,10 +137,9 @@ def matrix(status: JobStatus) -> RenderableType:
 def summary(status: JobStatus) -> str:
     """'12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
     counts = status.counts
-    parts = [f"{counts[State.SUCCEEDED]} of {len(status.cells)} cells done"]
-    parts += [
-        f"{counts[state]} {state.value}" for state in (State.RUNNING, State.FAILED) if counts[state]
-    ]
+    parts = [f"{counts.get(State.SUCCEEDED, 0)} of {status.total} cells done"]
+    others = (State.RUNNING, State.FAILED, State.CANCELLED)
+    parts += [f"{counts[state]} {state.value}" for state in others if counts.get(state)]
     if not status.ended:
         if status.images_per_second:
             parts.append(f"{status.images_per_second:,.0f} images/s")
@@ -162,8 +167,9 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
     ]
     if not cells:
         return Text("")
-    if any(s.state is State.FAILED for s in cells):
-        return Text("failed", style="red")
+    for state in (State.FAILED, State.CANCELLED):
+        if any(s.state is state for s in cells):
+            return Text(state.value, style="red")
     if len(errors) == len(cells):
         return Text(f"{sum(errors) / len(errors):.2f}", style="green")
     running = [s for s in cells if s.state is State.RUNNING]
@@ -176,4 +182,6 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
 def _end(status: CellStatus) -> str:
     if status.state is State.FAILED:
         return f"failed: {status.error}"
+    if status.state is State.CANCELLED:
+        return "cancelled"
     return f"test error {status.test_error:.2f} %"

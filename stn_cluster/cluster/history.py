@@ -1,14 +1,15 @@
-"""What a store already holds of a job, and its cells to be trained anew."""
+"""What a store holds of cells: how they ended, and which are to be trained anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from stn_cluster.cluster.job import CellStatus, State
+from stn_cluster.cluster.job import reason
+from stn_cluster.cluster.stored import StoredEnd, StoredEnds
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins, lookup
@@ -17,25 +18,26 @@ if TYPE_CHECKING:
     from stn_cluster.store import Store
 
 
-def stored_cells(cells: Iterable[Cell], store: Store | None) -> tuple[CellStatus, ...]:
-    """Each cell as the store has it: succeeded, or still to be trained (as all are without one)."""
-    if store is None:
-        return tuple(_status(cell, None) for cell in cells)
-    rows = store.results(latest=True)
-    rows = rows[rows["status"] == State.SUCCEEDED.value]
-    errors = dict(zip(rows["key"], rows["test_error"], strict=True))
-    return tuple(_status(cell, errors.get(cell.key)) for cell in cells)
+def stored_ends(store: Store) -> StoredEnds:
+    """How each cell of the store ended, from all of its rows.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    columns = ["key", "attempt", "status", "accepted_at", "test_error", "error"]
+    rows = store.read("cells", columns=columns)
+    times = rows["accepted_at"].cast("int64").to_pylist()
+    others = [rows[name].to_pylist() for name in ("key", "attempt", "status")]
+    numbers = rows["test_error"].to_pylist(), rows["error"].to_pylist()
+    return StoredEnds(
+        StoredEnd(key, attempt, time, error)
+        if status == "succeeded"
+        else StoredEnd(key, attempt, time, None, reason(text or ""))
+        for key, attempt, status, time, error, text in zip(*others, times, *numbers, strict=True)
+    )
 
 
-def _status(cell: Cell, test_error: float | None) -> CellStatus:
-    fresh = CellStatus(cell, iterations=int(str(cell.settings["iterations"])))
-    if test_error is None:
-        return fresh
-    state = State.SUCCEEDED
-    return fresh.now(state, step=fresh.iterations, test_error=test_error, stored=True)
-
-
-def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
+def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]:
     """The cells of a store and of its jobs that match all filters, as present code trains them.
 
     Raises:
@@ -46,7 +48,7 @@ def cells_to_rerun(store: str, filters: Mapping[str, Any]) -> list[Cell]:
 
     from stn_cluster.store import FILTERS, Store, load_results, select
 
-    opened = Store.open(store)
+    opened = store if isinstance(store, Store) else Store.open(store)
     rows = load_results(opened)[[*FILTERS, "label", "spec"]]
     ended = set(rows["key"])
     waiting = [

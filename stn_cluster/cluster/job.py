@@ -4,33 +4,65 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from stn_cluster.grid import Cell
+from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell, short_hash
+
+JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class State(StrEnum):
-    """Of a cell in a job."""
+    """Of a cell."""
 
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+def done(state: State) -> bool:
+    """Whether a cell in this state has ended."""
+    return state in ENDED
 
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run together."""
+    """Cells to run together.
+
+    Raises:
+        UserError: the id is not 1 to 64 of A-Z a-z 0-9 . _ -, or there are no cells, or one twice.
+    """
 
     job_id: str
     cells: tuple[Cell, ...]
     config: str = "{}"  # JSON of what was submitted, for the record
     folder: str | None = None  # the config's: plug-ins may be there
     force: bool = False  # train anew what the store already holds
+    priority: int = 0  # the larger, the sooner
+
+    def __post_init__(self) -> None:
+        if not JOB_ID.fullmatch(self.job_id):
+            raise UserError(f"job id {self.job_id!r}: 1 to 64 letters, digits, '.', '_' or '-'")
+        if not self.cells:
+            raise UserError(f"job {self.job_id}: no cells")
+        if len({cell.key for cell in self.cells}) < len(self.cells):
+            raise UserError(f"job {self.job_id}: a cell is in it twice")
+        if not -(2**31) <= self.priority < 2**31:
+            raise UserError(f"job {self.job_id}: priority {self.priority} is out of range")
+
+    @property
+    def digest(self) -> str:
+        """The same for two jobs that ask for the same, whatever their ids."""
+        cells = [[cell.key, cell.recipe] for cell in self.cells]
+        return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
 
 def new_job_id(name: str) -> str:
@@ -46,10 +78,14 @@ class CellStatus:
     cell: Cell
     state: State = State.QUEUED
     step: int = 0  # steps done
-    iterations: int = 1  # steps in all
     test_error: float | None = None  # percent, once succeeded
     error: str | None = None  # why it failed
     stored: bool = False  # the store held it before the job began
+
+    @property
+    def iterations(self) -> int:
+        """Steps in all."""
+        return self.cell.iterations
 
     def now(self, state: State, **fields: object) -> CellStatus:
         """The same cell in another state."""
@@ -61,26 +97,39 @@ class JobStatus:
     """A job at one moment."""
 
     job_id: str
-    cells: tuple[CellStatus, ...]
-    workers: int = 0
-    images_per_second: float = 0.0
+    state: State  # running as soon as one of its cells has left the queue
+    counts: Mapping[State, int]  # of its cells; states without any are left out
+    priority: int = 0
+    submitted_at: datetime | None = None  # UTC
+    workers: int = 0  # of the service, for all its jobs
+    images_per_second: float = 0.0  # of the service
     eta_seconds: float | None = None  # None until something has been measured
-    trouble: str | None = None  # what keeps results from being written, while it lasts
+    trouble: str | None = None  # what keeps the service from going on, while it lasts
+    waiting: tuple[str, ...] = ()  # what cells wait for that no present node has
+    cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # where asked for
 
     @property
-    def counts(self) -> Counter[State]:
-        """How many cells are in each state."""
-        return Counter(status.state for status in self.cells)
+    def total(self) -> int:
+        """How many cells it has."""
+        return sum(self.counts.values())
 
     @property
     def ended(self) -> bool:
         """Whether nothing is queued or running."""
-        return all(done(status.state) for status in self.cells)
+        return done(self.state)
 
 
-def done(state: State) -> bool:
-    """Whether a cell in this state has ended."""
-    return state in (State.SUCCEEDED, State.FAILED)
+def job_state(counts: Mapping[State, int], cancelled: bool) -> State:
+    """A job's state, from its cells and its cancel mark."""
+    here = {state for state, count in counts.items() if count}
+    if cancelled:
+        return State.CANCELLED
+    if State.QUEUED in here or State.RUNNING in here:
+        return State.QUEUED if here == {State.QUEUED} else State.RUNNING
+    for state in (State.FAILED, State.CANCELLED):
+        if state in here:
+            return state
+    return State.SUCCEEDED
 
 
 def reason(error: str) -> str:

@@ -1,68 +1,59 @@
-"""How fast a job goes and how long it still takes, from what has been seen of it."""
+"""How fast the workers go, from what they have reported of late."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable
 
-from stn_cluster.cluster.job import CellStatus, done
-
-WINDOW_SECONDS = 15.0  # over which the present speed is taken
+NOW_SECONDS = 15.0  # over which the present speed is taken
+WINDOW_SECONDS = 300.0  # over which the time that is left is estimated
+SAMPLE_SECONDS = 0.25  # samples closer than this are one
 
 
 class Rate:
-    """Follows a job's cells."""
+    """Adds up training as it is reported. Times are seconds on a monotonic clock."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, float]] = deque()  # time, images trained so far
-        self._began: tuple[float, float] | None = None  # time, work done by then
-        self._resumed_images = 0.0  # what checkpoints brought was not done now
-        self._resumed_work = 0.0
+        self._seen: deque[tuple[float, float, float]] = deque()  # time, images and cost so far
+        self._images = 0.0
+        self._cost = 0.0
 
-    def resume(self, status: CellStatus) -> None:
-        """Notes that a cell begins at its step, from a checkpoint."""
-        self._resumed_images += _images(status)
-        self._resumed_work += _work_done(status)
+    def begin(self, now: float) -> None:
+        """Notes that work begins, where there was none: an idle time is not held against it."""
+        self._seen = deque([(now, self._images, self._cost)])
 
-    def update(self, cells: Iterable[CellStatus]) -> None:
-        """Notes where the cells stand."""
-        cells = list(cells)
-        now = time.monotonic()
-        images = sum(_images(status) for status in cells) - self._resumed_images
-        if self._began is None:
-            self._began = (now, self._work(cells))
-        self._seen.append((now, images))
+    def add(self, steps: int, iterations: int, batch_size: int, cost: float, now: float) -> None:
+        """Notes steps done of a cell.
+
+        Args:
+            steps: new ones.
+            iterations: the cell's in all.
+            batch_size: images a step.
+            cost: the estimate of the cell's whole training time.
+            now: when.
+        """
+        self._images += steps * batch_size
+        self._cost += cost * steps / max(1, iterations)
+        sample = (now, self._images, self._cost)
+        if len(self._seen) > 1 and now - self._seen[-2][0] < SAMPLE_SECONDS:
+            self._seen[-1] = sample
+        else:
+            self._seen.append(sample)
         while now - self._seen[0][0] > WINDOW_SECONDS:
             self._seen.popleft()
 
-    def images_per_second(self) -> float:
+    def images_per_second(self, now: float) -> float:
         """Training images a second, all workers together, over the last seconds."""
-        if len(self._seen) < 2:
+        recent = [sample for sample in self._seen if now - sample[0] <= NOW_SECONDS]
+        if len(recent) < 2:
             return 0.0
-        (start, before), (end, after) = self._seen[0], self._seen[-1]
-        return max(0.0, after - before) / (end - start) if end > start else 0.0
+        (start, before, _), (end, after, _) = recent[0], recent[-1]
+        return (after - before) / (end - start) if end > start else 0.0
 
-    def eta_seconds(self, cells: Iterable[CellStatus]) -> float | None:
-        """Seconds until all have ended, by the cost model; None while there is nothing to go by."""
-        cells = list(cells)
-        if self._began is None:
+    def eta_seconds(self, cost_left: float, now: float) -> float | None:
+        """Seconds until so much is done at the present speed; None before there is one."""
+        if len(self._seen) < 2:
             return None
-        start, before = self._began
-        worked = self._work(cells) - before
-        elapsed = time.monotonic() - start
-        if worked <= 0 or elapsed < 1:
+        start, _, before = self._seen[0]
+        if self._cost <= before or now - start < 1:
             return None
-        return sum(s.cell.cost - _work_done(s) for s in cells) * elapsed / worked
-
-    def _work(self, cells: Iterable[CellStatus]) -> float:
-        return sum(_work_done(status) for status in cells) - self._resumed_work
-
-
-def _work_done(status: CellStatus) -> float:
-    part = 1.0 if done(status.state) else status.step / max(1, status.iterations)
-    return status.cell.cost * part
-
-
-def _images(status: CellStatus) -> float:
-    return 0.0 if status.stored else status.step * float(str(status.cell.settings["batch_size"]))
+        return cost_left * (now - start) / (self._cost - before)

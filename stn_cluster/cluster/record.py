@@ -29,11 +29,6 @@ class Attempt:
     pack_size: int
 
 
-def failure(cell: Cell, reason: str) -> Outcome:
-    """What came of a cell whose worker could not even report."""
-    return Outcome(key=cell.key, error=reason)
-
-
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
     """The rows that the store keeps of an ended attempt."""
     cell = attempt.cell
@@ -64,13 +59,13 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "images_per_second": outcome.images_per_second,
         "train_seconds": outcome.train_seconds,
         "pack_size": attempt.pack_size,
-        "device": attempt.worker.device,
-        "host": attempt.worker.host,
+        "device": attempt.worker.device or None,  # '' where it died before it could say
+        "host": attempt.worker.host or None,
         "started_at": attempt.started_at,
         "finished_at": utc_now(),
         "stn_cluster_version": stn_cluster.__version__,
         "git_commit": git_commit(),
-        "torch_version": attempt.worker.torch_version,
+        "torch_version": attempt.worker.torch_version or None,
         "spec": cell.model_dump_json(),
         "confusion": None if outcome.confusion is None else list(outcome.confusion),
     }

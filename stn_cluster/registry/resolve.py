@@ -169,6 +169,7 @@ def _cell(
         revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
         plugins=tuple(sorted(plugins)),
         cost=_cost(used[0], settings.for_model(model), canvas),
+        needs=config.needs,
     )
 
 

@@ -6,6 +6,7 @@ object store it is one PUT.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from stn_cluster.errors import StoreError
+from stn_cluster.faults import reach
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Files:
         """Makes or replaces a file: a reader sees the old one or the new one, never a part."""
         with self._errors(name, "written"):
             if self.local:
-                _write_durably(self.local / name, content, tmp=self.local / "tmp")
+                _there(self.local)
+                _write_durably(self.local, name, content)
                 return
             # Not a `with`: closing is what makes the object appear, so only after a whole write.
             stream = self.filesystem.open_output_stream(self._path(name))
@@ -117,6 +120,7 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
+            _there(self.local)
             path = self.local / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
@@ -143,9 +147,16 @@ class Files:
             raise StoreError(f"{self.where(name)}: cannot be {done}: {_one_line(error)}") from error
 
 
-def _write_durably(target: Path, content: bytes, tmp: Path) -> None:
+def _there(root: Path) -> None:
+    """A root that has gone (a disk not mounted, say) is not made anew: it may come back."""
+    if not root.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
+
+
+def _write_durably(root: Path, name: str, content: bytes) -> None:
     """Once this returns, the file survives a power cut; before, it is whole or not there."""
-    tmp.mkdir(parents=True, exist_ok=True)
+    tmp, target = root / "tmp", root / name
+    tmp.mkdir(exist_ok=True)
     new = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = tmp / f"{uuid4().hex}-{target.name}"
@@ -154,12 +165,19 @@ def _write_durably(target: Path, content: bytes, tmp: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        reach(f"{_kind(name)}-drafted")
         draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     for folder in (target.parent, *(folder.parent for folder in new)):
         _sync_folder(folder)  # the file's name is in its folder, a new folder's in the one above
+
+
+def _kind(name: str) -> str:
+    """'cells' for a file under cells/, 'checkpoint' for one under checkpoints/."""
+    folder = name.partition("/")[0]
+    return "checkpoint" if folder == "checkpoints" else folder
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -22,17 +22,19 @@ class Record:
     predictions: bytes | None = None  # uint8 class of each test image, in the test set's order
 
 
-def to_files(records: Sequence[Record], accepted_at: datetime) -> dict[str, bytes]:
+def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict[str, bytes]:
     """File names and contents, in the order in which they are to be written.
 
-    The first record is accepted at `accepted_at`, the others a microsecond apart.
+    Args:
+        records: ended attempts, at least one.
+        accepted_at: when each was accepted.
 
     Raises:
         ValueError: a record's columns are not the schema's.
     """
     # Cells last: whoever sees a cell's row finds all that belongs to it.
     rows: dict[Kind, list[dict[str, Any]]] = {"predictions": [], "curves": [], "cells": []}
-    for index, record in enumerate(records):
+    for record, time in zip(records, accepted_at, strict=True):
         origin = {
             "key": record.row["key"],
             "attempt": record.row["attempt"],
@@ -42,7 +44,6 @@ def to_files(records: Sequence[Record], accepted_at: datetime) -> dict[str, byte
             classes = np.frombuffer(record.predictions, dtype=np.uint8)
             rows["predictions"].append({"predictions": classes, **origin})
         rows["curves"].extend({**point, **origin} for point in record.curve)
-        time = accepted_at + timedelta(microseconds=index)
         rows["cells"].append({**record.row, "accepted_at": time, **origin})
-    name = f"{accepted_at:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
+    name = f"{accepted_at[0]:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
     return {f"{kind}/{name}": encode(kind, some) for kind, some in rows.items() if some}

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError
+from stn_cluster.faults import reach
 from stn_cluster.grid import Cell
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import in_table_order, matching, newest
@@ -87,18 +88,23 @@ class Store:
 
     # --- results ---
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[Record]) -> list[datetime]:
         """Adds ended attempts, all or none; once this returns they survive a power cut.
+
+        Returns:
+            When each was accepted: `accepted_at`, strictly increasing.
 
         Raises:
             StoreError: the disk or network failed; nothing was added, and it may be tried again.
             ValueError: a record's columns are not the schema's.
         """
         if not records:
-            return
-        accepted_at = self._next_accepted()
-        self._write_all(to_files(records, accepted_at))
-        self._last_accepted = accepted_at + timedelta(microseconds=len(records) - 1)
+            return []
+        first = self._next_accepted()
+        times = [first + timedelta(microseconds=index) for index in range(len(records))]
+        self._write_all(to_files(records, times))
+        self._last_accepted = times[-1]
+        return times
 
     def check(self) -> None:
         """Looks at every Parquet file of the store; deletes nothing.
@@ -135,17 +141,11 @@ class Store:
         frame = frame.astype(dict.fromkeys(_MAY_BE_ABSENT, "Int64"))
         return in_table_order(newest(frame) if latest else frame)
 
-    def finished(self) -> dict[str, str]:
-        """Each key that has succeeded, and the attempt of its newest success."""
-        rows = self.read("cells", columns=["key", "attempt", "status", "accepted_at"])
-        rows = rows.filter(pc.equal(rows["status"], "succeeded")).sort_by("accepted_at")
-        return dict(zip(rows["key"].to_pylist(), rows["attempt"].to_pylist(), strict=True))
-
     # --- jobs, reports, logs ---
 
     def write_job(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Records what was submitted: job_id, submitted_at, config, and its cells as JSON."""
-        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        text = json.dumps(record, allow_nan=False)
         self._files.write(f"jobs/{job_id}.json", text.encode())
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -179,7 +179,14 @@ class Store:
 
     def append_log(self, key: str, attempt: str, text: str) -> None:
         """Adds to an attempt's log."""
-        self._files.append(f"logs/{key}/{attempt}.log", text.encode())
+        self._files.append(_log(key, attempt), text.encode())
+
+    def read_log(self, key: str, attempt: str) -> str | None:
+        """An attempt's log, or None."""
+        name = _log(key, attempt)
+        if not self._files.is_file(name):
+            return None
+        return self._files.read(name).decode("utf-8", "replace")
 
     # --- checkpoints ---
 
@@ -192,18 +199,21 @@ class Store:
         path = _checkpoint(key, attempt, name)
         return self._files.read(path) if self._files.is_file(path) else None
 
-    def newest_checkpoint(self, key: str, name: str) -> str | None:
-        """The attempt whose checkpoint of this name was written last, or None."""
-        written = [
-            (time, path.split("/")[-2])
-            for path, time in self._files.dated(f"checkpoints/{key}")
-            if path.endswith(f"/{name}")
-        ]
-        return max(written)[1] if written else None
-
     def drop_checkpoint(self, key: str, attempt: str, name: str) -> None:
         """Removes one of an attempt's checkpoints, if it is there."""
         self._files.remove(_checkpoint(key, attempt, name))
+
+    def checkpoints(self, key: str) -> list[tuple[str, str]]:
+        """Attempt and name of each checkpoint of a cell."""
+        names = self._files.names(f"checkpoints/{key}")
+        return [(name.split("/")[-2], name.split("/")[-1]) for name in names]
+
+    def sweep(self) -> None:
+        """Removes half-written files that nobody writes any more: killed processes left them."""
+        oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
+        for name, written in self._files.dated("tmp"):
+            if written < oldest:
+                self._files.remove(name)
 
     def lock(self, wait: float = 0) -> ExitStack:
         """Keeps other services off a local store until closed, or until this process ends.
@@ -243,6 +253,7 @@ class Store:
             for name, content in contents.items():
                 tried.append(name)
                 self._files.write(name, content)
+                reach(f"{name.partition('/')[0]}-written")
         except StoreError:
             # Else trying the commit again would leave an attempt's predictions there twice.
             for name in reversed(tried):
@@ -277,6 +288,10 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
     """
     opened = store if isinstance(store, Store) else Store.open(store)
     return matching(opened.results(), filters)
+
+
+def _log(key: str, attempt: str) -> str:
+    return f"logs/{key}/{attempt}.log"
 
 
 def _checkpoint(key: str, attempt: str, name: str) -> str:

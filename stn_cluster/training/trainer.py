@@ -22,16 +22,17 @@ from stn_cluster.training.outcome import Outcome
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
-YIELD_EVERY = 8  # steps between looks at the world outside
+YIELD_SECONDS = 0.1  # of training between looks at the world outside
 
 # What ends a worker rather than a cell: the memory or the device is gone.
 FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
-_FATAL_TEXTS = ("CUDA error", "cuDNN error")  # cuBLAS and cuDNN raise plain RuntimeErrors
+# cuBLAS, cuDNN and the CPU's allocator raise plain RuntimeErrors.
+_FATAL_TEXTS = ("CUDA error", "cuDNN error", "DefaultCPUAllocator: can't allocate memory")
 
 
 def ends_worker(error: Exception) -> bool:
     """Whether an error says that the process or its device is of no use any more."""
-    return isinstance(error, FATAL) or str(error).startswith(_FATAL_TEXTS)
+    return isinstance(error, FATAL) or any(text in str(error) for text in _FATAL_TEXTS)
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,19 @@ class PackTrainer:
         """
         for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
             self._guard(run.cell, self._finish, run)
-        rounds = 0
+        yielded = time.perf_counter()
         while self._running:
             for stream in list(dict.fromkeys(run.cell.stream for run in self._running.values())):
                 self._advance(stream)
-            rounds += 1
-            if self._ended or rounds % YIELD_EVERY == 0:
+            if self._ended or time.perf_counter() - yielded >= YIELD_SECONDS:
                 yield self._progress()
+                yielded = time.perf_counter()
         if self._ended:
             yield self._progress()
+
+    def drop(self, key: str) -> None:
+        """Ends a cell without an outcome, between two steps."""
+        self._running.pop(key, None)
 
     def steps(self) -> dict[str, int]:
         """Steps done by each cell that is still in training, by key."""

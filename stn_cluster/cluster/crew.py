@@ -1,0 +1,184 @@
+"""The workers: asked for as the queue needs them, let go when idle, replaced when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from stn_cluster.cluster.messages import WorkerInfo
+from stn_cluster.cluster.nodes import Node, described, parse_nodes, required, slots, worker_options
+from stn_cluster.cluster.queue import Demand, Ending
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.worker import Worker
+from stn_cluster.grid import Needs
+
+log = logging.getLogger(__name__)
+
+PENDING_SECONDS = 5.0  # a worker that has not begun by then waits for others to make room
+STILLBORN_PAUSE = 2.0  # seconds before the next try when a worker dies before it has begun
+MAX_PAUSE = 60.0
+
+
+@dataclass(eq=False)
+class Member:
+    """One worker."""
+
+    name: str
+    needs: Needs
+    actor: Any
+    hired_at: float  # on the monotonic clock
+    info: WorkerInfo | None = None  # None until it has begun
+    busy: bool = False
+    task: asyncio.Task[None] | None = None  # that sees to it
+    dropping: dict[str, float] = field(default_factory=dict)  # attempts it was told to end: when
+
+
+class Crew:
+    """All workers of a service.
+
+    Args:
+        settings: the service's.
+        coordinator: the actor that workers report to.
+    """
+
+    def __init__(self, settings: Settings, coordinator: Any) -> None:
+        self.settings = settings
+        self.members: dict[str, Member] = {}
+        self.nodes: list[Node] = []
+        self.trouble: str | None = None  # why no worker comes to life
+        self._coordinator = coordinator
+        self._stillborn = 0  # in a row
+        self._not_before = 0.0
+        self._starved: Needs | None = None
+        self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many workers died before they began that the service is to give up."""
+        most = self.settings.give_up_after
+        return most is not None and self._stillborn >= most
+
+    @property
+    def working(self) -> int:
+        """How many have begun."""
+        return sum(member.info is not None for member in self.members.values())
+
+    async def look(self) -> None:
+        """Looks which nodes there are."""
+        self.nodes = parse_nodes(await asyncio.to_thread(ray.nodes))
+
+    def node_is_gone(self, info: WorkerInfo | None) -> bool:
+        """Whether a worker's node has left the cluster, as far as was seen."""
+        return info is not None and any(
+            node.node_id == info.node and not node.alive for node in self.nodes
+        )
+
+    def capacity(self, needs: Needs) -> int:
+        """How many workers of a kind there can be, at least 1."""
+        room = slots(required(worker_options(needs, self.settings)), self.nodes)
+        limit = self.settings.workers
+        return max(1, room if limit is None else min(room, limit))
+
+    def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
+        """What queued cells wait for that no present node has."""
+        missing = []
+        for pool in demand:
+            needed = required(worker_options(pool.needs, self.settings))
+            if not slots(needed, self.nodes):
+                cells = f"{pool.cells} cell{'s wait' if pool.cells > 1 else ' waits'}"
+                missing.append(f"{cells} for a node with {described(needed)}")
+        return tuple(missing)
+
+    def wanted(self, demand: Sequence[Demand], now: float) -> list[Needs]:
+        """What to hire workers for now, and notes who is kept waiting by the others.
+
+        Args:
+            demand: what is queued, the most urgent first.
+            now: seconds on the monotonic clock.
+        """
+        if now < self._not_before:
+            return []
+        hires: list[Needs] = []
+        self._starved = None
+        limit = self.settings.workers
+        present = 0  # those that a node can hold; pending ones beside them just ask for nodes
+        for member in self.members.values():
+            needed = required(worker_options(member.needs, self.settings))
+            present += slots(needed, self.nodes) > 0
+        for pool in demand:
+            mine = [m for m in self.members.values() if m.needs == pool.needs]
+            idle = [m for m in mine if not m.busy]
+            if not slots(required(worker_options(pool.needs, self.settings)), self.nodes):
+                hires += [] if mine else [pool.needs]  # pending, it makes an autoscaler add a node
+                continue
+            room = max(0, self.capacity(pool.needs) - len(mine))
+            if limit is not None:
+                room = min(room, max(0, limit - present))
+            more = min(room, max(0, pool.cells - len(idle)))
+            present += more
+            hires += [pool.needs] * more
+            late = any(m.info is None and now - m.hired_at > PENDING_SECONDS for m in mine)
+            begun = any(m.info is not None for m in mine)
+            if self._starved is None and not begun and not more and (late or not mine):
+                self._starved = pool.needs
+        return hires
+
+    def yields(self, member: Member, demand: Sequence[Demand]) -> bool:
+        """Whether a worker between two packs should make room for another kind."""
+        if self._starved is None or self._starved == member.needs:
+            return False
+        order = [pool.needs for pool in demand]
+        if member.needs not in order:
+            return True
+        return order.index(self._starved) < order.index(member.needs)
+
+    def hire(self, needs: Needs, now: float) -> Member:
+        """Asks Ray for a worker."""
+        name = uuid4().hex
+        options = worker_options(needs, self.settings)
+        actor = self._worker_class.options(**options).remote(name, self.settings, self._coordinator)
+        member = self.members[name] = Member(name, needs, actor, now)
+        return member
+
+    def begun(self, member: Member, info: WorkerInfo) -> None:
+        """A worker has said hello."""
+        member.info = info
+        self._stillborn = 0
+        self.trouble = None
+
+    def stillborn(self, error: RayError, now: float) -> None:
+        """A worker died before it said hello: the next one is tried after a while."""
+        self._stillborn += 1
+        self._not_before = now + min(MAX_PAUSE, STILLBORN_PAUSE * 2 ** (self._stillborn - 1))
+        self.trouble = f"no worker starts ({self._stillborn} in a row): {cause(error)}"
+        log.error("%s", self.trouble)
+
+    def dismiss(self, member: Member) -> None:
+        """Ends a worker's process, if it can still be reached."""
+        self.members.pop(member.name, None)
+        ray.kill(member.actor)
+
+
+def ending_of(error: RayError, node_is_gone: bool) -> Ending:
+    """How the attempts of a worker ended that did not come back from a pack."""
+    gone = "node has died" in str(error) or getattr(error, "preempted", False)
+    return Ending.NODE_LOST if gone or node_is_gone else Ending.DIED
+
+
+def cause(error: RayError) -> str:
+    """What Ray's error says that is worth keeping."""
+    text = str(error).partition("Some common causes include")[0]
+    if isinstance(error, RayTaskError):  # raised in our code
+        return str(error).strip().splitlines()[-1]
+    if isinstance(error, RayActorError):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        said = [line for line in lines if "because" in line or "Error: " in line]
+        return (said or lines or ["its process died"])[-1]
+    return " ".join(text.split())

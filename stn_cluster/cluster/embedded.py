@@ -1,0 +1,101 @@
+"""A Ray of this process's own, for as long as a run lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stn_cluster.errors import UserError
+from stn_cluster.registry import plugin_path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What belongs to the machine and not to the experiment."""
+
+    data_root: str | Path | None = None  # where data sets that live in files have them
+    state: str | Path | None = None  # local folder that one service holds; default: in the store
+    workers: int | None = None  # default: one a GPU, or one a core
+    threads_per_worker: int = 1  # of arithmetic, on a CPU
+    checkpoint_seconds: float = 30.0  # between checkpoints of running cells
+    checkpoint_steps: int | None = None  # or every so many steps, if that comes first
+
+    def check(self) -> None:
+        """Raises UserError where a value makes no sense."""
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"workers: at least 1, not {self.workers}")
+        if self.threads_per_worker < 1:
+            raise UserError(f"threads per worker: at least 1, not {self.threads_per_worker}")
+        if self.checkpoint_seconds <= 0:
+            raise UserError(f"checkpoint seconds: more than 0, not {self.checkpoint_seconds}")
+        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
+            raise UserError(f"checkpoint steps: at least 1, not {self.checkpoint_steps}")
+
+
+@contextlib.contextmanager
+def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[tuple[int, bool]]:
+    """A Ray of our own, never one that the environment names, for as long as the block lasts.
+
+    Yields how many workers to use, and whether each has a GPU. SIGTERM interrupts the block.
+    """
+    import ray
+
+    folder = tempfile.TemporaryDirectory(prefix="stn-cluster-")
+    Path(folder.name, "README").write_text("The working folder of stn-cluster's processes.\n")
+    # A working folder of their own: else Ray puts the user's first on their path, where any file
+    # may stand in for a library, and an edited plug-in for the one that is shipped.
+    environment: dict[str, Any] = {"working_dir": folder.name}
+    if plugins:
+        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
+    ray.init(
+        address="local",
+        num_cpus=machine.workers,  # else what Ray finds: it knows a container's limit
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=256 * 2**20,  # bytes; only reports pass through it
+        runtime_env=environment,
+    )
+    try:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if gpus and machine.workers and machine.workers > gpus:
+            raise UserError(f"workers: one a GPU, so at most {gpus} here, not {machine.workers}")
+        with _sigterm_interrupts():
+            yield machine.workers or gpus or _free_cores(machine), gpus > 0
+    finally:
+        ray.shutdown()
+        folder.cleanup()
+
+
+def _free_cores(machine: Machine) -> int:
+    """How many workers the cores are good for: those that Ray found and that we may run on."""
+    import ray
+
+    cores = int(ray.cluster_resources()["CPU"])
+    if hasattr(os, "sched_getaffinity"):  # not everywhere
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, cores // machine.threads_per_worker)
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: running work is checkpointed. Ray's own handler just exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

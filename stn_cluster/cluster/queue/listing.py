@@ -1,0 +1,192 @@
+"""What the queue tells of jobs, cells and attempts; changes nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from stn_cluster.cluster.job import CellStatus, State, done
+from stn_cluster.cluster.messages import WorkerInfo
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.grid import Cell
+
+# A cancelled job has no part any more in what becomes of the cells that it dropped.
+_STATE = "CASE WHEN dropped THEN 'cancelled' ELSE state END"
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """One attempt, as the history keeps it."""
+
+    attempt: str
+    key: str
+    job_id: str
+    pack_size: int
+    worker: WorkerInfo
+    started_at: datetime  # UTC, as the next
+    ended_at: datetime | None
+    ending: str | None
+    charged: bool
+    reason: str | None
+
+
+def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
+    """A job's row.
+
+    Raises:
+        UserError: there is no such job.
+    """
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM jobs WHERE job_id = ?", (job_id,)
+    ).fetchone()
+    if row is None:
+        recent = db.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 20")
+        known = [row["job_id"] for row in recent]
+        raise UserError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
+    return row
+
+
+def all_jobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
+    """The rows of all jobs, oldest first."""
+    return db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+
+
+def counts(db: sqlite3.Connection, number: int) -> tuple[dict[State, int], float]:
+    """A job's cells by state, and the cost of those that have not ended."""
+    rows = db.execute(
+        f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost "
+        "FROM wants JOIN cells USING (key) WHERE wants.job = ? GROUP BY 1",
+        (number,),
+    ).fetchall()
+    left = sum(row["cost"] for row in rows if not done(row["state"]))
+    return {State(row["state"]): row["cells"] for row in rows}, left
+
+
+def cells(
+    db: sqlite3.Connection,
+    number: int,
+    *,
+    offset: int = 0,
+    limit: int = -1,
+    states: Sequence[State] = (),
+    since: int = -1,
+) -> tuple[list[tuple[str | None, CellStatus]], int]:
+    """A job's cells in their order, each with its current attempt while it runs.
+
+    Args:
+        db: the queue.
+        number: of the job.
+        offset: how many to leave out first.
+        limit: how many at most; negative for all.
+        states: only those in one of these; all if empty.
+        since: only those that have changed after this change, or are running.
+
+    Returns:
+        The cells, and the number of the last change.
+    """
+    chosen = f"AND ({_STATE}) IN ({', '.join('?' * len(states))})" if states else ""
+    tables, new = "wants CROSS JOIN cells USING (key)", ""
+    if since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
+        tables = "cells CROSS JOIN wants USING (key)"
+        new = f"AND (changed > {since} OR state = 'running')"
+    rows = db.execute(
+        f"SELECT spec, recipe, stored, {_STATE} AS state, attempt, test_error, error "
+        f"FROM {tables} WHERE wants.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
+        (number, *states, limit, offset),
+    )
+    found = [(row["attempt"] if row["state"] == "running" else None, _status(row)) for row in rows]
+    last = db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0]
+    return found, int(last)
+
+
+def _status(row: sqlite3.Row) -> CellStatus:
+    cell = Cell.model_validate_json(row["spec"])
+    if cell.recipe != row["recipe"]:
+        cell = cell.model_copy(update={"recipe": row["recipe"]})
+    state = State(row["state"])
+    return CellStatus(
+        cell,
+        state,
+        step=cell.iterations if state is State.SUCCEEDED else 0,
+        test_error=row["test_error"] if state is State.SUCCEEDED else None,
+        error=row["error"] if state is State.FAILED else None,
+        stored=bool(row["stored"]),
+    )
+
+
+def attempts(db: sqlite3.Connection, name: str) -> list[AttemptRow]:
+    """The history of a cell, oldest attempt first.
+
+    Args:
+        db: the queue.
+        name: its key; or a label, which may be that of several cells.
+
+    Raises:
+        UserError: no cell is called that.
+    """
+    keys = db.execute("SELECT key FROM cells WHERE key = :name OR label = :name", {"name": name})
+    found = [row["key"] for row in keys]
+    if not found:
+        known = db.execute("SELECT DISTINCT label FROM cells LIMIT 1000")
+        labels = [row["label"] for row in known]
+        near = unknown("cell", name, labels).partition("allowed")[0].rstrip()
+        raise UserError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
+    rows = db.execute(
+        "SELECT * FROM attempts "
+        f"WHERE key IN ({', '.join('?' * len(found))}) ORDER BY started_at, rowid",
+        found,
+    )
+    return [_attempt(row) for row in rows]
+
+
+def _attempt(row: sqlite3.Row) -> AttemptRow:
+    ended_at = row["ended_at"]
+    return AttemptRow(
+        **{name: row[name] for name in ("attempt", "key", "job_id", "pack_size")},
+        worker=WorkerInfo(**json.loads(row["worker"])),
+        started_at=datetime.fromisoformat(row["started_at"]),
+        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
+        ending=row["ending"],
+        charged=bool(row["charged"]),
+        reason=row["reason"],
+    )
+
+
+def unrecorded(db: sqlite3.Connection) -> list[str]:
+    """Ids of the jobs that the store has no record of yet, oldest first."""
+    rows = db.execute("SELECT job_id FROM jobs WHERE NOT recorded ORDER BY number")
+    return [row["job_id"] for row in rows]
+
+
+def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    """What the store keeps of a job: all that was submitted."""
+    job = find_job(db, job_id)
+    rows = db.execute(
+        "SELECT spec, recipe FROM wants JOIN cells USING (key) WHERE wants.job = ? "
+        "ORDER BY position",
+        (job["number"],),
+    )
+    return {
+        "job_id": job_id,
+        "submitted_at": job["submitted_at"],
+        "config": json.loads(job["config"]),
+        "folder": job["folder"],
+        "priority": job["priority"],
+        "force": bool(job["force"]),
+        "cells": [{**json.loads(row["spec"]), "recipe": row["recipe"]} for row in rows],
+    }
+
+
+def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
+    """The newest job that asks for just this, was not cancelled, and has cells yet to end."""
+    row = db.execute(
+        "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
+        "(SELECT 1 FROM wants JOIN cells USING (key) WHERE wants.job = number "
+        "AND state IN ('queued', 'running')) ORDER BY number DESC LIMIT 1",
+        (digest,),
+    ).fetchone()
+    return row and str(row["job_id"])

@@ -1,0 +1,76 @@
+"""Where a process can be made to die: every boundary between two durable writes, in one place.
+
+A test names one of them, and a file that is made when it dies there, so that it does so once:
+`STN_CLUSTER_FAULT=result-stored:/tmp/marker`, or `result-stored:3:/tmp/marker` for the third time
+that it is reached. Unset, all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+
+VARIABLE = "STN_CLUSTER_FAULT"
+
+
+class FaultPoint(StrEnum):
+    """All of them, in the order in which a cell's life comes by."""
+
+    SUBMIT_RECEIVED = "submit-received"  # nothing is written
+    SUBMIT_WRITTEN = "submit-written"  # in the queue's transaction
+    SUBMIT_COMMITTED = "submit-committed"  # the queue has it; the client has not heard
+    JOB_RECORDED = "job-recorded"  # the store has its record; the queue does not know
+
+    CLAIM_WRITTEN = "claim-written"
+    CLAIM_COMMITTED = "claim-committed"  # running, says the queue; no worker has it
+    CLAIM_HANDED_OVER = "claim-handed-over"
+
+    CHECKPOINT_DRAFTED = "checkpoint-drafted"  # in the worker, as the next two
+    CHECKPOINT_WRITTEN = "checkpoint-written"  # the coordinator does not know of it
+    WEIGHTS_WRITTEN = "weights-written"  # the coordinator does not know of the result
+    CHECKPOINT_NOTED = "checkpoint-noted"  # the queue names it; the older one is still there
+
+    LOSS_WRITTEN = "loss-written"  # an attempt came to nothing
+    LOSS_COMMITTED = "loss-committed"
+
+    RESULT_RECEIVED = "result-received"  # nothing is written
+    PREDICTIONS_DRAFTED = "predictions-drafted"
+    PREDICTIONS_WRITTEN = "predictions-written"
+    CURVES_DRAFTED = "curves-drafted"
+    CURVES_WRITTEN = "curves-written"
+    CELLS_DRAFTED = "cells-drafted"
+    CELLS_WRITTEN = "cells-written"  # the commit point; the queue does not know
+    RESULT_WRITTEN = "result-written"  # in the queue's transaction
+    RESULT_COMMITTED = "result-committed"  # the training state is still there
+    STATE_DROPPED = "state-dropped"
+
+
+def _armed() -> tuple[str, int, Path] | None:
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    point, _, rest = text.partition(":")
+    count, _, marker = rest.rpartition(":")
+    return FaultPoint(point), int(count or 1), Path(marker)
+
+
+_ARMED = _armed()
+_reached = 0
+
+
+def reach(point: str) -> None:
+    """Dies here, at once and without a last word, if a test has asked for it."""
+    if _ARMED is None or point != _ARMED[0]:
+        return
+    global _reached
+    _reached += 1
+    _, count, marker = _ARMED
+    if _reached < count:
+        return
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
