@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from stn_cluster.cluster.history import cells_to_rerun
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, new_job_id
+from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, new_job_id, reason
 from stn_cluster.cluster.queue import AttemptRow
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
@@ -166,10 +166,12 @@ class Client:
                 return ray.get(getattr(self._actor, method).remote(*arguments))
             except RayTaskError as error:
                 raise _ours(error) from None
-            except ActorUnavailableError:
+            except ActorUnavailableError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise UserError("the coordinator does not answer") from error
                 time.sleep(0.2)
+            except ActorDiedError as error:  # and is not restarted
+                raise UserError(f"the service has ended: {reason(str(error))}") from error
 
 
 def _ours(error: RayTaskError) -> Exception:

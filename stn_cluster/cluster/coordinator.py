@@ -73,13 +73,15 @@ class Coordinator:
                 # It worked before, so it may work again: a disk or network is away for a while.
                 log.error("not open yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-        ended, queued = await self._queue_thread(self._queue.recover, self._ends)
-        log.info("open: %d cells found ended, %d queued again", ended, queued)
+        ended, lost = await self._queue_thread(self._queue.recover, self._ends)
+        log.info("open: %d cells found ended, %d queued again", ended, len(lost))
         dispatcher = Dispatcher(self.settings, self._queue, self._queue_thread, self._crew)
-        dispatcher.ledger = Ledger(
+        ledger = Ledger(
             self._store, self._ends, self._queue, self._queue_thread, dispatcher.committed
         )
-        dispatcher.start()
+        for key, attempt in lost:
+            ledger.log_line(key, attempt, "coordinator lost: the cell is queued again")
+        dispatcher.start(ledger)
         self._dispatcher = dispatcher
 
     def _open_files(self) -> StoredEnds:
@@ -187,9 +189,9 @@ class Coordinator:
     # --- what workers say ---
 
     async def report(self, worker: str, report: Report) -> set[str]:
-        """See `Dispatcher.report`."""
+        """See `Intake.report`."""
         await self._ready()
-        return await self._dispatcher.report(worker, report)
+        return await self._dispatcher.intake.report(worker, report)
 
     # --- small things ---
 

@@ -13,9 +13,10 @@ from typing import Any, ParamSpec, TypeVar
 from ray.exceptions import ActorUnavailableError, RayError
 
 from stn_cluster.cluster.crew import Crew, Member, cause, ending_of
+from stn_cluster.cluster.intake import Intake
 from stn_cluster.cluster.leases import Lease, Leases
 from stn_cluster.cluster.ledger import Ledger, Result
-from stn_cluster.cluster.messages import Checkpoint, Report, WorkerInfo
+from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
 from stn_cluster.cluster.packing import pack_size
 from stn_cluster.cluster.queue import Claim, Demand, Ending, Loss, Queue, Spent
 from stn_cluster.cluster.rate import Rate
@@ -51,7 +52,6 @@ class Dispatcher:
         self.leases = Leases(settings.lease_seconds, settings.scan_seconds)
         self.rate = Rate()
         self.demand: list[Demand] = []
-        self.ledger: Ledger  # set before `start`
         self.failure: BaseException | None = None  # an error of our own: nothing can be relied on
         self._queue = queue
         self._queue_thread = queue_thread
@@ -66,8 +66,10 @@ class Dispatcher:
         """What keeps cells from being begun or ended, while it lasts."""
         return self._queue_trouble or self.ledger.trouble
 
-    def start(self) -> None:
-        """Begins to work."""
+    def start(self, ledger: Ledger) -> None:
+        """Begins to work, and to write into the ledger."""
+        self.ledger = ledger
+        self.intake = Intake(self.leases, self.crew, ledger, self.rate, self._name_checkpoints)
         for task in self.ledger.tasks:
             self.watch_over(task)
         self._spawn(self._fail_spent())
@@ -87,6 +89,11 @@ class Dispatcher:
                 self.leases.end([attempt])
                 self._log(lease, "cancelled: no job wants the cell any more")
 
+    def committed(self, results: Sequence[Result]) -> None:
+        """Hears of results that have become durable."""
+        self.leases.end(result.attempt.attempt for result in results)
+        self._failing -= {result.outcome.key for result in results}
+
     async def stop(self) -> None:
         """Stops all workers at their next step, with checkpoints, and waits for that."""
         self._stopping = True
@@ -103,73 +110,6 @@ class Dispatcher:
             await self._give_up(member, Ending.INTERRUPTED, "it did not stop in time")
         for task in self._tasks:
             task.cancel()
-
-    # --- what workers say ---
-
-    async def report(self, worker: str, report: Report) -> set[str]:
-        """Takes a worker's word; returns its attempts that are not its any more."""
-        now = time.monotonic()
-        for attempt, step in report.began.items():
-            if lease := self.leases.get(attempt):
-                lease.step = step
-        steps = {lease.attempt: lease.step for lease in self.leases.of(worker)}
-        lost = self.leases.heard(worker, report.steps, now)
-        for attempt, step in steps.items():
-            self._follow(attempt, step, now)
-        for attempt, text in report.log.items():
-            if lease := self.leases.get(attempt):
-                self.ledger.log(lease.cell.key, attempt, text)
-        for attempt, outcome in report.ended.items():
-            self._take(worker, attempt, outcome)
-        await self._name_checkpoints(report)
-        if member := self.crew.members.get(worker):
-            member.dropping = {attempt: member.dropping.get(attempt, now) for attempt in lost}
-        return lost
-
-    async def _name_checkpoints(self, report: Report) -> None:
-        saved = []
-        for attempt, step in report.saved.items():
-            if lease := self.leases.get(attempt):
-                lease.saved = True
-                saved.append(Checkpoint(attempt, step))
-        if saved:
-            replaced = await self._persist(self._queue.note_checkpoint, saved)
-            reach("checkpoint-noted")
-            self.ledger.drop(replaced)
-
-    def _follow(self, attempt: str, before: int, now: float) -> None:
-        """Counts the steps that a cell has done since it was at `before`."""
-        lease = self.leases.get(attempt)
-        if lease is not None and lease.step > before:
-            cell = lease.cell
-            batch_size = int(str(cell.settings["batch_size"]))
-            self.rate.add(lease.step - before, cell.iterations, batch_size, cell.cost, now)
-
-    def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
-        """Takes a result, if the attempt is still its cell's and the worker's."""
-        lease = self.leases.get(attempt)
-        if lease is None or lease.worker != worker:
-            log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)
-            return
-        if lease.ending:  # said twice, as our answer was lost
-            return
-        lease.ending = True
-        if outcome.error is None:
-            before, lease.step = lease.step, lease.cell.iterations
-            self._follow(attempt, before, time.monotonic())
-            self._log(lease, "trained and tested")
-        else:
-            self._log(lease, f"failed: {outcome.error}")
-            log.warning("%s failed: %s", lease.cell.label, outcome.error)
-        member = self.crew.members.get(worker)
-        info = member.info if member and member.info else WorkerInfo("", "", "")
-        clean = lease.claim.first and not lease.saved
-        self.ledger.add(Result(_attempt(lease, info), outcome, clean))
-
-    def committed(self, results: Sequence[Result]) -> None:
-        """Hears of results that have become durable."""
-        self.leases.end(result.attempt.attempt for result in results)
-        self._failing -= {result.outcome.key for result in results}
 
     # --- packs ---
 
@@ -274,6 +214,7 @@ class Dispatcher:
         except RayError as error:
             await self.crew.look()
             ending = ending_of(error, self.crew.node_is_gone(member.info))
+            ending = Ending.INTERRUPTED if self._stopping else ending
             await self._lose(member.name, ending, cause(error))
             raise
         if self._stopping:
@@ -342,6 +283,9 @@ class Dispatcher:
                 log.error("the queue cannot be written: %s", self._queue_trouble)
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def _name_checkpoints(self, saved: Sequence[Checkpoint]) -> list[tuple[str, Checkpoint]]:
+        return await self._persist(self._queue.note_checkpoint, saved)
+
     def _log(self, lease: Lease, text: str) -> None:
         self.ledger.log_line(lease.cell.key, lease.attempt, text)
 
@@ -366,17 +310,6 @@ def _beginning(lease: Lease, info: WorkerInfo) -> str:
     return (
         f"{lease.cell.label} ({lease.cell.dataset}, {lease.cell.recipe}) for job "
         f"{lease.claim.job_id} on {info.host}, {info.device}, process {info.process}{beside}"
-    )
-
-
-def _attempt(lease: Lease, info: WorkerInfo) -> Attempt:
-    return Attempt(
-        job_id=lease.claim.job_id,
-        cell=lease.cell,
-        attempt=lease.attempt,
-        started_at=lease.started_at,
-        worker=info,
-        pack_size=lease.claim.pack_size,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -25,7 +25,10 @@ from stn_cluster.store import Store
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
-WRITE_RETRY_SECONDS = 2.0
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STORE_RETRY_SECONDS = 2.0
 LOG_SECONDS = 30.0  # between two lines of progress in an attempt's log
 
 
@@ -146,7 +149,8 @@ class Runner:
         for a in pack:
             if a.resume is None:
                 continue
-            state = self.store.read_checkpoint(a.cell.key, a.resume.attempt, a.resume.name)
+            where = (a.cell.key, a.resume.attempt, a.resume.name)
+            state = self._patiently(a.attempt, log, self.store.read_checkpoint, *where)
             if state is None:
                 log.line(a.attempt, f"the checkpoint of step {a.resume.step} is not there")
             else:
@@ -156,16 +160,27 @@ class Runner:
 
     def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog) -> Outcome:
         """Writes a trained cell's weights to the store; they don't travel with the report."""
-        while outcome.weights is not None:
-            try:
-                self.store.write_checkpoint(outcome.key, attempt, WEIGHTS, outcome.weights)
-                break
-            except StoreError as error:
-                logging.getLogger(__name__).warning("trained weights wait in memory: %s", error)
-                if self._stop.wait(WRITE_RETRY_SECONDS) or attempt in self._dropped:
-                    raise
-        reach("weights-written")
+        if outcome.weights is not None:
+            where = (outcome.key, attempt, WEIGHTS, outcome.weights)
+            self._patiently(attempt, log, self.store.write_checkpoint, *where)
+            reach("weights-written")
         return replace(outcome, weights=None)
+
+    def _patiently(
+        self, attempt: str, log: AttemptLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Reads or writes, again and again while the store is away.
+
+        Raises:
+            StoreError: it is still away, and the attempt is to end.
+        """
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except StoreError as error:
+                log.line(attempt, f"waits for the store: {error}")
+                if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
+                    raise
 
 
 def _import(cell: Cell) -> Outcome | None:

@@ -24,6 +24,7 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.training.outcome import Outcome
 
 LEASE_LOST = 75  # exit code
+RETRY_SECONDS = 0.5
 
 
 class Worker:
@@ -87,25 +88,29 @@ class Worker:
         with self._lock:
             report = replace(self._latest, ended=ended, log=self._log.take())
             self._latest = Report(steps=report.steps)
-        sent = time.monotonic()
-        if self._lost(sent):
-            os._exit(LEASE_LOST)
-        lost: set[str] = ray.get(self._coordinator.report.remote(self.name, report))
-        self._acknowledged = max(self._acknowledged, sent)
-        if lost:
-            self._runner.drop(lost)
+        self._runner.drop(self._deliver(report))
+
+    def _deliver(self, report: Report) -> set[str]:
+        """Says it until it is heard; what is said twice changes nothing. Ends the process when the
+        lease is over: then nobody may hear it any more."""
+        while True:
+            sent = time.monotonic()
+            left = self._acknowledged + self.settings.lease_seconds - sent
+            if left <= 0:
+                os._exit(LEASE_LOST)
+            try:
+                lost: set[str] = ray.get(
+                    self._coordinator.report.remote(self.name, report), timeout=left
+                )
+            except RayError:  # the coordinator is away, or the network
+                time.sleep(min(RETRY_SECONDS, left))
+            else:
+                self._acknowledged = max(self._acknowledged, sent)
+                return lost
 
     def _beat(self) -> None:
         """Tells the coordinator now and then; a thread of its own, for as long as it lives."""
         while True:
             time.sleep(self.settings.beat_seconds)
-            if not self._training.is_set():
-                continue
-            try:
+            if self._training.is_set():
                 self._tell({})
-            except RayError:  # it is away; perhaps it comes back within the lease
-                if self._lost(time.monotonic()):
-                    os._exit(LEASE_LOST)
-
-    def _lost(self, now: float) -> bool:
-        return now - self._acknowledged > self.settings.lease_seconds

@@ -171,14 +171,14 @@ def note_checkpoint(
     return replaced
 
 
-def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, int]:
+def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple[str, str]]]:
     """Makes the queue agree with the store after whatever end the coordinator had.
 
     A cell whose end the store holds has ended, also where the queue had not come to know, or has
     forgotten it. Whatever ran is queued again, uncharged.
 
     Returns:
-        How many cells were found ended, and how many queued again.
+        How many cells were found ended; key and attempt of those that are queued again.
     """
     ended = 0
     with transaction(db):
@@ -198,11 +198,10 @@ def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, int]:
             )
             _finish(db, end, change)
             ended += 1
-    running = [
-        Loss(row["attempt"], Ending.COORDINATOR_LOST, "the coordinator ended")
-        for row in db.execute("SELECT attempt FROM cells WHERE state = 'running'")
-    ]
-    return ended, len(lose(db, running))
+    running = db.execute("SELECT key, attempt FROM cells WHERE state = 'running'").fetchall()
+    reason = "the coordinator ended"
+    lose(db, [Loss(row["attempt"], Ending.COORDINATOR_LOST, reason) for row in running])
+    return ended, [(row["key"], row["attempt"]) for row in running]
 
 
 def _close(

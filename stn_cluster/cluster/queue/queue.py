@@ -121,7 +121,7 @@ class Queue:
         """See `endings.note_checkpoint`."""
         return endings.note_checkpoint(self._db, saved)
 
-    def recover(self, stored: StoredEnds) -> tuple[int, int]:
+    def recover(self, stored: StoredEnds) -> tuple[int, list[tuple[str, str]]]:
         """See `endings.recover`."""
         return endings.recover(self._db, stored)
 
