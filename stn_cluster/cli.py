@@ -21,8 +21,7 @@ from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
     from stn_cluster.cluster.embedded import Machine
-    from stn_cluster.cluster.job import JobStatus
-    from stn_cluster.grid import Cell
+    from stn_cluster.cluster.job import Job, JobStatus
     from stn_cluster.store import Store
 
 DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -50,6 +49,9 @@ ThreadsOption = Annotated[
 ]
 CheckpointOption = Annotated[
     float, typer.Option("--checkpoint-seconds", help="Between checkpoints of running cells.")
+]
+CheckpointStepsOption = Annotated[
+    int | None, typer.Option("--checkpoint-steps", help="Or every so many steps, if sooner.")
 ]
 Filters = dict[str, list[Any]]
 _FILTERS: dict[str, type] = {
@@ -115,24 +117,18 @@ def run(
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
     checkpoint_seconds: CheckpointOption = 30.0,
+    checkpoint_steps: CheckpointStepsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
     """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
     from stn_cluster.cluster.embedded import Machine
-    from stn_cluster.config_file import load_config
-    from stn_cluster.registry import resolve
+    from stn_cluster.cluster.grid_job import grid_job
 
-    loaded = load_config(config, overrides or ())
-    cells = resolve(loaded, source=str(config), folder=config.parent)
-    _run(
-        cells,
-        str(Path("results") / loaded.name) if store is None else store,
-        Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds),
-        name=loaded.name,
-        config=loaded.model_dump_json(exclude_defaults=True),
-        folder=config.parent,
-        force=force,
+    job = grid_job(config, overrides=overrides or (), force=force)
+    machine = Machine(
+        data_root, state, workers, threads_per_worker, checkpoint_seconds, checkpoint_steps
     )
+    _run(job, str(Path("results") / job.name) if store is None else store, machine)
 
 
 @app.command()
@@ -145,15 +141,19 @@ def rerun(
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
     checkpoint_seconds: CheckpointOption = 30.0,
+    checkpoint_steps: CheckpointStepsOption = None,
 ) -> None:
     """Train cells of a store anew: those that match all filters. Their history is kept."""
     from stn_cluster.cluster.embedded import Machine
     from stn_cluster.cluster.history import cells_to_rerun
+    from stn_cluster.cluster.job import Job, new_job_id
 
     uri = _needed(store)
-    cells = cells_to_rerun(uri, filters)
-    machine = Machine(data_root, state, workers, threads_per_worker, checkpoint_seconds)
-    _run(cells, uri, machine, name="rerun", force=True)
+    job = Job(new_job_id("rerun"), tuple(cells_to_rerun(uri, filters)), force=True)
+    machine = Machine(
+        data_root, state, workers, threads_per_worker, checkpoint_seconds, checkpoint_steps
+    )
+    _run(job, uri, machine)
 
 
 @app.command()
@@ -186,12 +186,12 @@ def table(
     typer.echo(render(compared, format), nl=False)
 
 
-def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **options: Any) -> None:
-    """Runs cells with a view of them, then prints their table."""
+def _run(job: Job, store: str, machine: Machine) -> None:
+    """Runs a job with a view of it, then prints its table."""
     from rich.console import Console
 
     from stn_cluster.cluster.job import State
-    from stn_cluster.cluster.run import run_cells
+    from stn_cluster.cluster.run import run_job
     from stn_cluster.report.folder import write_report
     from stn_cluster.view import make_view, summary
 
@@ -204,13 +204,12 @@ def _run(cells: list[Cell], store: str, machine: Machine, *, name: str, **option
                 last[:] = [status]
                 view.update(status)
 
-            status = run_cells(cells, store, machine=machine, name=name, watch=watch, **options)
+            status = run_job(job, store, machine=machine, watch=watch)
     except KeyboardInterrupt:
         where = f" ({summary(last[0])})" if last else ""
-        again = "begins anew" if options.get("force") else "goes on from here"
-        typer.echo(f"interrupted{where}: the same command {again}", err=True)
+        typer.echo(f"interrupted{where}: the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    typer.echo(write_report(store, cells), nl=False)
+    typer.echo(write_report(store, job.cells), nl=False)
     failed = [s for s in status.cells if s.state is State.FAILED]
     for cell in failed:
         typer.echo(f"{cell.cell.label}: failed: {cell.error}", err=True)

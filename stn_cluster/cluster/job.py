@@ -43,6 +43,7 @@ class Job:
 
     job_id: str
     cells: tuple[Cell, ...]
+    name: str = "cells"  # the config's
     config: str = "{}"  # JSON of what was submitted, for the record
     folder: str | None = None  # the config's: plug-ins may be there
     force: bool = False  # train anew what the store already holds

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded import Machine, embedded_ray
+from stn_cluster.cluster.grid_job import grid_job
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, new_job_id
+from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State
 from stn_cluster.cluster.queue import Queue
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
-from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig
-from stn_cluster.registry import lookup, resolve
+from stn_cluster.registry import lookup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,38 +58,16 @@ def run_grid(
     """
     from stn_cluster.store import load_results
 
-    folder = Path(config).parent if isinstance(config, str | Path) else None
-    if isinstance(config, dict):
-        config = parse_config(config)
-    elif not isinstance(config, GridConfig):
-        config = load_config(config)
-    cells = resolve(config, source=config.name, folder=folder)
-    store = store or Path("results") / config.name
-    run_cells(
-        cells,
-        str(store),
-        machine=machine,
-        name=config.name,
-        config=config.model_dump_json(exclude_defaults=True),
-        folder=folder,
-        force=force,
-        watch=watch,
-    )
-    return load_results(store, key=[cell.key for cell in cells])
+    job = grid_job(config, force=force)
+    store = store or Path("results") / job.name
+    run_job(job, str(store), machine=machine, watch=watch)
+    return load_results(store, key=[cell.key for cell in job.cells])
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    store: str,
-    *,
-    machine: Machine = DEFAULT_MACHINE,
-    name: str = "cells",
-    config: str = "{}",
-    folder: Path | None = None,
-    force: bool = False,
-    watch: Watch | None = None,
+def run_job(
+    job: Job, store: str, *, machine: Machine = DEFAULT_MACHINE, watch: Watch | None = None
 ) -> JobStatus:
-    """Trains cells on an embedded Ray; see `run_grid`.
+    """Trains a job's cells on an embedded Ray; see `run_grid`.
 
     What else the queue holds is left alone, but the same job that was interrupted is gone on with.
     KeyboardInterrupt stops the workers at their next step, with checkpoints, and is raised again.
@@ -103,20 +81,18 @@ def run_cells(
     from stn_cluster.store import Store
 
     data_root = Path(machine.data_root).resolve() if machine.data_root else None
-    _check(cells, machine, store, data_root)
+    _check(job.cells, machine, store, data_root)
     opened = Store.open(store, create=True)
     opened.check()
     local = opened.local_path
     state = Path(machine.state or (local or Path(opened.uri)) / STATE_FOLDER)
-    place = str(folder.resolve()) if folder else None
-    job = Job(new_job_id(name), tuple(cells), config=config, folder=place, force=force)
     # The coordinator will hold both: where another service does, say so before Ray starts.
     with opened.lock(LET_GO_SECONDS), hold(state, LET_GO_SECONDS):
         job = _or_unfinished(job, state)
-    if not force and (stored := _stored(job, opened)):
+    if not job.force and (stored := _stored(job, opened)):
         (watch or _ignore)(stored)
         return stored
-    plugins = sorted({module for cell in cells for module in cell.plugins})
+    plugins = sorted({module for cell in job.cells for module in cell.plugins})
     with embedded_ray(machine, plugins) as (workers, gpu):
         settings = Settings(
             store=str(local.resolve()) if local else opened.uri,
