@@ -144,6 +144,7 @@ class Coordinator:
         if self._crew.hopeless:
             raise UserError(self._crew.trouble)
         demand = await self._look(self._reader.demand, job_id)
+        cost_left -= self._dispatcher.leases.work_done(job_id)
         eta = self._dispatcher.rate.eta_seconds(cost_left, time.monotonic())
         waiting = self._crew.waiting(demand)
         return replace(self._complete(status), eta_seconds=eta, waiting=waiting)

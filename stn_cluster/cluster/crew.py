@@ -36,6 +36,7 @@ class Member:
     hired_at: float  # on the monotonic clock
     info: WorkerInfo | None = None  # None until it has begun
     busy: bool = False
+    heard_at: float = 0.0  # when it got its pack, or last said something
     task: asyncio.Task[None] | None = None  # that sees to it
     dropping: dict[str, float] = field(default_factory=dict)  # attempts it was told to end: when
 

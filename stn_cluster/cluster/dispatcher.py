@@ -87,6 +87,8 @@ class Dispatcher:
             lease = self.leases.get(attempt)
             if lease is not None and not lease.ending:
                 self.leases.end([attempt])
+                if member := self.crew.members.get(lease.worker):
+                    member.dropping[attempt] = time.monotonic()
                 self._log(lease, "cancelled: no job wants the cell any more")
 
     def committed(self, results: Sequence[Result]) -> None:
@@ -137,9 +139,9 @@ class Dispatcher:
         try:
             self.crew.begun(member, await member.actor.hello.remote())
             while claims := await self._next_pack(member):
-                member.busy = True
+                member.busy, member.heard_at = True, time.monotonic()
                 await self._train(member, claims)
-                member.busy = False
+                member.busy, member.dropping = False, {}
         except RayError as error:
             if self._stopping:
                 pass
@@ -266,10 +268,12 @@ class Dispatcher:
                 else:
                     await self._give_up(member, ending, why)
             for member in list(self.crew.members.values()):
-                since = min(member.dropping.values(), default=now)
-                if now - since > self.settings.grace_seconds:
+                told_at = min(member.dropping.values(), default=now)
+                if now - told_at > self.settings.grace_seconds:
                     why = "its worker was ended with a cancelled cell that did not stop"
                     await self._give_up(member, Ending.INTERRUPTED, why)
+                elif member.busy and now - member.heard_at > 2 * self.settings.lease_seconds:
+                    await self._give_up(member, Ending.EXPIRED, "its worker does not come back")
 
     # --- small things ---
 

@@ -63,6 +63,7 @@ class Intake:
             self._take(worker, attempt, outcome)
         await self._note_checkpoints(worker, report)
         if member := self._crew.members.get(worker):
+            member.heard_at = now
             member.dropping = {attempt: member.dropping.get(attempt, now) for attempt in lost}
         return lost
 

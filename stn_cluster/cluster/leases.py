@@ -66,6 +66,11 @@ class Leases:
         """What a worker holds."""
         return [lease for lease in self._leases.values() if lease.worker == worker]
 
+    def work_done(self, job_id: str) -> float:
+        """The part of the running cells' costs that is behind them, for one job's."""
+        mine = [lease for lease in self._leases.values() if lease.claim.job_id == job_id]
+        return sum(lease.cell.cost * lease.step / lease.cell.iterations for lease in mine)
+
     def heard(self, worker: str, steps: Mapping[str, int], now: float) -> set[str]:
         """A worker tells where its attempts stand; returns those of them that are not its own."""
         for lease in self.of(worker):
