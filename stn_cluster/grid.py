@@ -19,6 +19,7 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     field_validator,
+    model_validator,
 )
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
@@ -46,8 +47,23 @@ class Needs(Frozen):
 
     num_cpus: Amount | None = None
     num_gpus: Amount | None = None  # a part of one lets workers share it
-    accelerator_type: str | None = None  # as Ray names them: 'H100', 'A100-80G'
+    accelerator_type: Name | None = None  # as Ray names them: 'H100', 'A100-80G'
     resources: dict[Name, Positive] = {}  # custom ones, as nodes are started with
+
+    @field_validator("resources")
+    @classmethod
+    def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
+        if taken := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(resources)):
+            raise ValueError(f"{', '.join(taken)}: not a custom resource; see num_cpus, num_gpus")
+        return resources
+
+    @model_validator(mode="after")
+    def _whole_beyond_one(self) -> Needs:
+        amounts = {"num_gpus": self.num_gpus or 0, **self.resources}  # Ray's own rule
+        broken = [name for name, x in amounts.items() if x > 1 and x != int(x)]
+        if broken:
+            raise ValueError(f"{', '.join(broken)}: a part of one, or a whole number")
+        return self
 
 
 class Cell(Frozen):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
@@ -59,6 +59,7 @@ class Dispatcher:
         self._stopping = False
         self._changed = asyncio.Event()  # set, and replaced, when there may be something to do
         self._tasks: set[asyncio.Task[None]] = set()
+        self._losing: set[asyncio.Task[None]] = set()  # that tell the queue of losses
         self._failing: set[str] = set()  # spent cells on their way to the store, by key
 
     @property
@@ -110,6 +111,7 @@ class Dispatcher:
             await asyncio.sleep(0.05)
         for member in list(self.crew.members.values()):
             await self._give_up(member, Ending.INTERRUPTED, "it did not stop in time")
+        await asyncio.gather(*self._losing)
         for task in self._tasks:
             task.cancel()
 
@@ -208,11 +210,7 @@ class Dispatcher:
         call = member.actor.train.remote(tuple(claim.assignment for claim in claims))
         reach("claim-handed-over")
         try:
-            await call
-        except ActorUnavailableError:  # the connection broke: nobody knows yet whether it lives
-            await member.actor.hello.remote()
-            while any(not lease.ending for lease in self.leases.of(member.name)):
-                await asyncio.sleep(self.settings.beat_seconds)
+            await self._until_done(member, call)
         except RayError as error:
             await self.crew.look()
             ending = ending_of(error, self.crew.node_is_gone(member.info))
@@ -223,6 +221,19 @@ class Dispatcher:
             await self._lose(member.name, Ending.INTERRUPTED, "the service was stopped")
         else:
             await self._lose(member.name, Ending.DIED, "its worker came back without its result")
+
+    async def _until_done(self, member: Member, call: Awaitable[None]) -> None:
+        """Waits for a pack's end, also where the connection breaks and the worker lives.
+
+        Raises:
+            RayError: the worker died, or the pack's training did.
+        """
+        try:
+            await call
+        except ActorUnavailableError:  # nobody knows yet whether it lives
+            await member.actor.hello.remote()
+            while any(not lease.ending for lease in self.leases.of(member.name)):
+                await asyncio.sleep(self.settings.beat_seconds)
 
     # --- what does not come back ---
 
@@ -235,6 +246,13 @@ class Dispatcher:
             self._log(lease, f"{ending}: {why}")
             log.warning("%s is queued again: %s: %s", lease.cell.label, ending, why)
         losses = [Loss(lease.attempt, ending, why) for lease in lost]
+        # In a task of its own: whoever called may be cancelled, and the queue must hear of it.
+        task = self._spawn(self._queue_again(losses))
+        self._losing.add(task)
+        task.add_done_callback(self._losing.discard)
+        await asyncio.shield(task)
+
+    async def _queue_again(self, losses: Sequence[Loss]) -> None:
         await self._persist(self._queue.lose, losses)
         await self._fail_spent()
         self.wake()

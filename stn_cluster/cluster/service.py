@@ -19,10 +19,14 @@ HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
 MAX_CALLS = 1000  # at a time; the event loop answers them in turns
 
 
-def start(settings: Settings) -> Client:
+def start(settings: Settings, coordinator: type[Coordinator] = Coordinator) -> Client:
     """Starts the store's coordinator, or finds it; Ray must be connected.
 
     It is on the head node, Ray restarts it whenever it dies, and it outlives this process.
+
+    Args:
+        settings: of the service.
+        coordinator: what to start.
 
     Raises:
         UserError: store or queue cannot be used, another service holds one of them, or the
@@ -31,7 +35,7 @@ def start(settings: Settings) -> Client:
     found = _find(settings.store)
     if found is None:
         head = next(node["NodeID"] for node in ray.nodes() if HEAD in node["Resources"])
-        actor_class: Any = ray.remote(Coordinator)
+        actor_class: Any = ray.remote(coordinator)
         found = actor_class.options(
             name=_name(settings.store),
             namespace=NAMESPACE,
