@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.grid import CellChoice, GridConfig, RecipeChoice
+from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
@@ -50,7 +50,10 @@ def describe(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         *path, name = first["loc"]
-        model = RecipeChoice if "recipe" in path else CellChoice if path else GridConfig
+        parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
+        model = next(
+            (parts[part] for part in path if part in parts), CellChoice if path else GridConfig
+        )
         message = unknown("field", name, model.model_fields)
     elif first["type"] == "tuple_type":
         message = f"expected a list, as in [{first['input']}]"

@@ -1,14 +1,15 @@
 """Where a process can be made to die: every boundary between two durable writes, in one place.
 
 A test names one of them, and a file that is made when it dies there, so that it does so once:
-`STN_CLUSTER_FAULT=result-stored:/tmp/marker`, or `result-stored:3:/tmp/marker` for the third time
-that it is reached. Unset, all of this does nothing.
+`STN_CLUSTER_FAULT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third time
+that it is reached; several are separated by commas. Unset, all of this does nothing.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class FaultPoint(StrEnum):
     SUBMIT_RECEIVED = "submit-received"  # nothing is written
     SUBMIT_WRITTEN = "submit-written"  # in the queue's transaction
     SUBMIT_COMMITTED = "submit-committed"  # the queue has it; the client has not heard
+    JOB_DRAFTED = "jobs-drafted"  # its record is whole, but not in its place
     JOB_RECORDED = "job-recorded"  # the store has its record; the queue does not know
 
     CLAIM_WRITTEN = "claim-written"
@@ -47,27 +49,26 @@ class FaultPoint(StrEnum):
     STATE_DROPPED = "state-dropped"
 
 
-def _armed() -> tuple[str, int, Path] | None:
-    text = os.environ.get(VARIABLE)
-    if not text:
-        return None
-    point, _, rest = text.partition(":")
-    count, _, marker = rest.rpartition(":")
-    return FaultPoint(point), int(count or 1), Path(marker)
+def _armed() -> dict[str, tuple[int, Path]]:
+    armed = {}
+    for fault in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        point, _, rest = fault.partition(":")
+        count, _, marker = rest.rpartition(":")
+        armed[FaultPoint(point).value] = int(count or 1), Path(marker)
+    return armed
 
 
 _ARMED = _armed()
-_reached = 0
+_reached: Counter[str] = Counter()
 
 
 def reach(point: str) -> None:
     """Dies here, at once and without a last word, if a test has asked for it."""
-    if _ARMED is None or point != _ARMED[0]:
+    if point not in _ARMED:
         return
-    global _reached
-    _reached += 1
-    _, count, marker = _ARMED
-    if _reached < count:
+    _reached[point] += 1
+    count, marker = _ARMED[point]
+    if _reached[point] < count:
         return
     try:
         marker.touch(exist_ok=False)

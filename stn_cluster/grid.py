@@ -28,6 +28,8 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
+SMALLEST_AMOUNT = 0.0001  # of anything that a worker is given, as Ray counts
+
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
 PAPER_DISTORTIONS = ("R", "RTS", "P", "E")
@@ -55,7 +57,7 @@ class Needs(Frozen):
     def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
         if taken := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(resources)):
             raise ValueError(f"{', '.join(taken)}: not a custom resource; see num_cpus, num_gpus")
-        return resources
+        return dict(sorted(resources.items()))  # equal needs are written alike: the queue compares
 
     @model_validator(mode="after")
     def _whole_beyond_one(self) -> Needs:
@@ -63,6 +65,8 @@ class Needs(Frozen):
         broken = [name for name, x in amounts.items() if x > 1 and x != int(x)]
         if broken:
             raise ValueError(f"{', '.join(broken)}: a part of one, or a whole number")
+        if any(0 < x < SMALLEST_AMOUNT for x in (*amounts.values(), self.num_cpus or 0)):
+            raise ValueError(f"an amount that is not 0 is at least {SMALLEST_AMOUNT}")
         return self
 
 

@@ -51,7 +51,7 @@ class AttemptLog:
     def _add(self, attempt: str, text: str) -> None:
         with self._lock:
             so_far = self._text[attempt]
-            if len(so_far) < MAX_CHARACTERS:
+            if len(so_far) <= MAX_CHARACTERS:
                 cut = text[: MAX_CHARACTERS - len(so_far)]
                 self._text[attempt] = so_far + cut + ("" if cut == text else "\n... cut off\n")
 

@@ -136,6 +136,8 @@ class Crew:
         if self._starved is None or self._starved == member.needs:
             return False
         order = [pool.needs for pool in demand]
+        if self._starved not in order:  # it has been served since it was seen
+            return False
         if member.needs not in order:
             return True
         return order.index(self._starved) < order.index(member.needs)

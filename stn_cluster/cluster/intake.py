@@ -59,24 +59,27 @@ class Intake:
         for attempt, text in report.log.items():
             if lease := self._leases.get(attempt):
                 self._ledger.log(lease.cell.key, attempt, text)
+        saved = self._new_checkpoints(worker, report)  # first: results are told of them
         for attempt, outcome in report.ended.items():
             self._take(worker, attempt, outcome)
-        await self._note_checkpoints(worker, report)
+        if saved:
+            replaced = await self._name_checkpoints(saved)
+            reach("checkpoint-noted")
+            self._ledger.drop(replaced)
         if member := self._crew.members.get(worker):
             member.heard_at = now
             member.dropping = {attempt: member.dropping.get(attempt, now) for attempt in lost}
         return lost
 
-    async def _note_checkpoints(self, worker: str, report: Report) -> None:
-        saved = []
+    def _new_checkpoints(self, worker: str, report: Report) -> list[Checkpoint]:
+        """Those that were not heard of before, of attempts that are still in training."""
+        new = []
         for lease in self._leases.of(worker):
-            if lease.attempt in report.saved:
-                lease.saved = True
-                saved.append(Checkpoint(lease.attempt, report.saved[lease.attempt]))
-        if saved:
-            replaced = await self._name_checkpoints(saved)
-            reach("checkpoint-noted")
-            self._ledger.drop(replaced)
+            step = report.saved.get(lease.attempt)
+            if step is not None and step != lease.saved and not lease.ending:
+                lease.saved = step
+                new.append(Checkpoint(lease.attempt, step))
+        return new
 
     def _count(self, attempt: str, before: int, now: float) -> None:
         """Counts the steps that a cell has done since it was at `before`."""
@@ -105,7 +108,7 @@ class Intake:
         self._ledger.log_line(lease.cell.key, attempt, text)
         member = self._crew.members.get(worker)
         info = member.info if member and member.info else WorkerInfo("", "", "")
-        clean = lease.claim.first and not lease.saved
+        clean = lease.claim.first and lease.saved is None
         self._ledger.add(Result(_attempt(lease, info), outcome, clean))
 
 

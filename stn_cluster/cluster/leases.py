@@ -22,7 +22,7 @@ class Lease:
     worker: str  # the worker's name
     deadline: float  # seconds on the clock
     step: int = 0  # steps done
-    saved: bool = False  # a checkpoint of it is in the store
+    saved: int | None = None  # step of its newest checkpoint in the store
     ending: bool = False  # its result is being written: nothing can take it away any more
     started_at: datetime = field(default_factory=utc_now)
 

@@ -40,7 +40,7 @@ class Report:
 
     steps: Mapping[str, int] = field(default_factory=dict)  # steps done, of those in training
     began: Mapping[str, int] = field(default_factory=dict)  # the same, when they began
-    saved: Mapping[str, int] = field(default_factory=dict)  # steps of new checkpoints
+    saved: Mapping[str, int] = field(default_factory=dict)  # steps of their newest checkpoints
     ended: Mapping[str, Outcome] = field(default_factory=dict)
     log: Mapping[str, str] = field(default_factory=dict)  # new lines for their logs
 

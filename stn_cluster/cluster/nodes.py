@@ -53,7 +53,8 @@ def slots(needed: Mapping[str, float], nodes: Sequence[Node]) -> int:
     """How many such workers the nodes could hold if they held nothing else; at least 0."""
     return sum(
         int(
-            min(
+            1e-6  # 0.6 / 0.2 is a little less than 3
+            + min(
                 (node.resources.get(name, 0) / amount for name, amount in needed.items()), default=1
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -19,7 +20,11 @@ HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
 MAX_CALLS = 1000  # at a time; the event loop answers them in turns
 
 
-def start(settings: Settings, coordinator: type[Coordinator] = Coordinator) -> Client:
+def start(
+    settings: Settings,
+    coordinator: type[Coordinator] = Coordinator,
+    environment: Mapping[str, str] | None = None,
+) -> Client:
     """Starts the store's coordinator, or finds it; Ray must be connected.
 
     It is on the head node, Ray restarts it whenever it dies, and it outlives this process.
@@ -27,6 +32,7 @@ def start(settings: Settings, coordinator: type[Coordinator] = Coordinator) -> C
     Args:
         settings: of the service.
         coordinator: what to start.
+        environment: variables of its process and of its workers', beside those they have anyway.
 
     Raises:
         UserError: store or queue cannot be used, another service holds one of them, or the
@@ -45,6 +51,7 @@ def start(settings: Settings, coordinator: type[Coordinator] = Coordinator) -> C
             max_concurrency=MAX_CALLS,
             num_cpus=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False),
+            runtime_env={"env_vars": dict(environment)} if environment else None,
         ).remote(settings)
     client = _client(found)
     try:

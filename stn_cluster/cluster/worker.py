@@ -63,6 +63,7 @@ class Worker:
     def train(self, pack: tuple[Assignment, ...]) -> None:
         """Trains a pack to its end; what comes of it is reported, not returned."""
         self._acknowledged = time.monotonic()
+        self._latest = Report()
         self._training.set()
         try:
             with self._log.gathering([a.attempt for a in pack]):
@@ -87,7 +88,7 @@ class Worker:
         """Tells the coordinator where the pack stands, and waits for its answer."""
         with self._lock:
             report = replace(self._latest, ended=ended, log=self._log.take())
-            self._latest = Report(steps=report.steps)
+            self._latest = Report(steps=report.steps, saved=report.saved)
         self._runner.drop(self._deliver(report))
 
     def _deliver(self, report: Report) -> set[str]:
