@@ -5,13 +5,17 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint format clean
+.PHONY: quickstart test chaos lint format clean
 
 quickstart: $(VENV)/.installed  ## the full 32-cell grid on real digits, and its table
 	$(BIN)/stn-cluster run configs/quickstart.yaml
 
 test: lint  ## everything that must hold; pytest's summary comes last
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+chaos: $(VENV)/.installed-dev  ## 2,000 cells, 102 kills, and a crash at every write: about half an hour
+	$(BIN)/python -m pytest -m chaos
+	$(BIN)/python jobs/benchmarks/chaos.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from stn_cluster.registry import components
+from stn_cluster.store import Store
+from stn_cluster.store.files import Files
+
+if TYPE_CHECKING:
+    from stn_cluster.data.prepared import PreparedData
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -18,3 +30,39 @@ def _one_torch_thread() -> Iterator[None]:
     yield
     if torch:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store in a folder."""
+    return Store.open(tmp_path / "store", create=True)
+
+
+@pytest.fixture
+def remote_store() -> Store:
+    """A store on an object store: one in memory, whose folders are but parts of names."""
+    filesystem = PyFileSystem(FSSpecHandler(MemoryFileSystem()))
+    return Store(Files("mem://user:secret@host/bucket?option=1", filesystem, f"/{uuid4().hex}"))
+
+
+@pytest.fixture(params=["local", "remote"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """A store of each kind."""
+    found: Store = request.getfixturevalue("store" if request.param == "local" else "remote_store")
+    return found
+
+
+@pytest.fixture(scope="module")
+def data() -> PreparedData:
+    """All data sets, on the CPU."""
+    import torch
+
+    from stn_cluster.data.prepared import PreparedData
+
+    return PreparedData(None, torch.device("cpu"))
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what a test registers."""
+    monkeypatch.setattr(components, "_entries", dict(components._entries))

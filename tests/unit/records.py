@@ -30,7 +30,7 @@ def make_cell(
         seed=seed,
         dataset=dataset,
         recipe=recipe,
-        settings={"batch_size": 16, "recipe": recipe},
+        settings={"iterations": 8, "batch_size": 16, "recipe": recipe},
         revisions={f"model:{model}": revision},
     )
 

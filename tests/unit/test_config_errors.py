@@ -129,6 +129,18 @@ def one(cell: str) -> str:
         ("recipe: {by_model: {CNN: {batch_size: 8}}}", ["recipe", "by_model.CNN", "batch_size"]),
         ("recipe: {by_model: {CN: {filters: 8}}}", ["recipe.by_model", "did you mean 'CNN'?"]),
         ("recipe: {by_model: {CNN: 8}}", ["recipe.by_model.CNN", "8"]),
+        # what workers need
+        ("needs: {num_gpu: 1}", ["needs", "did you mean 'num_gpus'?", "accelerator_type"]),
+        ("needs: {num_gpus: -1}", ["needs.num_gpus", "greater than or equal to 0", "-1"]),
+        ("needs: {num_gpus: 1.5}", ["needs", "num_gpus", "whole number"]),
+        ("needs: {num_cpus: many}", ["needs.num_cpus", "number", "'many'"]),
+        ("needs: {num_cpus: .inf}", ["needs.num_cpus", "finite"]),
+        ("needs: {accelerator_type: 100}", ["needs.accelerator_type", "string", "100"]),
+        ("needs: {resources: {big: 0}}", ["needs.resources.big", "greater than 0"]),
+        ("needs: {resources: {CPU: 1}}", ["needs.resources", "num_cpus"]),
+        ("needs: {resources: [big]}", ["needs.resources", "dictionary"]),
+        ("needs: 1", ["needs", "1"]),
+        ("needs:", ["needs", "empty"]),
         # the rest
         ("name: a/b", ["name", "'a/b'"]),
         ("name: 2024-01-01", ["name", "string"]),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stn_cluster.grid import Cell, short_hash
+from stn_cluster.grid import Cell, Needs, short_hash
 from stn_cluster.training.recipes import Recipe, fast, paper, smoke
 
 # Every value written out: nothing here moves when a default, a recipe or a revision does.
@@ -109,10 +109,27 @@ def test_whatever_determines_a_result_is_in_the_key(other: Cell) -> None:
 
 @pytest.mark.parametrize(
     "same",
-    [changed(), changed(recipe="fast+1a2b"), changed(plugins=("mine", "yours")), changed(cost=7.0)],
+    [
+        changed(),
+        changed(recipe="fast+1a2b"),
+        changed(plugins=("mine", "yours")),
+        changed(cost=7.0),
+        changed(needs=Needs(num_gpus=0.5, accelerator_type="H100", resources={"big": 1})),
+    ],
 )
 def test_what_does_not_determine_a_result_is_not_in_the_key(same: Cell) -> None:
     assert same.key == PLAIN.key
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_changed_copy_of_a_cell_has_a_key_of_its_own_also_where_the_key_was_known(
+    deep: bool,
+) -> None:
+    known = PLAIN.key
+    copied = PLAIN.model_copy(update={"seed": 5}, deep=deep)
+    assert copied.key == Cell.model_validate(PLAIN.model_dump() | {"seed": 5}).key != known
+    assert PLAIN.model_copy(deep=deep).key == PLAIN.key == known
+    assert PLAIN.model_copy(deep=deep) == PLAIN
 
 
 def test_how_the_distortion_is_spelt_is_not_in_the_key_but_its_variant_and_canvas_are() -> None:
@@ -143,7 +160,12 @@ def test_a_cell_field_added_at_its_default_changes_no_key() -> None:
     assert later.model_copy(update={"severity": 2.0}).key != PLAIN.key
 
 
-@pytest.mark.parametrize("cell", [PLAIN, SPECIAL])
+def test_a_cell_has_its_recipes_iterations() -> None:
+    assert PLAIN.iterations == 500
+    assert SPECIAL.iterations == 150_000
+
+
+@pytest.mark.parametrize("cell", [PLAIN, SPECIAL, changed(needs=Needs(resources={"big": 0.5}))])
 def test_a_cell_written_as_json_and_read_back_is_the_same_cell(cell: Cell) -> None:
     again = Cell.model_validate_json(cell.model_dump_json())
     assert again == cell
@@ -213,3 +235,46 @@ def test_a_cell_is_a_value_that_takes_no_change_and_no_unknown_field() -> None:
         PLAIN.seed = 1
     with pytest.raises(ValidationError, match="Extra"):
         Cell.model_validate(PLAIN.model_dump() | {"sead": 1})
+
+
+# --- needs ---
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_cpus": -1},
+        {"num_gpus": float("nan")},
+        {"num_gpus": float("inf")},
+        {"num_gpus": 1.5},
+        {"num_cpus": 0.00001},
+        {"num_gpus": 0.00001},
+        {"resources": {"big": 0.00001}},
+        {"accelerator_type": ""},
+        {"accelerator_type": "H 100"},
+        {"resources": {"big": 0}},
+        {"resources": {"": 1}},
+        {"resources": {"a b": 1}},
+        {"resources": {"big": 2.5}},
+        {"resources": {"CPU": 1}},
+        {"resources": {"GPU": 1}},
+        {"resources": {"memory": 1}},
+        {"resources": {"object_store_memory": 1}},
+        {"gpus": 1},
+    ],
+)
+def test_needs_that_no_worker_could_be_asked_for_with_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Needs.model_validate(fields)
+
+
+def test_equal_needs_are_written_alike_however_they_were_given() -> None:
+    one = Needs(num_cpus=1, resources={"a": 1, "b": 0.5})
+    other = Needs.model_validate({"resources": {"b": 0.5, "a": 1.0}, "num_cpus": 1.0})
+    assert one == other
+    assert one.model_dump_json() == other.model_dump_json()
+
+
+def test_what_is_left_to_the_service_is_left_out() -> None:
+    assert Needs().model_dump_json(exclude_defaults=True) == "{}"
+    assert Needs(num_gpus=None, resources={}) == Needs() == PLAIN.needs

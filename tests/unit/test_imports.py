@@ -18,6 +18,8 @@ from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
 HEAVY = {"torch", "torchvision", "ray", "sklearn"}
+# Modules of the cluster, besides the queue, that do their work without Ray and without torch.
+PLAIN = ("ledger", "history", "leases", "nodes", "record", "packing", "rate", "attempt_log")
 
 # --- what running a command loads ---
 
@@ -78,13 +80,25 @@ def test_looking_at_results_loads_neither_torch_nor_ray(
         "from stn_cluster.registry import resolve\n"
         "from stn_cluster.config_file import parse_config\n"
         "resolve(parse_config({'recipe': 'paper', 'dataset': 'mnist'}))",
-        "import stn_cluster.view, stn_cluster.cluster.packing, stn_cluster.cluster.history",
+        "import stn_cluster.cluster.queue",
+        "import " + ", ".join(f"stn_cluster.cluster.{module}" for module in PLAIN),
+        "import stn_cluster.view, stn_cluster.cluster.run",
     ],
-    ids=["results", "checking a config", "views and packs"],
+    ids=["results", "checking a config", "the queue", "the coordinator's parts", "runs and views"],
 )
 def test_what_needs_no_training_loads_neither_torch_nor_ray(small_store: Path, code: str) -> None:
     code = f"store = {str(small_store)!r}\n{code}"
     assert heavy(imported("-c", code, cwd=small_store.parent)) == set()
+
+
+def test_the_cluster_is_there_without_torch_until_a_worker_trains(tmp_path: Path) -> None:
+    code = "import stn_cluster.cluster.service"  # and with it coordinator, client and worker
+    assert heavy(imported("-c", code, cwd=tmp_path)) == {"ray"}
+
+
+def test_packs_are_trained_without_ray(tmp_path: Path) -> None:
+    code = "import stn_cluster.cluster.runner"
+    assert heavy(imported("-c", code, cwd=tmp_path)) == {"torch"}
 
 
 def test_training_is_there_without_ray(tmp_path: Path) -> None:
@@ -99,15 +113,16 @@ _CONFIGS = {"errors", "grid", "config_file", "registry"}
 _CORE = {"stn", "data", "training"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "faults": set(),
     "grid": set(),
     "config_file": {"errors", "grid"},
     "registry": {"errors", "grid"},
-    "store": {"errors", "grid"},
+    "store": {"errors", "faults", "grid"},
     "stn": {"errors"},
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"errors", "grid", "registry", "stn", "data"},
     "report": {"errors", "grid", "store"},
-    "cluster": {"stn_cluster", *_CONFIGS, *_CORE, "store", "report"},
+    "cluster": {"stn_cluster", "faults", *_CONFIGS, *_CORE, "store", "report"},
     "view": {"cluster"},
     "cli": {"stn_cluster", *_CONFIGS, "training", "store", "report", "cluster", "view"},
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
@@ -208,6 +223,8 @@ def test_a_heavy_module_is_imported_only_where_it_belongs(module: str) -> None:
     assert [str(found) for found in users if not found.file.startswith(ONLY_IN[module])] == []
 
 
-def test_ray_is_imported_when_something_is_run_and_not_before() -> None:
+def test_ray_is_imported_by_both_ends_of_its_calls_and_by_all_else_when_something_is_run() -> None:
     eager = {found.file for found in IMPORTS if found.module.startswith("ray") and not found.lazy}
-    assert eager <= {"cluster/coordinator.py", "cluster/worker.py"}
+    ends = {"coordinator", "worker", "crew", "dispatcher", "service", "client"}
+    assert eager <= {f"cluster/{name}.py" for name in ends}
+    assert {"cluster/coordinator.py", "cluster/worker.py"} <= eager

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stn_cluster.config_file import parse_config
-from stn_cluster.grid import Cell
+from stn_cluster.grid import Cell, Needs
 from stn_cluster.registry import lookup, parse_distortion, resolve
 from stn_cluster.training.recipes import Recipe, fast
 
@@ -102,6 +102,20 @@ def test_a_cell_knows_the_revision_of_each_component_it_uses() -> None:
         "distortion:P": lookup("distortion", "P").revision,
         "dataset:digits": lookup("dataset", "digits").revision,
     }
+
+
+def test_what_a_config_needs_each_of_its_cells_needs_and_its_key_does_not_tell() -> None:
+    axes: dict[str, Any] = {
+        "models": ["CNN", "ST-CNN"],
+        "distortions": ["R"],
+        "cells": [{"model": "FCN", "distortion": "R"}],
+    }
+    needs = {"num_cpus": 2, "num_gpus": 0.5, "accelerator_type": "H100", "resources": {"big": 1}}
+    needy, plain = cells_of(**axes, needs=needs), cells_of(**axes)
+    assert len(needy) == 5
+    assert all(cell.needs == Needs.model_validate(needs) for cell in needy)
+    assert all(cell.needs == Needs() for cell in plain)
+    assert [cell.key for cell in needy] == [cell.key for cell in plain]
 
 
 # --- recipes ---

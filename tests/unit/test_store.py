@@ -1,4 +1,4 @@
-"""The result store on real files: what a commit promises, and all else that is kept."""
+"""The result store on real files: what a commit promises, and how a store is opened."""
 
 from __future__ import annotations
 
@@ -6,37 +6,17 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pandas as pd
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 from records import make_cell, make_record
 
 from stn_cluster import load_results
 from stn_cluster.errors import StoreError
 from stn_cluster.store import CELLS, SCHEMA_VERSION, SCHEMAS, Record, Store
 from stn_cluster.store.files import Files
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "store", create=True)
-
-
-def remote_store() -> Store:
-    """A store on an object store: one in memory, whose folders are but parts of names."""
-    filesystem = PyFileSystem(FSSpecHandler(MemoryFileSystem()))
-    files = Files("mem://user:secret@host/bucket?option=1", filesystem, f"/{uuid4().hex}")
-    return Store(files)
-
-
-@pytest.fixture(params=["local", "remote"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "remote":
-        return remote_store()
-    return Store.open(tmp_path / "store", create=True)
+from stn_cluster.store.record import to_files
+from stn_cluster.store.schema import decode
 
 
 def test_a_committed_record_is_read_back_in_all_its_parts(any_store: Store) -> None:
@@ -74,13 +54,35 @@ def test_a_row_with_a_misspelt_column_is_refused_and_nothing_is_written(store: S
     assert len(store.results()) == 0
 
 
+def test_a_commit_tells_when_each_record_was_accepted(any_store: Store) -> None:
+    records = [make_record(make_cell(seed=seed)) for seed in (2, 0, 1)]
+    times = any_store.commit(records)
+    rows = any_store.read("cells", columns=["attempt", "accepted_at"]).to_pylist()
+    found = {row["attempt"]: row["accepted_at"] for row in rows}
+    assert [found[record.row["attempt"]] for record in records] == times
+    assert any_store.commit([]) == []
+    assert any_store.read("cells").num_rows == 3
+
+
+def test_the_rows_of_a_commit_have_the_times_that_they_are_given() -> None:
+    records = [make_record(), make_record(error=None)]
+    times = [datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)]
+    files = to_files(records, times)
+    assert [name.partition("/")[0] for name in files] == ["predictions", "curves", "cells"]
+    (content,) = (content for name, content in files.items() if name.startswith("cells/2026"))
+    rows = decode("cells", content, "here").to_pylist()
+    assert [row["accepted_at"] for row in rows] == times
+    with pytest.raises(ValueError, match="zip"):
+        to_files(records, times[:1])
+
+
 def test_accepted_at_increases_strictly_across_commits_and_restarts(store: Store) -> None:
+    times = []
     for _ in range(3):
-        store.commit([make_record(), make_record()])
+        times += store.commit([make_record(), make_record()])
         store = Store.open(store.uri)
-    times = store.results(latest=False)["accepted_at"]
-    assert len(times) == 6
-    assert times.is_unique
+    assert sorted(store.results(latest=False)["accepted_at"]) == times
+    assert sorted(set(times)) == times
 
 
 def test_accepted_at_increases_also_when_the_clock_was_set_back(
@@ -124,10 +126,9 @@ def test_a_crash_before_the_cells_are_written_shows_no_row_and_spoils_nothing(
     reopened = Store.open(store.uri, create=True)
     reopened.check()
     assert len(load_results(reopened)) == 0
-    assert reopened.finished() == {}
     again = make_record()
     reopened.commit([again])
-    assert reopened.finished() == {again.row["key"]: again.row["attempt"]}
+    assert load_results(reopened)["attempt"].tolist() == [again.row["attempt"]]
 
 
 def test_a_commit_that_failed_and_is_tried_again_leaves_each_row_once(
@@ -170,64 +171,10 @@ def test_a_reader_sees_only_whole_commits_while_a_writer_commits(store: Store) -
     assert len(set(seen)) > 2  # it did read in between
 
 
-def test_a_job_is_recorded_and_its_cells_are_found_again(any_store: Store) -> None:
-    cells = [make_cell(seed=seed) for seed in range(2)]
-    for name, time in (("b", "2025-01-01"), ("a", "2025-01-02")):
-        dumped = [cell.model_dump(mode="json") for cell in cells]
-        record = {"job_id": name, "submitted_at": time, "config": {}, "cells": dumped}
-        any_store.write_job(name, record)
-    assert [job["job_id"] for job in any_store.jobs()] == ["b", "a"]
-    assert any_store.submitted() == cells
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"cells": 3}', '{"cells": [{"model": "CNN"}]}'])
-def test_a_malformed_job_is_named(store: Store, text: str) -> None:
-    assert store.local_path is not None
-    (store.local_path / "jobs" / "odd.json").write_text(text)
-    with pytest.raises(StoreError, match=r"jobs/odd\.json"):
-        store.submitted()
-
-
-def test_checkpoints_reports_and_logs_are_written_read_and_dropped(any_store: Store) -> None:
-    assert any_store.newest_checkpoint("k", "state.pt") is None
-    any_store.write_checkpoint("k", "one", "state.pt", b"1")
-    any_store.write_checkpoint("k", "two", "state.pt", b"2")
-    any_store.write_checkpoint("k", "one", "weights.pt", b"w")
-    assert any_store.newest_checkpoint("k", "state.pt") == "two"
-    any_store.write_checkpoint("k", "one", "state.pt", b"3")
-    if any_store.local_path:  # the store in memory does not say when a file was written
-        assert any_store.newest_checkpoint("k", "state.pt") == "one"
-    assert any_store.read_checkpoint("k", "one", "state.pt") == b"3"
-    any_store.drop_checkpoint("k", "one", "state.pt")
-    any_store.drop_checkpoint("k", "one", "state.pt")
-    assert any_store.read_checkpoint("k", "one", "state.pt") is None
-    assert any_store.newest_checkpoint("k", "state.pt") == "two"
-    assert any_store.newest_checkpoint("k", "weights.pt") == "one"
-
-    any_store.append_log("k", "one", "first\n")
-    any_store.append_log("k", "one", "second\n")
-    any_store.write_report("table.md", "| a |\n")
-    files = any_store._files
-    assert files.read("logs/k/one.log") == b"first\nsecond\n"
-    assert files.read("report/table.md") == b"| a |\n"
-
-
-def test_tmp_is_empty_after_each_write_and_leftovers_in_it_are_never_read(store: Store) -> None:
-    assert store.local_path is not None
-    store.commit([make_record()])
-    store.write_checkpoint("k", "one", "state.pt", b"1")
-    assert list((store.local_path / "tmp").iterdir()) == []
-    (store.local_path / "tmp" / "left-over.parquet").write_bytes(b"PAR1 and then the power went")
-    reopened = Store.open(store.uri, create=True)
-    reopened.check()
-    assert len(reopened.results()) == 1
-
-
-def test_an_error_on_a_remote_store_shows_no_credentials() -> None:
-    store = remote_store()
-    store._files.write("cells/odd.parquet", b"odd")
+def test_an_error_on_a_remote_store_shows_no_credentials(remote_store: Store) -> None:
+    remote_store._files.write("cells/odd.parquet", b"odd")
     with pytest.raises(StoreError, match=r"mem://host/bucket/cells/odd\.parquet: torn") as caught:
-        store.check()
+        remote_store.check()
     assert "secret" not in str(caught.value)
 
 

@@ -14,11 +14,6 @@ from stn_cluster.errors import StoreError
 from stn_cluster.store import CELLS, SCHEMA_VERSION, SCHEMAS, Record, Store
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "store", create=True)
-
-
 def cells_folder(store: Store) -> Path:
     assert store.local_path is not None
     return store.local_path / "cells"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -12,12 +10,6 @@ from records import make_cell, make_record
 
 from stn_cluster import UserError, load_results
 from stn_cluster.store import Record, Store, select
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store.open(tmp_path / "store", create=True)
-
 
 attempts = st.lists(
     st.tuples(st.integers(0, 2), st.booleans(), st.booleans()), max_size=8
@@ -46,11 +38,6 @@ def test_results_keep_the_newest_succeeded_row_or_else_the_newest_failed(
     found = load_results(store)
     assert dict(zip(found["key"], found["attempt"], strict=True)) == {
         key: record.row["attempt"] for key, record in expected.items()
-    }
-    assert store.finished() == {
-        key: record.row["attempt"]
-        for key, record in expected.items()
-        if record.row["status"] == "succeeded"
     }
     assert len(store.results(latest=False)) == len(history)
 

@@ -1,75 +1,21 @@
-"""Training: the same result alone, in a pack, and after any interruption; failures stay apart."""
+"""Training: the same result alone, in a pack, and after any interruption."""
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
 
 import pytest
 import torch
+from packs import ITERATIONS, arithmetic, make_cells, train
 from torch import nn
 
 from stn_cluster import register_model
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.prepared import PreparedData
-from stn_cluster.grid import Cell
-from stn_cluster.registry import components, resolve
-from stn_cluster.training.checkpoints import from_bytes, to_bytes
-from stn_cluster.training.outcome import Outcome
+from stn_cluster.registry import resolve
+from stn_cluster.training.checkpoints import to_bytes
 from stn_cluster.training.trainer import PackTrainer
-
-CPU = torch.device("cpu")
-ITERATIONS = 24
-
-
-@pytest.fixture(scope="module")
-def data() -> PreparedData:
-    return PreparedData(None, CPU)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def registered() -> Iterator[None]:
-    """Takes back what a test registers."""
-    before = dict(components._entries)
-    yield
-    components._entries.clear()
-    components._entries.update(before)
-
-
-def make_cells(**fields: object) -> list[Cell]:
-    recipe = {"name": "smoke", "iterations": ITERATIONS} | fields.pop("recipe", {})  # type: ignore[operator]
-    return resolve(parse_config({"recipe": recipe, "distortions": ["E"], **fields}))
-
-
-def train(
-    cells: list[Cell], data: PreparedData, states: dict[str, bytes] | None = None
-) -> dict[str, Outcome]:
-    ended = [o for progress in PackTrainer(cells, data, states).run() for o in progress.ended]
-    assert len(ended) == len(cells)
-    return {outcome.key: outcome for outcome in ended}
-
-
-def arithmetic(outcome: Outcome) -> tuple[object, ...]:
-    """All of an outcome that must not depend on company, place or interruptions."""
-    assert outcome.error is None
-    assert outcome.weights is not None
-    weights = from_bytes(outcome.weights)["model"]
-    return (
-        outcome.predictions,
-        outcome.confusion,
-        outcome.n_wrong,
-        outcome.curve,
-        outcome.iterations,
-        {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
-    )
 
 
 def test_a_cell_gives_the_same_bits_alone_and_in_a_pack_of_all_eight_rows(
@@ -147,46 +93,6 @@ def test_a_damaged_checkpoint_is_not_used(data: PreparedData, damage: bytes | st
     )
 
 
-def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: PreparedData) -> None:
-    cells = make_cells(models=["FCN", "CNN"], recipe={"by_model": {"CNN": {"learning_rate": 1e30}}})
-    outcomes = {cell.model: train(cells, data)[cell.key] for cell in cells}
-    assert outcomes["FCN"].error is None
-    assert outcomes["CNN"].error is not None
-    assert "the loss is not finite" in outcomes["CNN"].error
-    assert outcomes["CNN"].n_test is None
-
-
-@pytest.mark.usefixtures("registered")
-def test_a_model_that_raises_fails_with_its_traceback_and_its_pack_mates_go_on(
-    data: PreparedData,
-) -> None:
-    @register_model("Breaks")
-    class Breaks(nn.Module):
-        def __init__(self, task: object) -> None:
-            super().__init__()
-            self.scores = nn.Linear(28 * 28, 10)
-            self.calls = 0
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            self.calls += 1
-            if self.calls == 5:
-                raise RuntimeError("this model breaks at its fifth step")
-            scores: torch.Tensor = self.scores(images.flatten(1))
-            return scores
-
-    @register_model("Unborn")
-    def unborn(task: object) -> nn.Module:
-        raise ValueError("this one is never made")
-
-    cells = make_cells(models=["Breaks", "Unborn", "FCN"])
-    breaks, unborn_cell, fcn = (train(cells, data)[cell.key] for cell in cells)
-    assert "this model breaks at its fifth step" in str(breaks.error)
-    assert "Traceback" in str(breaks.error)
-    assert breaks.iterations == 4
-    assert "this one is never made" in str(unborn_cell.error)
-    assert arithmetic(fcn) == arithmetic(train(cells[2:], data)[cells[2].key])
-
-
 @pytest.mark.usefixtures("registered")
 def test_dropout_draws_from_the_cell_alone(data: PreparedData) -> None:
     @register_model("Forgets")
@@ -237,17 +143,38 @@ def test_the_localisation_net_learns_at_its_own_rate(data: PreparedData) -> None
     assert len(slow["params"]) == 8
 
 
-def test_a_cell_resolved_with_another_source_than_is_here_fails(data: PreparedData) -> None:
-    [cell] = make_cells(models=["FCN"])
-    stale = cell.model_copy(update={"revisions": cell.revisions | {"model:FCN": "0123456789ab"}})
-    [outcome] = train([stale], data).values()
-    assert outcome.error is not None
-    assert "model:FCN has been edited since this run began" in outcome.error
-
-
 def test_a_checkpoint_of_another_layout_is_not_used(data: PreparedData) -> None:
     [cell] = make_cells(models=["FCN"])
     odd = to_bytes({"key": cell.key, "model": {"other": torch.zeros(1)}})
     assert arithmetic(train([cell], data, {cell.key: odd})[cell.key]) == arithmetic(
         train([cell], data)[cell.key]
     )
+
+
+def test_a_cell_that_is_dropped_ends_without_an_outcome_and_its_pack_mates_go_on(
+    data: PreparedData,
+) -> None:
+    dropped, kept = make_cells(models=["FCN", "CNN"])
+    trainer = PackTrainer([dropped, kept], data)
+    trainer._advance(kept.stream)
+    for key in (dropped.key, dropped.key, "unknown"):
+        trainer.drop(key)
+    assert set(trainer.steps()) == set(trainer.states()) == {kept.key}
+    [outcome] = [o for progress in trainer.run() for o in progress.ended]
+    assert arithmetic(outcome) == arithmetic(train([kept], data)[kept.key])
+
+
+def test_the_outside_is_looked_at_after_a_time_and_whenever_a_cell_ends(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [*make_cells(models=["FCN"]), *make_cells(models=["FCN"], recipe={"iterations": 3})]
+
+    def looks(seconds: float) -> list[tuple[int, int | None]]:
+        """How many cells had ended at each look, and at which step the others were."""
+        monkeypatch.setattr("stn_cluster.training.trainer.YIELD_SECONDS", seconds)
+        seen = PackTrainer(cells, data).run()
+        return [(len(look.ended), max(look.steps.values(), default=None)) for look in seen]
+
+    assert looks(math.inf) == [(1, 3), (1, None)]
+    every_step = [(int(step == 3), step) for step in range(1, ITERATIONS)]
+    assert looks(0.0) == [*every_step, (1, None)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import StringIO
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from stn_cluster.cluster.job import CellStatus, JobStatus, State
+from stn_cluster.cluster.job import CellStatus, JobStatus, State, job_state
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
@@ -28,23 +29,28 @@ def grid(**fields: Any) -> list[Cell]:
 
 
 FCN, CNN = grid(models=["FCN", "CNN"], distortions=["R"])
-QUEUED = CellStatus(FCN, iterations=8)
+QUEUED = CellStatus(FCN)  # of 8 steps, as all cells of `smoke`
 
 
 def running(cell: Cell, step: int) -> CellStatus:
-    return CellStatus(cell, State.RUNNING, step=step, iterations=8)
+    return CellStatus(cell, State.RUNNING, step=step)
 
 
 def succeeded(cell: Cell, error: float, stored: bool = False) -> CellStatus:
-    return CellStatus(cell, State.SUCCEEDED, 8, 8, test_error=error, stored=stored)
+    return CellStatus(cell, State.SUCCEEDED, 8, test_error=error, stored=stored)
 
 
 def failed(cell: Cell, error: str = "ValueError: [no] luck") -> CellStatus:
-    return CellStatus(cell, State.FAILED, 3, 8, error=error)
+    return CellStatus(cell, State.FAILED, 3, error=error)
+
+
+def cancelled(cell: Cell) -> CellStatus:
+    return CellStatus(cell, State.CANCELLED)
 
 
 def job(*cells: CellStatus, **fields: Any) -> JobStatus:
-    return JobStatus("job-1", cells, **fields)
+    counts = Counter(cell.state for cell in cells)
+    return JobStatus("job-1", job_state(counts, False), counts, cells=cells, **fields)
 
 
 class Terminal:
@@ -85,6 +91,13 @@ def test_plain_lines_tell_how_many_cells_and_then_each_that_ends() -> None:
     assert paper.lines() == []
 
 
+def test_plain_lines_tell_of_cells_that_were_cancelled() -> None:
+    paper = Terminal()
+    view = PlainView(paper.console)
+    view.update(job(cancelled(FCN)))
+    assert paper.lines() == ["job-1: 1 cell", "[1/1] FCN/none/R/seed0: cancelled"]
+
+
 def test_plain_lines_do_not_repeat_what_the_store_held() -> None:
     paper = Terminal()
     view = PlainView(paper.console)
@@ -121,7 +134,22 @@ def test_trouble_with_the_store_is_told_once_and_so_is_its_end() -> None:
     assert paper.lines() == ["/store/cells: disk full"]
     for _ in range(2):
         view.update(job(QUEUED))
-    assert paper.lines() == ["results are being written again"]
+    assert paper.lines() == ["it goes on"]
+
+
+def test_what_cells_wait_for_is_told_once_and_again_when_it_changes() -> None:
+    paper = Terminal()
+    view = PlainView(paper.console)
+    view.update(job(QUEUED))
+    paper.lines()
+    first = ("3 cells wait for a node with 1 GPU", "1 cell waits for a node with 2 big")
+    for _ in range(2):
+        view.update(job(QUEUED, waiting=first))
+    assert paper.lines() == list(first)
+    view.update(job(QUEUED, waiting=first[1:]))
+    assert paper.lines() == list(first[1:])
+    view.update(job(QUEUED))
+    assert paper.lines() == []
 
 
 def test_a_long_plain_line_is_not_broken() -> None:
@@ -151,6 +179,9 @@ def drawn(status: JobStatus) -> str:
         ([succeeded(FCN, 1.0), succeeded(FCN, 2.0)], "1.50"),
         ([succeeded(FCN, 1.0), QUEUED], "50%"),
         ([succeeded(FCN, 1.0), failed(FCN)], "failed"),
+        ([cancelled(FCN)], "cancelled"),
+        ([succeeded(FCN, 1.0), cancelled(FCN)], "cancelled"),
+        ([cancelled(FCN), failed(FCN)], "failed"),
     ],
 )
 def test_an_entry_of_the_matrix_shows_its_state_or_its_error(
@@ -188,9 +219,11 @@ def test_every_data_set_and_recipe_has_a_matrix_of_its_own() -> None:
 
 
 def test_the_matrix_tells_why_cells_failed_and_what_trouble_there_is() -> None:
-    text = drawn(job(failed(FCN), running(CNN, 1), trouble="/store: disk full"))
+    waiting = ("1 cell waits for a node with [1] GPU",)
+    text = drawn(job(failed(FCN), running(CNN, 1), trouble="/store: disk full", waiting=waiting))
     assert "FCN/none/R/seed0: failed: ValueError: [no] luck" in text
     assert "/store: disk full" in text
+    assert "1 cell waits for a node with [1] GPU" in text
     assert "0 of 2 cells done, 1 running, 1 failed" in text
 
 
@@ -216,6 +249,13 @@ def test_a_summary_ends_with_the_job() -> None:
     assert summary(job(QUEUED)) == "0 of 1 cells done"
     assert summary(job(running(FCN, 1), **known)).endswith("10 images/s, 5 s left")
     assert summary(job(succeeded(FCN, 1.0), failed(CNN), **known)) == "1 of 2 cells done, 1 failed"
+    assert summary(job(cancelled(FCN), **known)) == "0 of 1 cells done, 1 cancelled"
+
+
+def test_a_summary_needs_no_cells() -> None:
+    counts = {State.SUCCEEDED: 1000, State.QUEUED: 98_998, State.RUNNING: 2}
+    status = JobStatus("job-1", State.RUNNING, counts, eta_seconds=60.0)
+    assert summary(status) == "1000 of 100000 cells done, 2 running, 1 min 0 s left"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
 from stn_cluster.cluster.job import State
@@ -33,9 +33,10 @@ class Claim:
     first: bool  # nobody has tried the cell before
 
 
-_WANTED_BY = (
-    "AND EXISTS (SELECT 1 FROM wants JOIN jobs ON jobs.number = wants.job "
-    "WHERE jobs.job_id = :only AND wants.key = cells.key AND NOT dropped)"
+_ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
+_WANTED_BY = (  # what is trained for the job itself is not looked up: it may be very much
+    f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM wants "
+    f"WHERE wants.key = cells.key AND wants.job = {_ONLY} AND waits))"
 )
 
 
@@ -48,15 +49,18 @@ def demand(db: sqlite3.Connection, only: str | None) -> list[Demand]:
     """
     wanted = _WANTED_BY if only is not None else ""
     rows = db.execute(
-        "SELECT needs, count(*) AS cells, max(priority) AS priority, min(job) AS job "
-        f"FROM cells WHERE state = 'queued' AND NOT spent {wanted} GROUP BY needs",
+        "SELECT needs, priority, min(job) AS job, count(*) AS cells "
+        "FROM cells INDEXED BY cells_to_claim "
+        f"WHERE state = 'queued' AND NOT spent {wanted} "
+        "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
         {"only": only},
     )
-    found = [
-        Demand(Needs.model_validate_json(row["needs"]), row["cells"], row["priority"], row["job"])
-        for row in rows
-    ]
-    return sorted(found, key=lambda pool: (-pool.priority, pool.job))
+    found: dict[str, Demand] = {}
+    for row in rows:
+        new = Demand(Needs.model_validate_json(row["needs"]), 0, row["priority"], row["job"])
+        pool = found.get(row["needs"], new)
+        found[row["needs"]] = replace(pool, cells=pool.cells + row["cells"])
+    return list(found.values())
 
 
 def claim(

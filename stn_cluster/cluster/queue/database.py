@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stn_cluster.errors import StoreError, UserError
@@ -50,7 +52,7 @@ CREATE TABLE cells (
     state_attempt TEXT,                 -- whose checkpoint it goes on from
     state_step INTEGER,
     since INTEGER NOT NULL,             -- what the store accepted later (us) is its end
-    test_error REAL,                    -- percent
+    test_error REAL,                    -- percent; of the last success, also while trained anew
     error TEXT,                         -- why it failed, one line
     changed INTEGER NOT NULL            -- number of the last change to any cell
 );
@@ -60,6 +62,7 @@ CREATE TABLE wants (                    -- which job wants which cells
     key TEXT NOT NULL,
     recipe TEXT NOT NULL,               -- the job's name for it
     stored INTEGER NOT NULL,            -- it had its result when the job came
+    waits INTEGER NOT NULL,             -- it has not ended for this job yet
     dropped INTEGER NOT NULL DEFAULT 0, -- cancelled before it ended
     PRIMARY KEY (job, position)
 ) WITHOUT ROWID;
@@ -75,8 +78,10 @@ CREATE TABLE attempts (
     charged INTEGER NOT NULL DEFAULT 0,
     reason TEXT
 );
-CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC) WHERE state = 'queued';
-CREATE INDEX cells_by_stream ON cells (stream, cost DESC) WHERE state = 'queued';
+CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC)
+    WHERE state = 'queued' AND NOT spent;
+CREATE INDEX cells_by_stream ON cells (stream, job, needs, cost DESC)
+    WHERE state = 'queued' AND NOT spent AND NOT alone;
 CREATE INDEX cells_running ON cells (attempt) WHERE state = 'running';
 CREATE INDEX cells_spent ON cells (key) WHERE spent;
 CREATE INDEX cells_changed ON cells (changed);
@@ -110,27 +115,36 @@ def connect(folder: Path) -> sqlite3.Connection:
     if (kind := filesystem(folder)) in NETWORK_FILESYSTEMS:
         raise QueueError(f"{folder}: the state must be on a local disk, and this is {kind}")
     path = folder / FILE
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
-        found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
-        if found != ["ok"]:
-            raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in found))
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-    except sqlite3.OperationalError as error:  # the disk, not the content
-        raise StoreError(f"{path}: cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise QueueError(
-            f"{path}: damaged ({error}): move it and its -wal and -shm away and submit the jobs "
-            "again; whatever is in the store is not trained again"
-        ) from error
-    if version > VERSION:
-        raise QueueError(f"{path}: made by a newer version of stn-cluster (layout {version})")
-    return db
+    with ExitStack() as opened:
+        try:
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            opened.callback(db.close)
+            version = _set_up(db)
+        except sqlite3.OperationalError as error:  # the disk, not the content
+            raise StoreError(f"{path}: cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise QueueError(
+                f"{path}: damaged ({error}): move it and its -wal and -shm away and submit the "
+                "jobs again; whatever is in the store is not trained again"
+            ) from error
+        if version > VERSION:
+            raise QueueError(f"{path}: made by a newer version of stn-cluster (layout {version})")
+        opened.pop_all()
+        return db
+
+
+def _set_up(db: sqlite3.Connection) -> int:
+    """Checks the file, or fills it if it is new; the layout's version."""
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
+    found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+    if found != ["ok"]:
+        raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in found))
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version == 0:
+        db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+    return version
 
 
 @contextmanager
@@ -164,12 +178,12 @@ def filesystem(folder: Path, mounts: str | None = None) -> str | None:
     """The type of the filesystem that a folder is on, as in 'ext4'; None where nobody says."""
     if mounts is None:
         try:
-            mounts = Path("/proc/self/mounts").read_text()
+            mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes())
         except OSError:  # not a Linux
             return None
     kinds = {}
-    for line in mounts.splitlines():
-        _, place, kind, *_ = line.split()
-        kinds[Path(place.encode().decode("unicode_escape"))] = kind
+    for line in filter(None, mounts.split("\n")):
+        _, place, kind, *_ = line.split(" ")
+        kinds[Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place))] = kind
     folder = folder.resolve()
     return next((kinds[place] for place in (folder, *folder.parents) if place in kinds), None)

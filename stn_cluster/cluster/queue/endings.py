@@ -74,6 +74,7 @@ def _finish(db: sqlite3.Connection, end: StoredEnd, change: int) -> bool:
         (state, end.test_error, end.error, change, end.key, end.attempt),
     ).rowcount
     if taken:
+        db.execute("UPDATE wants SET waits = 0 WHERE key = ?", (end.key,))
         _close(db, end.attempt, Ending(state.value), end.error)
     return bool(taken)
 
@@ -139,7 +140,7 @@ def _spent(db: sqlite3.Connection, row: sqlite3.Row) -> Spent:
         started_at=datetime.fromisoformat(last["started_at"]),
         worker=WorkerInfo(**json.loads(last["worker"])),
         pack_size=last["pack_size"],
-        reasons=tuple(reasons[-max(row["charged"], row["node_losses"]) :]),
+        reasons=tuple(reasons[-(row["charged"] + row["node_losses"]) :]),
     )
 
 
@@ -184,11 +185,11 @@ def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple
     with transaction(db):
         change = next_change(db)
         waiting = db.execute(
-            "SELECT key, attempt, since FROM cells WHERE state IN ('queued', 'running')"
+            "SELECT key, attempt, since, spent FROM cells WHERE state IN ('queued', 'running')"
         ).fetchall()
         for row in waiting:
             end = stored.after(row["key"], row["since"])
-            if end is None:
+            if end is None or _superseded(db, row, end.attempt):
                 continue
             if row["attempt"] and row["attempt"] != end.attempt:
                 _close(db, row["attempt"], Ending.COORDINATOR_LOST, "its cell has a result")
@@ -202,6 +203,14 @@ def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple
     reason = "the coordinator ended"
     lose(db, [Loss(row["attempt"], Ending.COORDINATOR_LOST, reason) for row in running])
     return ended, [(row["key"], row["attempt"]) for row in running]
+
+
+def _superseded(db: sqlite3.Connection, cell: sqlite3.Row, attempt: str) -> bool:
+    """Whether an attempt had ended without a result, so that the cell was no more its to end."""
+    if cell["spent"] and cell["attempt"] == attempt:
+        return False
+    ended = "SELECT 1 FROM attempts WHERE attempt = ? AND ended_at IS NOT NULL"
+    return db.execute(ended, (attempt,)).fetchone() is not None
 
 
 def _close(

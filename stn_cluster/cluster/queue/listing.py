@@ -88,6 +88,8 @@ def cells(
     Returns:
         The cells, and the number of the last change.
     """
+    # First: what changes while the cells are read is then found twice, rather than never.
+    last = int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
     chosen = f"AND ({_STATE}) IN ({', '.join('?' * len(states))})" if states else ""
     tables, new = "wants CROSS JOIN cells USING (key)", ""
     if since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
@@ -99,8 +101,7 @@ def cells(
         (number, *states, limit, offset),
     )
     found = [(row["attempt"] if row["state"] == "running" else None, _status(row)) for row in rows]
-    last = db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0]
-    return found, int(last)
+    return found, last
 
 
 def _status(row: sqlite3.Row) -> CellStatus:
@@ -185,8 +186,7 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
     """The newest job that asks for just this, was not cancelled, and has cells yet to end."""
     row = db.execute(
         "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
-        "(SELECT 1 FROM wants JOIN cells USING (key) WHERE wants.job = number "
-        "AND state IN ('queued', 'running')) ORDER BY number DESC LIMIT 1",
+        "(SELECT 1 FROM wants WHERE wants.job = number AND waits) ORDER BY number DESC LIMIT 1",
         (digest,),
     ).fetchone()
     return row and str(row["job_id"])

@@ -14,7 +14,7 @@ from stn_cluster.grid import Cell
 # What is forgotten of a cell that is queued anew.
 FRESH = (
     "state = 'queued', spent = 0, alone = 0, charged = 0, uncharged = 0, node_losses = 0, "
-    "test_error = NULL, error = NULL"
+    "error = NULL"
 )
 
 
@@ -43,9 +43,11 @@ def submit(db: sqlite3.Connection, job: Job, stored: StoredEnds) -> bool:
         wants = []
         for position, cell in enumerate(job.cells):
             has_result = _enter(db, number, job, cell, stored, change)
-            wants.append((number, position, cell.key, cell.recipe, has_result))
+            wants.append((number, position, cell.key, cell.recipe, has_result, not has_result))
         db.executemany(
-            "INSERT INTO wants (job, position, key, recipe, stored) VALUES (?, ?, ?, ?, ?)", wants
+            "INSERT INTO wants (job, position, key, recipe, stored, waits) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            wants,
         )
     return True
 

@@ -14,12 +14,14 @@ from stn_cluster.cluster.stored import StoredEnds
 _UNFINISHED = "state IN ('queued', 'running')"
 _OWNER = """
     SELECT {column} FROM wants JOIN jobs ON jobs.number = wants.job
-    WHERE wants.key = cells.key AND NOT dropped ORDER BY jobs.priority DESC, number LIMIT 1
+    WHERE wants.key = cells.key AND waits ORDER BY jobs.priority DESC, number LIMIT 1
 """
 
 
 def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
-    """Drops a job's interest in its cells; those that no other job wants leave the queue.
+    """Drops a job's interest in its cells; those that no other job waits for leave the queue.
+
+    One that was trained anew keeps the result that it had.
 
     Returns:
         The attempts that were running at such cells. A job that has ended stays as it is.
@@ -29,29 +31,31 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
     """
     number = find_job(db, job_id)["number"]
     with transaction(db):
-        mine = f"key IN (SELECT key FROM wants WHERE job = {number}) AND {_UNFINISHED}"
-        if not db.execute(f"SELECT 1 FROM cells WHERE {mine} LIMIT 1").fetchone():
+        waiting = db.execute(
+            "UPDATE wants SET waits = 0, dropped = 1 WHERE job = ? AND waits", (number,)
+        )
+        if not waiting.rowcount:
             return []
         db.execute(
             "UPDATE jobs SET cancelled_at = ? WHERE number = ?", (utc_now().isoformat(), number)
         )
-        db.execute(
-            "UPDATE wants SET dropped = 1 WHERE job = ? "
-            f"AND key IN (SELECT key FROM cells WHERE {mine})",
-            (number,),
-        )
-        db.execute(
-            f"UPDATE cells SET job = ({_OWNER.format(column='number')}), "
-            f"priority = coalesce(({_OWNER.format(column='jobs.priority')}), 0), changed = ? "
-            f"WHERE {mine}",
-            (next_change(db),),
-        )
-        running = db.execute("SELECT attempt FROM cells WHERE state = 'running' AND job IS NULL")
+        mine = f"key IN (SELECT key FROM wants WHERE job = {number} AND dropped) AND {_UNFINISHED}"
+        unwanted = f"{mine} AND ({_OWNER.format(column='number')}) IS NULL"
+        running = db.execute(f"SELECT attempt FROM cells WHERE {unwanted} AND state = 'running'")
         stopped = [row["attempt"] for row in running]
         for attempt in stopped:
             _close(db, attempt, Ending.CANCELLED, "no job wants the cell any more")
+        change = next_change(db)
         db.execute(
-            f"UPDATE cells SET state = 'cancelled', spent = 0 WHERE {_UNFINISHED} AND job IS NULL"
+            "UPDATE cells SET spent = 0, job = NULL, changed = ?, "
+            "state = CASE WHEN test_error IS NULL THEN 'cancelled' ELSE 'succeeded' END "
+            f"WHERE {unwanted}",
+            (change,),
+        )
+        db.execute(
+            f"UPDATE cells SET job = ({_OWNER.format(column='number')}), "
+            f"priority = ({_OWNER.format(column='jobs.priority')}), changed = ? WHERE {mine}",
+            (change,),
         )
     return stopped
 
@@ -71,16 +75,22 @@ def retry(db: sqlite3.Connection, job_id: str, stored: StoredEnds) -> int:
     number = job["number"]
     with transaction(db):
         db.execute("UPDATE jobs SET cancelled_at = NULL WHERE number = ?", (number,))
-        db.execute("UPDATE wants SET dropped = 0 WHERE job = ?", (number,))
-        mine = f"key IN (SELECT key FROM wants WHERE job = {number})"
+        mine = f"key IN (SELECT key FROM wants WHERE job = {number} AND (waits OR dropped))"
+        change = next_change(db)
+        db.execute(f"UPDATE cells SET changed = ? WHERE {mine}", (change,))
         db.execute(
-            f"UPDATE cells SET {FRESH}, since = ?, changed = ? "
-            f"WHERE {mine} AND state IN ('failed', 'cancelled')",
-            (stored.watermark, next_change(db)),
+            "UPDATE wants SET dropped = 0, waits = waits OR (SELECT state IN "
+            "('failed', 'cancelled') OR dropped AND (:force OR state != 'succeeded') "
+            "FROM cells WHERE cells.key = wants.key) WHERE job = :number",
+            dict(job),
+        )
+        db.execute(
+            f"UPDATE cells SET {FRESH}, since = ?, changed = ? WHERE {mine} AND NOT {_UNFINISHED}",
+            (stored.watermark, change),
         )
         db.execute(
             f"UPDATE cells SET job = ({_OWNER.format(column='number')}), "
-            f"priority = ({_OWNER.format(column='jobs.priority')}) WHERE {mine} AND {_UNFINISHED}"
+            f"priority = ({_OWNER.format(column='jobs.priority')}) WHERE {mine}"
         )
-        waiting = db.execute(f"SELECT count(*) FROM cells WHERE {mine} AND {_UNFINISHED}")
+        waiting = db.execute("SELECT count(*) FROM wants WHERE job = ? AND waits", (number,))
         return int(waiting.fetchone()[0])

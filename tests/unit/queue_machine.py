@@ -1,0 +1,322 @@
+"""The queue beside a model of it: both take the same steps, and all that is seen is compared."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from queue_model import WAITING, Model
+from records import make_cell
+
+from stn_cluster.cluster.job import CellStatus, Job, State
+from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
+from stn_cluster.cluster.queue import Ending, Loss, Queue
+from stn_cluster.cluster.queue.database import FILE, connect_reader
+from stn_cluster.cluster.stored import StoredEnd, StoredEnds
+from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell, Needs
+
+HERE = WorkerInfo("here", "cpu", "2.11")
+BIG = Needs(num_cpus=2)
+COSTS = {"FCN": 1.0, "CNN": 2.0, "ST-CNN": 2.0}
+CELLS = [
+    make_cell(model, "affine" if model == "ST-CNN" else "none", seed=seed).model_copy(
+        update={"cost": cost, "needs": BIG if (model, seed) == ("FCN", 1) else Needs()}
+    )
+    for seed in (0, 1)
+    for model, cost in COSTS.items()
+]
+LOSSES = (Ending.DIED, Ending.EXPIRED, Ending.NODE_LOST, Ending.INTERRUPTED)
+
+SOME_CELLS = [CELLS, CELLS[:3], CELLS[3:], CELLS[::-2], CELLS[1:5], CELLS[1:2]]
+FATES = ["runs", "succeeds", "fails", "saves"]
+which = st.integers(0, 5)  # of those that there are, counted around
+
+
+def new_folder() -> Path:
+    """In memory where there is such a place: so often does the queue wait for its disk."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="queue-", dir=memory if memory.is_dir() else None))
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Every step is taken by both; `agree` then compares all that can be seen."""
+
+    @initialize(cells=st.sampled_from(SOME_CELLS))
+    def open(self, cells: list[Cell]) -> None:
+        self.model = Model()
+        self.ends = StoredEnds()
+        self.packs: list[list[str]] = []
+        self.seen: dict[str, tuple[int, dict[str, CellStatus]]] = {}
+        self._open_in(new_folder())
+        self.submit(cells, 1, False, False)
+
+    def _open_in(self, folder: Path) -> None:
+        self.folder = folder
+        self.queue = Queue(folder)
+        self.reader = connect_reader(folder)
+
+    def teardown(self) -> None:
+        self.queue.close()
+        self.reader.close()
+        shutil.rmtree(self.folder)
+
+    # --- jobs ---
+
+    @precondition(lambda self: len(self.model.jobs) < 5)
+    @rule(
+        cells=st.sampled_from(SOME_CELLS),
+        priority=st.integers(0, 2),
+        force=st.booleans(),
+        name=st.booleans(),
+    )
+    def submit(self, cells: list[Cell], priority: int, force: bool, name: bool) -> None:
+        named = [cell.model_copy(update={"recipe": "mine"}) if name else cell for cell in cells]
+        job = Job(f"job-{len(self.model.jobs)}", tuple(named), force=force, priority=priority)
+        assert self.queue.submit(job, self.ends)
+        assert self.model.submit(job)
+
+    @rule(which=which)
+    def submit_again(self, which: int) -> None:
+        job = self.model.jobs[self._job(which)].job
+        assert not self.queue.submit(job, self.ends)
+        other = Job(job.job_id, job.cells, force=job.force, priority=job.priority + 1)
+        with pytest.raises(UserError, match="taken by a job that asks for other things"):
+            self.queue.submit(other, self.ends)
+
+    @precondition(lambda self: self.jobs_with(*WAITING))
+    @rule(which=which, again=st.booleans(), late=st.lists(st.booleans(), max_size=2))
+    def cancel(self, which: int, again: bool, late: list[bool]) -> None:
+        """Some of the attempts that it ends were just about to succeed or fail."""
+        jobs = self.jobs_with(State.RUNNING) or self.jobs_with(State.QUEUED)
+        job_id = jobs[which % len(jobs)]
+        stopped = self.queue.cancel(job_id)
+        assert set(stopped) == self.model.cancel(job_id)
+        if again:
+            assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
+        for name, ok in zip(
+            sorted(stopped, key=list(self.model.attempts).index), late, strict=False
+        ):
+            end = self._commit(name, ok)
+            assert self.queue.finish([end]) == [False] == [self.model.finish(end)]
+
+    @precondition(lambda self: self.jobs_with(State.FAILED, State.CANCELLED))
+    @rule(which=which)
+    def retry(self, which: int) -> None:
+        jobs = self.jobs_with(State.FAILED, State.CANCELLED)
+        job_id = jobs[which % len(jobs)]
+        assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
+
+    # --- attempts ---
+
+    @precondition(lambda self: self.model.queued())
+    @rule(
+        size=st.sampled_from([4, 3, 2, 1]),
+        needs=st.sampled_from([Needs(), Needs(), BIG]),
+        only=st.none() | which,
+        fates=st.lists(st.sampled_from(FATES), max_size=4),
+    )
+    def work(self, size: int, needs: Needs, only: int | None, fates: list[str]) -> None:
+        pack = self._claim(size, needs, None if only is None else self._job(only))
+        for name, fate in zip(pack, fates, strict=False):
+            if fate == "saves":
+                self._save(name, 1)
+            elif fate != "runs":
+                self._finish([(name, fate == "succeeds")])
+
+    def _claim(self, size: int, needs: Needs, job_id: str | None = None) -> list[str]:
+        expected = self.model.next_pack(needs, size, job_id)
+        claims = self.queue.claim(needs, size, HERE, job_id)
+        assert [claim.assignment.cell.key for claim in claims] == expected
+        assert len({claim.assignment.cell.stream for claim in claims}) <= 1
+        for claim in claims:
+            key = claim.assignment.cell.key
+            cell, owner = self.model.cells[key], self.model.owner(key)
+            assert owner is not None
+            assert claim.job_id == owner.job.job_id
+            assert claim.assignment.cell in owner.job.cells  # by the job's name for its recipe
+            assert claim.assignment.resume == cell.checkpoint
+            assert claim.pack_size == len(claims)
+            assert claim.first == (cell.attempt is None)
+            self.model.begin(claim.assignment.attempt, key, len(claims))
+        self.packs.append([claim.assignment.attempt for claim in claims])
+        return self.packs[-1]
+
+    @precondition(lambda self: self.model.running())
+    @rule(oks=st.lists(st.booleans(), min_size=1, max_size=3))
+    def results(self, oks: list[bool]) -> None:
+        self._finish(list(zip(self.model.running(), oks, strict=False)))
+
+    def _finish(self, results: list[tuple[str, bool]]) -> None:
+        group = [self._commit(name, ok) for name, ok in results]
+        assert self.queue.finish(group) == [self.model.finish(end) for end in group]
+        assert all(self.model.attempts[end.attempt].ending for end in group)
+
+    @precondition(lambda self: self._closed())
+    @rule(which=which, ok=st.booleans())
+    def late_word(self, which: int, ok: bool) -> None:
+        closed = self._closed()
+        name = closed[which % len(closed)]
+        assert self.queue.finish([self._end(name, ok)]) == [False]
+        assert self.queue.note_checkpoint([Checkpoint(name, 8)]) == []
+        assert self.queue.lose([Loss(name, Ending.DIED, "again")]) == []
+
+    @precondition(lambda self: self.model.running())
+    @rule(which=which, step=st.integers(1, 7))
+    def save(self, which: int, step: int) -> None:
+        self._save(self._running(which), step)
+
+    def _save(self, name: str, step: int) -> None:
+        saved = Checkpoint(name, step)
+        assert self.queue.note_checkpoint([saved]) == self.model.note_checkpoint(saved)
+
+    @precondition(lambda self: self.model.running())
+    @rule(which=which, ending=st.sampled_from(LOSSES))
+    def lose_a_pack(self, which: int, ending: Ending) -> None:
+        self._lose(self._running(which), ending)
+
+    @precondition(lambda self: self.model.queued(Needs()) and not self.model.running())
+    @rule(times=st.sampled_from([2, 3, 20]), ending=st.sampled_from(LOSSES))
+    def lose_whatever_is_tried(self, times: int, ending: Ending) -> None:
+        for _ in range(times if ending is Ending.NODE_LOST else min(times, 3)):
+            if self.model.queued(Needs()):
+                self._claim(1, Needs())
+                self._lose(self.model.running()[-1], ending)
+
+    @precondition(lambda self: self.model.spent())
+    @rule()
+    def fail_the_spent(self) -> None:
+        for spent in self.queue.spent():
+            cell = self.model.cells[spent.cell.key]
+            assert len(spent.reasons) == cell.charged + cell.node_losses
+            end = self._commit(spent.attempt, ok=False)
+            assert self.queue.finish([end]) == [True] == [self.model.finish(end)]
+
+    # --- the coordinator ends, and begins again ---
+
+    @precondition(lambda self: self.model.attempts)
+    @rule(killed=st.booleans())
+    def restart(self, killed: bool) -> None:
+        folder = new_folder()
+        if not killed:
+            self.queue.close()
+        for file in self.folder.glob(f"{FILE}*"):
+            if not file.name.endswith("-shm"):  # a power cut leaves none
+                shutil.copy(file, folder)
+        self.teardown()
+        self._open_in(folder)
+        self.ends = StoredEnds(reversed(self.model.store))
+        ended, requeued = self.queue.recover(self.ends)
+        assert (ended, set(requeued)) == self.model.recover()
+
+    @precondition(lambda self: self.model.running())
+    @rule(which=which, ok=st.booleans(), killed=st.booleans())
+    def die_between_store_and_queue(self, which: int, ok: bool, killed: bool) -> None:
+        self._commit(self._running(which), ok)
+        self.restart(killed)
+
+    # --- what always holds ---
+
+    @invariant()
+    def cells_agree(self) -> None:
+        with_state = "SELECT key, state, alone, spent, charged, node_losses FROM cells"
+        assert self._look(with_state) == {
+            (key, cell.state, cell.alone, cell.spent, cell.charged, cell.node_losses)
+            for key, cell in self.model.cells.items()
+        }
+
+    @invariant()
+    def attempts_agree(self) -> None:
+        history = "SELECT attempt, key, ending, charged FROM attempts"
+        assert self._look(history) == {
+            (name, attempt.key, attempt.ending, attempt.charged)
+            for name, attempt in self.model.attempts.items()
+        }
+        per_cell = Counter(self.model.attempts[name].key for name in self.model.running())
+        assert all(count == 1 for count in per_cell.values())
+
+    @invariant()
+    def jobs_agree(self) -> None:
+        statuses = self.queue.jobs()
+        assert [status.job_id for status in statuses] == list(self.model.jobs)
+        for status in statuses:
+            job_id = status.job_id
+            view = self.model.view(job_id)
+            assert status.counts == Counter(view.values())
+            assert status.state is self.model.state(job_id)
+            last, seen = self.seen.get(job_id, (-1, {}))
+            news, last = self.queue.cells(job_id, since=last)
+            seen |= {cell.cell.key: cell for _, cell in news}
+            self.seen[job_id] = last, seen
+            assert {key: cell.state for key, cell in seen.items()} == view
+            stored = {key for key, cell in seen.items() if cell.stored}
+            assert stored == self.model.jobs[job_id].stored
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        for entry in self.model.jobs.values():
+            for key in entry.waits:
+                assert self.model.cells[key].state in WAITING
+        for only in (None, *self.model.jobs):
+            pools = self.queue.demand(only)
+            assert pools == sorted(pools, key=lambda pool: (-pool.priority, pool.job))
+            found = {pool.needs.num_cpus: (pool.cells, pool.priority, pool.job) for pool in pools}
+            assert found == self._demand(only)
+
+    def _demand(self, only: str | None) -> dict[float | None, tuple[int, int, int]]:
+        expected = {}
+        for needs in (Needs(), BIG):
+            if keys := self.model.queued(needs, only):
+                owner = self.model.owner(keys[0])
+                assert owner is not None
+                expected[needs.num_cpus] = (len(keys), owner.job.priority, owner.number)
+        return expected
+
+    # --- small things ---
+
+    def _job(self, which: int) -> str:
+        return list(self.model.jobs)[which % len(self.model.jobs)]
+
+    def jobs_with(self, *states: State) -> list[str]:
+        """Those with a cell in one of these states."""
+        return [
+            job_id
+            for job_id in self.model.jobs
+            if any(state in states for state in self.model.view(job_id).values())
+        ]
+
+    def _running(self, which: int) -> str:
+        running = self.model.running()
+        return running[which % len(running)]
+
+    def _closed(self) -> list[str]:
+        """Attempts that nothing is waited for from."""
+        return [
+            name
+            for name, attempt in self.model.attempts.items()
+            if attempt.ending is not None and not self.model.cells[attempt.key].spent
+        ]
+
+    def _end(self, name: str, ok: bool) -> StoredEnd:
+        key, time = self.model.attempts[name].key, self.model.watermark + 1
+        return StoredEnd(key, name, time, 5.0 if ok else None, None if ok else "ValueError: no")
+
+    def _commit(self, name: str, ok: bool) -> StoredEnd:
+        end = self._end(name, ok)
+        self.model.store.append(end)
+        self.ends.add([end])
+        return end
+
+    def _lose(self, name: str, ending: Ending) -> None:
+        """All that its worker holds goes with it, also what had ended."""
+        pack = next(pack for pack in self.packs if name in pack)
+        lost = self.queue.lose([Loss(name, ending, "it went") for name in pack])
+        assert lost == self.model.lose(pack, ending)
+
+    def _look(self, sql: str) -> set[tuple[object, ...]]:
+        return {tuple(row) for row in self.reader.execute(sql)}

@@ -1,0 +1,291 @@
+"""What the queue must do, said once more: plain dicts, no SQL, nothing clever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stn_cluster.cluster.job import Job, State
+from stn_cluster.cluster.messages import Checkpoint
+from stn_cluster.cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
+from stn_cluster.cluster.stored import StoredEnd
+from stn_cluster.grid import Cell, Needs
+
+WAITING = (State.QUEUED, State.RUNNING)
+
+
+@dataclass
+class ModelCell:
+    """One cell, whoever wants it."""
+
+    cell: Cell
+    rank: int  # in the order in which cells came
+    since: int
+    state: State = State.QUEUED
+    test_error: float | None = None  # of its last end, if that was a success
+    attempt: str | None = None  # the current or the last one
+    checkpoint: Checkpoint | None = None
+    alone: bool = False
+    charged: int = 0
+    node_losses: int = 0
+    spent: bool = False
+
+
+@dataclass
+class ModelJob:
+    """One job, and what it still has to do with its cells."""
+
+    job: Job
+    number: int
+    stored: set[str] = field(default_factory=set)  # had their result when it came
+    waits: set[str] = field(default_factory=set)  # have not ended for it yet
+    dropped: set[str] = field(default_factory=set)  # by its cancellation
+    cancelled: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Smaller comes first."""
+        return (-self.job.priority, self.number)
+
+
+@dataclass
+class ModelAttempt:
+    """One attempt, and how it ended."""
+
+    key: str
+    pack_size: int
+    ending: Ending | None = None
+    charged: bool = False
+
+
+class Model:
+    """A queue, and the store beside it."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ModelJob] = {}
+        self.cells: dict[str, ModelCell] = {}
+        self.attempts: dict[str, ModelAttempt] = {}
+        self.store: list[StoredEnd] = []
+
+    # --- what the store says ---
+
+    @property
+    def watermark(self) -> int:
+        return max((end.accepted_at for end in self.store), default=0)
+
+    def success(self, key: str, since: int = -1) -> StoredEnd | None:
+        found = [e for e in self.store if e.key == key and not e.error and e.accepted_at > since]
+        return found[-1] if found else None
+
+    def failure(self, key: str, since: int) -> StoredEnd | None:
+        found = [e for e in self.store if e.key == key and e.error and e.accepted_at > since]
+        return found[-1] if found else None
+
+    # --- jobs ---
+
+    def submit(self, job: Job) -> bool:
+        if job.job_id in self.jobs:
+            return False
+        entry = self.jobs[job.job_id] = ModelJob(job, len(self.jobs) + 1)
+        for cell in job.cells:
+            self._enter(entry, cell)
+        return True
+
+    def _enter(self, entry: ModelJob, cell: Cell) -> None:
+        known = self.cells.get(cell.key)
+        if known is not None and known.state in WAITING:
+            entry.waits.add(cell.key)
+            return
+        if known is None:
+            known = self.cells[cell.key] = ModelCell(cell, len(self.cells), self.watermark)
+        if not entry.job.force and (end := self.success(cell.key)):
+            entry.stored.add(cell.key)
+            known.state, known.attempt = State.SUCCEEDED, end.attempt
+            known.test_error = end.test_error
+            return
+        entry.waits.add(cell.key)
+        if entry.job.force:
+            known.checkpoint = None
+        self._queue_anew(known)
+
+    def _queue_anew(self, cell: ModelCell) -> None:
+        cell.state, cell.since = State.QUEUED, self.watermark
+        cell.alone, cell.charged, cell.node_losses, cell.spent = False, 0, 0, False
+
+    def cancel(self, job_id: str) -> set[str]:
+        entry = self.jobs[job_id]
+        if not entry.waits:
+            return set()
+        entry.cancelled = True
+        dropped, entry.waits = entry.waits, set()
+        entry.dropped |= dropped
+        stopped = set()
+        for key in dropped:
+            if self.owner(key) is None:
+                stopped |= self._drop(self.cells[key])
+        return stopped
+
+    def _drop(self, cell: ModelCell) -> set[str]:
+        stopped = set()
+        if cell.state is State.RUNNING:
+            assert cell.attempt is not None
+            self.attempts[cell.attempt].ending = Ending.CANCELLED
+            stopped.add(cell.attempt)
+        cell.spent = False
+        cell.state = State.CANCELLED if cell.test_error is None else State.SUCCEEDED
+        return stopped
+
+    def retry(self, job_id: str) -> int:
+        entry = self.jobs[job_id]
+        entry.cancelled = False
+        for key in (cell.key for cell in entry.job.cells):
+            cell = self.cells[key]
+            if key in entry.dropped and cell.state in WAITING:
+                entry.waits.add(key)
+            elif cell.state in (State.FAILED, State.CANCELLED) or (
+                key in entry.dropped and entry.job.force
+            ):
+                entry.waits.add(key)
+                self._queue_anew(cell)
+        entry.dropped = set()
+        return len(entry.waits)
+
+    # --- attempts ---
+
+    def owner(self, key: str) -> ModelJob | None:
+        """The job that a cell is trained for."""
+        waiting = [entry for entry in self.jobs.values() if key in entry.waits]
+        return min(waiting, key=_place, default=None)
+
+    def queued(self, needs: Needs | None = None, only: str | None = None) -> list[str]:
+        """Keys of what may be claimed, in order."""
+        found = [
+            key
+            for key, cell in self.cells.items()
+            if cell.state is State.QUEUED
+            and not cell.spent
+            and needs in (None, cell.cell.needs)
+            and (only is None or key in self.jobs[only].waits)
+        ]
+        return sorted(found, key=self._order)
+
+    def _order(self, key: str) -> tuple[tuple[int, int], float, int]:
+        owner, cell = self.owner(key), self.cells[key]
+        assert owner is not None
+        return (owner.place, -cell.cell.cost, cell.rank)
+
+    def next_pack(self, needs: Needs, size: int, only: str | None) -> list[str]:
+        """Keys of the cells to be handed out next."""
+        queued = self.queued(needs, only)
+        if not queued:
+            return []
+        first = self.cells[queued[0]]
+        if first.alone:
+            return queued[:1]
+        mates = [
+            key
+            for key in queued
+            if self.cells[key].cell.stream == first.cell.stream
+            and self.owner(key) is self.owner(queued[0])
+            and not self.cells[key].alone
+        ]
+        return mates[:size]
+
+    def begin(self, attempt: str, key: str, pack_size: int) -> None:
+        assert attempt not in self.attempts
+        self.attempts[attempt] = ModelAttempt(key, pack_size)
+        self.cells[key].state, self.cells[key].attempt = State.RUNNING, attempt
+
+    def running(self) -> list[str]:
+        """The attempts under way, oldest first."""
+        return [name for name, attempt in self.attempts.items() if attempt.ending is None]
+
+    def note_checkpoint(self, checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
+        attempt = self.attempts[checkpoint.attempt]
+        if attempt.ending is not None:
+            return []
+        cell = self.cells[attempt.key]
+        before, cell.checkpoint = cell.checkpoint, checkpoint
+        return [(attempt.key, before)] if before not in (None, checkpoint) else []
+
+    def finish(self, end: StoredEnd) -> bool:
+        cell = self.cells[end.key]
+        if cell.attempt != end.attempt or not (cell.state is State.RUNNING or cell.spent):
+            return False
+        self._end(cell, end)
+        return True
+
+    def _end(self, cell: ModelCell, end: StoredEnd) -> None:
+        cell.state = State.FAILED if end.error else State.SUCCEEDED
+        cell.attempt, cell.test_error = end.attempt, end.test_error
+        cell.alone, cell.spent, cell.checkpoint = False, False, None
+        for entry in self.jobs.values():
+            entry.waits.discard(end.key)
+        if self.attempts[end.attempt].ending is None:
+            self.attempts[end.attempt].ending = Ending(cell.state.value)
+
+    def lose(self, attempts: Iterable[str], ending: Ending) -> list[str]:
+        requeued = []
+        for name in attempts:
+            attempt = self.attempts[name]
+            if attempt.ending is not None:
+                continue
+            attempt.ending = ending
+            cell = self.cells[attempt.key]
+            cell.state = State.QUEUED
+            if ending in (Ending.DIED, Ending.EXPIRED):
+                attempt.charged = attempt.pack_size == 1
+                cell.charged += attempt.charged
+                cell.alone |= not attempt.charged
+            cell.node_losses += ending is Ending.NODE_LOST
+            cell.spent = cell.charged >= MAX_ATTEMPTS or cell.node_losses >= MAX_NODE_LOSSES
+            requeued.append(attempt.key)
+        return requeued
+
+    def spent(self) -> list[str]:
+        """Keys of cells whose failure is to be stored."""
+        return [key for key, cell in self.cells.items() if cell.spent]
+
+    def recover(self) -> tuple[int, set[tuple[str, str]]]:
+        ended = 0
+        for key, cell in self.cells.items():
+            end = self.success(key, cell.since) or self.failure(key, cell.since)
+            if cell.state in WAITING and end is not None and not self._superseded(cell, end):
+                if cell.attempt and cell.attempt != end.attempt and cell.state is State.RUNNING:
+                    self.attempts[cell.attempt].ending = Ending.COORDINATOR_LOST
+                self._end(cell, end)
+                ended += 1
+        running = self.running()
+        self.lose(running, Ending.COORDINATOR_LOST)
+        return ended, {(self.attempts[name].key, name) for name in running}
+
+    def _superseded(self, cell: ModelCell, end: StoredEnd) -> bool:
+        if cell.spent and cell.attempt == end.attempt:
+            return False
+        return self.attempts[end.attempt].ending is not None
+
+    # --- what people see ---
+
+    def view(self, job_id: str) -> dict[str, State]:
+        """A job's cells, by key."""
+        entry = self.jobs[job_id]
+        return {
+            cell.key: State.CANCELLED if cell.key in entry.dropped else self.cells[cell.key].state
+            for cell in entry.job.cells
+        }
+
+    def state(self, job_id: str) -> State:
+        """Where a job stands."""
+        seen = set(self.view(job_id).values())
+        if self.jobs[job_id].cancelled:
+            return State.CANCELLED
+        if seen == {State.QUEUED}:
+            return State.QUEUED
+        if seen & {State.QUEUED, State.RUNNING}:
+            return State.RUNNING
+        worst = (State.FAILED, State.CANCELLED, State.SUCCEEDED)
+        return next(state for state in worst if state in seen)
+
+
+def _place(entry: ModelJob) -> tuple[int, int]:
+    return entry.place
