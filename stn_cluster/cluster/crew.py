@@ -36,6 +36,7 @@ class Member:
     hired_at: float  # on the monotonic clock
     info: WorkerInfo | None = None  # None until it has begun
     busy: bool = False
+    trouble: str | None = None  # what keeps it from the store
     heard_at: float = 0.0  # when it got its pack, or last said something
     task: asyncio.Task[None] | None = None  # that sees to it
     dropping: dict[str, float] = field(default_factory=dict)  # attempts it was told to end: when
@@ -65,6 +66,11 @@ class Crew:
         """Whether so many workers died before they began that the service is to give up."""
         most = self.settings.give_up_after
         return most is not None and self._stillborn >= most
+
+    @property
+    def storage_trouble(self) -> str | None:
+        """What keeps workers from the store, while it lasts."""
+        return next((m.trouble for m in self.members.values() if m.trouble), None)
 
     @property
     def working(self) -> int:

@@ -65,7 +65,7 @@ class Dispatcher:
     @property
     def trouble(self) -> str | None:
         """What keeps cells from being begun or ended, while it lasts."""
-        return self._queue_trouble or self.ledger.trouble
+        return self._queue_trouble or self.ledger.trouble or self.crew.storage_trouble
 
     def start(self, ledger: Ledger) -> None:
         """Begins to work, and to write into the ledger."""
@@ -230,10 +230,24 @@ class Dispatcher:
         """
         try:
             await call
-        except ActorUnavailableError:  # nobody knows yet whether it lives
-            await member.actor.hello.remote()
+        except ActorUnavailableError:
+            await self._until_reached(member)
             while any(not lease.ending for lease in self.leases.of(member.name)):
                 await asyncio.sleep(self.settings.beat_seconds)
+
+    async def _until_reached(self, member: Member) -> None:
+        """Waits until a worker answers, or Ray knows how it died: of a node's end it hears late.
+
+        Raises:
+            RayError: it died.
+        """
+        while True:
+            try:
+                await member.actor.hello.remote()
+            except ActorUnavailableError:  # for a lease at most: then it is given up
+                await asyncio.sleep(self.settings.beat_seconds)
+            else:
+                return
 
     # --- what does not come back ---
 

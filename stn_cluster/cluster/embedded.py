@@ -63,6 +63,9 @@ def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[tuple[int
         object_store_memory=256 * 2**20,  # bytes; only reports pass through it
         runtime_env=environment,
     )
+    # It prints what befalls its workers to our standard output, whatever log_to_driver says: there
+    # goes the table, and the attempts' logs have it.
+    ray._private.worker.print_to_stdstream = _silently
     try:
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and machine.workers and machine.workers > gpus:
@@ -72,6 +75,10 @@ def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[tuple[int
     finally:
         ray.shutdown()
         folder.cleanup()
+
+
+def _silently(*said: object, **how: object) -> None:
+    pass
 
 
 def _free_cores(machine: Machine) -> int:

@@ -68,6 +68,7 @@ class Intake:
             self._ledger.drop(replaced)
         if member := self._crew.members.get(worker):
             member.heard_at = now
+            member.trouble = report.trouble
             member.dropping = {attempt: member.dropping.get(attempt, now) for attempt in lost}
         return lost
 

@@ -177,8 +177,12 @@ class Ledger:
 
     async def _tidy(self) -> None:
         """Writes logs and jobs' records, and removes old checkpoints, now and then."""
+        swept = False
         while True:
             try:
+                if not swept:
+                    await self._sweep_states()
+                    swept = True
                 await self._write_logs()
                 await self._write_jobs()
                 replaced, self._replaced = self._replaced, []
@@ -187,6 +191,14 @@ class Ledger:
             except (StoreError, sqlite3.Error) as error:
                 log.warning("logs and records wait: %s", error)
             await asyncio.sleep(LOG_SECONDS)
+
+    async def _sweep_states(self) -> None:
+        """Removes training state that a coordinator which died left behind."""
+        found = await self._thread(self._store.all_checkpoints)
+        ended = await self._queue_thread(self._queue.ended)
+        for key, attempt, name in found:
+            if key in ended and name != WEIGHTS:
+                await self._thread(self._store.drop_checkpoint, key, attempt, name)
 
     async def _write_logs(self) -> None:
         logs, self._logs = self._logs, defaultdict(list)

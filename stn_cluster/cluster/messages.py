@@ -43,6 +43,7 @@ class Report:
     saved: Mapping[str, int] = field(default_factory=dict)  # steps of their newest checkpoints
     ended: Mapping[str, Outcome] = field(default_factory=dict)
     log: Mapping[str, str] = field(default_factory=dict)  # new lines for their logs
+    trouble: str | None = None  # what keeps the worker from the store, while it lasts
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Runner:
         if data_root and not data_root.is_dir():
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = PreparedData(data_root, self.device)
+        self.trouble: str | None = None  # what keeps it from the store, while it lasts
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # attempts
 
@@ -176,11 +177,15 @@ class Runner:
         """
         while True:
             try:
-                return call(*args, **kwargs)
+                done = call(*args, **kwargs)
             except StoreError as error:
+                self.trouble = str(error)
                 log.line(attempt, f"waits for the store: {error}")
                 if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
                     raise
+            else:
+                self.trouble = None
+                return done
 
 
 def _import(cell: Cell) -> Outcome | None:

@@ -87,7 +87,8 @@ class Worker:
     def _tell(self, ended: Mapping[str, Outcome]) -> None:
         """Tells the coordinator where the pack stands, and waits for its answer."""
         with self._lock:
-            report = replace(self._latest, ended=ended, log=self._log.take())
+            log, trouble = self._log.take(), self._runner.trouble
+            report = replace(self._latest, ended=ended, log=log, trouble=trouble)
             self._latest = Report(steps=report.steps, saved=report.saved)
         self._runner.drop(self._deliver(report))
 

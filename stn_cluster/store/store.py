@@ -208,6 +208,11 @@ class Store:
         names = self._files.names(f"checkpoints/{key}")
         return [(name.split("/")[-2], name.split("/")[-1]) for name in names]
 
+    def all_checkpoints(self) -> list[tuple[str, str, str]]:
+        """Key, attempt and name of each checkpoint of all cells."""
+        parts = [name.split("/")[1:] for name in self._files.names("checkpoints")]
+        return [(found[0], found[1], found[2]) for found in parts if len(found) == 3]
+
     def sweep(self) -> None:
         """Removes half-written files that nobody writes any more: killed processes left them."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -22,6 +25,11 @@ class Linear(nn.Module):
         self.calls += 1
         scores: torch.Tensor = self.scores(images.flatten(1))
         return scores
+
+
+@register_model("Linear")
+class Plain(Linear):
+    """Does not break."""
 
 
 @register_model("Raises")
@@ -49,4 +57,46 @@ class Dies(Linear):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
             os._exit(17)
+        return super().forward(images)
+
+
+@register_model("Hoards")
+class Hoards(Linear):
+    """Asks for more memory than its process may have."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.calls == 2:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + 2**28
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            images = images + torch.zeros(2**30).sum()
+        return super().forward(images)
+
+
+@register_model("Slow")
+class Slow(Linear):
+    """Takes its time at every step, and little of the processor."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.05)
+        return super().forward(images)
+
+
+@register_model("Sticks")
+class Sticks(Linear):
+    """Does not come back from its third step for a minute."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.calls == 2:
+            print("sticks here", flush=True)
+            time.sleep(60)
+        return super().forward(images)
+
+
+@register_model("Prints")
+class Prints(Linear):
+    """Says at which step it is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        print(f"forward {self.calls}")
         return super().forward(images)

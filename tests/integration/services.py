@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
+from processes import actors
 
 from stn_cluster.cluster.client import Client
 from stn_cluster.cluster.job import Job
@@ -71,15 +71,11 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float =
 
 
 def processes(kind: str) -> list[int]:
-    """The process ids of our actors: kind is 'Coordinator' or 'Worker'."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, name in lines if name.startswith(f"ray::{kind}")]
+    """The process ids of actors that this process brought about: 'Coordinator' or 'Worker'."""
+    return actors(kind)
 
 
 def kill(pid: int, sign: signal.Signals = signal.SIGKILL) -> None:
     """Signals a process, if it is still there."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, sign)
-    except ProcessLookupError:
-        pass

@@ -13,7 +13,7 @@ from stn_cluster import load_results
 
 CONFIG = """
 plugins: [breaking_plugin]
-models: [FCN, CNN, Raises, Diverges, Dies]
+models: [FCN, CNN, Raises, Diverges]
 distortions: [E]
 recipe: smoke
 """
@@ -21,7 +21,7 @@ recipe: smoke
 
 @pytest.fixture(scope="module")
 def after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
-    """The folder, exit code, output and errors of a run in which three cells of five fail."""
+    """The folder, exit code, output and errors of a run in which two cells of four fail."""
     folder = tmp_path_factory.mktemp("failures")
     shutil.copy(Path(__file__).with_name("breaking_plugin.py"), folder)
     (folder / "grid.yaml").write_text(CONFIG)
@@ -41,18 +41,16 @@ def test_failed_cells_are_told_and_the_exit_code_is_1(
         "CNN": "succeeded",
         "Raises": "failed",
         "Diverges": "failed",
-        "Dies": "failed",
     }
     assert "broken on purpose" in results.at["Raises", "error"]
     assert "Traceback" in results.at["Raises", "error"]
     assert "the loss is not finite" in results.at["Diverges", "error"]
-    assert "its worker died" in results.at["Dies", "error"]
-    for model in ("Raises", "Diverges", "Dies"):
+    for model in ("Raises", "Diverges"):
         assert f"{model}/none/E/seed0: failed: " in errors
         row = next(line for line in table.splitlines() if line.startswith(model))
         assert "failed" in row
         assert pd.isna(results.at[model, "test_error"])
-    assert results["pack_size"].to_dict()["Dies"] == 1  # it was tried alone before it was failed
+    assert results["pack_size"].max() > 1  # or it would show nothing of pack mates
 
 
 def test_the_others_have_the_numbers_they_would_have_had_alone(

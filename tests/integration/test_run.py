@@ -61,7 +61,7 @@ def test_a_run_trains_all_32_cells_and_prints_their_table(undisturbed: tuple[Pat
     assert record["config"]["recipe"]["overrides"] == {"iterations": 60}
     weights = {path.parent.name for path in (store / "checkpoints").rglob("weights.pt")}
     assert weights == set(results["attempt"])
-    assert not list((store / "checkpoints").rglob("state.pt"))
+    assert not list((store / "checkpoints").rglob("state-*.pt"))
     assert (store / "report" / "table.md").read_text().count("| ST-CNN |") == 3
     assert len(pd.read_csv(store / "report" / "table.csv")) == 32
 
@@ -100,19 +100,19 @@ def test_interrupted_it_checkpoints_says_so_and_goes_on_from_there(
     store = tmp_path / "store"
     options = ["--set", "distortions=[R, E]", "--checkpoint-seconds", "0.05"]
     code, errors = interrupted(
-        sign, lambda: bool(list(store.glob("checkpoints/*/*/state.pt"))), *run(store, *options)
+        sign, lambda: bool(list(store.glob("checkpoints/*/*/state-*.pt"))), *run(store, *options)
     )
     assert code == 130
     assert "interrupted" in errors
     assert "the same command goes on from here" in errors
     assert "Traceback" not in errors
-    assert list(store.glob("checkpoints/*/*/state.pt"))
+    assert list(store.glob("checkpoints/*/*/state-*.pt"))
     done = stn_cluster(*run(store, *options))
     assert done.returncode == 0, done.stderr
     expected = numbers(undisturbed[0])
     expected = expected[expected["label"].str.contains("/[RE]/")].reset_index(drop=True)
     pd.testing.assert_frame_equal(numbers(store), expected)
-    assert not list(store.glob("checkpoints/*/*/state.pt"))
+    assert not list(store.glob("checkpoints/*/*/state-*.pt"))
 
 
 def test_rerun_trains_the_chosen_cells_anew_and_keeps_their_history(

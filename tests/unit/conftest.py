@@ -17,6 +17,8 @@ from stn_cluster.store import Store
 from stn_cluster.store.files import Files
 
 if TYPE_CHECKING:
+    from queues import Service
+
     from stn_cluster.data.prepared import PreparedData
 
 
@@ -66,3 +68,13 @@ def data() -> PreparedData:
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes back what a test registers."""
     monkeypatch.setattr(components, "_entries", dict(components._entries))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A queue in a folder of its own, and what its store holds."""
+    from queues import Service
+
+    service = Service(tmp_path / "state")
+    yield service
+    service.close()

@@ -1,19 +1,19 @@
-"""The queue beside a model of it: both take the same steps, and all that is seen is compared."""
+"""The queue and a model of it take the same steps, and what can be seen of both is compared."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from queue_model import WAITING, Model
+from queue_watch import Watch
 from records import make_cell
 
-from stn_cluster.cluster.job import CellStatus, Job, State
+from stn_cluster.cluster.job import Job, State
 from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
 from stn_cluster.cluster.queue import Ending, Loss, Queue
 from stn_cluster.cluster.queue.database import FILE, connect_reader
@@ -32,10 +32,9 @@ CELLS = [
     for model, cost in COSTS.items()
 ]
 LOSSES = (Ending.DIED, Ending.EXPIRED, Ending.NODE_LOST, Ending.INTERRUPTED)
-
 SOME_CELLS = [CELLS, CELLS[:3], CELLS[3:], CELLS[::-2], CELLS[1:5], CELLS[1:2]]
 FATES = ["runs", "succeeds", "fails", "saves"]
-which = st.integers(0, 5)  # of those that there are, counted around
+which = st.integers(0, 5)
 
 
 def new_folder() -> Path:
@@ -45,14 +44,14 @@ def new_folder() -> Path:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Every step is taken by both; `agree` then compares all that can be seen."""
+    """Every rule is a step; numbers choose among what there is then, counted around."""
 
     @initialize(cells=st.sampled_from(SOME_CELLS))
     def open(self, cells: list[Cell]) -> None:
         self.model = Model()
         self.ends = StoredEnds()
         self.packs: list[list[str]] = []
-        self.seen: dict[str, tuple[int, dict[str, CellStatus]]] = {}
+        self.watch = Watch()
         self._open_in(new_folder())
         self.submit(cells, 1, False, False)
 
@@ -99,9 +98,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(stopped) == self.model.cancel(job_id)
         if again:
             assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
-        for name, ok in zip(
-            sorted(stopped, key=list(self.model.attempts).index), late, strict=False
-        ):
+        stopped.sort(key=list(self.model.attempts).index)
+        for name, ok in zip(stopped, late, strict=False):
             end = self._commit(name, ok)
             assert self.queue.finish([end]) == [False] == [self.model.finish(end)]
 
@@ -220,62 +218,10 @@ class QueueMachine(RuleBasedStateMachine):
         self._commit(self._running(which), ok)
         self.restart(killed)
 
-    # --- what always holds ---
-
     @invariant()
-    def cells_agree(self) -> None:
-        with_state = "SELECT key, state, alone, spent, charged, node_losses FROM cells"
-        assert self._look(with_state) == {
-            (key, cell.state, cell.alone, cell.spent, cell.charged, cell.node_losses)
-            for key, cell in self.model.cells.items()
-        }
-
-    @invariant()
-    def attempts_agree(self) -> None:
-        history = "SELECT attempt, key, ending, charged FROM attempts"
-        assert self._look(history) == {
-            (name, attempt.key, attempt.ending, attempt.charged)
-            for name, attempt in self.model.attempts.items()
-        }
-        per_cell = Counter(self.model.attempts[name].key for name in self.model.running())
-        assert all(count == 1 for count in per_cell.values())
-
-    @invariant()
-    def jobs_agree(self) -> None:
-        statuses = self.queue.jobs()
-        assert [status.job_id for status in statuses] == list(self.model.jobs)
-        for status in statuses:
-            job_id = status.job_id
-            view = self.model.view(job_id)
-            assert status.counts == Counter(view.values())
-            assert status.state is self.model.state(job_id)
-            last, seen = self.seen.get(job_id, (-1, {}))
-            news, last = self.queue.cells(job_id, since=last)
-            seen |= {cell.cell.key: cell for _, cell in news}
-            self.seen[job_id] = last, seen
-            assert {key: cell.state for key, cell in seen.items()} == view
-            stored = {key for key, cell in seen.items() if cell.stored}
-            assert stored == self.model.jobs[job_id].stored
-
-    @invariant()
-    def nothing_is_lost(self) -> None:
-        for entry in self.model.jobs.values():
-            for key in entry.waits:
-                assert self.model.cells[key].state in WAITING
-        for only in (None, *self.model.jobs):
-            pools = self.queue.demand(only)
-            assert pools == sorted(pools, key=lambda pool: (-pool.priority, pool.job))
-            found = {pool.needs.num_cpus: (pool.cells, pool.priority, pool.job) for pool in pools}
-            assert found == self._demand(only)
-
-    def _demand(self, only: str | None) -> dict[float | None, tuple[int, int, int]]:
-        expected = {}
-        for needs in (Needs(), BIG):
-            if keys := self.model.queued(needs, only):
-                owner = self.model.owner(keys[0])
-                assert owner is not None
-                expected[needs.num_cpus] = (len(keys), owner.job.priority, owner.number)
-        return expected
+    def agree(self) -> None:
+        """Whatever can be seen of the queue is as the model has it."""
+        self.watch.compare(self.queue, self.model, self.reader)
 
     # --- small things ---
 
@@ -317,6 +263,3 @@ class QueueMachine(RuleBasedStateMachine):
         pack = next(pack for pack in self.packs if name in pack)
         lost = self.queue.lose([Loss(name, ending, "it went") for name in pack])
         assert lost == self.model.lose(pack, ending)
-
-    def _look(self, sql: str) -> set[tuple[object, ...]]:
-        return {tuple(row) for row in self.reader.execute(sql)}

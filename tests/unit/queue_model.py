@@ -66,6 +66,7 @@ class Model:
         self.cells: dict[str, ModelCell] = {}
         self.attempts: dict[str, ModelAttempt] = {}
         self.store: list[StoredEnd] = []
+        self.accepted: list[str] = []  # attempts whose results were taken
 
     # --- what the store says ---
 
@@ -216,6 +217,7 @@ class Model:
         return True
 
     def _end(self, cell: ModelCell, end: StoredEnd) -> None:
+        self.accepted.append(end.attempt)
         cell.state = State.FAILED if end.error else State.SUCCEEDED
         cell.attempt, cell.test_error = end.attempt, end.test_error
         cell.alone, cell.spent, cell.checkpoint = False, False, None

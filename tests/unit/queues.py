@@ -115,3 +115,8 @@ class Service:
 def seeds(claims: Iterable[Claim]) -> list[int]:
     """Which cells they are of."""
     return [claim.assignment.cell.seed for claim in claims]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that is in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from queues import HERE, Service, cells, pack, seeds
 
@@ -15,13 +12,6 @@ from stn_cluster.cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 DEATHS = [Ending.DIED, Ending.EXPIRED]
 ACCIDENTS = [Ending.INTERRUPTED, Ending.COORDINATOR_LOST]
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path)
-    yield service
-    service.close()
 
 
 # --- results ---

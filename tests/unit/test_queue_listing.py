@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from queues import HERE, Service, cells, pack
@@ -16,13 +14,6 @@ from stn_cluster.cluster.queue import Ending, Queue
 from stn_cluster.errors import UserError
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path)
-    yield service
-    service.close()
 
 
 def shown(queue: Queue, job_id: str, **chosen: object) -> list[int]:

@@ -190,3 +190,9 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
         (digest,),
     ).fetchone()
     return row and str(row["job_id"])
+
+
+def ended(db: sqlite3.Connection) -> set[str]:
+    """The keys of cells that have succeeded or failed: they go on from nothing."""
+    rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
+    return {row["key"] for row in rows}

@@ -125,6 +125,10 @@ class Queue:
         """See `endings.recover`."""
         return endings.recover(self._db, stored)
 
+    def ended(self) -> set[str]:
+        """See `listing.ended`."""
+        return listing.ended(self._db)
+
     def attempts(self, name: str) -> list[listing.AttemptRow]:
         """See `listing.attempts`."""
         return listing.attempts(self._db, name)

@@ -1,0 +1,161 @@
+"""A crash at every boundary between two durable writes: recovery reaches the same final table.
+
+All points are hit in a few lives of a few services here; `make chaos` hits each by itself, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services import make_job, one_node, wait_until
+
+from stn_cluster.cluster.job import Job
+from stn_cluster.cluster.messages import WEIGHTS
+from stn_cluster.cluster.service import start
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.faults import VARIABLE, FaultPoint
+from stn_cluster.store import Store
+
+Points = tuple[FaultPoint, ...]
+Crashed = dict[Points, "Future[Store]"]
+
+SECONDS = 600.0  # for a job, however often it is interrupted, on a busy machine
+SIDE_BY_SIDE = 5  # services; each has one worker
+P = FaultPoint
+pytestmark = pytest.mark.timeout(2 * SECONDS)
+
+# Each service dies at the next of these that it comes by, until it has died at all of them.
+TOGETHER: list[Points] = [
+    (
+        *(P.SUBMIT_RECEIVED, P.SUBMIT_WRITTEN, P.SUBMIT_COMMITTED, P.JOB_DRAFTED, P.JOB_RECORDED),
+        *(P.CLAIM_WRITTEN, P.CLAIM_COMMITTED, P.CLAIM_HANDED_OVER),
+    ),
+    (
+        *(P.CHECKPOINT_DRAFTED, P.LOSS_WRITTEN, P.CHECKPOINT_WRITTEN, P.LOSS_COMMITTED),
+        *(P.CHECKPOINT_NOTED, P.WEIGHTS_WRITTEN),
+    ),
+    (
+        *(P.RESULT_RECEIVED, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
+        *(P.CURVES_DRAFTED, P.CURVES_WRITTEN),
+    ),
+    (P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED, P.STATE_DROPPED),
+]
+# A loss is noted only where a worker has died.
+LOSSES = (P.LOSS_WRITTEN, P.LOSS_COMMITTED)
+BY_ITSELF: list[Points] = [
+    (P.CHECKPOINT_WRITTEN, point) if point in LOSSES else (point,) for point in P
+]
+
+
+def make_small_job() -> Job:
+    """Four packs of two cells, each of several checkpoints."""
+    return make_job(
+        "j",
+        recipe={"name": "smoke", "iterations": 150},
+        models=["FCN", "ST-FCN"],
+        transforms=["none", "affine"],
+        distortions=["R"],
+        seeds=[0, 1, 2, 3],
+    )
+
+
+def states(store: Store) -> list[str]:
+    """The training states in a store: an ended cell goes on from nothing, and needs none."""
+    cells = make_small_job().cells
+    return [name for c in cells for _, name in store.checkpoints(c.key) if name != WEIGHTS]
+
+
+def run_with_crashes(points: Points, folder: Path) -> Store:
+    """The store of a service that ran the job, and died once at each of the points.
+
+    Fails if a point was not come by, the job does not end, or training state is left behind.
+    """
+    store = Store.open(folder / "store", create=True)  # now: its own files are no results
+    markers = {point: folder / point for point in points}
+    settings = Settings(
+        store=str(folder / "store"),
+        state=str(folder / "state"),
+        workers=1,
+        beat_seconds=0.5,
+        checkpoint_steps=15,
+    )
+    # Whenever it starts, a coordinator notes what was lost before, also where that is nothing.
+    counts = dict.fromkeys(LOSSES, 2)
+    faults = [f"{point}:{counts.get(point, 1)}:{marker}" for point, marker in markers.items()]
+    client = start(settings, environment={VARIABLE: ",".join(faults)})
+    client.submit(make_small_job())
+    wait_until(lambda: client.status("j").ended, SECONDS, every=0.5)
+    wait_until(lambda: all(marker.exists() for marker in markers.values()), 60)
+    wait_until(lambda: not states(store), 60)
+    assert client.settings() == settings  # it serves, perhaps again
+    client.stop(60)
+    return store
+
+
+@contextmanager
+def crashing(groups: Sequence[Points], folder: Path) -> Iterator[Crashed]:
+    """Runs a service for each group of points, some side by side."""
+    with one_node(SIDE_BY_SIDE), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        found = {}
+        for number, points in enumerate(groups):
+            (folder / str(number)).mkdir()
+            found[points] = pool.submit(run_with_crashes, points, folder / str(number))
+        try:
+            yield found
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
+    with crashing([*TOGETHER, ()], tmp_path_factory.mktemp("together")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def by_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
+    with crashing([(), *BY_ITSELF], tmp_path_factory.mktemp("by-itself")) as found:
+        yield found
+
+
+def table(store: Store) -> list[tuple[Any, ...]]:
+    """All rows: what is the same however often it is computed, with the predictions."""
+    classes = store.read("predictions", columns=["attempt", "predictions"]).to_pylist()
+    return sorted(
+        (
+            *(row[name] for name in ("key", "label", "status", "n_wrong", "test_error")),
+            row["train_loss"],
+            *(tuple(one["predictions"]) for one in classes if one["attempt"] == row["attempt"]),
+        )
+        for row in store.read("cells").to_pylist()
+    )
+
+
+def named(points: Points) -> str:
+    return "+".join(points)
+
+
+def test_every_point_is_hit() -> None:
+    assert {point for points in TOGETHER for point in points} == set(FaultPoint)
+    assert {point for points in BY_ITSELF for point in points} == set(FaultPoint)
+
+
+@pytest.mark.parametrize("points", TOGETHER, ids=named)
+def test_crashes_one_after_the_other_change_nothing_in_the_table(
+    points: Points, together: Crashed
+) -> None:
+    undisturbed = table(together[()].result())
+    assert len(undisturbed) == 8
+    assert table(together[points].result()) == undisturbed
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("points", BY_ITSELF, ids=named)
+def test_a_crash_changes_nothing_in_the_table(points: Points, by_itself: Crashed) -> None:
+    store = by_itself[points].result()
+    assert table(store) == table(by_itself[()].result())
