@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test chaos lint format clean
+.PHONY: quickstart test chaos bench lint format clean
 
 quickstart: $(VENV)/.installed  ## the full 32-cell grid on real digits, and its table
 	$(BIN)/stn-cluster run configs/quickstart.yaml
@@ -16,6 +16,9 @@ test: lint  ## everything that must hold; pytest's summary comes last
 chaos: $(VENV)/.installed-dev  ## 2,000 cells, 102 kills, and a crash at every write: about half an hour
 	$(BIN)/python -m pytest -m chaos
 	$(BIN)/python jobs/benchmarks/chaos.py
+
+bench: $(VENV)/.installed-dev  ## what a cell costs beside its training, and Ray Tune beside it
+	$(BIN)/python jobs/benchmarks/overhead.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -1,15 +1,12 @@
-"""What a cell costs beside its training: no-op cells through the queue, beside Ray Tune.
+"""What a cell costs beside its training: no-op cells through queue and coordinator, beside Ray Tune.
 
-Progress goes to stderr; the last line of stdout is one JSON object. See README.md beside this file.
+Progress goes to stderr; the last line of stdout is one JSON object. README.md says what is in it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-
-os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # read once, when Tune is imported
-
 import platform
 import statistics
 import sys
@@ -17,55 +14,56 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
+
+# Read when Tune is imported: no result files and no table of trials, so that it is at its fastest.
+os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
 
 import ray
 import typer
 from large_queue import measure_restart, measure_submission
-from service_under_test import cpu_seconds, noop_cells, own_ray, service
+from service_under_test import PAPER, cpu_seconds, noop_cells, own_ray, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
 from stn_cluster.cluster.client import Client
 from stn_cluster.cluster.job import Job, State
+from stn_cluster.grid import Cell
 
 POLL_SECONDS = 0.1
 WARM_UP = 50  # cells
+FUNCTION_SHARE = 10  # one function trial for so many others: each starts a process
 
-Milliseconds = dict[str, float]
+Figures = dict[str, float]  # milliseconds a cell, or a trial
 
 
 def main(
-    cells: Annotated[int, typer.Option(help="No-op cells in a round.")] = 2000,
-    trials: Annotated[int, typer.Option(help="Trials of Ray Tune in a round; 0: leave it.")] = 200,
+    cells: Annotated[int, typer.Option(help="No-op cells of a job; two jobs a round.")] = 2000,
+    trials: Annotated[int, typer.Option(help="Trials of Ray Tune a round; 0: none.")] = 200,
     rounds: Annotated[int, typer.Option(help="Of each, in turns.")] = 3,
-    workers: Annotated[int, typer.Option(help="And concurrent trials.")] = 2,
-    queued: Annotated[int, typer.Option(help="Cells of one large job; 0: leave it.")] = 100_000,
+    workers: Annotated[int, typer.Option(help="And as many trials at a time.")] = 2,
+    queued: Annotated[int, typer.Option(help="Cells of the large job; 0: none.")] = 100_000,
     restart_queued: Annotated[
-        int, typer.Option(help="Queued cells when the coordinator is killed; 0: leave it.")
+        int, typer.Option(help="Cells queued when the coordinator is killed; 0: it is not.")
     ] = 10_000,
 ) -> None:
     """Measures, and prints one line of JSON."""
     found: dict[str, Any] = {
         "machine": {
-            "cores": os.cpu_count(),
+            "cores": len(os.sched_getaffinity(0)),
             "python": platform.python_version(),
             "ray": ray.__version__,
             "stn_cluster": stn_cluster.__version__,
+            "load_before": round(os.getloadavg()[0], 1),  # of other programs
         },
-        "sizes": {
-            "cells": cells,
-            "trials": trials,
-            "rounds": rounds,
-            "workers": workers,
-            "queued": queued,
-            "restart_queued": restart_queued,
-        },
+        "sizes": {"cells": cells, "trials": trials, "rounds": rounds, "workers": workers},
     }
-    with tempfile.TemporaryDirectory(prefix="overhead-") as name:
+    with tempfile.TemporaryDirectory(prefix="overhead-") as name, redirect_stdout(sys.stderr):
         folder = Path(name)
-        found["noop"] = measure_rounds(folder, cells, trials, rounds, workers)
+        found["noop"] = measure_noops(folder, cells, trials, rounds, workers)
         if queued:
             with own_ray(1):
                 found["queued"] = measure_submission(folder / "queued", queued, say)
@@ -80,74 +78,95 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measure_rounds(
+def measure_noops(
     folder: Path, cells: int, trials: int, rounds: int, workers: int
 ) -> dict[str, Any]:
-    """Rounds of no-op cells and of no-op trials in turns, so that a busy machine meets all."""
-    kinds: dict[str, Callable[[int], Milliseconds]] = {
-        "stn_cluster": lambda turn: our_round(folder / f"ours-{turn}", cells, workers)
+    """No-op cells and no-op trials in turns, so that a busy machine slows all of them."""
+    kinds: list[Callable[[int], dict[str, Figures]]] = [
+        lambda turn: run_cells(folder / f"round-{turn}", cells, workers)
+    ]
+    if trials:
+        kinds += [
+            lambda _: {"tune_reuse_actors": run_tune(NoopTrainable, trials, workers, True)},
+            lambda _: {"tune_functions": run_tune(noop_function, few(trials), workers, False)},
+        ]
+    seen: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for turn in range(rounds):
+        for kind in kinds:
+            with own_ray(workers):
+                measured = kind(turn)
+            say(f"round {turn + 1}/{rounds}: {measured}")
+            for name, figures in measured.items():
+                for figure, value in figures.items():
+                    seen[name][figure].append(value)
+    found = {
+        name: {figure: spread(values) for figure, values in figures.items()}
+        for name, figures in seen.items()
     }
     if trials:
-        kinds["tune_reuse_actors"] = lambda _: tune_round(NoopTrainable, trials, workers, True)
-        kinds["tune_functions"] = lambda _: tune_round(noop_function, trials, workers, False)
-    seen: defaultdict[str, list[Milliseconds]] = defaultdict(list)
-    for turn in range(rounds):
-        for kind, measure in kinds.items():
-            with own_ray(workers):
-                seen[kind].append(measure(turn))
-            say(f"round {turn + 1}/{rounds}: {kind}: {seen[kind][-1]} ms each")
-    found: dict[str, Any] = {
-        kind: {name: _spread([one[name] for one in measured]) for name in measured[0]}
-        for kind, measured in seen.items()
-    }
-    for kind in kinds:
-        if kind != "stn_cluster":
-            found[f"times_less_than_{kind}"] = {
-                name: round(value["median"] / found["stn_cluster"][name]["median"], 1)
-                for name, value in found[kind].items()
-                if name in found["stn_cluster"]
-            }
+        found["tune_over_ours"] = {
+            name: ratios(found["tune_reuse_actors"], found[name]) for name in ("grid", "alone")
+        }
     return found
 
 
-def our_round(folder: Path, count: int, workers: int) -> Milliseconds:
-    """Milliseconds a no-op cell from submit to the job's end, with workers that have begun."""
+def run_cells(folder: Path, count: int, workers: int) -> dict[str, Figures]:
+    """A job of the paper's grid at several seeds, and one of cells that have no company in their
+    packs; with workers that have begun."""
+    grid = noop_cells(ceil(count / 32), **PAPER)
+    alone = noop_cells(count, first_seed=1_000_000)
     with service(folder, workers=workers, idle_seconds=600.0) as client:
-        run_job(client, Job("warm-up", noop_cells(WARM_UP)))
-        job = Job("round", noop_cells(count, first_seed=WARM_UP))
-        used, began = cpu_seconds(), time.perf_counter()
-        run_job(client, job)
-        seconds, used = time.perf_counter() - began, cpu_seconds() - used
-    return {"wall_ms": _each(seconds, count), "cpu_ms": _each(used, count)}
+        run_job(client, "warm-up", noop_cells(WARM_UP, first_seed=2_000_000))
+        return {
+            "grid": run_job(client, "grid", grid),
+            "alone": run_job(client, "alone", alone),
+        }
 
 
-def run_job(client: Client, job: Job) -> None:
-    """Submits a job and waits until all its results are durable."""
+def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
+    """From submit until all results are durable."""
+    job = Job(name, tuple(cells))
+    used, began = cpu_seconds(), time.perf_counter()
     client.submit(job)
-    while not (status := client.status(job.job_id)).ended:
+    while not (status := client.status(name)).ended:
         time.sleep(POLL_SECONDS)
-    if status.counts != {State.SUCCEEDED: len(job.cells)}:
+    seconds, used = time.perf_counter() - began, cpu_seconds() - used
+    if status.counts != {State.SUCCEEDED: len(cells)}:
         raise RuntimeError(f"not all cells succeeded: {status}")
+    return {"wall_ms": each(seconds, len(cells)), "cpu_ms": each(used, len(cells))}
 
 
-def tune_round(trainable: Any, count: int, workers: int, reuse: bool) -> Milliseconds:
-    """The same of a trial of Ray Tune."""
+def run_tune(trainable: Any, count: int, workers: int, reuse: bool) -> Figures:
+    """The same of trials; once all of it, and once without the start of its actors."""
     used = cpu_seconds()
-    seconds, each = run_trials(trainable, count, workers, reuse)
+    seconds, running = run_trials(trainable, count, workers, reuse)
     used = cpu_seconds() - used
     return {
-        "wall_ms": _each(seconds, count),
-        "wall_ms_warm": round(1e3 * each, 2),  # without the start of its actors
-        "cpu_ms": _each(used, count),
+        "wall_ms": each(seconds, count),
+        "wall_ms_started": each(running, count - 1),
+        "cpu_ms": each(used, count),
     }
 
 
-def _each(seconds: float, count: int) -> float:
+def few(trials: int) -> int:
+    """How many function trials."""
+    return max(2, trials // FUNCTION_SHARE)
+
+
+def each(seconds: float, count: int) -> float:
+    """Milliseconds of one."""
     return round(1e3 * seconds / count, 2)
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """The median, and what it is of."""
     return {"median": statistics.median(values), "all": list(values)}
+
+
+def ratios(tune: dict[str, Any], ours: dict[str, Any]) -> Figures:
+    """How many times more a trial takes than a cell."""
+    mine = {"wall_ms": "wall_ms", "wall_ms_started": "wall_ms", "cpu_ms": "cpu_ms"}
+    return {name: round(tune[name]["median"] / ours[of]["median"], 1) for name, of in mine.items()}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
 
 SHIPPED = ("noop_runner", "tune_trials")  # modules beside this one that workers import
+PAPER = {  # 32 cells a seed; those of a distortion and seed share a stream, so packs form
+    "models": ["FCN", "CNN", "ST-FCN", "ST-CNN"],
+    "transforms": ["none", "affine", "projective", "tps"],
+    "distortions": ["R", "RTS", "P", "E"],
+}
 STOP_SECONDS = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second, in /proc
 
@@ -59,10 +64,10 @@ def service(folder: Path, **settings: Any) -> Iterator[Client]:
         client.stop(STOP_SECONDS)
 
 
-def noop_cells(count: int, first_seed: int = 0, **config: Any) -> tuple[Cell, ...]:
-    """Cells that share no stream, so that none has company in its pack."""
-    seeds = range(first_seed, first_seed + count)
-    grid = {"models": ["FCN"], "distortions": ["R"], "seeds": list(seeds), **config}
+def noop_cells(seeds: int, first_seed: int = 0, **config: Any) -> tuple[Cell, ...]:
+    """A grid at so many seeds; without `config` one cell a seed, so that each is alone in its pack."""
+    all_seeds = range(first_seed, first_seed + seeds)
+    grid = {"models": ["FCN"], "distortions": ["R"], "seeds": list(all_seeds), **config}
     return tuple(resolve(parse_config(grid)))
 
 

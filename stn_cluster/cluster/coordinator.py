@@ -85,9 +85,12 @@ class Coordinator:
         self._dispatcher = dispatcher
 
     def _open_files(self) -> StoredEnds:
-        self._store = Store.open(self.settings.store, create=True)
-        self._held.enter_context(self._store.lock(LET_GO_SECONDS))
         state = Path(self.settings.state)
+        # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
+        # back, and a new one in its place would hide it.
+        new = not (state / FILE).exists()
+        self._store = Store.open(self.settings.store, create=new)
+        self._held.enter_context(self._store.lock(LET_GO_SECONDS))
         self._held.enter_context(hold(state, LET_GO_SECONDS))
         self._queue = Queue(state)
         self._held.callback(self._queue.close)
@@ -185,6 +188,9 @@ class Coordinator:
         try:
             await self._dispatcher.ledger.close(CLOSE_SECONDS)
         finally:
+            # In their own threads: closed in the middle of a statement, SQLite crashes.
+            await self._reader_thread(self._reader.close)
+            await self._queue_thread(self._queue.close)
             self._held.close()
 
     # --- what workers say ---

@@ -58,7 +58,8 @@ class Crew:
         self._coordinator = coordinator
         self._stillborn = 0  # in a row
         self._not_before = 0.0
-        self._starved: Needs | None = None
+        self._starved: Needs | None = None  # the most urgent kind that waits and has no worker
+        self._full = False  # no more workers are allowed
         self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
 
     @property
@@ -113,7 +114,7 @@ class Crew:
         if now < self._not_before:
             return []
         hires: list[Needs] = []
-        self._starved = None
+        self._starved, self._full = None, False
         limit = self.settings.workers
         present = 0  # those that a node can hold; pending ones beside them just ask for nodes
         for member in self.members.values():
@@ -128,6 +129,8 @@ class Crew:
             room = max(0, self.capacity(pool.needs) - len(mine))
             if limit is not None:
                 room = min(room, max(0, limit - present))
+            if self._in_the_way(pool.needs):
+                room = 0  # else they come only to go: one kind needs all at once what they share
             more = min(room, max(0, pool.cells - len(idle)))
             present += more
             hires += [pool.needs] * more
@@ -135,11 +138,12 @@ class Crew:
             begun = any(m.info is not None for m in mine)
             if self._starved is None and not begun and not more and (late or not mine):
                 self._starved = pool.needs
+        self._full = limit is not None and present >= limit
         return hires
 
     def yields(self, member: Member, demand: Sequence[Demand]) -> bool:
         """Whether a worker between two packs should make room for another kind."""
-        if self._starved is None or self._starved == member.needs:
+        if self._starved is None or not self._in_the_way(member.needs):
             return False
         order = [pool.needs for pool in demand]
         if self._starved not in order:  # it has been served since it was seen
@@ -148,11 +152,25 @@ class Crew:
             return True
         return order.index(self._starved) < order.index(member.needs)
 
-    def hire(self, needs: Needs, now: float) -> Member:
-        """Asks Ray for a worker."""
+    def _in_the_way(self, needs: Needs) -> bool:
+        """Whether such workers hold what those wait for that are kept waiting."""
+        if self._starved is None or self._starved == needs:
+            return False
+        mine, theirs = (
+            required(worker_options(kind, self.settings)) for kind in (needs, self._starved)
+        )
+        return self._full or not mine.keys().isdisjoint(theirs)
+
+    def hire(self, needs: Needs, now: float) -> Member | None:
+        """Asks Ray for a worker; None where it refuses (`trouble` says why)."""
         name = uuid4().hex
         options = worker_options(needs, self.settings)
-        actor = self._worker_class.options(**options).remote(name, self.settings, self._coordinator)
+        try:
+            worker_class = self._worker_class.options(**options)
+            actor = worker_class.remote(name, self.settings, self._coordinator)
+        except ValueError as error:  # Ray has rules of its own, as for TPUs
+            self.trouble = f"no worker can be asked for with {options}: {error}"
+            return None
         member = self.members[name] = Member(name, needs, actor, now)
         return member
 

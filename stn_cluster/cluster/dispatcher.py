@@ -131,10 +131,18 @@ class Dispatcher:
             else:
                 now = time.monotonic()
                 for needs in self.crew.wanted(self.demand, now):
-                    member = self.crew.hire(needs, now)
-                    member.task = self._spawn(self._employ(member))
+                    if member := self.crew.hire(needs, now):
+                        member.task = self._spawn(self._employ(member))
+                self._let_pending_go()
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
+
+    def _let_pending_go(self) -> None:
+        """Takes back what was asked of Ray for cells that have left the queue since."""
+        wanted = [pool.needs for pool in self.demand]
+        for member in list(self.crew.members.values()):
+            if member.info is None and member.needs not in wanted and member.task:
+                member.task.cancel()
 
     async def _employ(self, member: Member) -> None:
         """Keeps one worker busy, and lets it go when it has been idle for a while."""

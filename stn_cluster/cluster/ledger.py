@@ -76,6 +76,7 @@ class Ledger:
         self._replaced: list[tuple[str, Checkpoint]] = []
         self._logs: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._log_size = 0
+        self._writing_logs = asyncio.Lock()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -119,10 +120,10 @@ class Ledger:
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
-        for task in self.tasks:
-            task.cancel()
         with suppress(StoreError, TimeoutError):
             await asyncio.wait_for(self._write_logs(), seconds)
+        for task in self.tasks:
+            task.cancel()
         self._thread.close()
         if self._results:
             raise StoreError(self.trouble or "results could not be written in time")
@@ -185,9 +186,10 @@ class Ledger:
                     swept = True
                 await self._write_logs()
                 await self._write_jobs()
-                replaced, self._replaced = self._replaced, []
-                for key, old in replaced:
+                while self._replaced:
+                    key, old = self._replaced[0]
                     await self._thread(self._store.drop_checkpoint, key, old.attempt, old.name)
+                    del self._replaced[0]
             except (StoreError, sqlite3.Error) as error:
                 log.warning("logs and records wait: %s", error)
             await asyncio.sleep(LOG_SECONDS)
@@ -201,16 +203,16 @@ class Ledger:
                 await self._thread(self._store.drop_checkpoint, key, attempt, name)
 
     async def _write_logs(self) -> None:
-        logs, self._logs = self._logs, defaultdict(list)
-        self._log_size = 0
-        for (key, attempt), texts in list(logs.items()):
-            try:
-                await self._thread(self._store.append_log, key, attempt, "".join(texts))
-            except StoreError:
-                for (key, attempt), texts in logs.items():
-                    self.log(key, attempt, "".join(texts))
-                raise
-            del logs[key, attempt]
+        """Writes all lines; those that the store does not take wait on, in their order."""
+        async with self._writing_logs:  # one after the other: a log's lines stay in their order
+            for place in list(self._logs):
+                text = "".join(self._logs.pop(place))
+                try:
+                    await self._thread(self._store.append_log, *place, text)
+                except StoreError:
+                    self._logs[place].insert(0, text)
+                    raise
+                self._log_size -= len(text)
 
     async def _write_jobs(self) -> None:
         for job_id in await self._queue_thread(self._queue.unrecorded):

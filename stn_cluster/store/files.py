@@ -129,6 +129,8 @@ class Files:
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
         with self._errors(name, "removed"):
+            if self.local:
+                _there(self.local)
             if self.is_file(name):
                 self.filesystem.delete_file(self._path(name))
 

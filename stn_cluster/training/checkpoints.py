@@ -23,6 +23,8 @@ def from_bytes(data: bytes) -> dict[str, Any]:
     """
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # torch raises many types for damaged files
         raise ValueError(f"not a readable checkpoint: {type(error).__name__}") from error
     if not isinstance(state, dict):
