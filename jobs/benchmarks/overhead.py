@@ -1,4 +1,4 @@
-"""What a cell costs beside its training: no-op cells through queue and coordinator, beside Ray Tune.
+"""What a cell costs beside its training: no-op cells through the service, and through Ray Tune.
 
 Progress goes to stderr; the last line of stdout is one JSON object. README.md says what is in it.
 """
@@ -24,8 +24,9 @@ os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": 
 
 import ray
 import typer
+from cpu_meter import CpuMeter
 from large_queue import measure_restart, measure_submission
-from service_under_test import PAPER, cpu_seconds, noop_cells, own_ray, service
+from service_under_test import PAPER, noop_cells, own_ray, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
@@ -126,11 +127,11 @@ def run_cells(folder: Path, count: int, workers: int) -> dict[str, Figures]:
 def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
     """From submit until all results are durable."""
     job = Job(name, tuple(cells))
-    used, began = cpu_seconds(), time.perf_counter()
+    meter, began = CpuMeter(), time.perf_counter()
     client.submit(job)
     while not (status := client.status(name)).ended:
         time.sleep(POLL_SECONDS)
-    seconds, used = time.perf_counter() - began, cpu_seconds() - used
+    seconds, used = time.perf_counter() - began, meter.stop()
     if status.counts != {State.SUCCEEDED: len(cells)}:
         raise RuntimeError(f"not all cells succeeded: {status}")
     return {"wall_ms": each(seconds, len(cells)), "cpu_ms": each(used, len(cells))}
@@ -138,13 +139,12 @@ def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
 
 def run_tune(trainable: Any, count: int, workers: int, reuse: bool) -> Figures:
     """The same of trials; once all of it, and once without the start of its actors."""
-    used = cpu_seconds()
+    meter = CpuMeter()
     seconds, running = run_trials(trainable, count, workers, reuse)
-    used = cpu_seconds() - used
     return {
         "wall_ms": each(seconds, count),
         "wall_ms_started": each(running, count - 1),
-        "cpu_ms": each(used, count),
+        "cpu_ms": each(meter.stop(), count),
     }
 
 

@@ -7,16 +7,24 @@ from collections import defaultdict
 from pathlib import Path
 
 
-def actors(kind: str) -> list[int]:
-    """Process ids of living actors of the Rays that this process started.
+def actors(kind: str) -> dict[int, str]:
+    """Living actors of the Rays that this process started: process ids, and what each is at.
 
     Args:
         kind: the actor's class, as in 'Worker'.
     """
-    return [pid for pid in _descendants(os.getpid()) if _name(pid).startswith(f"ray::{kind}")]
+    found = {}
+    for pid in descendants(os.getpid()):
+        # 'ray::Worker', 'ray::Worker.train', or with the actor's name: 'ray::name:Worker'.
+        title = _title(pid)
+        name, _, method = title.rpartition(":")[2].partition(".")
+        if title.startswith("ray::") and name == kind:
+            found[pid] = method or "idle"
+    return found
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
+    """Process ids of all that a process started, or they in turn."""
     children = defaultdict(list)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -34,8 +42,8 @@ def _descendants(root: int) -> list[int]:
     return found[1:]
 
 
-def _name(pid: int) -> str:
+def _title(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/cmdline").read_text().strip("\0 ")
     except OSError:
         return ""

@@ -1,6 +1,7 @@
 """A crash at every boundary between two durable writes: recovery reaches the same final table.
 
-All points are hit in a few lives of a few services here; `make chaos` hits each by itself, too.
+All of submission, claim and result are hit here in the many lives of three services; `make chaos`
+hits these and those of checkpoints and losses, each by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Points = tuple[FaultPoint, ...]
 Crashed = dict[Points, "Future[Store]"]
 
 SECONDS = 600.0  # for a job, however often it is interrupted, on a busy machine
-SIDE_BY_SIDE = 5  # services; each has one worker
+SIDE_BY_SIDE = 4  # services; each has one worker
 P = FaultPoint
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
@@ -36,17 +37,14 @@ TOGETHER: list[Points] = [
         *(P.CLAIM_WRITTEN, P.CLAIM_COMMITTED, P.CLAIM_HANDED_OVER),
     ),
     (
-        *(P.CHECKPOINT_DRAFTED, P.LOSS_WRITTEN, P.CHECKPOINT_WRITTEN, P.LOSS_COMMITTED),
-        *(P.CHECKPOINT_NOTED, P.WEIGHTS_WRITTEN),
-    ),
-    (
-        *(P.RESULT_RECEIVED, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
+        *(P.WEIGHTS_WRITTEN, P.RESULT_RECEIVED, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
         *(P.CURVES_DRAFTED, P.CURVES_WRITTEN),
     ),
     (P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED, P.STATE_DROPPED),
 ]
-# A loss is noted only where a worker has died.
+CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_NOTED)
 LOSSES = (P.LOSS_WRITTEN, P.LOSS_COMMITTED)
+# A loss is noted only where a worker has died.
 BY_ITSELF: list[Points] = [
     (P.CHECKPOINT_WRITTEN, point) if point in LOSSES else (point,) for point in P
 ]
@@ -140,9 +138,9 @@ def named(points: Points) -> str:
     return "+".join(points)
 
 
-def test_every_point_is_hit() -> None:
-    assert {point for points in TOGETHER for point in points} == set(FaultPoint)
-    assert {point for points in BY_ITSELF for point in points} == set(FaultPoint)
+def test_no_point_is_left_out() -> None:
+    hit_here = {point for points in TOGETHER for point in points}
+    assert hit_here == set(FaultPoint) - {*CHECKPOINTS, *LOSSES}
 
 
 @pytest.mark.parametrize("points", TOGETHER, ids=named)

@@ -72,7 +72,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float =
 
 def processes(kind: str) -> list[int]:
     """The process ids of actors that this process brought about: 'Coordinator' or 'Worker'."""
-    return actors(kind)
+    return list(actors(kind))
 
 
 def kill(pid: int, sign: signal.Signals = signal.SIGKILL) -> None:
