@@ -13,7 +13,7 @@ import pytest
 from queues import Service, cells, files
 
 from stn_cluster.cluster.job import State
-from stn_cluster.cluster.queue import FILE, Queue, QueueError
+from stn_cluster.cluster.queue import FILE, Ending, Queue, QueueError
 
 PAGE = 4096
 NOBODY = 65534
@@ -126,6 +126,25 @@ def test_after_a_lost_log_jobs_are_submitted_again_and_what_the_store_has_is_not
     assert after.states("b") == [State.SUCCEEDED, State.QUEUED, State.QUEUED]
     after.succeed(*after.claim_all())
     assert after.state("a") is after.state("b") is State.SUCCEEDED
+    after.close()
+
+
+def test_a_result_from_an_attempt_that_was_in_the_lost_log_ends_the_attempt_after_it(
+    service: Service, tmp_path: Path
+) -> None:
+    service.submit("a", cells(1))
+    length = (service.folder / f"{FILE}-wal").stat().st_size
+    [lost] = service.claim()
+    after = cut(service, tmp_path / "after", keep(length))
+    [claim] = after.claim()
+    after.rows = [service.store(lost)]
+    assert after.restart() == (1, [])
+    assert after.state("a") is State.SUCCEEDED
+    [attempt] = after.queue.attempts(claim.assignment.cell.key)
+    assert (attempt.attempt, attempt.ending) == (
+        claim.assignment.attempt,
+        Ending.COORDINATOR_LOST,
+    )
     after.close()
 
 
