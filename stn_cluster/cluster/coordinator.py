@@ -86,12 +86,12 @@ class Coordinator:
 
     def _open_files(self) -> StoredEnds:
         state = Path(self.settings.state)
+        self._held.enter_context(hold(state, LET_GO_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
         # back, and a new one in its place would hide it.
         new = not (state / FILE).exists()
         self._store = Store.open(self.settings.store, create=new)
         self._held.enter_context(self._store.lock(LET_GO_SECONDS))
-        self._held.enter_context(hold(state, LET_GO_SECONDS))
         self._queue = Queue(state)
         self._held.callback(self._queue.close)
         self._reader = Queue(state, reads_only=True)

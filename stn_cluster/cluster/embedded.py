@@ -39,11 +39,20 @@ class Machine:
             raise UserError(f"checkpoint steps: at least 1, not {self.checkpoint_steps}")
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """What the machine is good for."""
+
+    workers: int
+    gpu: bool  # each worker has one
+    interrupted: threading.Event  # also where the KeyboardInterrupt itself was lost
+
+
 @contextlib.contextmanager
-def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[tuple[int, bool]]:
+def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[Embedded]:
     """A Ray of our own, never one that the environment names, for as long as the block lasts.
 
-    Yields how many workers to use, and whether each has a GPU. SIGTERM interrupts the block.
+    SIGTERM interrupts the block as Ctrl-C does.
     """
     import ray
 
@@ -70,8 +79,9 @@ def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[tuple[int
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and machine.workers and machine.workers > gpus:
             raise UserError(f"workers: one a GPU, so at most {gpus} here, not {machine.workers}")
-        with _sigterm_interrupts():
-            yield machine.workers or gpus or _free_cores(machine), gpus > 0
+        with _interrupts() as interrupted:
+            workers = machine.workers or gpus or _free_cores(machine)
+            yield Embedded(workers, gpus > 0, interrupted)
     finally:
         ray.shutdown()
         folder.cleanup()
@@ -92,17 +102,24 @@ def _free_cores(machine: Machine) -> int:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: running work is checkpointed. Ray's own handler just exits."""
+def _interrupts() -> Iterator[threading.Event]:
+    """SIGTERM does what Ctrl-C does: running work is checkpointed. Ray's own handler just exits.
+
+    The event is set by either. An exception from a signal can be lost, where it is raised in a
+    destructor of Ray's say; the event is not.
+    """
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
+        yield interrupted  # only the main thread may set handlers
         return
 
     def interrupt(signum: int, frame: object) -> None:
+        interrupted.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {sign: signal.signal(sign, interrupt) for sign in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded import Machine, embedded_ray
@@ -93,13 +94,13 @@ def run_job(
         (watch or _ignore)(stored)
         return stored
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
-    with embedded_ray(machine, plugins) as (workers, gpu):
+    with embedded_ray(machine, plugins) as machinery:
         settings = Settings(
             store=str(local.resolve()) if local else opened.uri,
             state=str(state.resolve()),
             data_root=str(data_root) if data_root else None,
-            workers=workers,
-            gpu=gpu,
+            workers=machinery.workers,
+            gpu=machinery.gpu,
             threads_per_worker=machine.threads_per_worker,
             checkpoint_seconds=machine.checkpoint_seconds,
             checkpoint_steps=machine.checkpoint_steps,
@@ -107,7 +108,7 @@ def run_job(
             give_up_after=STILLBORN,
             only_job=job.job_id,
         )
-        return _run(job, settings, watch or _ignore)
+        return _run(job, settings, watch or _ignore, machinery.interrupted)
 
 
 def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
@@ -141,7 +142,7 @@ def _or_unfinished(job: Job, state: Path) -> Job:
         queue.close()
 
 
-def _run(job: Job, settings: Settings, watch: Watch) -> JobStatus:
+def _run(job: Job, settings: Settings, watch: Watch, interrupted: Event) -> JobStatus:
     import ray
 
     from stn_cluster.cluster.service import start
@@ -151,6 +152,8 @@ def _run(job: Job, settings: Settings, watch: Watch) -> JobStatus:
         client.submit(job)
         for status in client.watch(job.job_id):
             watch(status)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
         # Whatever comes of stopping (the store may be out of reach), it was interrupted.
         with contextlib.suppress(ray.exceptions.RayError, UserError):

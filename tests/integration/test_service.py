@@ -287,4 +287,4 @@ def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it
     out, errors = elsewhere.communicate(timeout=PATIENCE)
     assert (elsewhere.returncode, out) == (2, "")
     assert errors == f"stn-cluster: another service holds this store: {store}\n"
-    assert client.jobs()  # the first one is none the worse
+    assert client.settings() == settings  # the first one is none the worse
