@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
@@ -189,7 +190,7 @@ class GridConfig(Frozen):
             return axis
         if not axis and info.field_name != "plugins":
             raise ValueError("an empty axis: name at least one, or leave the field out")
-        twice = sorted({str(entry) for entry in axis if axis.count(entry) > 1})
+        twice = sorted(str(entry) for entry, count in Counter(axis).items() if count > 1)
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return axis
