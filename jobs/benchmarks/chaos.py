@@ -13,8 +13,7 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +22,7 @@ import typer
 from chaos_driver import make_cells, make_settings
 from chaos_figures import differences, of_queue, of_store, recoveries
 from chaos_kills import Chaos, Drivers, Kind, StalledError
+from own_ray import own_ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.job import Job
@@ -38,23 +38,6 @@ MUST_BE_ZERO = (
     *("lost", "unexpected", "duplicates", "incomplete", "leftovers", "disputed", "different"),
     *("driver_failures", "kills_missing"),
 )
-
-
-@contextmanager
-def _ray(workers: int) -> Iterator[str]:
-    """A Ray of this process's own; yields its address."""
-    ray.init(
-        address="local",  # never one that the environment names
-        num_cpus=workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=256 * 2**20,
-    )
-    try:
-        yield ray.get_runtime_context().gcs_address
-    finally:
-        ray.shutdown()
 
 
 def _resources() -> dict[str, dict[str, float]]:
@@ -85,7 +68,7 @@ def _run(folder: Path, cells: int, kills: int, seed: int, workers: int) -> dict[
     settings = make_settings(folder, workers)
     figures: dict[str, Any] = {"seed": seed, "cells": cells, "workers": workers}
     with ExitStack() as stack:
-        address = stack.enter_context(_ray(workers))
+        address = stack.enter_context(own_ray(workers))
         options = {"address": address, "folder": folder, "cells": cells, "workers": workers}
         drivers = Drivers([f"--{name}={value}" for name, value in options.items()], folder)
         stack.callback(drivers.close)

@@ -26,7 +26,7 @@ import ray
 import typer
 from cpu_meter import CpuMeter
 from large_queue import measure_restart, measure_submission
-from service_under_test import PAPER, noop_cells, own_ray, service
+from service_under_test import PAPER, cluster, noop_cells, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
@@ -66,10 +66,10 @@ def main(
         folder = Path(name)
         found["noop"] = measure_noops(folder, cells, trials, rounds, workers)
         if queued:
-            with own_ray(1):
+            with cluster(1):
                 found["queued"] = measure_submission(folder / "queued", queued, say)
         if restart_queued:
-            with own_ray(1):
+            with cluster(1):
                 found["restart"] = measure_restart(folder / "restart", restart_queued, rounds, say)
     print(json.dumps(found))
 
@@ -94,7 +94,7 @@ def measure_noops(
     seen: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for turn in range(rounds):
         for kind in kinds:
-            with own_ray(workers):
+            with cluster(workers):
                 measured = kind(turn)
             say(f"round {turn + 1}/{rounds}: {measured}")
             for name, figures in measured.items():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
+from own_ray import own_ray
 from processes import actors
 
 from stn_cluster.cluster.client import Client
@@ -26,24 +26,10 @@ PAPER = {  # 32 cells a seed; those of a distortion and seed share a stream, so 
 STOP_SECONDS = 120.0
 
 
-@contextmanager
-def own_ray(cpus: int) -> Iterator[None]:
-    """Ray on this machine, with so many cores to give away."""
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=256 * 2**20,  # bytes
-        runtime_env={
-            "py_modules": [str(Path(__file__).with_name(f"{module}.py")) for module in SHIPPED]
-        },
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def cluster(cpus: int) -> AbstractContextManager[str]:
+    """A Ray whose workers know the no-op cells and trials."""
+    here = Path(__file__)
+    return own_ray(cpus, [here.with_name(f"{module}.py") for module in SHIPPED])
 
 
 @contextmanager

@@ -22,6 +22,10 @@ class AttemptLog:
         self._lock = threading.Lock()
         self._text: defaultdict[str, str] = defaultdict(str)
 
+    def __bool__(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._text)
+
     def line(self, attempt: str, text: str) -> None:
         """Adds a line, with the time before it."""
         self._add(attempt, f"{stamp()} {text}\n")

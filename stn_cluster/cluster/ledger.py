@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -33,6 +34,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 2.0
 GROUP = 500  # results in one commit, at most
+COMMIT_SECONDS = 0.2  # between the beginnings of two commits: what comes meanwhile is one group
 LOG_SECONDS = 2.0  # between two writings of logs
 MAX_LOG_CHARACTERS = 10_000_000  # of all logs that wait for the store; beyond it they are dropped
 
@@ -131,11 +133,14 @@ class Ledger:
     # --- results ---
 
     async def _commit(self) -> None:
-        """Writes all results, in groups: whatever came while the last group was written."""
+        """Writes all results, in groups: the first at once, then whatever came meanwhile."""
+        began = 0.0
         while True:
             await self._news.wait()
             self._news.clear()
             while self._results:
+                await asyncio.sleep(began + COMMIT_SECONDS - time.monotonic())
+                began = time.monotonic()
                 group = self._results[:GROUP]
                 reach("result-received")
                 records = await self._thread(_records, group)
@@ -205,14 +210,21 @@ class Ledger:
     async def _write_logs(self) -> None:
         """Writes all lines; those that the store does not take wait on, in their order."""
         async with self._writing_logs:  # one after the other: a log's lines stay in their order
-            for place in list(self._logs):
-                text = "".join(self._logs.pop(place))
-                try:
-                    await self._thread(self._store.append_log, *place, text)
-                except StoreError:
+            logs, self._logs = self._logs, defaultdict(list)
+            waiting = {place: "".join(texts) for place, texts in logs.items()}
+            self._log_size -= sum(map(len, waiting.values()))
+            try:
+                await self._thread(self._append_logs, waiting)
+            finally:
+                for place, text in waiting.items():
                     self._logs[place].insert(0, text)
-                    raise
-                self._log_size -= len(text)
+                    self._log_size += len(text)
+
+    def _append_logs(self, waiting: dict[tuple[str, str], str]) -> None:
+        """Writes logs, and takes away those that are written."""
+        for place, text in list(waiting.items()):
+            self._store.append_log(*place, text)
+            del waiting[place]
 
     async def _write_jobs(self) -> None:
         for job_id in await self._queue_thread(self._queue.unrecorded):

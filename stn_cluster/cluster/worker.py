@@ -66,12 +66,14 @@ class Worker:
         self._latest = Report()
         self._training.set()
         try:
+            report = Report()
             with self._log.gathering([a.attempt for a in pack]):
                 for report in self._runner.train(pack, self._log):
                     self._note(report)
                     if report.ended:
                         self._tell(report.ended)
-            self._tell({})
+            if not report.ended or self._log:  # else the last word has been said
+                self._tell({})
         finally:
             self._training.clear()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-import ray
+from own_ray import own_ray
 from processes import actors
 
 from stn_cluster.cluster.client import Client
@@ -25,25 +25,9 @@ HERE = Path(__file__).parent
 PLUGINS = ("breaking_plugin",)  # modules beside this one that jobs of the tests may name
 
 
-@contextmanager
-def one_node(cpus: int = 2, **environment: str) -> Iterator[None]:
+def one_node(cpus: int = 2, **environment: str) -> AbstractContextManager[str]:
     """Ray on this machine, with so many cores to give away."""
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=256 * 2**20,
-        runtime_env={
-            "py_modules": [str(HERE / f"{name}.py") for name in PLUGINS],
-            "env_vars": environment,
-        },
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    return own_ray(cpus, [HERE / f"{name}.py" for name in PLUGINS], **environment)
 
 
 def serve(folder: Path, **settings: Any) -> Client:

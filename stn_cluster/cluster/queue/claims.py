@@ -128,7 +128,8 @@ def _begin(
         ),
     )
     cell = Cell.model_validate_json(row["spec"])
-    cell = cell.model_copy(update={"recipe": recipes.get(cell.key, cell.recipe)})
+    if (recipe := recipes.get(row["key"], cell.recipe)) != cell.recipe:
+        cell = cell.model_copy(update={"recipe": recipe})
     resume = None
     if row["state_attempt"] is not None:
         resume = Checkpoint(row["state_attempt"], row["state_step"])
