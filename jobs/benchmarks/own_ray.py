@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -18,6 +19,9 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
         modules: files that its workers can import.
         environment: variables of its workers.
     """
+    runtime: dict[str, Any] = {"env_vars": environment}
+    if modules:  # Ray stumbles over an empty list
+        runtime["py_modules"] = [str(file) for file in modules]
     ray.init(
         address="local",  # never one that the environment names
         num_cpus=cpus,
@@ -25,7 +29,7 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
         log_to_driver=False,
         logging_level="error",
         object_store_memory=256 * 2**20,  # bytes
-        runtime_env={"py_modules": [str(file) for file in modules], "env_vars": environment},
+        runtime_env=runtime,
     )
     try:
         yield ray.get_runtime_context().gcs_address
