@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 NEAR = 0.5  # the likeness from which a name is proposed
 
 
 class UserError(Exception):
-    """Wrong input. The message is one line: which file, which field, what is allowed."""
+    """Wrong input. The message is one line: which file, which field, what is allowed.
+
+    Args:
+        message: the line.
+        field: the input's field that is wrong, dotted as in 'recipe.iterations', where it is known.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
     def __str__(self) -> str:
         return " ".join(super().__str__().splitlines())  # whatever names and causes it quotes
 
 
+class NotFoundError(UserError):
+    """There is no job, cell or attempt of this name."""
+
+
+class ConflictError(UserError):
+    """The name is taken by something else."""
+
+
+class ServiceError(UserError):
+    """The service does not answer now; it may later."""
+
+
 class StoreError(UserError):
     """The result store cannot be used as it stands. The message names the path."""
+
+
+@contextmanager
+def within(field: str) -> Iterator[None]:
+    """Names the field, or the one above it, in whatever UserError is raised."""
+    try:
+        yield
+    except UserError as error:
+        error.field = field if error.field is None else f"{field}.{error.field}"
+        raise
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:

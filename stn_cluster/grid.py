@@ -91,7 +91,7 @@ class Cell(Frozen):
     @property
     def label(self) -> str:
         """The cell as people read it: 'ST-CNN/tps/RTS/seed0'."""
-        return f"{self.model}/{self.transform}/{self.distortion}/seed{self.seed}"
+        return cell_label(self.model, self.transform, self.distortion, self.seed)
 
     @property
     def iterations(self) -> int:
@@ -126,6 +126,11 @@ class Cell(Frozen):
         return (self.dataset, base, self.variant, self.canvas, self.seed, batch_size)
 
 
+def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:
+    """'ST-CNN/tps/RTS/seed0'."""
+    return f"{model}/{transform}/{distortion}/seed{seed}"
+
+
 def short_hash(value: Any, digits: int) -> str:
     """First `digits` hex digits of the SHA-256 of the canonical JSON of `value`."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -152,7 +157,12 @@ def _recipe_choice(value: object) -> object:
     return value
 
 
-RecipeField = Annotated[RecipeChoice, BeforeValidator(_recipe_choice)]
+RecipeField = Annotated[
+    RecipeChoice,
+    BeforeValidator(
+        _recipe_choice, json_schema_input_type=RecipeChoice | Name | dict[str, JsonValue]
+    ),
+]
 
 
 class CellChoice(Frozen):

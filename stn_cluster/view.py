@@ -174,7 +174,7 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
         return Text(f"{sum(errors) / len(errors):.2f}", style="green")
     running = [s for s in cells if s.state is State.RUNNING]
     if running or errors:
-        part = sum(s.step / max(1, s.iterations) for s in cells) / len(cells)
+        part = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
         return Text(f"{part:.0%}", style="yellow")
     return Text("queued", style="dim")
 

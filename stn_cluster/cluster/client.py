@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from stn_cluster.cluster.history import cells_to_rerun
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, new_job_id, reason
+from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page, new_job_id, reason
+from stn_cluster.cluster.metrics import Metrics
 from stn_cluster.cluster.queue import AttemptRow
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import UserError
+from stn_cluster.errors import ServiceError, UserError
 
-RESTART_SECONDS = 120.0  # in which a coordinator that died is waited for
+RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
 PAGE = 5000  # cells asked for at a time
 
@@ -28,10 +29,16 @@ class Client:
 
     Args:
         actor: the coordinator; see `stn_cluster.cluster.service`.
+        patience: seconds in which a coordinator that died is waited for.
     """
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, patience: float = RESTART_SECONDS) -> None:
         self._actor = actor
+        self._patience = patience
+
+    def with_patience(self, seconds: float) -> Client:
+        """The same, waiting longer or shorter for a coordinator that died."""
+        return Client(self._actor, seconds)
 
     def version(self) -> str:
         """Of stn-cluster, on the other side."""
@@ -63,18 +70,13 @@ class Client:
         found: JobStatus = self._ask("status", job_id)
         return found
 
-    def cells(
-        self, job_id: str, *, offset: int = 0, limit: int = PAGE, states: Sequence[State] = ()
-    ) -> tuple[CellStatus, ...]:
-        """A page of a job's cells, in the job's order.
+    def cells(self, job_id: str, page: Page = EVERYTHING) -> tuple[CellStatus, ...]:
+        """Some of a job's cells, in the job's order."""
+        return self.news(job_id, page)[0]
 
-        Args:
-            job_id: the job.
-            offset: cells to leave out first.
-            limit: cells at most.
-            states: only those in one of these; all if empty.
-        """
-        found: tuple[CellStatus, ...] = self._ask("cells", job_id, offset, limit, states)[0]
+    def news(self, job_id: str, page: Page) -> tuple[tuple[CellStatus, ...], int]:
+        """Some of a job's cells, and the number of the last change: `since` of the next page."""
+        found: tuple[tuple[CellStatus, ...], int] = self._ask("cells", job_id, page)
         return found
 
     def watch(self, job_id: str, poll_seconds: float = POLL_SECONDS) -> Iterator[JobStatus]:
@@ -92,7 +94,7 @@ class Client:
             if since < 0:
                 cells, since = self._all_cells(job_id)
             else:
-                news, since = self._ask("cells", job_id, 0, -1, (), since)
+                news, since = self.news(job_id, Page(since=since))
                 cells.update((cell.cell.key, cell) for cell in news)
             yield replace(status, cells=tuple(cells.values()))
             if status.ended:
@@ -108,19 +110,22 @@ class Client:
         """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
         return int(self._ask("retry", job_id))
 
-    def rerun(self, filters: Mapping[str, Any], priority: int = 0) -> Job:
+    def rerun(
+        self, filters: Mapping[str, Any], priority: int = 0, job_id: str | None = None
+    ) -> Job:
         """Submits all cells of the store and of its jobs that match the filters, to be trained
         anew; their history is kept. Those queued or running stay as they are.
 
         Args:
             filters: see `stn_cluster.load_results`.
             priority: the larger, the sooner.
+            job_id: its id; default: a new one.
 
         Returns:
             The job.
         """
         cells = cells_to_rerun(self.settings().store, filters)
-        job = Job(new_job_id("rerun"), tuple(cells), force=True, priority=priority)
+        job = Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
         self.submit(job)
         return job
 
@@ -132,7 +137,17 @@ class Client:
     def logs(self, name: str) -> Iterator[tuple[AttemptRow, str]]:
         """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
         for attempt in self.attempts(name):
-            yield attempt, self._ask("log_of", attempt.key, attempt.attempt) or ""
+            yield attempt, self.log_of(attempt.key, attempt.attempt) or ""
+
+    def log_of(self, key: str, attempt: str) -> str | None:
+        """An attempt's log so far, or None."""
+        found: str | None = self._ask("log_of", key, attempt)
+        return found
+
+    def metrics(self) -> Metrics:
+        """The service in numbers."""
+        found: Metrics = self._ask("metrics")
+        return found
 
     def stop(self, timeout: float) -> None:
         """Ends the service: running cells are checkpointed, results written, workers let go.
@@ -152,7 +167,7 @@ class Client:
         cells: dict[str, CellStatus] = {}
         since: int | None = None
         while True:
-            page, last = self._ask("cells", job_id, len(cells), PAGE)
+            page, last = self.news(job_id, Page(len(cells), PAGE))
             since = last if since is None else since  # the first page's: what changes is asked for
             cells.update((cell.cell.key, cell) for cell in page)
             if len(page) < PAGE:
@@ -160,7 +175,7 @@ class Client:
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         """Calls the coordinator; again, while it is away: whatever is asked may be asked twice."""
-        deadline = time.monotonic() + RESTART_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 return ray.get(getattr(self._actor, method).remote(*arguments))
@@ -168,10 +183,10 @@ class Client:
                 raise _ours(error) from None
             except ActorUnavailableError as error:
                 if time.monotonic() > deadline:
-                    raise UserError("the coordinator does not answer") from error
+                    raise ServiceError("the coordinator does not answer") from error
                 time.sleep(0.2)
             except ActorDiedError as error:  # and is not restarted
-                raise UserError(f"the service has ended: {reason(str(error))}") from error
+                raise ServiceError(f"the service has ended: {reason(str(error))}") from error
 
 
 def _ours(error: RayTaskError) -> Exception:

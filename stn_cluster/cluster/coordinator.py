@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +22,17 @@ import stn_cluster
 from stn_cluster.cluster.crew import Crew
 from stn_cluster.cluster.dispatcher import Dispatcher
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State
+from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page
 from stn_cluster.cluster.ledger import Ledger
 from stn_cluster.cluster.messages import Report
+from stn_cluster.cluster.metrics import Metrics
 from stn_cluster.cluster.queue import FILE, AttemptRow, Queue
 from stn_cluster.cluster.record import git_commit
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
 from stn_cluster.cluster.stored import StoredEnds
 from stn_cluster.cluster.threads import Thread
-from stn_cluster.errors import StoreError, UserError
+from stn_cluster.errors import ServiceError, StoreError
 from stn_cluster.faults import reach
 from stn_cluster.store import Store
 
@@ -145,7 +146,7 @@ class Coordinator:
         if status.ended:
             return self._complete(status)
         if self._crew.hopeless:
-            raise UserError(self._crew.trouble)
+            raise ServiceError(str(self._crew.trouble))
         demand = await self._look(self._reader.demand, job_id)
         cost_left -= self._dispatcher.leases.work_done(job_id)
         eta = self._dispatcher.rate.eta_seconds(cost_left, time.monotonic())
@@ -153,24 +154,27 @@ class Coordinator:
         return replace(self._complete(status), eta_seconds=eta, waiting=waiting)
 
     async def cells(
-        self,
-        job_id: str,
-        offset: int = 0,
-        limit: int = -1,
-        states: Sequence[State] = (),
-        since: int = -1,
+        self, job_id: str, page: Page = EVERYTHING
     ) -> tuple[tuple[CellStatus, ...], int]:
         """Some of a job's cells; see `queue.listing.cells`."""
         await self._ready()
-        found, last = await self._look(
-            self._reader.cells, job_id, offset=offset, limit=limit, states=states, since=since
-        )
+        found, last = await self._look(self._reader.cells, job_id, page)
         return tuple(self._with_step(*one) for one in found), last
 
     async def attempts(self, name: str) -> list[AttemptRow]:
         """The history of a cell, by its key or label."""
         await self._ready()
         return await self._look(self._reader.attempts, name)
+
+    async def metrics(self) -> Metrics:
+        """The service in numbers."""
+        await self._ready()
+        return Metrics(
+            await self._look(self._reader.totals),
+            workers=self._crew.working,
+            images_per_second=self._dispatcher.rate.images_per_second(time.monotonic()),
+            in_trouble=bool(self._trouble()),
+        )
 
     async def log_of(self, key: str, attempt: str) -> str | None:
         """An attempt's log so far, or None."""
@@ -209,13 +213,15 @@ class Coordinator:
 
     def _complete(self, status: JobStatus) -> JobStatus:
         """A job as the queue has it, with what is known of the service."""
-        dispatcher = self._dispatcher
         return replace(
             status,
             workers=self._crew.working,
-            images_per_second=dispatcher.rate.images_per_second(time.monotonic()),
-            trouble=dispatcher.trouble or self._crew.trouble,
+            images_per_second=self._dispatcher.rate.images_per_second(time.monotonic()),
+            trouble=self._trouble(),
         )
+
+    def _trouble(self) -> str | None:
+        return self._dispatcher.trouble or self._crew.trouble
 
     def _with_step(self, attempt: str | None, status: CellStatus) -> CellStatus:
         lease = self._dispatcher.leases.get(attempt)

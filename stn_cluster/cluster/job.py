@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell, short_hash
+from stn_cluster.grid import Cell, cell_label, short_hash
 
 JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -51,13 +52,16 @@ class Job:
 
     def __post_init__(self) -> None:
         if not JOB_ID.fullmatch(self.job_id):
-            raise UserError(f"job id {self.job_id!r}: 1 to 64 letters, digits, '.', '_' or '-'")
+            allowed = "1 to 64 letters, digits, '.', '_' or '-'"
+            raise UserError(f"job id {self.job_id!r}: {allowed}", "job_id")
         if not self.cells:
             raise UserError(f"job {self.job_id}: no cells")
         if len({cell.key for cell in self.cells}) < len(self.cells):
             raise UserError(f"job {self.job_id}: a cell is in it twice")
         if not -(2**31) <= self.priority < 2**31:
-            raise UserError(f"job {self.job_id}: priority {self.priority} is out of range")
+            raise UserError(
+                f"job {self.job_id}: priority {self.priority} is out of range", "priority"
+            )
 
     @property
     def digest(self) -> str:
@@ -73,24 +77,53 @@ def new_job_id(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class CellName:
+    """What people know a cell by; light enough to be told of many thousands."""
+
+    key: str
+    model: str
+    transform: str
+    distortion: str
+    seed: int
+    dataset: str
+    recipe: str
+    iterations: int  # steps in all
+
+    @classmethod
+    def of(cls, cell: Cell) -> CellName:
+        """A cell's."""
+        return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
+
+    @property
+    def label(self) -> str:
+        """See `Cell.label`."""
+        return cell_label(self.model, self.transform, self.distortion, self.seed)
+
+
+@dataclass(frozen=True)
 class CellStatus:
     """One cell of a job."""
 
-    cell: Cell
+    cell: CellName
     state: State = State.QUEUED
     step: int = 0  # steps done
     test_error: float | None = None  # percent, once succeeded
     error: str | None = None  # why it failed
     stored: bool = False  # the store held it before the job began
 
-    @property
-    def iterations(self) -> int:
-        """Steps in all."""
-        return self.cell.iterations
 
-    def now(self, state: State, **fields: object) -> CellStatus:
-        """The same cell in another state."""
-        return replace(self, state=state, **fields)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Page:
+    """Which of a job's cells are to be told."""
+
+    offset: int = 0  # how many to leave out first
+    limit: int = -1  # how many at most; negative: all
+    states: tuple[State, ...] = ()  # only those in one of these; all if empty
+    filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # by field: wanted values
+    since: int = -1  # only those that have changed after this change, or are running
+
+
+EVERYTHING = Page()
 
 
 @dataclass(frozen=True)

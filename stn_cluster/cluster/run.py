@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stn_cluster.cluster.embedded import Machine, embedded_ray
 from stn_cluster.cluster.grid_job import grid_job
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State
+from stn_cluster.cluster.job import CellName, CellStatus, Job, JobStatus, State
 from stn_cluster.cluster.queue import Queue
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
@@ -172,7 +172,7 @@ def _stored(job: Job, store: Store) -> JobStatus | None:
     ends = stored_ends(store)
     found = [(cell, ends.success(cell.key)) for cell in job.cells]
     cells = [
-        CellStatus(cell, State.SUCCEEDED, cell.iterations, end.test_error, stored=True)
+        CellStatus(CellName.of(cell), State.SUCCEEDED, cell.iterations, end.test_error, stored=True)
         for cell, end in found
         if end is not None
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stn_cluster.errors import UserError, unknown
+from stn_cluster.errors import UserError, unknown, within
 from stn_cluster.grid import (
     PAPER_DISTORTIONS,
     PAPER_MODELS,
@@ -45,7 +45,7 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
         load_plugins(config.plugins, [folder] if folder else [])
         cells = [*_product(config), *_listed(config)]
     except UserError as error:
-        raise UserError(f"{source}: {error}") from error.__cause__
+        raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
     for cell in cells:
         if cell.key in seen:
@@ -72,9 +72,20 @@ def _product(config: GridConfig) -> list[Cell]:
     if not config.has_axes:
         return []
     models = config.models or PAPER_MODELS
-    transforms = config.transforms or _usual_transforms(models)
+    with within("models"):
+        for model in models:
+            lookup("model", model)
+    with within("transforms"):
+        transforms = config.transforms or _usual_transforms(models)
+        for transform in transforms:
+            lookup("transform", transform)
     _check_axes_meet(models, transforms)
     distortions = config.distortions or PAPER_DISTORTIONS
+    with within("distortions"):
+        for distortion in distortions:
+            parse_distortion(distortion)
+    with within("dataset"):
+        lookup("dataset", config.dataset)
     recipe = _recipe(config.recipe, "recipe")
     return [
         _cell(config, recipe, model, transform, distortion, seed, config.dataset)
@@ -104,7 +115,8 @@ def _listed(config: GridConfig) -> list[Cell]:
                 )
             )
         except UserError as error:
-            raise UserError(f"cells.{index}: {error}") from None
+            field = ".".join(filter(None, [f"cells.{index}", error.field]))
+            raise UserError(f"cells.{index}: {error}", field) from None
     return cells
 
 
@@ -128,10 +140,10 @@ def _misfit(model: str, transform: str) -> str:
 def _check_axes_meet(models: tuple[str, ...], transforms: tuple[str, ...]) -> None:
     for model in models:
         if not any(_fits(model, transform) for transform in transforms):
-            raise UserError(f"transforms: {_misfit(model, transforms[0])}")
+            raise UserError(f"transforms: {_misfit(model, transforms[0])}", "transforms")
     for transform in transforms:
         if not any(_fits(model, transform) for model in models):
-            raise UserError(f"models: no model here goes with transform {transform}")
+            raise UserError(f"models: no model here goes with transform {transform}", "models")
 
 
 def _cell(
@@ -221,7 +233,8 @@ def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
 def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
     """The recipe's display name, and the recipe with the overrides in place."""
     name = choice.name or DEFAULT_RECIPE
-    base: Recipe = lookup("recipe", name).load()()
+    with within(field):
+        base: Recipe = lookup("recipe", name).load()()
     if not choice.overrides:
         return name, base
     fields = base.model_dump() | choice.overrides
@@ -232,15 +245,16 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         where = ".".join([field, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             known = type(base).model_fields
-            raise UserError(f"{where}: {unknown('field', first['loc'][-1], known)}") from None
+            message = unknown("field", first["loc"][-1], known)
+            raise UserError(f"{where}: {message}", where) from None
         message = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if first["loc"] else ""
-        raise UserError(f"{where}: {message}{given}") from None
+        raise UserError(f"{where}: {message}{given}", where) from None
     for model in recipe.by_model:
         try:
             lookup("model", model)
         except UserError as error:
-            raise UserError(f"{field}.by_model: {error}") from None
+            raise UserError(f"{field}.by_model: {error}", f"{field}.by_model") from None
     if recipe == base:
         return name, base
     changed = recipe.model_dump(mode="json", exclude_defaults=True)

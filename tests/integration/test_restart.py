@@ -10,7 +10,7 @@ from pathlib import Path
 from services import kill, make_job, one_node, serve, wait_until
 from troubles import PATIENCE, rows, the_end
 
-from stn_cluster.cluster.job import State
+from stn_cluster.cluster.job import Page, State
 
 
 def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damaged_log(
@@ -49,7 +49,7 @@ def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damag
         client = serve(damaged)
         client.submit(job)  # it may be forgotten, but not what the store has of it
         client.cancel("job")
-        done = client.cells("job", states=(State.SUCCEEDED,))
+        done = client.cells("job", Page(states=(State.SUCCEEDED,)))
         assert {cell.cell.key for cell in done} == set(rows(damaged / "store")["key"])
         assert set(rows(damaged / "store")["attempt"]) == set(ended["attempt"])
         client.stop(60)

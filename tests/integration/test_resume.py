@@ -11,7 +11,7 @@ from services import kill, make_job, one_node, serve, wait_until
 from troubles import PATIENCE, alive, parts, the_end
 
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, State
+from stn_cluster.cluster.job import Job, Page, State
 from stn_cluster.grid import Cell
 
 RECIPE = {"name": "smoke", "iterations": 400}
@@ -53,7 +53,7 @@ def kill_at(client: Client, job_id: str, targets: dict[str, int]) -> None:
     left = dict(targets)
 
     def all_killed() -> bool:
-        for cell in client.cells(job_id, states=(State.RUNNING,)):
+        for cell in client.cells(job_id, Page(states=(State.RUNNING,))):
             key = cell.cell.key
             if cell.step < left.get(key, math.inf):
                 continue

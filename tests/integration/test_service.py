@@ -20,7 +20,7 @@ from troubles import PATIENCE, alive, endings, rows, running, the_end
 
 from stn_cluster import UserError
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, State
+from stn_cluster.cluster.job import CellName, Job, Page, State
 from stn_cluster.cluster.service import start
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -131,16 +131,16 @@ def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client
     assert seen[-1].state is State.FAILED
     assert seen[-1].counts == {State.SUCCEEDED: 3, State.FAILED: 2}
     assert seen[-1].total == 5
-    assert [cell.cell for cell in seen[-1].cells] == list(job.cells)
+    assert [cell.cell for cell in seen[-1].cells] == [CellName.of(cell) for cell in job.cells]
 
     whole = client.cells(job.job_id)
-    pages = [client.cells(job.job_id, offset=offset, limit=2) for offset in (0, 2, 4, 6)]
+    pages = [client.cells(job.job_id, Page(offset, 2)) for offset in (0, 2, 4, 6)]
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert sum(pages, ()) == whole
-    failed = client.cells(job.job_id, states=(State.FAILED,))
+    failed = client.cells(job.job_id, Page(states=(State.FAILED,)))
     assert [cell.cell.model for cell in failed] == ["Raises", "Diverges"]
     assert failed[0].error == "RuntimeError: broken on purpose"
-    assert client.cells(job.job_id, states=(State.QUEUED, State.RUNNING)) == ()
+    assert client.cells(job.job_id, Page(states=(State.QUEUED, State.RUNNING))) == ()
 
 
 def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: Client) -> None:

@@ -16,7 +16,7 @@ from troubled import Helpless
 from troubles import PATIENCE, alive, contents, endings, rows, running, the_end
 
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import ENDED, Job
+from stn_cluster.cluster.job import ENDED, Job, Page
 from stn_cluster.cluster.messages import Report
 from stn_cluster.cluster.queue import AttemptRow
 from stn_cluster.cluster.service import start
@@ -111,7 +111,7 @@ def ended(client: Client, job: Job) -> bool:
 def there(client: Client, zombie: AttemptRow, when: str) -> bool:
     """Whether the cell of a stopped worker is so far without it."""
     _, *others = history(client, zombie)
-    over = [cell.cell.key for cell in client.cells(zombie.job_id, states=ENDED)]
+    over = [cell.cell.key for cell in client.cells(zombie.job_id, Page(states=ENDED))]
     if zombie.key in over:
         return True
     if when == "on its way again":

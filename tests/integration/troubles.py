@@ -10,7 +10,7 @@ import pandas as pd
 from services import wait_until
 
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import JobStatus, State
+from stn_cluster.cluster.job import JobStatus, Page, State
 from stn_cluster.cluster.queue import AttemptRow
 
 PATIENCE = 180.0  # seconds: on a busy machine a worker takes half a minute to start
@@ -31,7 +31,7 @@ def the_end(client: Client, job_id: str) -> JobStatus:
 
 def running(client: Client, job_id: str, step: int = 0) -> list[AttemptRow]:
     """The attempts of a job's cells that are being trained, and are so far."""
-    cells = client.cells(job_id, states=(State.RUNNING,))
+    cells = client.cells(job_id, Page(states=(State.RUNNING,)))
     return [client.attempts(cell.cell.key)[-1] for cell in cells if cell.step >= step]
 
 

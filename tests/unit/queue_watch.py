@@ -7,7 +7,7 @@ from collections import Counter
 
 from queue_model import WAITING, Model
 
-from stn_cluster.cluster.job import CellStatus, State
+from stn_cluster.cluster.job import CellStatus, Page, State
 from stn_cluster.cluster.queue import Queue
 
 
@@ -38,7 +38,7 @@ class Watch:
     def _follow(self, queue: Queue, job_id: str) -> dict[str, CellStatus]:
         """A job's cells by key, of which only those are asked for that have changed."""
         last, seen = self._seen.get(job_id, (-1, {}))
-        news, last = queue.cells(job_id, since=last)
+        news, last = queue.cells(job_id, Page(since=last))
         seen |= {cell.cell.key: cell for _, cell in news}
         self._seen[job_id] = last, seen
         return seen

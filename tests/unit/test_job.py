@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from records import make_cell
 
 from stn_cluster.cluster.job import (
-    CellStatus,
+    CellName,
     Job,
     JobStatus,
     State,
@@ -120,9 +120,10 @@ def test_the_ended_states_of_a_cell_are_succeeded_failed_and_cancelled() -> None
     assert ended == {State.SUCCEEDED, State.FAILED, State.CANCELLED}
 
 
-def test_a_cell_in_another_state_keeps_what_else_is_known_of_it() -> None:
-    cell = CellStatus(make_cell()).now(State.RUNNING, step=3)
-    assert (cell.state, cell.step, cell.iterations) == (State.RUNNING, 3, 8)
+def test_a_cell_is_known_by_its_name() -> None:
+    cell = make_cell(seed=3)
+    name = CellName.of(cell)
+    assert (name.key, name.label, name.iterations) == (cell.key, cell.label, 8)
 
 
 # --- words ---

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from typing import Any
 
 import pytest
 from queues import HERE, Service, cells, pack
 from records import make_cell
 
-from stn_cluster.cluster.job import CellStatus, State
+from stn_cluster.cluster.job import CellStatus, Page, State
 from stn_cluster.cluster.queue import Ending, Queue
 from stn_cluster.errors import UserError
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 
 
-def shown(queue: Queue, job_id: str, **chosen: object) -> list[int]:
+def shown(queue: Queue, job_id: str, **chosen: Any) -> list[int]:
     """The seeds of some of a job's cells."""
-    found, _ = queue.cells(job_id, **chosen)  # type: ignore[arg-type]
+    found, _ = queue.cells(job_id, Page(**chosen))
     return [status.cell.seed for _, status in found]
 
 
@@ -35,27 +36,27 @@ def test_cells_are_told_by_state_and_with_their_attempt_while_they_run(service: 
     done, failed, running = (service.claim()[0] for _ in range(3))
     service.succeed(done)
     service.fail(failed, error="ValueError: no")
-    assert shown(service.queue, "a", states=[SUCCEEDED, FAILED]) == [0, 1]
-    assert shown(service.queue, "a", states=[QUEUED], limit=1, offset=1) == [4]
-    [(attempt, status)], _ = service.queue.cells("a", states=[RUNNING])
+    assert shown(service.queue, "a", states=(SUCCEEDED, FAILED)) == [0, 1]
+    assert shown(service.queue, "a", states=(QUEUED,), limit=1, offset=1) == [4]
+    [(attempt, status)], _ = service.queue.cells("a", Page(states=(RUNNING,)))
     assert (attempt, status.step) == (running.assignment.attempt, 0)
     (_, first), (_, second), *others = service.queue.cells("a")[0]
     assert (first.test_error, first.error, first.step) == (5.0, None, first.cell.iterations)
     assert (second.test_error, second.error, second.step) == (None, "ValueError: no", 0)
     assert [one for one, _ in others] == [running.assignment.attempt, None, None]
     service.queue.cancel("a")
-    assert shown(service.queue, "a", states=[CANCELLED]) == [2, 3, 4]
-    assert shown(service.queue, "a", states=[RUNNING, QUEUED]) == []
+    assert shown(service.queue, "a", states=(CANCELLED,)) == [2, 3, 4]
+    assert shown(service.queue, "a", states=(RUNNING, QUEUED)) == []
 
 
 def test_only_what_has_changed_is_told_again_and_whatever_runs(service: Service) -> None:
     service.submit("a", cells(6))
     _, last = service.queue.cells("a")
-    assert service.queue.cells("a", since=last) == ([], last)
+    assert service.queue.cells("a", Page(since=last)) == ([], last)
     first, second = service.claim()[0], service.claim()[0]
     service.succeed(first)
     assert shown(service.queue, "a", since=last) == [0, 1]
-    _, last = service.queue.cells("a", since=last)
+    _, last = service.queue.cells("a", Page(since=last))
     assert shown(service.queue, "a", since=last) == [1]
     service.lose([second], Ending.DIED)
     assert shown(service.queue, "a", since=last) == [1]
@@ -70,7 +71,7 @@ def test_a_job_that_is_taken_up_again_tells_what_became_of_its_cells_meanwhile(
     service.succeed(*service.claim())
     _, last = service.queue.cells("a")
     service.queue.retry("a", service.ends)
-    changed, _ = service.queue.cells("a", since=last)
+    changed, _ = service.queue.cells("a", Page(since=last))
     assert [status.state for _, status in changed] == [SUCCEEDED, QUEUED]
 
 
@@ -87,7 +88,7 @@ def test_a_change_while_cells_are_read_is_not_passed_over(service: Service) -> N
     seen: dict[str, CellStatus] = {}
     last = -1
     for _ in range(4):
-        found, last = reader.cells("a", since=last)
+        found, last = reader.cells("a", Page(since=last))
         seen |= {status.cell.key: status for _, status in found}
     assert not claims
     assert {status.state for status in seen.values()} == {SUCCEEDED}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stn_cluster.cluster.job import CellStatus, JobStatus, State, job_state
+from stn_cluster.cluster.job import CellName, CellStatus, JobStatus, State, job_state
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
@@ -29,23 +29,23 @@ def grid(**fields: Any) -> list[Cell]:
 
 
 FCN, CNN = grid(models=["FCN", "CNN"], distortions=["R"])
-QUEUED = CellStatus(FCN)  # of 8 steps, as all cells of `smoke`
+QUEUED = CellStatus(CellName.of(FCN))  # of 8 steps, as all cells of `smoke`
 
 
 def running(cell: Cell, step: int) -> CellStatus:
-    return CellStatus(cell, State.RUNNING, step=step)
+    return CellStatus(CellName.of(cell), State.RUNNING, step=step)
 
 
 def succeeded(cell: Cell, error: float, stored: bool = False) -> CellStatus:
-    return CellStatus(cell, State.SUCCEEDED, 8, test_error=error, stored=stored)
+    return CellStatus(CellName.of(cell), State.SUCCEEDED, 8, test_error=error, stored=stored)
 
 
 def failed(cell: Cell, error: str = "ValueError: [no] luck") -> CellStatus:
-    return CellStatus(cell, State.FAILED, 3, error=error)
+    return CellStatus(CellName.of(cell), State.FAILED, 3, error=error)
 
 
 def cancelled(cell: Cell) -> CellStatus:
-    return CellStatus(cell, State.CANCELLED)
+    return CellStatus(CellName.of(cell), State.CANCELLED)
 
 
 def job(*cells: CellStatus, **fields: Any) -> JobStatus:
@@ -193,7 +193,7 @@ def test_an_entry_of_the_matrix_shows_its_state_or_its_error(
 
 def test_the_matrix_has_a_row_a_network_and_a_column_a_distortion() -> None:
     cells = grid(distortions=["R", "P:xy-42"])
-    text = drawn(job(*(CellStatus(cell) for cell in cells)))
+    text = drawn(job(*(CellStatus(CellName.of(cell)) for cell in cells)))
     assert "digits, recipe smoke: test error in %" in text
     rows = [line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│")]
     assert rows == [

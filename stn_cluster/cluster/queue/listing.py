@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from stn_cluster.cluster.job import CellStatus, State, done
+from stn_cluster.cluster.job import CellName, CellStatus, Page, State, done
 from stn_cluster.cluster.messages import WorkerInfo
-from stn_cluster.errors import UserError, unknown
-from stn_cluster.grid import Cell
+from stn_cluster.cluster.metrics import Totals
+from stn_cluster.errors import NotFoundError, UserError, unknown
 
 # A cancelled job has no part any more in what becomes of the cells that it dropped.
 _STATE = "CASE WHEN dropped THEN 'cancelled' ELSE state END"
@@ -34,11 +34,28 @@ class AttemptRow:
     reason: str | None
 
 
+def _in_spec(name: str) -> str:
+    return f"json_extract(spec, '$.{name}')"
+
+
+# What a job's cells may be chosen by, and where it is. The recipe is the job's own name for it.
+CELL_FILTERS = {
+    name: _in_spec(name) for name in ("dataset", "model", "transform", "distortion", "seed")
+} | {"recipe": "wants.recipe", "key": "cells.key"}
+_NAME = ", ".join(f"{column} AS {name}" for name, column in CELL_FILTERS.items()) + (
+    f", {_in_spec('settings.iterations')} AS iterations"
+)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
 def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     """A job's row.
 
     Raises:
-        UserError: there is no such job.
+        NotFoundError: there is no such job.
     """
     row: sqlite3.Row | None = db.execute(
         "SELECT * FROM jobs WHERE job_id = ?", (job_id,)
@@ -46,7 +63,7 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     if row is None:
         recent = db.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 20")
         known = [row["job_id"] for row in recent]
-        raise UserError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
+        raise NotFoundError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
     return row
 
 
@@ -69,50 +86,50 @@ def counts(db: sqlite3.Connection, number: int) -> tuple[dict[State, int], float
 def cells(
     db: sqlite3.Connection,
     number: int,
-    *,
-    offset: int = 0,
-    limit: int = -1,
-    states: Sequence[State] = (),
-    since: int = -1,
+    page: Page,
 ) -> tuple[list[tuple[str | None, CellStatus]], int]:
     """A job's cells in their order, each with its current attempt while it runs.
 
     Args:
         db: the queue.
         number: of the job.
-        offset: how many to leave out first.
-        limit: how many at most; negative for all.
-        states: only those in one of these; all if empty.
-        since: only those that have changed after this change, or are running.
+        page: which of them.
 
     Returns:
         The cells, and the number of the last change.
+
+    Raises:
+        UserError: there is no filter of that name.
     """
     # First: what changes while the cells are read is then found twice, rather than never.
     last = int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
-    chosen = f"AND ({_STATE}) IN ({', '.join('?' * len(states))})" if states else ""
+    columns: dict[str, Sequence[Any]] = {f"({_STATE})": page.states} if page.states else {}
+    for name, values in page.filters.items():
+        if name not in CELL_FILTERS:
+            raise UserError(unknown("filter", name, CELL_FILTERS))
+        columns[CELL_FILTERS[name]] = values
+    chosen = "".join(f" AND {column} IN ({_marks(values)})" for column, values in columns.items())
+    given = [value for values in columns.values() for value in values]
     tables, new = "wants CROSS JOIN cells USING (key)", ""
-    if since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
+    if page.since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
         tables = "cells CROSS JOIN wants USING (key)"
-        new = f"AND (changed > {since} OR state = 'running')"
+        new = f"AND (changed > {page.since} OR state = 'running')"
     rows = db.execute(
-        f"SELECT spec, recipe, stored, {_STATE} AS state, attempt, test_error, error "
+        f"SELECT {_NAME}, stored, {_STATE} AS state, attempt, test_error, error "
         f"FROM {tables} WHERE wants.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
-        (number, *states, limit, offset),
+        (number, *given, page.limit, page.offset),
     )
     found = [(row["attempt"] if row["state"] == "running" else None, _status(row)) for row in rows]
     return found, last
 
 
 def _status(row: sqlite3.Row) -> CellStatus:
-    cell = Cell.model_validate_json(row["spec"])
-    if cell.recipe != row["recipe"]:
-        cell = cell.model_copy(update={"recipe": row["recipe"]})
+    name = CellName(**{field.name: row[field.name] for field in fields(CellName)})
     state = State(row["state"])
     return CellStatus(
-        cell,
+        name,
         state,
-        step=cell.iterations if state is State.SUCCEEDED else 0,
+        step=name.iterations if state is State.SUCCEEDED else 0,
         test_error=row["test_error"] if state is State.SUCCEEDED else None,
         error=row["error"] if state is State.FAILED else None,
         stored=bool(row["stored"]),
@@ -127,7 +144,7 @@ def attempts(db: sqlite3.Connection, name: str) -> list[AttemptRow]:
         name: its key; or a label, which may be that of several cells.
 
     Raises:
-        UserError: no cell is called that.
+        NotFoundError: no cell is called that.
     """
     keys = db.execute("SELECT key FROM cells WHERE key = :name OR label = :name", {"name": name})
     found = [row["key"] for row in keys]
@@ -135,10 +152,9 @@ def attempts(db: sqlite3.Connection, name: str) -> list[AttemptRow]:
         known = db.execute("SELECT DISTINCT label FROM cells LIMIT 1000")
         labels = [row["label"] for row in known]
         near = unknown("cell", name, labels).partition("allowed")[0].rstrip()
-        raise UserError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
+        raise NotFoundError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
     rows = db.execute(
-        "SELECT * FROM attempts "
-        f"WHERE key IN ({', '.join('?' * len(found))}) ORDER BY started_at, rowid",
+        f"SELECT * FROM attempts WHERE key IN ({_marks(found)}) ORDER BY started_at, rowid",
         found,
     )
     return [_attempt(row) for row in rows]
@@ -155,6 +171,23 @@ def _attempt(row: sqlite3.Row) -> AttemptRow:
         charged=bool(row["charged"]),
         reason=row["reason"],
     )
+
+
+def totals(db: sqlite3.Connection) -> Totals:
+    """What is in the queue, and what has been."""
+
+    def by(column: str, table: str) -> dict[Any, int]:
+        rows = db.execute(f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY 1")
+        return {row["name"]: row["rows"] for row in rows}
+
+    [jobs] = db.execute("SELECT count(*) FROM jobs").fetchone()
+    begun, waited = db.execute(
+        "SELECT count(*), coalesce(sum(86400 * (julianday(started) - julianday(submitted_at))), 0) "
+        "FROM (SELECT min(started_at) AS started, job_id FROM attempts GROUP BY key) "
+        "JOIN jobs USING (job_id)"
+    ).fetchone()
+    attempts = by("ending", "attempts WHERE ending IS NOT NULL")
+    return Totals(jobs, by("state", "cells"), attempts, begun, waited)
 
 
 def unrecorded(db: sqlite3.Connection) -> list[str]:

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stn_cluster.cluster.job import CellStatus, Job, JobStatus, State, job_state
+from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page, job_state
 from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
+from stn_cluster.cluster.metrics import Totals
 from stn_cluster.cluster.queue import claims, endings, listing, submission, wishes
 from stn_cluster.cluster.queue.database import connect, connect_reader, transaction
 from stn_cluster.cluster.stored import StoredEnd, StoredEnds
@@ -62,19 +63,15 @@ class Queue:
         return self._status(listing.find_job(self._db, job_id))
 
     def cells(
-        self,
-        job_id: str,
-        *,
-        offset: int = 0,
-        limit: int = -1,
-        states: Sequence[State] = (),
-        since: int = -1,
+        self, job_id: str, page: Page = EVERYTHING
     ) -> tuple[list[tuple[str | None, CellStatus]], int]:
         """See `listing.cells`."""
         number = listing.find_job(self._db, job_id)["number"]
-        return listing.cells(
-            self._db, number, offset=offset, limit=limit, states=states, since=since
-        )
+        return listing.cells(self._db, number, page)
+
+    def totals(self) -> Totals:
+        """See `listing.totals`."""
+        return listing.totals(self._db)
 
     def unfinished_like(self, job: Job) -> str | None:
         """See `listing.unfinished_like`."""

@@ -8,7 +8,7 @@ from stn_cluster.cluster.job import Job, State, done
 from stn_cluster.cluster.messages import utc_now
 from stn_cluster.cluster.queue.database import next_change, transaction
 from stn_cluster.cluster.stored import StoredEnd, StoredEnds
-from stn_cluster.errors import UserError
+from stn_cluster.errors import ConflictError
 from stn_cluster.grid import Cell
 
 # What is forgotten of a cell that is queued anew.
@@ -30,12 +30,14 @@ def submit(db: sqlite3.Connection, job: Job, stored: StoredEnds) -> bool:
         Whether it is new; the same job under the same id again changes nothing.
 
     Raises:
-        UserError: another job has this id.
+        ConflictError: another job has this id.
     """
     row = db.execute("SELECT digest FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
     if row is not None:
         if row["digest"] != job.digest:
-            raise UserError(f"job id {job.job_id!r} is taken by a job that asks for other things")
+            raise ConflictError(
+                f"job id {job.job_id!r} is taken by a job that asks for other things"
+            )
         return False
     with transaction(db, "submit"):
         number = _insert_job(db, job)
