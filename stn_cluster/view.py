@@ -134,6 +134,21 @@ def matrix(status: JobStatus) -> RenderableType:
     return Group(*blocks)
 
 
+def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
+    """Jobs as a table, a line each."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("job", "state", "submitted (UTC)"):
+        table.add_column(name)
+    for name in ("priority", "cells", *(state.value for state in State)):
+        table.add_column(name, justify="right")
+    for job in jobs:
+        submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
+        counts = [str(job.counts.get(state, 0) or "-") for state in State]
+        words = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
+        table.add_row(*words, *counts)
+    return table
+
+
 def summary(status: JobStatus) -> str:
     """'12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
     counts = status.counts

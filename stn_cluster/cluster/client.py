@@ -8,7 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    RayTaskError,
+)
 
 from stn_cluster.cluster.history import cells_to_rerun
 from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page, new_job_id, reason
@@ -30,15 +35,19 @@ class Client:
     Args:
         actor: the coordinator; see `stn_cluster.cluster.service`.
         patience: seconds in which a coordinator that died is waited for.
+        timeout: seconds in which an answer is waited for; None: as long as it takes.
     """
 
-    def __init__(self, actor: Any, patience: float = RESTART_SECONDS) -> None:
+    def __init__(
+        self, actor: Any, patience: float = RESTART_SECONDS, timeout: float | None = None
+    ) -> None:
         self._actor = actor
         self._patience = patience
+        self._timeout = timeout
 
-    def with_patience(self, seconds: float) -> Client:
-        """The same, waiting longer or shorter for a coordinator that died."""
-        return Client(self._actor, seconds)
+    def with_patience(self, patience: float, timeout: float) -> Client:
+        """The same, but it does not wait as long."""
+        return Client(self._actor, patience, timeout)
 
     def version(self) -> str:
         """Of stn-cluster, on the other side."""
@@ -124,10 +133,16 @@ class Client:
         Returns:
             The job.
         """
-        cells = cells_to_rerun(self.settings().store, filters)
-        job = Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
+        job = self.rerun_job(filters, priority, job_id)
         self.submit(job)
         return job
+
+    def rerun_job(
+        self, filters: Mapping[str, Any], priority: int = 0, job_id: str | None = None
+    ) -> Job:
+        """The job that `rerun` submits."""
+        cells = cells_to_rerun(self.settings().store, filters)
+        return Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
 
     def attempts(self, name: str) -> list[AttemptRow]:
         """The history of a cell, oldest attempt first; by its key, or by its label."""
@@ -178,7 +193,11 @@ class Client:
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return ray.get(getattr(self._actor, method).remote(*arguments))
+                return ray.get(
+                    getattr(self._actor, method).remote(*arguments), timeout=self._timeout
+                )
+            except GetTimeoutError as error:
+                raise ServiceError("the coordinator does not answer in time") from error
             except RayTaskError as error:
                 raise _ours(error) from None
             except ActorUnavailableError as error:

@@ -10,18 +10,18 @@ from filelock import FileLock, Timeout
 from stn_cluster.errors import StoreError
 
 
-def hold(folder: Path, wait: float = 0) -> ExitStack:
-    """Makes the folder and keeps other services off it until closed, or until the process ends.
+def hold(folder: Path, wait: float = 0, what: str = "service") -> ExitStack:
+    """Makes the folder and keeps others off it until closed, or until the process ends.
 
     Raises:
-        StoreError: it cannot be made, or another service held it for `wait` seconds.
+        StoreError: it cannot be made, or another service (or `what`) held it for `wait` seconds.
     """
     held = ExitStack()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(FileLock(folder / "lock", timeout=wait, thread_local=False))
     except Timeout:
-        raise StoreError(f"another service holds this state folder: {folder}") from None
+        raise StoreError(f"another {what} holds this state folder: {folder}") from None
     except OSError as error:
         raise StoreError(f"{folder}: cannot hold the service's state: {error.strerror}") from error
     return held

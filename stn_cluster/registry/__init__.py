@@ -11,11 +11,12 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.plugins import load_plugins, plugin_path
-from stn_cluster.registry.resolve import check_revisions, parse_distortion, resolve
+from stn_cluster.registry.resolve import check_revisions, largest, parse_distortion, resolve
 
 __all__ = [
     "Entry",
     "check_revisions",
+    "largest",
     "load_plugins",
     "lookup",
     "names",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,19 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
             )
         seen[cell.key] = cell
     return cells
+
+
+def largest(config: GridConfig) -> int:
+    """How many cells a config asks for at most, without making one of them."""
+    if not config.has_axes:
+        return len(config.cells)
+    axes = (
+        config.models or PAPER_MODELS,
+        config.transforms or PAPER_TRANSFORMS,
+        config.distortions or PAPER_DISTORTIONS,
+        config.seeds or (0,),
+    )
+    return prod(map(len, axes)) + len(config.cells)
 
 
 def check_revisions(cell: Cell) -> None:

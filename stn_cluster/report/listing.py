@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.store import select
+from stn_cluster.store import json_records, select
 
 FORMATS = ("table", "csv", "json")
 
@@ -26,14 +26,19 @@ def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "tabl
     Raises:
         UserError: an unknown format or filter, or nothing matches.
     """
-    if form not in FORMATS:
-        raise UserError(f"--format: {unknown('format', form, FORMATS)}")
+    check_format(form)
     rows = select(results, filters)
     if form == "csv":
         return rows.to_csv(index=False)
     if form == "json":
-        return rows.to_json(orient="records", date_format="iso", indent=2, force_ascii=False) + "\n"
+        return json_records(rows, indent=2) + "\n"
     return _as_table(rows)
+
+
+def check_format(form: str) -> None:
+    """Raises UserError where `listing` knows no such format."""
+    if form not in FORMATS:
+        raise UserError(f"--format: {unknown('format', form, FORMATS)}", "format")
 
 
 def _as_table(rows: pd.DataFrame) -> str:

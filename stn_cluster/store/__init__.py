@@ -3,7 +3,8 @@
 Loads neither torch nor ray.
 """
 
-from stn_cluster.store.frames import FILTERS, in_table_order, newest, select
+from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
+from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
     CELLS,
@@ -20,6 +21,7 @@ __all__ = [
     "CELLS",
     "CURVES",
     "EVALUATIONS",
+    "EXPORTS",
     "FILTERS",
     "PREDICTIONS",
     "SCHEMAS",
@@ -27,7 +29,11 @@ __all__ = [
     "Kind",
     "Record",
     "Store",
+    "as_frame",
+    "export",
+    "from_parquet",
     "in_table_order",
+    "json_records",
     "load_results",
     "newest",
     "select",

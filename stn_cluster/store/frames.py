@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.grid import PAPER_DISTORTIONS, PAPER_MODELS, PAPER_TRANSFORMS
@@ -13,12 +14,19 @@ from stn_cluster.grid import PAPER_DISTORTIONS, PAPER_MODELS, PAPER_TRANSFORMS
 # What rows may be chosen by: equal to a value, or one of several.
 FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key", "status")
 
+_MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
 _ORDER = ("dataset", "recipe", "model", "transform", "distortion", "seed", "accepted_at")
 _PAPER_ORDER = {
     "model": PAPER_MODELS,
     "transform": PAPER_TRANSFORMS,
     "distortion": PAPER_DISTORTIONS,
 }
+
+
+def as_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows of `cells`, with counts that stay whole numbers where a failed cell has none."""
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame.astype({name: "Int64" for name in _MAY_BE_ABSENT if name in frame})
 
 
 def newest(frame: pd.DataFrame) -> pd.DataFrame:

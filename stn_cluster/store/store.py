@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,14 +24,13 @@ from stn_cluster.errors import StoreError
 from stn_cluster.faults import reach
 from stn_cluster.grid import Cell
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import in_table_order, matching, newest
+from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.record import Record, to_files
-from stn_cluster.store.schema import SCHEMAS, Kind, decode, encode
+from stn_cluster.store.scan import read_files, scan
+from stn_cluster.store.schema import SCHEMAS, Kind, encode
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others
-_READERS = 8  # files read side by side: on an object store the time is all in waiting
-_MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
 
 
 class Store:
@@ -83,8 +81,13 @@ class Store:
         """The store's folder, if it is on a local filesystem."""
         return self._files.local
 
+    @property
+    def name(self) -> str:
+        """Where the store is, for people: without the credentials that its URI may carry."""
+        return self._files.where()
+
     def __repr__(self) -> str:
-        return f"Store({self._files.where()!r})"
+        return f"Store({self.name!r})"
 
     # --- results ---
 
@@ -121,12 +124,7 @@ class Store:
         Raises:
             StoreError: a file is torn, foreign or of a newer schema version.
         """
-
-        def rows(name: str) -> pa.Table:
-            return decode(kind, self._files.read(name), self._files.where(name), columns)
-
-        with ThreadPoolExecutor(_READERS) as readers:
-            tables = list(readers.map(rows, self._files.names(kind, ".parquet")))
+        tables = read_files(self._files, kind, self._files.names(kind, ".parquet"), columns)
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
 
@@ -136,10 +134,19 @@ class Store:
         Args:
             latest: keep only each key's newest succeeded row, or its newest failed one.
         """
-        frame: pd.DataFrame = self.read("cells").to_pandas()
-        # A failed cell has no counts: without a nullable type one such turns all into floats.
-        frame = frame.astype(dict.fromkeys(_MAY_BE_ABSENT, "Int64"))
+        frame = as_frame(self.read("cells"))
         return in_table_order(newest(frame) if latest else frame)
+
+    def scan(self, filters: Mapping[str, Any], latest: bool = True) -> Iterator[pa.Table]:
+        """The rows of `results` that match all filters, file by file, in the order of acceptance.
+
+        What it holds of all rows at once is only what chooses among them.
+
+        Raises:
+            UserError: there is no filter of that name.
+            StoreError: see `read`.
+        """
+        return scan(self._files, filters, latest)
 
     # --- jobs, reports, logs ---
 

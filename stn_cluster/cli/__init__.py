@@ -1,0 +1,78 @@
+"""The `stn-cluster` command. Thin: what it does is done by the modules it calls.
+
+Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from stn_cluster import __version__
+from stn_cluster.cli import here, results, service
+from stn_cluster.cli.outcome import DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.errors import UserError
+
+app = typer.Typer(
+    help="Trains and tests the Spatial Transformer Networks grid, and makes its table.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    *(here.run, here.serve),
+    *(service.submit, service.jobs, service.status, service.watch, service.cancel, service.retry),
+    *(service.logs, here.rerun, results.results, results.table),
+):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    del debug  # main has seen to it: it decides what becomes of an exception
+    if version:
+        typer.echo(f"stn-cluster {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Runs the command; a user's error is one line and exit code 2, `--debug` shows where."""
+    debug = "--debug" in sys.argv[1:]  # anywhere on the line
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        sys.exit(app(standalone_mode=False) or DONE)
+    except UserError as error:
+        if debug:
+            raise
+        _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if debug or not _left_out(error.name or ""):
+            raise
+        _refuse(f"this needs {error.name}: pip install 'stn-cluster[cluster]'")
+    except TyperException as error:  # of the command line itself: an unknown option, say
+        _refuse(f"{error.format_message().rstrip('.')} (see stn-cluster --help)")
+    except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone: `stn-cluster table | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(DONE)
+
+
+def _left_out(module: str) -> bool:
+    """Whether a light installation, of the client alone, lacks this module."""
+    top = module.partition(".")[0]
+    return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"stn-cluster: {' '.join(message.split())}", err=True)
+    sys.exit(WRONG_INPUT)

@@ -1,0 +1,5 @@
+"""`python -m stn_cluster.cli`."""
+
+from stn_cluster.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""Commands that look at results, in a store or through a service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, place
+
+
+@filtered
+def results(
+    filters: Filters,
+    store: StoreOption = None,
+    server: ServerOption = None,
+    format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+) -> None:
+    """Print the current result of each cell of a store."""
+    from stn_cluster.report.listing import check_format, listing
+    from stn_cluster.store import Store, load_results
+
+    check_format(format)
+    found = place(store, server)
+    rows = load_results(found) if isinstance(found, Store) else found.results(**filters)
+    typer.echo(listing(rows, filters, format), nl=False)
+
+
+@filtered
+def table(
+    filters: Filters,
+    store: StoreOption = None,
+    server: ServerOption = None,
+    format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
+    reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
+) -> None:
+    """Print the comparison table: mean error over seeds, and the paper's number beside it."""
+    from stn_cluster.report.render import render
+    from stn_cluster.report.table import comparison_table
+    from stn_cluster.store import Store
+
+    found = place(store, server)
+    if isinstance(found, Store):
+        text = render(comparison_table(found, reference, **filters), format)
+    else:
+        text = found.table(format, reference=reference, **filters)
+    typer.echo(text, nl=False)

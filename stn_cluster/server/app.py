@@ -1,0 +1,43 @@
+"""The HTTP interface, put together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Security
+from fastapi.security import HTTPBearer
+
+from stn_cluster import __version__
+from stn_cluster.server import cells, events, health, jobs, metrics, problems, results
+from stn_cluster.server.guard import Guard
+from stn_cluster.server.logs import RequestLog
+from stn_cluster.server.service import Service
+
+# What the documentation says of it; the guard is what checks it.
+_BEARER = HTTPBearer(auto_error=False, description="Needed where the server was given a token.")
+
+
+def create_app(service: Service, token: str | None = None, loopback: bool = True) -> FastAPI:
+    """The application that a server runs.
+
+    Args:
+        service: what it speaks for.
+        token: see `Guard`.
+        loopback: see `Guard`.
+    """
+    app = FastAPI(
+        title="stn-cluster",
+        summary="How a vision model stands up to geometric distortion, as a batch service.",
+        version=__version__,
+        docs_url="/v1/docs",
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        responses=problems.ANSWERS,
+    )
+    app.state.service = service
+    problems.install(app)
+    app.include_router(health.router, prefix="/v1")
+    secured = [Security(_BEARER)]
+    for module in (jobs, events, cells, results, metrics):
+        app.include_router(module.router, prefix="/v1", dependencies=secured)
+    app.add_middleware(Guard, token=token, loopback=loopback)
+    app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged
+    return app

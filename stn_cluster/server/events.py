@@ -1,0 +1,61 @@
+"""A job as it goes on, as a stream of server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Annotated
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from stn_cluster.cluster.job import JobStatus, Page
+from stn_cluster.errors import ServiceError
+from stn_cluster.server.service import ServiceDep
+from stn_cluster.server.wire import MAX_PAGE, JobId
+
+router = APIRouter(tags=["jobs"])
+POLL_SECONDS = 1.0
+Since = Annotated[int, Header(alias="Last-Event-ID", ge=-1, lt=2**63)]
+
+
+async def _known(job_id: JobId, service: ServiceDep) -> JobStatus:
+    """The job; asked before the stream begins, while there can still be another answer."""
+    return await run_sync(service.client.status, job_id)
+
+
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+async def events(
+    job_id: JobId,
+    service: ServiceDep,
+    status: Annotated[JobStatus, Depends(_known)],
+    since: Since = -1,
+) -> AsyncIterator[ServerSentEvent]:
+    """Events `job`: where the job stands, with those of its cells that are new. The first ones
+    have all cells, in pages; a page that is the last of its look has an id. Whoever lost the
+    stream gives the last id, as browsers do, and is told what has changed since. It ends with the
+    job. While the coordinator is away the job has `trouble`."""
+    while True:
+        try:
+            status = await run_sync(service.client.status, job_id)
+            page = Page(limit=MAX_PAGE) if since < 0 else Page(since=since)
+            cells, last = await run_sync(service.client.news, job_id, page)
+            if last < since:  # another queue than the one that was listened to
+                since = -1
+                continue
+            found = len(cells)
+            while since < 0 and found == page.limit:  # the first look, of a large job
+                yield ServerSentEvent(data=replace(status, cells=cells), event="job")
+                page = replace(page, offset=page.offset + page.limit)
+                # Not its number: what changed since the first page is to be asked for.
+                cells, _ = await run_sync(service.client.news, job_id, page)
+                found = len(cells)
+            since = last
+            yield ServerSentEvent(data=replace(status, cells=cells), event="job", id=str(since))
+            if status.ended:
+                return
+        except ServiceError as error:
+            yield ServerSentEvent(data=replace(status, trouble=str(error)), event="job")
+        await anyio.sleep(POLL_SECONDS)

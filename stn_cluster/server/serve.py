@@ -1,0 +1,226 @@
+"""`stn-cluster serve`: a coordinator on a Ray cluster, and HTTP in front of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import uvicorn
+from ray.exceptions import RayError
+
+from stn_cluster import __version__
+from stn_cluster.cluster.client import Client
+from stn_cluster.cluster.service import start
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.state_folder import hold
+from stn_cluster.errors import ServiceError, StoreError, UserError
+from stn_cluster.registry import load_plugins, plugin_path
+from stn_cluster.server.app import create_app
+from stn_cluster.server.logs import log_as_json
+from stn_cluster.server.service import Service
+from stn_cluster.server.wire import TOKEN_VARIABLE
+from stn_cluster.store import Store
+from stn_cluster.store.files import Files
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 15.0  # of a request, while Ray restarts the coordinator
+ANSWER_SECONDS = 60.0  # in which the coordinator answers a request
+STOP_SECONDS = 120.0  # for the running steps and their checkpoints
+DRAIN_SECONDS = 5  # for requests that are being answered when it stops
+LOOK_SECONDS = 5.0  # between two looks whether the coordinator is still there
+SHORTEST_TOKEN = 16  # characters
+THREADS = 100  # requests that wait for the coordinator or the disk at a time
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where it listens, and who may come in."""
+
+    host: str = "127.0.0.1"
+    port: int = 8267  # 0: any that is free
+    token: str | None = None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check(self) -> None:
+        """Raises UserError where it would stand open."""
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
+        if self.token is None and not self.loopback:
+            raise UserError(
+                f"--host {self.host}: others could reach it, so it needs a token: "
+                f"set {TOKEN_VARIABLE}, as in {TOKEN_VARIABLE}=$(openssl rand -hex 32)"
+            )
+
+    def open(self) -> socket.socket:
+        """Listens; requests wait until they are answered."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family, backlog=512)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error
+
+
+def make_settings(
+    store: str, state: Path, data_root: Path | None = None, **others: Any
+) -> Settings:
+    """The service's settings; local folders by their full paths: workers run somewhere else.
+
+    Raises:
+        UserError: the store's URI is not one.
+    """
+    local = Files.at(store).local
+    return Settings(
+        store=str(local.resolve()) if local else store,
+        state=str(state.resolve()),
+        data_root=str(data_root.resolve()) if data_root else None,
+        **others,
+    )
+
+
+def serve(
+    settings: Settings,
+    door: Door,
+    address: str = "auto",
+    plugins: Sequence[str] = (),
+    gpu: bool | None = None,
+) -> None:
+    """Serves until SIGTERM or Ctrl-C; then running cells are checkpointed and the service ends.
+
+    Killed outright, it leaves the coordinator at work, and the next `serve` finds it.
+
+    Args:
+        settings: of the coordinator.
+        door: where it listens.
+        address: of the Ray cluster; this must be its head node.
+        plugins: modules with components that jobs may name.
+        gpu: whether each worker has one; default: if a node has one.
+
+    Raises:
+        UserError: the input is wrong, there is no Ray cluster, or another service is in the way.
+        KeyboardInterrupt: it was interrupted, and has ended as it should.
+    """
+    log_as_json()
+    door.check()
+    load_plugins(plugins)
+    with ExitStack() as stack:
+        state = Path(settings.state)
+        stack.enter_context(hold(state / "server", what="server"))
+        listening = stack.enter_context(door.open())
+        stack.enter_context(_cluster(address, plugins))
+        if gpu is None:
+            gpu = ray.cluster_resources().get("GPU", 0) > 0
+        settings = replace(settings, gpu=gpu)
+        client = start(settings)
+        service = Service(
+            client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
+            store=Store.open(settings.store),
+            data_root=Path(settings.data_root) if settings.data_root else None,
+            plugins=tuple(plugins),
+        )
+        _serve(service, client, door, listening)
+
+
+def _serve(service: Service, client: Client, door: Door, listening: socket.socket) -> None:
+    app = create_app(service, door.token, door.loopback)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # ours has it, as JSON
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        limit_concurrency=1000,
+    )
+    server = uvicorn.Server(config)
+    # In a thread, where it leaves the signals to us: after its end there is more to be done.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    with _signals() as (told, interrupted):
+        thread.start()
+        host, port = listening.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        said = {"url": url, "store": service.store.name, "version": __version__}
+        log.info("serving", extra=said)
+        lost = False
+        while thread.is_alive() and not told.wait(LOOK_SECONDS) and not lost:
+            lost = _lost(client)
+        server.should_exit = True
+        thread.join()
+        log.info("stopping: running cells are checkpointed")
+        if lost or not told.is_set():
+            raise ServiceError("the service has ended; its queue and store are as they were")
+        try:
+            client.stop(STOP_SECONDS)
+        except (RayError, StoreError) as error:
+            # Whatever was not written is still queued.
+            log.error("not all could be written: %s", error)
+        log.info("stopped")
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _lost(client: Client) -> bool:
+    """Whether the coordinator has ended for good; while Ray restarts it, it is just away."""
+    try:
+        client.with_patience(0, timeout=LOOK_SECONDS).version()
+    except ServiceError as error:
+        log.warning("%s", error)
+        return "has ended" in str(error)
+    return False
+
+
+@contextmanager
+def _cluster(address: str, plugins: Sequence[str]) -> Iterator[None]:
+    environment: dict[str, Any] = {}
+    if plugins:
+        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level="error", runtime_env=environment
+        )
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"--address {address}: no Ray cluster to connect to; start one with "
+            f"`ray start --head` ({reason})"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Events: it was told to end; and it was interrupted by hand. Ray's own handlers just exit."""
+    told, interrupted = threading.Event(), threading.Event()
+
+    def note(signum: int, frame: object) -> None:
+        if signum == signal.SIGINT:
+            interrupted.set()
+        told.set()
+
+    before = {sign: signal.signal(sign, note) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told, interrupted
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
