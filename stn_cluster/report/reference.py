@@ -42,7 +42,7 @@ def find_reference(name: str) -> Reference:
         UserError: there is none.
     """
     if name not in REFERENCES:
-        raise UserError(unknown("reference", name, REFERENCES))
+        raise UserError(unknown("reference", name, REFERENCES), "reference")
     return REFERENCES[name]
 
 

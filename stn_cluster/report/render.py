@@ -27,7 +27,7 @@ def render(table: pd.DataFrame, format: str = "text") -> str:
         UserError: there is no such format.
     """
     if format not in FORMATS:
-        raise UserError(unknown("format", format, FORMATS))
+        raise UserError(unknown("format", format, FORMATS), "format")
     return FORMATS[format](table).rstrip("\n") + "\n"
 
 

@@ -11,8 +11,8 @@ from stn_cluster.cluster.job import Job, JobStatus, Page, State
 from stn_cluster.server.service import Service, ServiceDep
 from stn_cluster.server.wire import (
     MAX_PAGE,
-    CellFilters,
     CellPage,
+    CellQuery,
     JobId,
     Rerun,
     Submission,
@@ -25,7 +25,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 }
 
 
-class CellQuery(CellFilters):
+class PageQuery(CellQuery):
     """Which of a job's cells."""
 
     state: list[State] = []
@@ -66,7 +66,7 @@ def status(job_id: JobId, service: ServiceDep) -> JobStatus:
 
 
 @router.get("/jobs/{job_id}/cells")
-def cells(job_id: JobId, asked: Annotated[CellQuery, Query()], service: ServiceDep) -> CellPage:
+def cells(job_id: JobId, asked: Annotated[PageQuery, Query()], service: ServiceDep) -> CellPage:
     """Some of a job's cells, in the job's order."""
     page = Page(asked.offset, asked.limit, tuple(asked.state), asked.given())
     found = service.client.cells(job_id, page)

@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table
 from stn_cluster.server.service import ServiceDep
-from stn_cluster.server.wire import CellFilters, JobId, Word
+from stn_cluster.server.wire import CellQuery, JobId, Word
 from stn_cluster.store import export
 
 router = APIRouter(tags=["results"])
@@ -23,7 +23,7 @@ _TABLES = {"text": "text/plain", "md": "text/markdown", "csv": "text/csv", "late
 _TABLES["html"] = "text/html"
 
 
-class ResultQuery(CellFilters):
+class ResultQuery(CellQuery):
     """Which rows, and how."""
 
     status: list[Word] = []
@@ -31,7 +31,7 @@ class ResultQuery(CellFilters):
     latest: bool = True  # each cell's current result only, rather than every attempt that ended it
 
 
-class TableQuery(CellFilters):
+class TableQuery(CellQuery):
     """Which entries, and how."""
 
     status: list[Word] = []

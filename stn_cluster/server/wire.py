@@ -75,6 +75,12 @@ class CellFilters(Frozen):
         return {name: found for name, found in values.items() if found}
 
 
+class CellQuery(CellFilters):
+    """The same in a URL, where all is text."""
+
+    seed: list[Annotated[int, Field(ge=0, lt=2**31)]] = []
+
+
 class Rerun(Frozen):
     """Cells of the store and of its jobs, to be trained anew."""
 
