@@ -38,6 +38,8 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
     secured = [Security(_BEARER)]
     for module in (jobs, events, cells, results, metrics):
         app.include_router(module.router, prefix="/v1", dependencies=secured)
+    page = problems.document(app.openapi())
+    app.openapi = lambda: page  # type: ignore[method-assign]
     app.add_middleware(Guard, token=token, loopback=loopback)
     app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged
     return app

@@ -41,6 +41,20 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def document(page: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI page with errors as what they are: JSON, also where a success is something else.
+
+    FastAPI gives them the content type of the route's success.
+    """
+    for operations in page["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST:
+                    [schema] = response["content"].values()
+                    response["content"] = {"application/json": schema}
+    return page
+
+
 def answer(status: HTTPStatus, message: str, field: str | None = None) -> JSONResponse:
     """An error as every client gets it."""
     code = status.name.lower()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
@@ -39,21 +40,29 @@ class TableQuery(CellQuery):
     reference: Word = "paper"
 
 
-@router.get("/results", response_class=StreamingResponse)
+def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {kind: {} for kind in media}}}
+
+
+@router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
 def results(asked: Annotated[ResultQuery, Query()], service: ServiceDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
     tables = service.store.scan(asked.given(), asked.latest)
     return StreamingResponse(export(tables, asked.format), media_type=_MEDIA[asked.format])
 
 
-@router.get("/table", response_class=PlainTextResponse)
+@router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(asked: Annotated[TableQuery, Query()], service: ServiceDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's beside it."""
     compared = comparison_table(service.store, asked.reference, **asked.given())
     return PlainTextResponse(render(compared, asked.format), media_type=_TABLES[asked.format])
 
 
-@router.get("/jobs/{job_id}/table", response_class=PlainTextResponse)
+@router.get(
+    "/jobs/{job_id}/table",
+    response_class=PlainTextResponse,
+    responses=_documented(_TABLES.values()),
+)
 def job_table(
     job_id: JobId, asked: Annotated[TableQuery, Query()], service: ServiceDep
 ) -> PlainTextResponse:
