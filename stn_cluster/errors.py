@@ -37,6 +37,10 @@ class ServiceError(UserError):
     """The service does not answer now; it may later."""
 
 
+class EndedError(ServiceError):
+    """The service has ended, and is not started again by itself."""
+
+
 class StoreError(UserError):
     """The result store cannot be used as it stands. The message names the path."""
 

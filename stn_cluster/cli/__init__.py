@@ -45,7 +45,17 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command; a user's error is one line and exit code 2, `--debug` shows where."""
+    """Runs the command."""
+    run_app(app, "stn-cluster")
+
+
+def run_app(app: typer.Typer, name: str) -> NoReturn:
+    """Runs a command line; a user's error is one line and exit code 2, `--debug` shows where.
+
+    Args:
+        app: the commands.
+        name: what the line begins with.
+    """
     debug = "--debug" in sys.argv[1:]  # anywhere on the line
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -53,13 +63,13 @@ def main() -> None:
     except UserError as error:
         if debug:
             raise
-        _refuse(str(error))
+        _refuse(name, str(error))
     except ModuleNotFoundError as error:
         if debug or not _left_out(error.name or ""):
             raise
-        _refuse(f"this needs {error.name}: pip install 'stn-cluster[cluster]'")
+        _refuse(name, f"this needs {error.name}: pip install 'stn-cluster[cluster]'")
     except TyperException as error:  # of the command line itself: an unknown option, say
-        _refuse(f"{error.format_message().rstrip('.')} (see stn-cluster --help)")
+        _refuse(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone: `stn-cluster table | head`
@@ -73,6 +83,6 @@ def _left_out(module: str) -> bool:
     return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
 
 
-def _refuse(message: str) -> NoReturn:
-    typer.echo(f"stn-cluster: {' '.join(message.split())}", err=True)
+def _refuse(name: str, message: str) -> NoReturn:
+    typer.echo(f"{name}: {' '.join(message.split())}", err=True)
     sys.exit(WRONG_INPUT)

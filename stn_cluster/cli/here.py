@@ -111,7 +111,8 @@ def serve(
     checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP; with a token where others can reach it."""
-    from stn_cluster.server.serve import Door, make_settings
+    from stn_cluster.cluster.cluster_run import make_settings
+    from stn_cluster.server.serve import Door
     from stn_cluster.server.serve import serve as serve_until_told
 
     door = Door(host, port, os.environ.get(TOKEN_VARIABLE) or None)

@@ -20,7 +20,7 @@ from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page
 from stn_cluster.cluster.metrics import Metrics
 from stn_cluster.cluster.queue import AttemptRow
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, UserError
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
@@ -205,7 +205,7 @@ class Client:
                     raise ServiceError("the coordinator does not answer") from error
                 time.sleep(0.2)
             except ActorDiedError as error:  # and is not restarted
-                raise ServiceError(f"the service has ended: {reason(str(error))}") from error
+                raise EndedError(f"the service has ended: {reason(str(error))}") from error
 
 
 def _ours(error: RayTaskError) -> Exception:

@@ -43,6 +43,7 @@ T = TypeVar("T")
 RETRY_SECONDS = 2.0
 LET_GO_SECONDS = 10.0  # in which a dead predecessor's processes let go of store and state
 CLOSE_SECONDS = 30.0  # for the last results to be written
+END_SECONDS = 5.0  # after it has stopped, in which its client ends it
 
 
 class Coordinator:
@@ -58,7 +59,8 @@ class Coordinator:
         self._held = ExitStack()
         self._queue_thread = Thread("queue")
         self._reader_thread = Thread("queue-reader")
-        self._crew = Crew(settings, ray.get_runtime_context().current_actor)
+        self._myself = ray.get_runtime_context().current_actor
+        self._crew = Crew(settings, self._myself)
         self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
@@ -196,6 +198,8 @@ class Coordinator:
             await self._reader_thread(self._reader.close)
             await self._queue_thread(self._queue.close)
             self._held.close()
+            # Should the client that asked for it be gone by now, nobody else would end the actor.
+            asyncio.get_running_loop().call_later(END_SECONDS, ray.kill, self._myself)
 
     # --- what workers say ---
 

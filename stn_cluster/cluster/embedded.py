@@ -79,7 +79,7 @@ def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[Embedded]
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and machine.workers and machine.workers > gpus:
             raise UserError(f"workers: one a GPU, so at most {gpus} here, not {machine.workers}")
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             workers = machine.workers or gpus or _free_cores(machine)
             yield Embedded(workers, gpus > 0, interrupted)
     finally:
@@ -102,7 +102,7 @@ def _free_cores(machine: Machine) -> int:
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
+def interrupts() -> Iterator[threading.Event]:
     """SIGTERM does what Ctrl-C does: running work is checkpointed. Ray's own handler just exits.
 
     The event is set by either. An exception from a signal can be lost, where it is raised in a

@@ -67,6 +67,11 @@ def start(
     return client
 
 
+def is_running(store: str) -> bool:
+    """Whether a coordinator serves the store; Ray must be connected."""
+    return _find(store) is not None
+
+
 def find(store: str) -> Client:
     """The coordinator that serves a store; Ray must be connected.
 

@@ -10,20 +10,28 @@ from stn_cluster.report.table import comparison_table
 from stn_cluster.store import Store
 
 
-def write_report(store: str, cells: Collection[Cell]) -> str:
+def write_tables(store: Store) -> None:
     """Writes the store's whole table as report/table.md and table.csv.
 
-    Returns:
-        The table of these cells, as text.
+    Whoever writes them does so at once and from the same rows, so a service that holds the store
+    is in nobody's way.
 
     Raises:
-        StoreError: the store cannot be written, or a service holds it.
+        StoreError: the store cannot be read or written.
+    """
+    whole = comparison_table(store)
+    store.write_report("table.md", render(whole, "md"))
+    store.write_report("table.csv", render(whole, "csv"))
+
+
+def write_report(store: str, cells: Collection[Cell]) -> str:
+    """Writes the store's tables; returns that of these cells, as text.
+
+    Raises:
+        StoreError: see `write_tables`.
     """
     opened = Store.open(store)
-    whole = comparison_table(opened)
-    with opened.lock():
-        opened.write_report("table.md", render(whole, "md"))
-        opened.write_report("table.csv", render(whole, "csv"))
+    write_tables(opened)
     keys, recipes = [cell.key for cell in cells], {cell.recipe for cell in cells}
     part = comparison_table(opened, key=keys, recipe=sorted(recipes))
     return render(part, "text")

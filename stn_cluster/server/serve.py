@@ -9,27 +9,25 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
 import uvicorn
 from ray.exceptions import RayError
 
 from stn_cluster import __version__
 from stn_cluster.cluster.client import Client
+from stn_cluster.cluster.cluster_run import cluster, with_gpus
 from stn_cluster.cluster.service import start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
-from stn_cluster.errors import ServiceError, StoreError, UserError
-from stn_cluster.registry import load_plugins, plugin_path
+from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
+from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.logs import log_as_json
 from stn_cluster.server.service import Service
 from stn_cluster.server.wire import TOKEN_VARIABLE
 from stn_cluster.store import Store
-from stn_cluster.store.files import Files
 
 log = logging.getLogger(__name__)
 
@@ -80,23 +78,6 @@ class Door:
             raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error
 
 
-def make_settings(
-    store: str, state: Path, data_root: Path | None = None, **others: Any
-) -> Settings:
-    """The service's settings; local folders by their full paths: workers run somewhere else.
-
-    Raises:
-        UserError: the store's URI is not one.
-    """
-    local = Files.at(store).local
-    return Settings(
-        store=str(local.resolve()) if local else store,
-        state=str(state.resolve()),
-        data_root=str(data_root.resolve()) if data_root else None,
-        **others,
-    )
-
-
 def serve(
     settings: Settings,
     door: Door,
@@ -126,11 +107,8 @@ def serve(
         state = Path(settings.state)
         stack.enter_context(hold(state / "server", what="server"))
         listening = stack.enter_context(door.open())
-        stack.enter_context(_cluster(address, plugins))
-        if gpu is None:
-            gpu = ray.cluster_resources().get("GPU", 0) > 0
-        settings = replace(settings, gpu=gpu)
-        client = start(settings)
+        stack.enter_context(cluster(address, plugins))
+        client = start(with_gpus(settings, gpu))
         service = Service(
             client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
             store=Store.open(settings.store),
@@ -166,7 +144,7 @@ def _serve(service: Service, client: Client, door: Door, listening: socket.socke
         thread.join()
         log.info("stopping: running cells are checkpointed")
         if lost or not told.is_set():
-            raise ServiceError("the service has ended; its queue and store are as they were")
+            raise EndedError("the service has ended; its queue and store are as they were")
         try:
             client.stop(STOP_SECONDS)
         except (RayError, StoreError) as error:
@@ -181,31 +159,11 @@ def _lost(client: Client) -> bool:
     """Whether the coordinator has ended for good; while Ray restarts it, it is just away."""
     try:
         client.with_patience(0, timeout=LOOK_SECONDS).version()
+    except EndedError:
+        return True
     except ServiceError as error:
         log.warning("%s", error)
-        return "has ended" in str(error)
     return False
-
-
-@contextmanager
-def _cluster(address: str, plugins: Sequence[str]) -> Iterator[None]:
-    environment: dict[str, Any] = {}
-    if plugins:
-        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
-    try:
-        ray.init(
-            address=address, log_to_driver=False, logging_level="error", runtime_env=environment
-        )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"--address {address}: no Ray cluster to connect to; start one with "
-            f"`ray start --head` ({reason})"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

@@ -71,6 +71,15 @@ class Store:
             )
         return cls(files)
 
+    @staticmethod
+    def place(uri: str) -> Path | None:
+        """The folder that a path or URI means, or None if it is not on a local filesystem.
+
+        Raises:
+            StoreError: the URI's scheme is unknown, or it is not a URI.
+        """
+        return Files.at(uri).local
+
     @property
     def uri(self) -> str:
         """Where the store is: an absolute path, or the URI it was opened with."""

@@ -1,0 +1,51 @@
+"""What the scripts beside this one share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stn_cluster.cli import run_app
+from stn_cluster.cli.outcome import Watch, conclude, show
+from stn_cluster.cluster.cluster_run import cluster, run_on_cluster, with_gpus
+from stn_cluster.cluster.job import Job, JobStatus
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.errors import UserError
+from stn_cluster.report.folder import write_report
+
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Folder (its full path) or URI that every node reaches.")
+]
+
+
+def full_path(store: str) -> str:
+    """The store, unless its path is relative: this runs in a copy of the working folder.
+
+    Raises:
+        UserError: it is.
+    """
+    if "://" not in store and not Path(store).is_absolute():
+        raise UserError(f"--store {store}: give a full path or a URI: a Ray job runs elsewhere")
+    return store
+
+
+def run_and_print(job: Job, settings: Settings) -> None:
+    """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
+    plugins = sorted({module for cell in job.cells for module in cell.plugins})
+
+    def run(watch: Watch) -> JobStatus:
+        with cluster(plugins=plugins):
+            return run_on_cluster(job, with_gpus(settings), watch)
+
+    status = show(run, interrupted="the same command goes on from here")
+    conclude(write_report(settings.store, job.cells), status.cells)
+
+
+def main(command: Callable[..., Any]) -> None:
+    """Runs a script's command, with the exit codes and errors of `stn-cluster`."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    run_app(app, command.__name__)

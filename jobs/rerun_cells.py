@@ -1,0 +1,47 @@
+"""Trains cells of a store anew on the Ray cluster that it is submitted to, and prints their table.
+
+ray job submit --working-dir . -- python jobs/rerun_cells.py --store /shared/results --model ST-CNN
+"""
+
+from __future__ import annotations
+
+from ray_job import StoreOption, full_path, main, run_and_print
+
+from stn_cluster.cli.options import (
+    CheckpointOption,
+    DataRootOption,
+    Filters,
+    PriorityOption,
+    StateOption,
+    ThreadsOption,
+    filtered,
+)
+from stn_cluster.cluster.cluster_run import make_settings
+from stn_cluster.cluster.history import cells_to_rerun
+from stn_cluster.cluster.job import Job, new_job_id
+
+
+@filtered
+def rerun_cells(
+    filters: Filters,
+    store: StoreOption,
+    state: StateOption = None,
+    data_root: DataRootOption = None,
+    priority: PriorityOption = 0,
+    threads_per_worker: ThreadsOption = 1,
+    checkpoint_seconds: CheckpointOption = 30.0,
+) -> None:
+    """Train the cells that match all filters anew; their history is kept."""
+    settings = make_settings(
+        full_path(store),
+        state,
+        data_root,
+        threads_per_worker=threads_per_worker,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    cells = tuple(cells_to_rerun(settings.store, filters))
+    run_and_print(Job(new_job_id("rerun"), cells, force=True, priority=priority), settings)
+
+
+if __name__ == "__main__":
+    main(rerun_cells)
