@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from stn_cluster.cluster.embedded import Machine as Machine
     from stn_cluster.cluster.run import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
+    from stn_cluster.server.client import Client as Client
     from stn_cluster.store import load_results as load_results
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Client",
     "Machine",
     "StoreError",
     "UserError",
@@ -43,6 +45,7 @@ _LAZY = {
     "comparison_table": "stn_cluster.report.table",
     "run_grid": "stn_cluster.cluster.run",
     "Machine": "stn_cluster.cluster.embedded",
+    "Client": "stn_cluster.server.client",
 }
 
 
