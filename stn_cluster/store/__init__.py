@@ -15,6 +15,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.uris import shown
 
 __all__ = [
     "CELLS",
@@ -31,4 +32,5 @@ __all__ = [
     "load_results",
     "newest",
     "select",
+    "shown",
 ]
