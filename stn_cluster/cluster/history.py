@@ -46,9 +46,10 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     """
     import pandas as pd
 
-    from stn_cluster.store import FILTERS, Store, load_results, select
+    from stn_cluster.store import FILTERS, Store, load_results, select, shown
 
     opened = store if isinstance(store, Store) else Store.open(store)
+    place = shown(opened.uri)
     rows = load_results(opened)[[*FILTERS, "label", "spec"]]
     ended = set(rows["key"])
     waiting = [
@@ -59,14 +60,14 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     ]
     rows = pd.concat([rows, pd.DataFrame(waiting, columns=rows.columns).astype(rows.dtypes)])
     if rows.empty:
-        raise UserError(f"{store}: no cell has been submitted here, so there is none to rerun")
+        raise UserError(f"{place}: no cell has been submitted here, so there is none to rerun")
     folders = dict.fromkeys(Path(job["folder"]) for job in opened.jobs() if job.get("folder"))
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
             cell = _at_present(Cell.model_validate_json(spec), list(folders))
         except ValidationError as error:
-            raise StoreError(f"{store}: the spec of {label} cannot be read: {error}") from error
+            raise StoreError(f"{place}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell
     return list(cells.values())
 

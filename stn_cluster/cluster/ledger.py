@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,7 @@ RETRY_SECONDS = 2.0
 GROUP = 500  # results in one commit, at most
 COMMIT_SECONDS = 0.2  # between the beginnings of two commits: what comes meanwhile is one group
 LOG_SECONDS = 2.0  # between two writings of logs
+LOG_WRITERS = 8  # side by side: results wait meanwhile, and an object store takes its time
 MAX_LOG_CHARACTERS = 10_000_000  # of all logs that wait for the store; beyond it they are dropped
 
 
@@ -222,9 +224,14 @@ class Ledger:
 
     def _append_logs(self, waiting: dict[tuple[str, str], str]) -> None:
         """Writes logs, and takes away those that are written."""
-        for place, text in list(waiting.items()):
-            self._store.append_log(*place, text)
+
+        def write(place: tuple[str, str]) -> None:
+            self._store.append_log(*place, waiting[place])
             del waiting[place]
+
+        with ThreadPoolExecutor(LOG_WRITERS) as writers:
+            for _ in writers.map(write, list(waiting)):
+                pass  # but raise what was raised
 
     async def _write_jobs(self) -> None:
         for job_id in await self._queue_thread(self._queue.unrecorded):

@@ -126,7 +126,9 @@ def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
 def _check(cells: Sequence[Cell], machine: Machine, store: str, data_root: Path | None) -> None:
     machine.check()
     if machine.state is None and "://" in store and not store.startswith("file:"):
-        raise UserError(f"{store}: a store that is not on this machine needs --state FOLDER")
+        from stn_cluster.store import shown
+
+        raise UserError(f"{shown(store)}: a store that is not on this machine needs --state FOLDER")
     if machine.state is not None:
         with hold(Path(machine.state), LET_GO_SECONDS):
             pass

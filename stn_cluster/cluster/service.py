@@ -14,6 +14,7 @@ from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
 from stn_cluster.grid import short_hash
+from stn_cluster.store import shown
 
 NAMESPACE = "stn-cluster"
 HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
@@ -61,8 +62,8 @@ def start(
         raise
     if running.state != settings.state:
         raise UserError(
-            f"{settings.store}: is served already, with its state in {running.state} and not in "
-            f"{settings.state}"
+            f"{shown(settings.store)}: is served already, with its state in {running.state} and "
+            f"not in {settings.state}"
         )
     return client
 
@@ -80,7 +81,7 @@ def find(store: str) -> Client:
     """
     found = _find(store)
     if found is None:
-        raise UserError(f"{store}: no service on this cluster has this store")
+        raise UserError(f"{shown(store)}: no service on this cluster has this store")
     return _client(found)
 
 

@@ -16,6 +16,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.uris import shown
 
 __all__ = [
     "CELLS",
@@ -37,4 +38,5 @@ __all__ = [
     "load_results",
     "newest",
     "select",
+    "shown",
 ]

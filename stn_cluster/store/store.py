@@ -56,7 +56,8 @@ class Store:
         if files.is_file():
             raise StoreError(f"{files.where()}: is a file; a store is a folder")
         if create:
-            for folder in _FOLDERS:
+            # An object store has no folders; being asked for the root it tells of a missing bucket.
+            for folder in _FOLDERS if files.local else ("",):
                 files.make_folder(folder)
             probe = f"tmp/{uuid4().hex}"  # permissions say less than trying
             files.write(probe, b"")

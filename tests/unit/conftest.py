@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from stn_cluster.registry import components
 from stn_cluster.store import Store
-from stn_cluster.store.files import Files
 
 if TYPE_CHECKING:
     from queues import Service
+    from s3 import S3Server
 
     from stn_cluster.data.prepared import PreparedData
 
@@ -41,16 +39,15 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def remote_store() -> Store:
-    """A store on an object store: one in memory, whose folders are but parts of names."""
-    filesystem = PyFileSystem(FSSpecHandler(MemoryFileSystem()))
-    return Store(Files("mem://user:secret@host/bucket?option=1", filesystem, f"/{uuid4().hex}"))
+def s3_store(s3_server: S3Server) -> Store:
+    """An empty store on an object store."""
+    return Store.open(s3_server.uri(f"results/{uuid4().hex}"), create=True)
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "s3"])
 def any_store(request: pytest.FixtureRequest) -> Store:
     """A store of each kind."""
-    found: Store = request.getfixturevalue("store" if request.param == "local" else "remote_store")
+    found: Store = request.getfixturevalue("store" if request.param == "local" else "s3_store")
     return found
 
 

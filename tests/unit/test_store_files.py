@@ -15,16 +15,6 @@ from stn_cluster.errors import StoreError
 from stn_cluster.store import Store
 
 
-def test_a_job_is_recorded_and_its_cells_are_found_again(any_store: Store) -> None:
-    cells = [make_cell(seed=seed) for seed in range(2)]
-    for name, when in (("b", "2025-01-01"), ("a", "2025-01-02")):
-        dumped = [cell.model_dump(mode="json") for cell in cells]
-        record = {"job_id": name, "submitted_at": when, "config": {}, "cells": dumped}
-        any_store.write_job(name, record)
-    assert [job["job_id"] for job in any_store.jobs()] == ["b", "a"]
-    assert any_store.submitted() == cells
-
-
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": 3}', '{"cells": [{"model": "CNN"}]}'])
 def test_a_malformed_job_is_named(store: Store, text: str) -> None:
     assert store.local_path is not None
@@ -40,40 +30,6 @@ def test_a_jobs_record_is_one_line(store: Store) -> None:
     text = (store.local_path / "jobs" / "j.json").read_text()
     assert len(text.splitlines()) == 1
     assert json.loads(text)["cells"] == cells
-
-
-def test_a_cells_checkpoints_are_listed_read_and_dropped(any_store: Store) -> None:
-    assert any_store.checkpoints("k") == []
-    any_store.write_checkpoint("k", "one", "state-3.pt", b"1")
-    any_store.write_checkpoint("k", "two", "state-3.pt", b"2")
-    any_store.write_checkpoint("k", "one", "weights.pt", b"w")
-    any_store.write_checkpoint("kk", "three", "weights.pt", b"another cell's")
-    assert any_store.checkpoints("k") == [
-        ("one", "state-3.pt"),
-        ("one", "weights.pt"),
-        ("two", "state-3.pt"),
-    ]
-    any_store.write_checkpoint("k", "one", "state-3.pt", b"3")
-    assert any_store.read_checkpoint("k", "one", "state-3.pt") == b"3"
-    for _ in range(2):  # dropping what is not there is no error
-        any_store.drop_checkpoint("k", "one", "state-3.pt")
-        assert any_store.read_checkpoint("k", "one", "state-3.pt") is None
-    assert any_store.checkpoints("k") == [("one", "weights.pt"), ("two", "state-3.pt")]
-
-
-def test_a_log_grows_and_is_read_back(any_store: Store) -> None:
-    assert any_store.read_log("k", "one") is None
-    any_store.append_log("k", "one", "first: ü\n")
-    any_store.append_log("k", "one", "second\n")
-    any_store.append_log("k", "two", "another\n")
-    assert any_store.read_log("k", "one") == "first: ü\nsecond\n"
-    any_store._files.append("logs/k/one.log", b"\xff torn")
-    assert str(any_store.read_log("k", "one")).endswith("second\n\ufffd torn")
-
-
-def test_a_report_is_written_under_its_name(any_store: Store) -> None:
-    any_store.write_report("table.md", "| a |\n")
-    assert any_store._files.read("report/table.md") == b"| a |\n"
 
 
 def test_half_written_files_are_swept_once_nobody_can_be_writing_them(store: Store) -> None:
