@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from stn_cluster.errors import EndedError, UserError
 from stn_cluster.registry import plugin_path
 from stn_cluster.store import Store
 
+REACH_SECONDS = 5.0  # for a connection to the cluster's head
+
 
 @contextlib.contextmanager
 def cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None]:
@@ -29,6 +33,7 @@ def cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None
     Raises:
         UserError: there is no cluster at the address.
     """
+    _check_reachable(address)
     environment: dict[str, Any] = {}
     if plugins:
         environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
@@ -37,14 +42,31 @@ def cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None
             address=address, log_to_driver=False, logging_level="error", runtime_env=environment
         )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{address}: no Ray cluster to connect to; start one with `ray start --head` ({reason})"
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes to reach an address where nobody listens."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"{address}: no Ray cluster to connect to; start one with `ray start --head` ({reason})"
+    )
 
 
 def make_settings(

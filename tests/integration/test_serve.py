@@ -18,6 +18,7 @@ import httpx
 import pytest
 from commands import COMMAND
 from laptop import make_laptop
+from processes import actors
 from ray_head import Head, free_ports, ray_head
 from servers import PATIENCE, TOKEN, Server
 
@@ -260,7 +261,7 @@ def test_many_clients_at_once_and_nothing_accepted_is_lost(server: Server) -> No
         list(pool.map(busy, range(CLIENTS)))
     print(f"p95 of status under load: {statistics.quantiles(waits, n=20)[-1]:.3f} s")
     assert len(set(accepted)) == SUBMISSIONS
-    [coordinator] = _coordinators(server)
+    [coordinator] = actors("Coordinator")
     os.kill(coordinator, signal.SIGKILL)
     server.end(signal.SIGKILL)
     server.start()
@@ -271,22 +272,6 @@ def test_many_clients_at_once_and_nothing_accepted_is_lost(server: Server) -> No
         assert "wait for a node with 1 CPU, 1 absent" in waiting.replace("waits", "wait")
         for job_id in accepted:
             client.cancel(job_id)
-
-
-def _coordinators(server: Server) -> list[int]:
-    """The coordinator's process id, on this head."""
-    code = (
-        "import sys, ray; from processes import actors\n"
-        f"ray.init(address='{server.head.address}', log_to_driver=False, logging_level='error')\n"
-        "print(*actors('Coordinator'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=server.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    return [int(word) for word in done.stdout.split()]
 
 
 def test_its_log_is_json_and_keeps_the_token_to_itself(server: Server) -> None:

@@ -1,0 +1,97 @@
+"""The README's tour of a cluster, word by word, in two shells of a user's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray_head import BIN, free_ports
+
+from stn_cluster import load_results
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE = 280.0  # seconds
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks() -> tuple[list[str], list[str]]:
+    """The section's shell blocks, and its Python blocks."""
+    text = (PROJECT / "README.md").read_text()
+    section = text.partition("## On a cluster")[2].partition("\n## ")[0]
+    found = BLOCK.findall(section)
+    shell = [body for kind, body in found if not kind]
+    return shell, [body for kind, body in found if kind == "python"]
+
+
+class Shell:
+    """Runs lines as a user would, in a home of their own and on ports that are free."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        ray, dashboard, agent, client, self.port = free_ports(5)
+        self.head = (
+            f"--port={ray} --dashboard-port={dashboard} --dashboard-agent-listen-port={agent} "
+            f"--ray-client-server-port={client} --num-cpus=2 --temp-dir={home}/ray --block"
+        )
+        self.environment = {
+            "HOME": str(home),
+            "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin",
+            "RAY_ADDRESS": f"127.0.0.1:{ray}",
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        }
+
+    def start(self, lines: str) -> subprocess.Popen[str]:
+        """Begins to run them; the first that fails is the last."""
+        # In the background, where its end can be seen to.
+        head = f"ray start --head {self.head} & until ray health-check; do sleep 0.5; done"
+        lines = re.sub(r"^ray start --head.*", head, lines, flags=re.MULTILINE)
+        lines = lines.replace("serve --", f"serve --port {self.port} --")
+        lines = lines.replace("8267", str(self.port))
+        return subprocess.Popen(
+            ["bash", "-ec", lines],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def run(self, lines: str) -> str:
+        """Runs them to their end; what they print."""
+        process = self.start(lines)
+        out, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, out + errors
+        return out
+
+
+@pytest.mark.timeout(600)
+def test_the_tour(tmp_path_factory: pytest.TempPathFactory) -> None:
+    [first, second, ray_jobs], [client, duckdb] = blocks()
+    shell = Shell(tmp_path_factory.mktemp("t"))
+    serving = shell.start(first)
+    try:
+        ready = f"curl -sf http://127.0.0.1:{shell.port}/v1/ready"
+        shell.run(f"for i in $(seq 300); do {ready} && exit 0; sleep 0.3; done; exit 1")
+        out = shell.run(second)
+        assert "32 of 32 cells done" in out
+        assert "| ST-CNN | tps |" in out
+        assert "goes on" not in out
+        for code in (client, duckdb):
+            code = code.replace("8267", str(shell.port))
+            assert "CNN" in shell.run(f"{sys.executable} - <<'END'\n{code}\nEND")
+        out = shell.run(ray_jobs)
+        assert "| FCN | none |" in out
+        assert out.count("succeeded") == 3
+    finally:
+        os.killpg(serving.pid, signal.SIGTERM)
+        _, said = serving.communicate(timeout=60)
+    assert '"stopped"' in said
+    store = load_results(shell.home / "stn/store")
+    assert len(store) == 32 + 32 + 2
+    assert (load_results(shell.home / "stn/jobs")["status"] == "succeeded").all()
