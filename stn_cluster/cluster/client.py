@@ -12,6 +12,7 @@ from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     GetTimeoutError,
+    RayError,
     RayTaskError,
 )
 
@@ -169,12 +170,14 @@ class Client:
 
         Raises:
             UserError: results could not be written; their cells are still queued.
-            RayError: it died before, or it took longer than `timeout` seconds.
+            ServiceError: it died before, or it took longer than `timeout` seconds.
         """
         try:
             ray.get(self._actor.stop.remote(), timeout=timeout)
         except RayTaskError as error:
             raise _ours(error) from None
+        except RayError as error:
+            raise ServiceError(f"the service did not end as it should: {error}") from error
         finally:
             ray.kill(self._actor)
 

@@ -136,7 +136,7 @@ def run_on_cluster(job: Job, settings: Settings, watch: Watch) -> JobStatus:
                 mine = False  # whoever had started it has stopped it
             finally:
                 if mine:
-                    with contextlib.suppress(RayError, UserError):
+                    with contextlib.suppress(UserError):
                         client.stop(STOP_SECONDS)
 
 

@@ -145,8 +145,6 @@ def _or_unfinished(job: Job, state: Path) -> Job:
 
 
 def _run(job: Job, settings: Settings, watch: Watch, interrupted: Event) -> JobStatus:
-    import ray
-
     from stn_cluster.cluster.service import start
 
     client = start(settings)
@@ -158,7 +156,7 @@ def _run(job: Job, settings: Settings, watch: Watch, interrupted: Event) -> JobS
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         # Whatever comes of stopping (the store may be out of reach), it was interrupted.
-        with contextlib.suppress(ray.exceptions.RayError, UserError):
+        with contextlib.suppress(UserError):
             client.stop(STOP_SECONDS)
         raise
     client.stop(STOP_SECONDS)

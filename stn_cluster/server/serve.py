@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from ray.exceptions import RayError
 
 from stn_cluster import __version__
 from stn_cluster.cluster.client import Client
@@ -21,7 +20,7 @@ from stn_cluster.cluster.cluster_run import cluster, with_gpus
 from stn_cluster.cluster.service import start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
-from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
+from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.logs import log_as_json
@@ -147,7 +146,7 @@ def _serve(service: Service, client: Client, door: Door, listening: socket.socke
             raise EndedError("the service has ended; its queue and store are as they were")
         try:
             client.stop(STOP_SECONDS)
-        except (RayError, StoreError) as error:
+        except UserError as error:
             # Whatever was not written is still queued.
             log.error("not all could be written: %s", error)
         log.info("stopped")

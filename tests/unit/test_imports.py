@@ -17,7 +17,7 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn"}
+HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette"}
 # Modules of the cluster, besides the queue, that do their work without Ray and without torch.
 PLAIN = ("ledger", "history", "leases", "nodes", "record", "packing", "rate", "attempt_log")
 
@@ -50,7 +50,13 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
     assert not {"pandas", "pyarrow"} & modules
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["rerun"], ["results"], ["table"]])
+COMMANDS = (
+    *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
+    *("rerun", "results", "table"),
+)
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_loads_neither_torch_nor_ray(tmp_path: Path, command: list[str]) -> None:
     modules = imported("-m", "stn_cluster.cli", *command, "--help", cwd=tmp_path)
     assert heavy(modules) == set()
@@ -83,8 +89,16 @@ def test_looking_at_results_loads_neither_torch_nor_ray(
         "import stn_cluster.cluster.queue",
         "import " + ", ".join(f"stn_cluster.cluster.{module}" for module in PLAIN),
         "import stn_cluster.view, stn_cluster.cluster.run",
+        "from stn_cluster import Client; Client('http://127.0.0.1:1')",
     ],
-    ids=["results", "checking a config", "the queue", "the coordinator's parts", "runs and views"],
+    ids=[
+        "results",
+        "checking a config",
+        "the queue",
+        "the coordinator's parts",
+        "runs and views",
+        "the client",
+    ],
 )
 def test_what_needs_no_training_loads_neither_torch_nor_ray(small_store: Path, code: str) -> None:
     code = f"store = {str(small_store)!r}\n{code}"
@@ -124,7 +138,8 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "grid", "store"},
     "cluster": {"stn_cluster", "faults", *_CONFIGS, *_CORE, "store", "report"},
     "view": {"cluster"},
-    "cli": {"stn_cluster", *_CONFIGS, "training", "store", "report", "cluster", "view"},
+    "server": {"stn_cluster", *_CONFIGS, "store", "report", "cluster"},
+    "cli": {"stn_cluster", *_CONFIGS, "store", "report", "cluster", "server", "view"},
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
 }
 LAZILY = {"report": {"training"}}  # only inside functions
@@ -135,7 +150,11 @@ ONLY_IN = {
     "torchvision": ("data/",),
     "sklearn": ("data/",),
     "pyarrow": ("store/",),
-    "typer": ("cli.py",),
+    "typer": ("cli/",),
+    "fastapi": ("server/",),
+    "uvicorn": ("server/serve.py",),
+    "prometheus_client": ("server/metrics.py",),
+    "httpx": ("server/client.py",),
 }
 
 
@@ -225,6 +244,6 @@ def test_a_heavy_module_is_imported_only_where_it_belongs(module: str) -> None:
 
 def test_ray_is_imported_by_both_ends_of_its_calls_and_by_all_else_when_something_is_run() -> None:
     eager = {found.file for found in IMPORTS if found.module.startswith("ray") and not found.lazy}
-    ends = {"coordinator", "worker", "crew", "dispatcher", "service", "client"}
+    ends = {"coordinator", "worker", "crew", "dispatcher", "service", "client", "cluster_run"}
     assert eager <= {f"cluster/{name}.py" for name in ends}
     assert {"cluster/coordinator.py", "cluster/worker.py"} <= eager

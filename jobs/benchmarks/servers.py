@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from commands import COMMAND
-from ray_head import Head
+from ray_head import BIN, Head
 
 TOKEN = "a-token-of-some-length"
 PATIENCE = 120.0  # seconds
@@ -46,7 +45,12 @@ class Server:
     def command(self, *more: str) -> list[str]:
         """The command line."""
         return [
-            *(str(COMMAND), "serve", f"--store={self.store}", f"--state={self.folder / 'state'}"),
+            *(
+                str(BIN / "stn-cluster"),
+                "serve",
+                f"--store={self.store}",
+                f"--state={self.folder / 'state'}",
+            ),
             *(f"--address={self.head.address}", f"--port={self.port}", *more),
         ]
 

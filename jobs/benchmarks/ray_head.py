@@ -65,7 +65,8 @@ def ray_head(cpus: int = 2, jobs: bool = False) -> Iterator[Head]:
         list(map(str, command)),
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
-        env=os.environ | environment,
+        # At its end nothing is left that it should wait for.
+        env=os.environ | environment | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
         start_new_session=True,
     )
     try:
