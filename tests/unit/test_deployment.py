@@ -23,6 +23,8 @@ import yaml
 
 from stn_cluster import __version__
 from stn_cluster.cli import app
+from stn_cluster.server.serve import DRAIN_SECONDS, STOP_SECONDS
+from stn_cluster.server.wire import PORT
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -38,17 +40,11 @@ HEAD = HEAD_POD["containers"][0]
 WORKER_GROUPS = RAY_CLUSTER["workerGroupSpecs"]
 PODS = [HEAD_POD, *(group["template"]["spec"] for group in WORKER_GROUPS)]
 
-HTTP_PORT = 8267
+HTTP_PORT = PORT
 RAY_PORT = 6379
 SECRETS = ("STN_CLUSTER_TOKEN", "RAY_AUTH_TOKEN")
-SECONDS_TO_STOP = 120  # that `serve` may take after SIGTERM
-# Commands that the files use, with their options: the contract, for those that are not there yet.
-AGREED = {
-    "serve": "--store --state --data-root --address --host --port --plugins --workers",
-    "submit": "--server --set --job-id --priority --force --watch",
-    "logs": "--server",
-}
-CLUSTER_EXTRA = "cluster"
+SECONDS_TO_STOP = STOP_SECONDS + DRAIN_SECONDS  # that `serve` may take after SIGTERM
+EXTRAS = ("cluster", "ray-jobs")
 
 # --- the commands ---
 
@@ -78,11 +74,9 @@ def lines_of(command: str) -> list[Any]:
 
 
 def options_of(name: str) -> set[str]:
-    """The options of one of our commands, or those agreed on if it is not there yet."""
-    command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
-    if command is None:
-        return set(AGREED[name].split())
-    return {option for parameter in command.params for option in parameter.opts}
+    """The options of one of our commands."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    return {o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)}
 
 
 @pytest.mark.parametrize("line", lines_of("stn-cluster"))
@@ -220,7 +214,7 @@ def test_each_variable_is_one_that_somebody_reads() -> None:
         return "".join(file.read_text() for part in parts for file in part.rglob("*.py"))
 
     readers = {
-        "STN_": sources(str(ROOT / "stn_cluster")) + "STN_CLUSTER_TOKEN",  # of `serve`
+        "STN_": sources(str(ROOT / "stn_cluster")),
         "RAY_": sources(str(Path(ray.__file__).parent)),
         "PIP_": "PIP_NO_CACHE_DIR PIP_DISABLE_PIP_VERSION_CHECK PIP_ROOT_USER_ACTION",
         "PYTHON": "PYTHONUNBUFFERED",
@@ -317,8 +311,8 @@ def test_containers_are_confined() -> None:
 
 
 def test_the_head_has_time_to_save_what_runs() -> None:
-    assert HEAD_POD["terminationGracePeriodSeconds"] >= SECONDS_TO_STOP + 30
-    assert int(SERVICES["head"]["stop_grace_period"].rstrip("s")) >= SECONDS_TO_STOP + 30
+    assert HEAD_POD["terminationGracePeriodSeconds"] >= SECONDS_TO_STOP + 20
+    assert int(SERVICES["head"]["stop_grace_period"].rstrip("s")) >= SECONDS_TO_STOP + 20
 
 
 # --- the image ---
@@ -394,16 +388,16 @@ def test_the_image_has_all_that_the_cluster_needs(tmp_path: Path) -> None:
     assert script is not None
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    # The script reads the extra as it stands: one that names another would not be found by pip.
-    assert not any(one.startswith(project["name"]) for one in extras.get(CLUSTER_EXTRA, []))
+    # The script reads the extras as they stand: one that names another would not be found by pip.
+    assert not any(one.startswith(project["name"]) for name in EXTRAS for one in extras[name])
     (tmp_path / "pyproject.toml").write_text(
         '[project]\ndependencies = ["a>=1"]\n'
-        f'[project.optional-dependencies]\n{CLUSTER_EXTRA} = ["b[c]"]\n'
+        '[project.optional-dependencies]\ncluster = ["b[c]"]\nray-jobs = ["d"]\n'
     )
     done = subprocess.run(
         [sys.executable, "-c", script[1]], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["a>=1", "b[c]"]
+    assert done.stdout.split() == ["a>=1", "b[c]", "d"]
 
 
 def test_the_image_is_of_the_python_that_the_project_takes() -> None:
