@@ -26,6 +26,7 @@ class Head:
 
     port: int
     dashboard: int  # the port that takes Ray jobs
+    folder: str  # where Ray keeps what it works with
     environment: dict[str, str]
 
     @property
@@ -75,7 +76,7 @@ def ray_head(cpus: int = 2, jobs: bool = False) -> Iterator[Head]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        yield Head(port, dashboard, environment)
+        yield Head(port, dashboard, folder, environment)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
