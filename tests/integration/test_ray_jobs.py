@@ -15,7 +15,15 @@ from stn_cluster.store import Store
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 150.0  # seconds
-GRID = ["configs/smoke.yaml", "--set", "models=[FCN, ST-FCN]", "--set", "distortions=[E, P]", "--set", "recipe.iterations=300"]
+GRID = [
+    "configs/smoke.yaml",
+    "--set",
+    "models=[FCN, ST-FCN]",
+    "--set",
+    "distortions=[E, P]",
+    "--set",
+    "recipe.iterations=300",
+]
 CELLS = 8
 
 
