@@ -24,7 +24,7 @@ from stn_cluster.cli.options import (
 )
 from stn_cluster.cluster.cluster_run import make_settings
 from stn_cluster.cluster.grid_job import grid_job
-from stn_cluster.cluster.job import new_job_id
+from stn_cluster.cluster.job import new_job_id, plain
 
 
 def run_grid(
@@ -49,7 +49,7 @@ def run_grid(
         checkpoint_seconds=checkpoint_seconds,
     )
     job = grid_job(config, overrides=overrides or (), force=force, priority=priority)
-    same = f"{job.name[:40]}-{job.digest[:12]}"
+    same = f"{plain(job.name)}-{job.digest[:12]}"
     job = replace(job, job_id=new_job_id(job.name) if force else same)
     run_and_print(job, settings)
 

@@ -115,7 +115,7 @@ def serve(
     from stn_cluster.server.serve import Door
     from stn_cluster.server.serve import serve as serve_until_told
 
-    door = Door(host, port, os.environ.get(TOKEN_VARIABLE) or None)
+    door = Door(host, port, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
     settings = make_settings(
         store,
         state,
@@ -123,8 +123,9 @@ def serve(
         workers=workers,
         threads_per_worker=threads_per_worker,
         checkpoint_seconds=checkpoint_seconds,
+        plugins=tuple(plugins or ()),
     )
-    serve_until_told(settings, door, address=address, plugins=tuple(plugins or ()), gpu=gpu)
+    serve_until_told(settings, door, address=address, gpu=gpu)
 
 
 def _run(job: Job, store: str, machine: Machine) -> None:

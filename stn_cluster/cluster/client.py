@@ -143,6 +143,7 @@ class Client:
     ) -> Job:
         """The job that `rerun` submits."""
         cells = cells_to_rerun(self.settings().store, filters)
+        cells.sort(key=lambda cell: cell.key)  # asked twice, it is the same job
         return Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
 
     def attempts(self, name: str) -> list[AttemptRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,16 @@ import ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.embedded import interrupts
+from stn_cluster.cluster.embedded import Machine, interrupts
 from stn_cluster.cluster.job import Job, JobStatus, State
 from stn_cluster.cluster.run import STATE_FOLDER, STOP_SECONDS, Watch, prepare
-from stn_cluster.cluster.service import is_running, start
+from stn_cluster.cluster.service import find, is_running, start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.registry import plugin_path
 from stn_cluster.store import Store
 
+GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
 REACH_SECONDS = 5.0  # for a connection to the cluster's head
 
 
@@ -54,6 +56,7 @@ def _check_reachable(address: str) -> None:
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     host, colon, port = address.rpartition(":")
+    host = host.strip("[]")  # IPv6
     if not colon or not port.isdecimal() or "://" in address:
         return
     try:
@@ -81,8 +84,14 @@ def make_settings(
         others: of `Settings`.
 
     Raises:
-        UserError: the store is not on a disk and there is no `state`; or its URI is not one.
+        UserError: the store is not on a disk and there is no `state`; its URI is not one; or a
+            value makes no sense.
     """
+    Machine(
+        workers=others.get("workers"),
+        threads_per_worker=others.get("threads_per_worker", 1),
+        checkpoint_seconds=others.get("checkpoint_seconds", 30.0),
+    ).check()
     local = Store.place(store)
     if state is None:
         if local is None:
@@ -124,9 +133,9 @@ def run_on_cluster(job: Job, settings: Settings, watch: Watch) -> JobStatus:
     prepare(job.cells, Path(settings.data_root) if settings.data_root else None)
     with interrupts() as interrupted:
         while True:
-            mine = not is_running(settings.store)
-            client = start(settings)
+            mine, client = not is_running(settings.store), None
             try:
+                client = start(settings)
                 for status in _watch(client, job):
                     watch(status)
                     if interrupted.is_set():
@@ -134,10 +143,11 @@ def run_on_cluster(job: Job, settings: Settings, watch: Watch) -> JobStatus:
                 return status
             except EndedError:
                 mine = False  # whoever had started it has stopped it
+                time.sleep(GONE_SECONDS)
             finally:
                 if mine:
                     with contextlib.suppress(UserError):
-                        client.stop(STOP_SECONDS)
+                        (client or find(settings.store)).stop(STOP_SECONDS)
 
 
 def _watch(client: Client, job: Job) -> Iterator[JobStatus]:

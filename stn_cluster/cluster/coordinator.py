@@ -32,7 +32,7 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
 from stn_cluster.cluster.stored import StoredEnds
 from stn_cluster.cluster.threads import Thread
-from stn_cluster.errors import ServiceError, StoreError
+from stn_cluster.errors import EndedError, ServiceError, StoreError
 from stn_cluster.faults import reach
 from stn_cluster.store import Store
 
@@ -57,6 +57,7 @@ class Coordinator:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         self.settings = settings
         self._held = ExitStack()
+        self._stopped = False
         self._queue_thread = Thread("queue")
         self._reader_thread = Thread("queue-reader")
         self._myself = ray.get_runtime_context().current_actor
@@ -191,6 +192,7 @@ class Coordinator:
         """
         await self._ready()
         await self._dispatcher.stop()
+        self._stopped = True
         try:
             await self._dispatcher.ledger.close(CLOSE_SECONDS)
         finally:
@@ -212,6 +214,8 @@ class Coordinator:
 
     async def _ready(self) -> None:
         await self._opening
+        if self._stopped:
+            raise EndedError("the service has ended")
         if self._dispatcher.failure is not None:
             raise self._dispatcher.failure
 

@@ -70,10 +70,14 @@ class Job:
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
 
+def plain(name: str) -> str:
+    """A name as the beginning of a job's id."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
+
+
 def new_job_id(name: str) -> str:
     """'quickstart-20260131-184500-1a2b': readable, sorts by age, unique."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
-    return f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{plain(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)

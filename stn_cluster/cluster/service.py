@@ -12,7 +12,7 @@ from stn_cluster import __version__
 from stn_cluster.cluster.client import Client
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import UserError
+from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import short_hash
 from stn_cluster.store import shown
 
@@ -57,6 +57,8 @@ def start(
     client = _client(found)
     try:
         running = client.settings()
+    except EndedError:  # it is still at its last words
+        raise
     except UserError:
         ray.kill(found)  # it never served anyone
         raise

@@ -23,6 +23,7 @@ class Settings:
     grace_seconds: float = 10.0  # for a cancelled cell to come to the end of its step
     give_up_after: int | None = None  # workers in a row that die before they begin
     only_job: str | None = None  # train no other job's cells
+    plugins: tuple[str, ...] = ()  # modules that its workers have, whatever a job names
     runner: str = "stn_cluster.cluster.runner:Runner"  # what trains packs in a worker
 
     @property

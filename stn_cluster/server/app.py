@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
 
@@ -11,8 +15,16 @@ from stn_cluster.server.guard import Guard
 from stn_cluster.server.logs import RequestLog
 from stn_cluster.server.service import Service
 
+THREADS = 200  # requests that wait for the coordinator or the disk at a time, watchers among them
+
 # What the documentation says of it; the guard is what checks it.
 _BEARER = HTTPBearer(auto_error=False, description="Needed where the server was given a token.")
+
+
+@asynccontextmanager
+async def _with_threads(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def create_app(service: Service, token: str | None = None, loopback: bool = True) -> FastAPI:
@@ -24,6 +36,7 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
         loopback: see `Guard`.
     """
     app = FastAPI(
+        lifespan=_with_threads,
         title="stn-cluster",
         summary="How a vision model stands up to geometric distortion, as a batch service.",
         version=__version__,

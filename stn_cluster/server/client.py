@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
-from pydantic import TypeAdapter, ValidationError
 
-from stn_cluster import __version__
 from stn_cluster.cluster.job import CellStatus, JobStatus, State, new_job_id
 from stn_cluster.cluster.queue import AttemptRow
 from stn_cluster.config_file import load_config, parse_config
-from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, UserError
+from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.grid import GridConfig
+from stn_cluster.server.answers import AWAY, checked, parsed, unreachable
 from stn_cluster.server.wire import (
     MAX_PAGE,
     SERVER_VARIABLE,
     TOKEN_VARIABLE,
-    VERSION_HEADER,
     CellPage,
-    ProblemBody,
     ServiceInfo,
     Waiting,
+    usable,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ PATIENCE_SECONDS = 60.0  # in which a server that is away is waited for
 WATCH_PATIENCE_SECONDS = 600.0  # the same, where a job is watched
 RETRY_SECONDS = 1.0
 TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # seconds; a server waits for its coordinator, too
-AWAY = (httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT)
 T = TypeVar("T")
 
 
@@ -62,10 +59,18 @@ class Client:
         self.url = (url or os.environ.get(SERVER_VARIABLE) or "").rstrip("/")
         if not self.url.startswith(("http://", "https://")):
             raise UserError(f"server {self.url!r}: a URL is needed, as in http://head:8267")
-        token = token or os.environ.get(TOKEN_VARIABLE)
+        token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip()
+        if not usable(token):
+            raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._patience = patience
-        self._http = httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=TIMEOUT)
+        try:
+            where = httpx.URL(f"{self.url}/v1")
+        except httpx.InvalidURL as error:
+            raise UserError(f"server {self.url!r}: {error}") from None
+        if where.userinfo:
+            raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
+        self._http = httpx.Client(base_url=where, headers=headers, timeout=TIMEOUT)
 
     def __enter__(self) -> Client:
         return self
@@ -173,7 +178,7 @@ class Client:
             try:
                 for event in self._events(job_id, since):
                     deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
-                    status = _parsed(JobStatus, event.data)
+                    status = parsed(JobStatus, event.data)
                     cells.update((cell.cell.key, cell) for cell in status.cells)
                     if event.id and event.id != since:
                         since = event.id
@@ -238,7 +243,7 @@ class Client:
     # --- inside ---
 
     def _read(self, kind: type[T], method: str, path: str, **request: Any) -> T:
-        return _parsed(kind, self._ask(method, path, **request).content)
+        return parsed(kind, self._ask(method, path, **request).content)
 
     def _ask(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None
@@ -249,10 +254,10 @@ class Client:
             try:
                 response = self._http.request(method, path, params=params, json=json)
                 if response.status_code not in AWAY or time.monotonic() > deadline:
-                    return _checked(response, self.url)
+                    return checked(response, self.url)
             except httpx.TransportError as error:
                 if time.monotonic() > deadline:
-                    raise ServiceError(_unreachable(self.url, error)) from error
+                    raise ServiceError(unreachable(self.url, error)) from error
             time.sleep(RETRY_SECONDS)
 
     def _events(self, job_id: str, since: str | None) -> Iterator[ServerSentEvent]:
@@ -265,12 +270,11 @@ class Client:
         path = f"/jobs/{job_id}/events"
         try:
             with connect_sse(self._http, "GET", path, headers=headers) as stream:
-                if stream.response.is_error:
-                    stream.response.read()
-                _checked(stream.response, self.url)
-                yield from stream.iter_sse()
+                checked(stream.response, self.url)
+                # Without data: the server is still there, and has nothing to say.
+                yield from (event for event in stream.iter_sse() if event.data)
         except httpx.TransportError as error:
-            raise ServiceError(_unreachable(self.url, error)) from error
+            raise ServiceError(unreachable(self.url, error)) from error
 
 
 def _several(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -280,38 +284,3 @@ def _several(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
         name: [wanted] if isinstance(wanted, str | int) else list(wanted)
         for name, wanted in given.items()
     }
-
-
-def _parsed(kind: type[T], content: str | bytes) -> T:
-    try:
-        return TypeAdapter(kind).validate_json(content)
-    except ValidationError as error:
-        raise ServiceError(f"not an answer of stn-cluster: {error.errors()[0]['msg']}") from error
-
-
-def _checked(response: httpx.Response, url: str) -> httpx.Response:
-    theirs = response.headers.get(VERSION_HEADER)
-    if theirs is not None and theirs != __version__:
-        raise UserError(
-            f"{url}: runs stn-cluster {theirs}, and this is {__version__}: "
-            "use the same on both sides"
-        )
-    if not response.is_error and theirs is not None:
-        return response
-    try:
-        problem = ProblemBody.model_validate_json(response.content).error
-    except ValidationError:
-        raise ServiceError(f"{url}: not stn-cluster: HTTP {response.status_code}") from None
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise UserError(f"{url}: the token is missing or wrong: set {TOKEN_VARIABLE}")
-    if response.status_code == httpx.codes.NOT_FOUND:
-        raise NotFoundError(problem.message, problem.field)
-    if response.status_code == httpx.codes.CONFLICT:
-        raise ConflictError(problem.message, problem.field)
-    if response.is_server_error:
-        raise ServiceError(f"{url}: {problem.message}")
-    raise UserError(problem.message, problem.field)
-
-
-def _unreachable(url: str, error: httpx.TransportError) -> str:
-    return f"{url}: no server answers: {str(error) or type(error).__name__}"

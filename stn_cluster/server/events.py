@@ -10,6 +10,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import TypeAdapter
 
 from stn_cluster.cluster.job import JobStatus, Page
 from stn_cluster.errors import ServiceError
@@ -18,7 +19,14 @@ from stn_cluster.server.wire import MAX_PAGE, JobId
 
 router = APIRouter(tags=["jobs"])
 POLL_SECONDS = 1.0
+_JSON = TypeAdapter(JobStatus)
 Since = Annotated[int, Header(alias="Last-Event-ID", ge=-1, lt=2**63)]
+
+
+async def _event(status: JobStatus, since: int | None = None) -> ServerSentEvent:
+    # In a thread: a page of a large job takes its time, and others wait for the event loop.
+    data = await run_sync(lambda: _JSON.dump_json(status).decode())
+    return ServerSentEvent(raw_data=data, event="job", id=None if since is None else str(since))
 
 
 async def _known(job_id: JobId, service: ServiceDep) -> JobStatus:
@@ -39,23 +47,22 @@ async def events(
     job. While the coordinator is away the job has `trouble`."""
     while True:
         try:
-            status = await run_sync(service.client.status, job_id)
-            page = Page(limit=MAX_PAGE) if since < 0 else Page(since=since)
+            now = await run_sync(service.client.status, job_id)
+            page = Page(limit=MAX_PAGE, since=since)
             cells, last = await run_sync(service.client.news, job_id, page)
             if last < since:  # another queue than the one that was listened to
                 since = -1
                 continue
-            found = len(cells)
-            while since < 0 and found == page.limit:  # the first look, of a large job
-                yield ServerSentEvent(data=replace(status, cells=cells), event="job")
+            while len(cells) == page.limit:  # there is more
+                yield await _event(replace(now, cells=cells))
                 page = replace(page, offset=page.offset + page.limit)
                 # Not its number: what changed since the first page is to be asked for.
                 cells, _ = await run_sync(service.client.news, job_id, page)
-                found = len(cells)
-            since = last
-            yield ServerSentEvent(data=replace(status, cells=cells), event="job", id=str(since))
+            # Only now: an end is not told before its cells, should the coordinator go in between.
+            status, since = now, last
+            yield await _event(replace(status, cells=cells), since)
             if status.ended:
                 return
         except ServiceError as error:
-            yield ServerSentEvent(data=replace(status, trouble=str(error)), event="job")
+            yield await _event(replace(status, trouble=str(error)))
         await anyio.sleep(POLL_SECONDS)

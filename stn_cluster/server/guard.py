@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -12,7 +13,7 @@ from stn_cluster.server.problems import answer
 
 OPEN = ("/v1/health", "/v1/ready")  # for probes, without a token
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-MAX_BODY = 8 * 2**20  # bytes; a config of 100,000 seeds has one
+MAX_BODY = 2 * 2**20  # bytes; a config of 100,000 seeds has half of it
 
 
 class Guard:
@@ -39,16 +40,17 @@ class Guard:
         body = b""
         if refused is None:
             try:
-                body = await _read(receive, Headers(scope=scope))
+                most = MAX_BODY if scope["method"] in ("PUT", "POST") else 0
+                body = await _read(receive, Headers(scope=scope), most)
             except _TooLargeError:
-                refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY:,} bytes"
+                refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most:,} bytes"
         if refused is not None:
             await answer(*refused)(scope, receive, send)
             return
         await self._app(scope, _again(body, receive), send)
 
     def _refused(self, method: str, path: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
-        if self._loopback and _name(headers.get("host", "")) not in LOCAL_HOSTS:
+        if self._loopback and not _is_local(_name(headers.get("host", ""))):
             return HTTPStatus.BAD_REQUEST, f"Host: one of {', '.join(LOCAL_HOSTS)}"
         if self._token and path not in OPEN and not self._bears_token(headers):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"
@@ -67,10 +69,10 @@ class _TooLargeError(Exception):
     pass
 
 
-async def _read(receive: Receive, headers: Headers) -> bytes:
+async def _read(receive: Receive, headers: Headers, most: int) -> bytes:
     """The whole body: bodies are small, and one that is not is noticed before it is all there."""
     length = headers.get("content-length", "0")
-    if length.isdecimal() and int(length[:20]) > MAX_BODY:
+    if length.isdecimal() and int(length[:20]) > most:
         raise _TooLargeError
     parts = []
     size = 0
@@ -81,7 +83,7 @@ async def _read(receive: Receive, headers: Headers) -> bytes:
             break
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > MAX_BODY:
+        if size > most:
             raise _TooLargeError
         more = message.get("more_body", False)
     return b"".join(parts)
@@ -99,6 +101,10 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return first_the_body
+
+
+def _is_local(name: str) -> bool:
+    return name in LOCAL_HOSTS or re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
 
 
 def _name(host: str) -> str:

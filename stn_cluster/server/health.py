@@ -23,7 +23,7 @@ async def health() -> Literal["ok"]:
 @router.get("/ready")
 def ready(service: ServiceDep) -> Literal["ok"]:
     """The coordinator answers, too; needs no token."""
-    service.client.with_patience(0, timeout=5).version()
+    service.client.with_patience(0, timeout=5).settings()
     return "ok"
 
 

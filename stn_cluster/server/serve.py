@@ -7,9 +7,9 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import uvicorn
@@ -25,7 +25,7 @@ from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.logs import log_as_json
 from stn_cluster.server.service import Service
-from stn_cluster.server.wire import TOKEN_VARIABLE
+from stn_cluster.server.wire import TOKEN_VARIABLE, usable
 from stn_cluster.store import Store
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ STOP_SECONDS = 120.0  # for the running steps and their checkpoints
 DRAIN_SECONDS = 5  # for requests that are being answered when it stops
 LOOK_SECONDS = 5.0  # between two looks whether the coordinator is still there
 SHORTEST_TOKEN = 16  # characters
-THREADS = 100  # requests that wait for the coordinator or the disk at a time
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Door:
 
     host: str = "127.0.0.1"
     port: int = 8267  # 0: any that is free
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def loopback(self) -> bool:
@@ -61,6 +60,8 @@ class Door:
         """Raises UserError where it would stand open."""
         if self.token is not None and len(self.token) < SHORTEST_TOKEN:
             raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
+        if self.token is not None and not usable(self.token):
+            raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
         if self.token is None and not self.loopback:
             raise UserError(
                 f"--host {self.host}: others could reach it, so it needs a token: "
@@ -77,13 +78,7 @@ class Door:
             raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error
 
 
-def serve(
-    settings: Settings,
-    door: Door,
-    address: str = "auto",
-    plugins: Sequence[str] = (),
-    gpu: bool | None = None,
-) -> None:
+def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | None = None) -> None:
     """Serves until SIGTERM or Ctrl-C; then running cells are checkpointed and the service ends.
 
     Killed outright, it leaves the coordinator at work, and the next `serve` finds it.
@@ -92,7 +87,6 @@ def serve(
         settings: of the coordinator.
         door: where it listens.
         address: of the Ray cluster; this must be its head node.
-        plugins: modules with components that jobs may name.
         gpu: whether each worker has one; default: if a node has one.
 
     Raises:
@@ -101,18 +95,27 @@ def serve(
     """
     log_as_json()
     door.check()
-    load_plugins(plugins)
+    load_plugins(settings.plugins)
     with ExitStack() as stack:
         state = Path(settings.state)
         stack.enter_context(hold(state / "server", what="server"))
         listening = stack.enter_context(door.open())
-        stack.enter_context(cluster(address, plugins))
-        client = start(with_gpus(settings, gpu))
+        stack.enter_context(cluster(address, settings.plugins))
+        settings = with_gpus(settings, gpu)
+        client = start(settings)
+        running = client.settings()
+        for name in [f.name for f in fields(settings)]:
+            ours, theirs = getattr(settings, name), getattr(running, name)
+            if ours != theirs:
+                raise UserError(
+                    f"{settings.store}: is served already, with {name} {theirs} and not {ours}; "
+                    "serve it with the same, or end that service first"
+                )
         service = Service(
             client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
             store=Store.open(settings.store),
             data_root=Path(settings.data_root) if settings.data_root else None,
-            plugins=tuple(plugins),
+            plugins=settings.plugins,
         )
         _serve(service, client, door, listening)
 
@@ -157,7 +160,7 @@ def _serve(service: Service, client: Client, door: Door, listening: socket.socke
 def _lost(client: Client) -> bool:
     """Whether the coordinator has ended for good; while Ray restarts it, it is just away."""
     try:
-        client.with_patience(0, timeout=LOOK_SECONDS).version()
+        client.with_patience(0, timeout=LOOK_SECONDS).settings()
     except EndedError:
         return True
     except ServiceError as error:

@@ -24,6 +24,11 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Priority = Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)]
 
 
+def usable(token: str) -> bool:
+    """Whether it can stand in a header."""
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 class Problem(Frozen):
     """What went wrong."""
 

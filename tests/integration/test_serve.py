@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -151,6 +152,63 @@ def test_what_the_server_refuses_is_an_error_with_its_field(client: Client, serv
         Client(f"http://127.0.0.1:{port}", TOKEN, patience=0.1).jobs()
 
 
+@pytest.mark.parametrize(
+    ("url", "token", "said"),
+    [
+        ("head:8267", None, "a URL is needed, as in http://head:8267"),
+        ("http://head:abc", None, "server 'http://head:abc': Invalid port"),
+        ("http://me:secret@head", None, "no name and password in the URL"),
+        (
+            "http://head",
+            "sekrit\nsekrit",
+            "STN_CLUSTER_TOKEN: ASCII letters, digits and signs only",
+        ),
+        ("http://head", "sekr\u00eft", "STN_CLUSTER_TOKEN: ASCII letters, digits and signs only"),
+    ],
+)
+def test_what_cannot_be_a_server_or_a_token_is_refused_at_once(
+    url: str, token: str | None, said: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        Client(url, token)
+    assert "sekr" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_token_may_end_in_a_line_break_as_files_do(server: Server) -> None:
+    with Client(server.url, f"{TOKEN}\n") as client:
+        assert client.service().version == __version__
+
+
+def test_another_web_server_is_no_service(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    command = [sys.executable, "-m", "http.server", str(port), "--bind=127.0.0.1"]
+    other = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        with Client(f"http://127.0.0.1:{port}", patience=10) as client:
+            with pytest.raises(UserError, match="not stn-cluster"):
+                client.jobs()
+            with pytest.raises(UserError, match="not stn-cluster"):
+                next(client.watch("job"))
+    finally:
+        other.terminate()
+        other.wait()
+
+
+def test_a_server_that_finds_a_coordinator_with_other_settings_says_so(server: Server) -> None:
+    server.end(signal.SIGKILL)
+    again = subprocess.run(
+        server.command("--threads-per-worker=2", "--port=0"),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=server.environment,
+    )
+    server.start()
+    assert again.returncode == 2
+    assert "with threads_per_worker 1 and not 2" in again.stderr.splitlines()[-1]
+
+
 def test_a_command_names_the_file_that_is_wrong(server: Server, tmp_path: Path) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("recipe: smoke\nmodels: [FNC]\n")
@@ -189,6 +247,8 @@ def test_a_second_server_is_refused(server: Server) -> None:
         (["--host=256.0.0.1"], TOKEN, "cannot listen on 256.0.0.1"),
         (["--address=127.0.0.1:1"], None, "no Ray cluster"),
         (["--plugins=no_such_module"], None, "does not import"),
+        (["--threads-per-worker=0"], None, "threads per worker: at least 1, not 0"),
+        ([], "t\u00f6ken-of-some-length", "ASCII letters"),
     ],
 )
 def test_a_server_that_cannot_serve_says_so_in_one_line(
@@ -281,7 +341,7 @@ def test_its_log_is_json_and_keeps_the_token_to_itself(server: Server) -> None:
 
 
 def test_another_version_is_refused_on_either_side(client: Client) -> None:
-    from stn_cluster.server import client as module
+    from stn_cluster.server import answers as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "__version__", "0.0.1")

@@ -154,7 +154,7 @@ ONLY_IN = {
     "fastapi": ("server/",),
     "uvicorn": ("server/serve.py",),
     "prometheus_client": ("server/metrics.py",),
-    "httpx": ("server/client.py",),
+    "httpx": ("server/client.py", "server/answers.py"),
 }
 
 
