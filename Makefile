@@ -13,12 +13,13 @@ quickstart: $(VENV)/.installed  ## the full 32-cell grid on real digits, and its
 test: lint  ## everything that must hold; pytest's summary comes last
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-chaos: $(VENV)/.installed-dev  ## 2,000 cells, 102 kills, and a crash at every write: about half an hour
+chaos: $(VENV)/.installed-dev  ## 2,000 cells, 102 kills, a crash at every write, and more: an hour
 	$(BIN)/python -m pytest -m chaos
 	$(BIN)/python jobs/benchmarks/chaos.py
 
-bench: $(VENV)/.installed-dev  ## what a cell costs beside its training, and Ray Tune beside it
+bench: $(VENV)/.installed-dev  ## what a cell costs beside its training, Ray Tune beside it; the server
 	$(BIN)/python jobs/benchmarks/overhead.py
+	$(BIN)/python jobs/benchmarks/serving.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

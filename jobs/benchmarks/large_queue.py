@@ -12,7 +12,7 @@ from typing import Any
 
 from service_under_test import coordinator, noop_cells, resident_mib, service
 
-from stn_cluster.cluster.job import Job
+from stn_cluster.cluster.job import Job, Page
 
 LOOKS = 5
 PAGE = 1000  # cells
@@ -32,7 +32,7 @@ def measure_submission(folder: Path, count: int, say: Say) -> dict[str, Any]:
         say(f"submitted in {submit_seconds:.1f} s")
         at_once = [_timed(client.status, "large") for _ in range(LOOKS)]
         pages = [
-            _timed(client.cells, "large", offset=offset, limit=PAGE)[1]
+            _timed(client.cells, "large", Page(offset, PAGE))[1]
             for offset in (0, count // 2, max(0, count - PAGE))
         ]
         found = {
