@@ -67,7 +67,8 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     except ModuleNotFoundError as error:
         if debug or not _left_out(error.name or ""):
             raise
-        _refuse(name, f"this needs {error.name}: pip install 'stn-cluster[cluster]'")
+        extra = "install the extra cluster: pip install '.[cluster]'"
+        _refuse(name, f"this needs {error.name}: {extra}")
     except TyperException as error:  # of the command line itself: an unknown option, say
         _refuse(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed

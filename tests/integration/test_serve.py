@@ -120,7 +120,7 @@ def test_what_needs_the_cluster_says_how_to_get_it(laptop: dict[str, str], tmp_p
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert line.startswith("stn-cluster: this needs ")
-    assert line.endswith("pip install 'stn-cluster[cluster]'")
+    assert line.endswith("install the extra cluster: pip install '.[cluster]'")
 
 
 # --- the client in Python ---
