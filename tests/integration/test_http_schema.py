@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-EXAMPLES = 12  # of each operation
+EXAMPLES = 6  # of each operation
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
