@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from ray_head import BIN, free_ports
@@ -72,10 +74,17 @@ class Shell:
         return out
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder with a short path: Ray's sockets are deep below it."""
+    with TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.timeout(600)
-def test_the_tour(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_tour(home: Path) -> None:
     [first, second, ray_jobs], [client, duckdb] = blocks()
-    shell = Shell(tmp_path_factory.mktemp("t"))
+    shell = Shell(home)
     serving = shell.start(first)
     try:
         ready = f"curl -sf http://127.0.0.1:{shell.port}/v1/ready"

@@ -61,10 +61,11 @@ def data() -> PreparedData:
     return PreparedData(None, torch.device("cpu"))
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes back what a test registers."""
-    monkeypatch.setattr(components, "_entries", dict(components._entries))
+    """The built-in components alone, also after tests whose plug-ins this process has imported."""
+    built_in = {(entry.kind, entry.name): entry for entry in components._BUILT_IN}
+    monkeypatch.setattr(components, "_entries", built_in)
 
 
 @pytest.fixture
