@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,8 @@ def describe(error: ValidationError) -> str:
     return f"{where}: {message}{more}"
 
 
+MAX_VALUES = 1_000_000  # in a config
+
 # ValueError: a date or number that is none; RecursionError: thousands of brackets.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
@@ -108,7 +111,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: the config is empty; it needs at least `dataset:`")
     if not isinstance(document, dict):
         raise UserError(f"{path}: a config is a mapping of fields, not a {type(document).__name__}")
+    if _values(document, {}) > MAX_VALUES:
+        raise UserError(f"{path}: its aliases come to more than {MAX_VALUES:,} values")
     return document
+
+
+def _values(value: Any, known: dict[int, float]) -> float:
+    """How many values there are with each alias in full; infinite where one holds itself.
+
+    A few lines of aliases of aliases can stand for more than any memory holds.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # until it has been counted
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

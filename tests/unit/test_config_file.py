@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stn_cluster.config_file import load_config, parse_config
+from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig, RecipeChoice
 from stn_cluster.registry import resolve
 from stn_cluster.training.recipes import Recipe
@@ -220,3 +221,21 @@ def test_reading_a_config_leaves_its_file_and_folder_as_they_were(tmp_path: Path
     load_config(path, ["dataset=mnist"])
     assert path.read_text() == "dataset: digits"
     assert os.listdir(tmp_path) == ["mine.yaml"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+        + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)],
+        ["recipe: &r {name: fast, again: *r}"],
+    ],
+    ids=["aliases of aliases", "an alias of itself"],
+)
+def test_aliases_that_stand_for_more_than_memory_holds_are_refused_at_once(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match="its aliases come to more than 1,000,000 values"):
+        load_config(path)
