@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "jobs/benchmarks"
 
 
+@pytest.mark.chaos  # a minute, and of no use to who changes no benchmark
 def test_overhead_measures_cells_trials_submission_and_restart() -> None:
     options = ["--cells=32", "--trials=20", "--rounds=1", "--queued=200", "--restart-queued=50"]
     done = subprocess.run(

@@ -72,7 +72,7 @@ def three_cells(name: str) -> Job:
     )
 
 
-@pytest.mark.parametrize("trouble", [full, away])
+@pytest.mark.parametrize("trouble", [full, pytest.param(away, marks=pytest.mark.chaos)])
 def test_a_job_goes_on_by_itself_once_the_store_can_be_written_again(
     a_ray: None, mounted: Path, tmp_path: Path, trouble: Trouble
 ) -> None:
