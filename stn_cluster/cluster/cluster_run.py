@@ -22,7 +22,7 @@ from stn_cluster.cluster.service import find, is_running, start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.registry import plugin_path
-from stn_cluster.store import Store
+from stn_cluster.store import Store, shown
 
 GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
 REACH_SECONDS = 5.0  # for a connection to the cluster's head
@@ -95,7 +95,7 @@ def make_settings(
     local = Store.place(store)
     if state is None:
         if local is None:
-            raise UserError(f"{store}: a store that is not on a disk needs --state FOLDER")
+            raise UserError(f"{shown(store)}: a store that is not on a disk needs --state FOLDER")
         state = local / STATE_FOLDER
     return Settings(
         store=str(local.resolve()) if local else store,

@@ -26,7 +26,7 @@ from stn_cluster.server.app import create_app
 from stn_cluster.server.logs import log_as_json
 from stn_cluster.server.service import Service
 from stn_cluster.server.wire import TOKEN_VARIABLE, usable
-from stn_cluster.store import Store
+from stn_cluster.store import Store, shown
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +108,8 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
             ours, theirs = getattr(settings, name), getattr(running, name)
             if ours != theirs:
                 raise UserError(
-                    f"{settings.store}: is served already, with {name} {theirs} and not {ours}; "
-                    "serve it with the same, or end that service first"
+                    f"{shown(settings.store)}: is served already, with {name} {theirs} and not "
+                    f"{ours}; serve it with the same, or end that service first"
                 )
         service = Service(
             client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
