@@ -78,7 +78,7 @@ _BUILT_IN = (
     ),
     _built_in("distortion", "P", "data.distortions:projective", variants=_P_READINGS),
     _built_in("distortion", "E", "data.distortions:elastic"),
-    _built_in("dataset", "digits", "data.digits:digits"),
+    _built_in("dataset", "digits", "data.digits:digits", revision=2),
     _built_in("dataset", "mnist", "data.mnist:mnist", prepare=_MNIST_FILES),
     _built_in("dataset", "mnist-validation", "data.mnist:mnist_validation", prepare=_MNIST_FILES),
     _built_in("recipe", "paper", "training.recipes:paper"),

@@ -17,9 +17,9 @@ from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
-from stn_cluster.stn.transformer import SpatialTransformer
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.evaluation import confusion, count_wrong, predict
+from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 from stn_cluster.training.recipes import Recipe
 
@@ -71,11 +71,10 @@ class CellTraining:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
         """
         rate = self.recipe.rate_at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate_factor"]
+        self.optimizer.set_rate(rate)
         with self._own_random_numbers():
             loss = F.cross_entropy(self.model(images), labels)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
         self._loss_sum += loss.detach()
@@ -108,7 +107,7 @@ class CellTraining:
                 "step": self.step,
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": self.optimizer.state(),
                 "random": self._random,
                 "loss_sum": self._loss_sum,
                 "loss_count": self._loss_count,
@@ -126,7 +125,7 @@ class CellTraining:
         if state.get("key") != self.cell.key:
             raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.restore(state["optimizer"])
         self.step = state["step"]
         self.seconds = state["seconds"]
         self._random = state["random"]
@@ -196,29 +195,3 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     )
     model: nn.Module = entry.load()(task)
     return model
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser, with the localisation nets in a group of their own."""
-    transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
-    localising = {id(p) for transformer in transformers for p in transformer.parameters()}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if id(p) not in localising], "rate_factor": 1.0},
-        {
-            "params": [p for p in parameters if id(p) in localising],
-            "rate_factor": recipe.localisation_rate,
-        },
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.AdamW(
-        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )

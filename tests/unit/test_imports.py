@@ -120,6 +120,26 @@ def test_training_is_there_without_ray(tmp_path: Path) -> None:
     assert heavy(imported("-c", code, cwd=tmp_path)) == {"torch"}
 
 
+def test_training_imports_neither_scikit_learn_nor_torchvision_nor_pytorchs_compiler(
+    tmp_path: Path,
+) -> None:
+    """Each takes a second or more, in every worker."""
+    code = """
+from pathlib import Path
+from stn_cluster.config_file import parse_config
+from stn_cluster.data.prepared import PreparedData
+from stn_cluster.registry import resolve
+from stn_cluster.training.trainer import PackTrainer
+import torch
+config = parse_config({"recipe": {"name": "smoke", "iterations": 2}})
+for progress in PackTrainer(resolve(config), PreparedData(None, torch.device("cpu"))).run():
+    assert all(outcome.error is None for outcome in progress.ended)
+"""
+    modules = imported("-c", code, cwd=tmp_path)
+    assert "torch" in modules
+    assert not modules & {"sklearn", "torchvision", "torch._dynamo", "sympy"}
+
+
 # --- which module may import which ---
 
 # Each part of the package, lowest first, and the parts that it may import beside its own.
@@ -148,7 +168,6 @@ ONLY_IN = {
     "ray": ("cluster/",),
     "torch": ("stn/", "data/", "training/", "cluster/runner.py"),
     "torchvision": ("data/",),
-    "sklearn": ("data/",),
     "pyarrow": ("store/",),
     "typer": ("cli/",),
     "fastapi": ("server/",),

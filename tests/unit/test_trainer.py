@@ -135,12 +135,12 @@ def test_the_localisation_net_learns_at_its_own_rate(data: PreparedData) -> None
     trainer = PackTrainer(cells, data)
     run = trainer._running[cells[0].key]
     trainer._advance(cells[0].stream)
-    rates = {group["rate_factor"]: group["lr"] for group in run.optimizer.param_groups}
+    rates = {group.rate_factor: float(group.rate) for group in run.optimizer.groups}
     assert rates == {1.0: pytest.approx(0.01), 0.1: pytest.approx(0.001)}
-    slow = next(g for g in run.optimizer.param_groups if g["rate_factor"] == 0.1)
+    slow = next(group for group in run.optimizer.groups if group.rate_factor == 0.1)
     names = {id(p): name for name, p in run.model.named_parameters()}
-    assert all("localisation" in names[id(p)] or "theta" in names[id(p)] for p in slow["params"])
-    assert len(slow["params"]) == 8
+    assert all("localisation" in names[id(p)] or "theta" in names[id(p)] for p in slow.parameters)
+    assert len(slow.parameters) == 8
 
 
 def test_a_checkpoint_of_another_layout_is_not_used(data: PreparedData) -> None:
