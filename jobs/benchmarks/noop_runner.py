@@ -26,7 +26,7 @@ class NoopRunner:
     def info(self) -> WorkerInfo:
         """Where it runs."""
         host = socket.gethostname()
-        return WorkerInfo(host, self.device, torch.__version__, process=os.getpid())
+        return WorkerInfo(host, self.device, str(torch.__version__), process=os.getpid())
 
     def stop(self) -> None:
         """Nothing to stop."""

@@ -70,7 +70,9 @@ class Runner:
         """Where it runs."""
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
-        return WorkerInfo(socket.gethostname(), name, torch.__version__, process=os.getpid())
+        # A plain string: torch's own is of a class of its, which whoever reads it would import.
+        version = str(torch.__version__)
+        return WorkerInfo(socket.gethostname(), name, version, process=os.getpid())
 
     def stop(self) -> None:
         """Ends the pack in training at its next step, with a checkpoint; from any thread."""

@@ -61,10 +61,10 @@ _MNIST_FILES = "stn_cluster.data.mnist:prepare"
 _P_READINGS = (("diagonal", 28), ("diagonal-enlarged", 42), ("xy", 28), ("xy-enlarged", 42))
 
 _BUILT_IN = (
-    _built_in("model", "FCN", "stn.models:fcn", cost=1),
-    _built_in("model", "CNN", "stn.models:cnn", cost=9),
-    _built_in("model", "ST-FCN", "stn.models:st_fcn", spatial=True, cost=2),
-    _built_in("model", "ST-CNN", "stn.models:st_cnn", spatial=True, cost=12),
+    _built_in("model", "FCN", "stn.models:fcn", revision=2, cost=1),
+    _built_in("model", "CNN", "stn.models:cnn", revision=2, cost=9),
+    _built_in("model", "ST-FCN", "stn.models:st_fcn", revision=2, spatial=True, cost=2),
+    _built_in("model", "ST-CNN", "stn.models:st_cnn", revision=2, spatial=True, cost=12),
     _built_in("transform", "none", "stn.grids:GridGenerator"),  # a name, never made
     _built_in("transform", "affine", "stn.grids:AffineGrid"),
     _built_in("transform", "projective", "stn.grids:ProjectiveGrid"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from stn_cluster.stn.convolution import PatchConv2d
+from stn_cluster.stn.convolution import ConvPool2d
 from stn_cluster.stn.grids import Size
 
 
@@ -42,12 +42,8 @@ class CNN(nn.Module):
             )
         height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
         self.features = nn.Sequential(
-            PatchConv2d(channels, filters, 9),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.ReLU(),
-            nn.Conv2d(filters, filters, 7),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.ReLU(),
+            ConvPool2d(channels, filters, 9, ceil_mode=True),
+            ConvPool2d(filters, filters, 7, ceil_mode=True),
             nn.Flatten(),
         )
         self.classifier = nn.Linear(filters * height * width, n_classes)

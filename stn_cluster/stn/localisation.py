@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stn_cluster.stn.convolution import ConvPool2d
 from stn_cluster.stn.grids import Size
 from stn_cluster.stn.modes import evaluating
 
@@ -47,9 +48,7 @@ class ConvLocalisation(nn.Sequential):
         height, width = ((edge // 2 - 4) // 2 - 4 for edge in size)
         super().__init__(
             nn.AvgPool2d(2),
-            nn.Conv2d(channels, filters, 5),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
+            ConvPool2d(channels, filters, 5),
             nn.Conv2d(filters, filters, 5),
             nn.ReLU(),
             nn.Flatten(),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import ray
 from commands import COMMAND
-from services import make_job, one_node, serve, wait_until
+from services import make_job, one_node, processes, serve, wait_until
 from troubles import PATIENCE, alive, endings, rows, running, the_end
 
 from stn_cluster import UserError
@@ -288,3 +288,15 @@ def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it
     assert (elsewhere.returncode, out) == (2, "")
     assert errors == f"stn-cluster: another service holds this store: {store}\n"
     assert client.settings() == settings  # the first one is none the worse
+
+
+def test_the_coordinator_never_imports_torch(client: Client) -> None:
+    """It takes seconds in which nobody would be answered, and its memory."""
+    job = job_of("FCN", name="light")
+    client.submit(job)
+    *_, status = client.watch(job.job_id)
+    assert status.state is State.SUCCEEDED
+    [process] = processes("Coordinator")
+    loaded = Path(f"/proc/{process}/maps").read_text()
+    assert "_raylet" in loaded
+    assert "libtorch" not in loaded

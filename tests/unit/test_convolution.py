@@ -1,4 +1,4 @@
-"""PatchConv2d is nn.Conv2d, computed in another way."""
+"""ConvPool2d is a convolution, a max-pool by 2 and a ReLU, computed in another way."""
 
 from __future__ import annotations
 
@@ -6,42 +6,47 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stn_cluster.stn.convolution import PatchConv2d
+from stn_cluster.stn.convolution import ConvPool2d
 
 SHAPES = [  # images, filters, kernel
     ((2, 1, 28, 28), 6, 9),
     ((3, 2, 9, 13), 5, 3),
-    ((1, 3, 5, 5), 1, 5),
+    ((2, 1, 8, 9), 4, 4),  # an odd height, before pooling
+    ((2, 1, 9, 8), 4, 4),  # an odd width
+    ((2, 3, 7, 8), 4, 6),
+    ((1, 3, 6, 6), 1, 5),
     ((2, 4, 8, 6), 3, 1),
     ((2, 5, 8, 6), 3, 3),  # from five channels on it is PyTorch's own
     ((2, 16, 7, 7), 4, 2),
 ]
 
 
-def pair(channels: int, filters: int, kernel: int) -> tuple[PatchConv2d, nn.Conv2d]:
+def pair(
+    channels: int, filters: int, kernel: int, ceil_mode: bool = True
+) -> tuple[ConvPool2d, nn.Sequential]:
     """Both with the same parameters."""
     torch.manual_seed(0)
-    ours = PatchConv2d(channels, filters, kernel).double()
+    ours = ConvPool2d(channels, filters, kernel, ceil_mode).double()
     theirs = nn.Conv2d(channels, filters, kernel).double()
     theirs.load_state_dict(ours.state_dict())
-    return ours, theirs
+    return ours, nn.Sequential(theirs, nn.MaxPool2d(2, ceil_mode=ceil_mode), nn.ReLU())
 
 
-def value_and_gradients(layer: nn.Conv2d, images: Tensor) -> list[Tensor]:
+def value_and_gradients(layer: nn.Module, images: Tensor) -> list[Tensor]:
     images = images.clone().requires_grad_()
     output = layer(images)
-    weights = torch.rand(output.shape, dtype=torch.float64, generator=torch.manual_seed(1))
-    assert layer.bias is not None
-    loss = (output.square() * weights).sum()
-    return [output, *torch.autograd.grad(loss, (layer.weight, layer.bias, images))]
+    weights = torch.rand(output.shape, dtype=output.dtype, generator=torch.manual_seed(1))
+    loss = ((output - 0.3).square() * weights).sum()
+    return [output, *torch.autograd.grad(loss, (*layer.parameters(), images))]
 
 
 @pytest.mark.parametrize(("shape", "filters", "kernel"), SHAPES)
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels last"])
-def test_values_and_gradients_are_those_of_conv2d(
-    shape: tuple[int, ...], filters: int, kernel: int, layout: str
+@pytest.mark.parametrize("ceil_mode", [False, True], ids=["down", "up"])
+def test_values_and_gradients_are_those_of_the_three_layers(
+    shape: tuple[int, ...], filters: int, kernel: int, layout: str, ceil_mode: bool
 ) -> None:
-    ours, theirs = pair(shape[1], filters, kernel)
+    ours, theirs = pair(shape[1], filters, kernel, ceil_mode)
     images = torch.rand(shape, dtype=torch.float64, generator=torch.manual_seed(2))
     if layout == "transposed":
         images = images.transpose(2, 3)
@@ -69,9 +74,45 @@ def test_gradients_agree_with_finite_differences(channels: int) -> None:
     )
 
 
+def test_of_equal_scores_in_a_window_the_first_gets_the_gradient() -> None:
+    ours, theirs = pair(1, 3, 3)
+    images = torch.zeros(2, 1, 8, 9, dtype=torch.float64)  # every window is a tie of four
+    images[1, 0, 3:, 4:] = 1.0
+    with torch.no_grad():
+        for layer in (ours, theirs[0]):
+            layer.bias.fill_(0.5)
+    for found, expected in zip(
+        value_and_gradients(ours, images), value_and_gradients(theirs, images), strict=True
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+
+
+def test_only_what_is_asked_for_has_a_gradient() -> None:
+    layer, _ = pair(1, 2, 3)
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    assert not torch.equal(layer(images), torch.zeros(()))
+    layer(images).sum().backward()
+    assert images.grad is None
+    assert layer.weight.grad is not None
+    layer.requires_grad_(False)
+    assert not layer(images).requires_grad
+    layer(images.requires_grad_()).sum().backward()
+    assert images.grad is not None
+
+
+def test_under_autocast_it_computes_in_float32() -> None:
+    layer = ConvPool2d(1, 4, 3)
+    images = torch.rand(2, 1, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = layer(images)
+    assert torch.equal(output, layer(images))
+    output.sum().backward()
+    assert layer.weight.grad is not None
+
+
 def test_it_starts_with_the_parameters_conv2d_would_draw() -> None:
     torch.manual_seed(5)
-    ours = PatchConv2d(1, 4, 9)
+    ours = ConvPool2d(1, 4, 9)
     torch.manual_seed(5)
     theirs = nn.Conv2d(1, 4, 9)
     assert torch.equal(ours.weight, theirs.weight)
@@ -81,9 +122,9 @@ def test_it_starts_with_the_parameters_conv2d_would_draw() -> None:
 def test_an_empty_batch_gives_an_empty_one() -> None:
     ours, theirs = pair(1, 4, 3)
     nothing = torch.zeros(0, 1, 8, 6, dtype=torch.float64)
-    assert ours(nothing).shape == theirs(nothing).shape == (0, 4, 6, 4)
+    assert ours(nothing).shape == theirs(nothing).shape == (0, 4, 3, 2)
 
 
 def test_an_image_smaller_than_the_kernel_is_refused() -> None:
     with pytest.raises(RuntimeError):
-        PatchConv2d(1, 4, 9)(torch.zeros(1, 1, 8, 8))
+        ConvPool2d(1, 4, 9)(torch.zeros(1, 1, 8, 8))
