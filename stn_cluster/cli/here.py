@@ -14,6 +14,7 @@ from stn_cluster.cli.options import (
     DataRootOption,
     Filters,
     OverridesOption,
+    PackOption,
     PriorityOption,
     ServerOption,
     StateOption,
@@ -39,6 +40,7 @@ def run(
     overrides: OverridesOption = None,
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
+    cells_per_pack: PackOption = None,
     checkpoint_seconds: CheckpointOption = 30.0,
     checkpoint_steps: CheckpointStepsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
@@ -49,7 +51,13 @@ def run(
 
     job = grid_job(config, overrides=overrides or (), force=force)
     machine = Machine(
-        data_root, state, workers, threads_per_worker, checkpoint_seconds, checkpoint_steps
+        data_root=data_root,
+        state=state,
+        workers=workers,
+        threads_per_worker=threads_per_worker,
+        cells_per_pack=cells_per_pack,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_steps=checkpoint_steps,
     )
     _run(job, str(Path("results") / job.name) if store is None else store, machine)
 
@@ -64,6 +72,7 @@ def rerun(
     data_root: DataRootOption = None,
     workers: WorkersOption = None,
     threads_per_worker: ThreadsOption = 1,
+    cells_per_pack: PackOption = None,
     checkpoint_seconds: CheckpointOption = 30.0,
     checkpoint_steps: CheckpointStepsOption = None,
 ) -> None:
@@ -82,7 +91,13 @@ def rerun(
     cells = tuple(cells_to_rerun(found, filters))
     job = Job(new_job_id("rerun"), cells, force=True, priority=priority)
     machine = Machine(
-        data_root, state, workers, threads_per_worker, checkpoint_seconds, checkpoint_steps
+        data_root=data_root,
+        state=state,
+        workers=workers,
+        threads_per_worker=threads_per_worker,
+        cells_per_pack=cells_per_pack,
+        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_steps=checkpoint_steps,
     )
     _run(job, found.uri, machine)
 
@@ -108,6 +123,7 @@ def serve(
         bool | None, typer.Option("--gpu/--cpu", help="Default: a GPU each if a node has one.")
     ] = None,
     threads_per_worker: ThreadsOption = 1,
+    cells_per_pack: PackOption = None,
     checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP; with a token where others can reach it."""
@@ -122,6 +138,7 @@ def serve(
         data_root=data_root,
         workers=workers,
         threads_per_worker=threads_per_worker,
+        cells_per_pack=cells_per_pack,
         checkpoint_seconds=checkpoint_seconds,
         plugins=tuple(plugins or ()),
     )

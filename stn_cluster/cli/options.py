@@ -32,6 +32,10 @@ WorkersOption = Annotated[
 ThreadsOption = Annotated[
     int, typer.Option("--threads-per-worker", help="Of arithmetic, on a CPU.")
 ]
+PackOption = Annotated[
+    int | None,
+    typer.Option("--cells-per-pack", help="At most, on a worker; default: by device and cell."),
+]
 CheckpointOption = Annotated[
     float, typer.Option("--checkpoint-seconds", help="Between checkpoints of running cells.")
 ]

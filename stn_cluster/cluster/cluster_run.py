@@ -90,6 +90,7 @@ def make_settings(
     Machine(
         workers=others.get("workers"),
         threads_per_worker=others.get("threads_per_worker", 1),
+        cells_per_pack=others.get("cells_per_pack"),
         checkpoint_seconds=others.get("checkpoint_seconds", 30.0),
     ).check()
     local = Store.place(store)

@@ -17,13 +17,15 @@ from stn_cluster.cluster.intake import Intake
 from stn_cluster.cluster.leases import Lease, Leases
 from stn_cluster.cluster.ledger import Ledger, Result
 from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
-from stn_cluster.cluster.packing import pack_size
+from stn_cluster.cluster.nodes import worker_options
+from stn_cluster.cluster.packing import fair_share, largest_pack
 from stn_cluster.cluster.queue import Claim, Demand, Ending, Loss, Queue, Spent
 from stn_cluster.cluster.rate import Rate
 from stn_cluster.cluster.record import Attempt
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.faults import reach
+from stn_cluster.grid import Cell
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,13 @@ class Dispatcher:
         if place is None or self.trouble or self.ledger.waiting > MAX_WAITING:
             return ()
         pool = self.demand[place]
-        size = pack_size(pool.cells, self.crew.capacity(member.needs))
+        share = fair_share(pool.cells, self.crew.capacity(member.needs))
+        gpu = bool(worker_options(member.needs, self.settings)["num_gpus"])
+        most = self.settings.cells_per_pack
+
+        def size(first: Cell) -> int:
+            return min(share, most or largest_pack(first, gpu))
+
         assert member.info is not None
         try:
             claims = await self._queue_thread(

@@ -24,6 +24,7 @@ class Machine:
     state: str | Path | None = None  # local folder that one service holds; default: in the store
     workers: int | None = None  # default: one a GPU, or one a core
     threads_per_worker: int = 1  # of arithmetic, on a CPU
+    cells_per_pack: int | None = None  # at most; default: by the device and the cell
     checkpoint_seconds: float = 30.0  # between checkpoints of running cells
     checkpoint_steps: int | None = None  # or every so many steps, if that comes first
 
@@ -33,6 +34,8 @@ class Machine:
             raise UserError(f"workers: at least 1, not {self.workers}")
         if self.threads_per_worker < 1:
             raise UserError(f"threads per worker: at least 1, not {self.threads_per_worker}")
+        if self.cells_per_pack is not None and self.cells_per_pack < 1:
+            raise UserError(f"cells per pack: at least 1, not {self.cells_per_pack}")
         if self.checkpoint_seconds <= 0:
             raise UserError(f"checkpoint seconds: more than 0, not {self.checkpoint_seconds}")
         if self.checkpoint_steps is not None and self.checkpoint_steps < 1:

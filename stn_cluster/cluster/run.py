@@ -102,6 +102,7 @@ def run_job(
             workers=machinery.workers,
             gpu=machinery.gpu,
             threads_per_worker=machine.threads_per_worker,
+            cells_per_pack=machine.cells_per_pack,
             checkpoint_seconds=machine.checkpoint_seconds,
             checkpoint_steps=machine.checkpoint_steps,
             beat_seconds=BEAT_SECONDS,

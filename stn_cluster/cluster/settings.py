@@ -15,6 +15,7 @@ class Settings:
     workers: int | None = None  # at most; None: as many as the present nodes can hold
     gpu: bool = False  # workers have a GPU each unless their cells say otherwise, else a core
     threads_per_worker: int = 1  # of arithmetic, on a CPU
+    cells_per_pack: int | None = None  # at most; None: by the device and the cell
     checkpoint_seconds: float = 30.0  # between checkpoints of running cells
     checkpoint_steps: int | None = None  # or every so many steps, if that comes first
     lease_seconds: float = 60.0  # of silence, after which a worker is given up

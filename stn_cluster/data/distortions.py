@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_cluster.data.datasets import FRAME
-from stn_cluster.stn.grids import ThinPlateSplineGrid, homogeneous, homography, pixel_centres
+from stn_cluster.stn.grids import (
+    ThinPlateSplineGrid,
+    affine_basis,
+    homogeneous,
+    homography,
+    pixel_centres,
+)
 from stn_cluster.stn.sampler import sample
 
 Parameters = NDArray[np.float32]
@@ -66,12 +72,9 @@ class Similarity:
         sin = torch.sin(torch.deg2rad(angle)) / scale
         stretch = self.canvas / FRAME  # from the canvas's units of length to the frame's
         to_frame = 2 / FRAME
-        rows = [
-            torch.stack([cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame], dim=1),
-            torch.stack([-sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame], dim=1),
-        ]
-        theta = torch.stack(rows, dim=1)
-        grid = _canvas_points(self.canvas, images.device) @ theta.transpose(1, 2)
+        to_x = cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame
+        to_y = -sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame
+        grid = torch.stack([*to_x, *to_y], dim=1) @ _canvas_basis(self.canvas, images.device)
         return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
 
 
@@ -101,10 +104,10 @@ class CornerShift:
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Reads the output through the inverse of the homography that moves the corners."""
         half = (self.canvas if self.enlarged else FRAME) / 2
-        corners = parameters.new_tensor(_CORNERS)
+        corners = _constant(_CORNERS, images.device)
         moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
         matrix = square_from_quad(moved / (self.canvas / 2))
-        grid = homography(matrix, _canvas_points(self.canvas, images.device))
+        grid = homography(matrix.flatten(1), _canvas_basis(self.canvas, images.device))
         return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
 
 
@@ -165,7 +168,9 @@ def elastic(variant: str, canvas: int) -> Distortion:
     return Spline(canvas)
 
 
-_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))  # clockwise from top left
+Rows = tuple[tuple[float, ...], ...]
+_CORNERS: Rows = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))  # clockwise from top left
+_SQUARE_FROM_UNIT: Rows = ((2.0, 0.0, -1.0), (0.0, 2.0, -1.0), (0.0, 0.0, 1.0))
 
 
 def square_from_quad(corners: Tensor) -> Tensor:
@@ -191,7 +196,7 @@ def square_from_quad(corners: Tensor) -> Tensor:
         (g, h, one),
     )
     quad_from_unit = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-    square_from_unit = corners.new_tensor([[2, 0, -1], [0, 2, -1], [0, 0, 1]]).double()
+    square_from_unit = _constant(_SQUARE_FROM_UNIT, corners.device).double()
     return (square_from_unit @ _inverse(quad_from_unit)).to(corners.dtype)
 
 
@@ -208,5 +213,12 @@ def _away_from_zero(value: Tensor, least: float = 1e-9) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _canvas_points(canvas: int, device: torch.device) -> Tensor:
-    return homogeneous(pixel_centres((canvas, canvas), torch.float32)).to(device)
+def _constant(rows: Rows, device: torch.device) -> Tensor:
+    """On the device once and for all: a step copies nothing from the host."""
+    return torch.tensor(rows, device=device)
+
+
+@lru_cache(maxsize=16)
+def _canvas_basis(canvas: int, device: torch.device) -> Tensor:
+    points = homogeneous(pixel_centres((canvas, canvas)))
+    return affine_basis(points).to(device, torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,25 +68,54 @@ class PreparedData:
 
 
 class Feed:
-    """Distorted training batches by step: shared by all cells with the same stream."""
+    """Distorted training batches by step: shared by all cells with the same stream.
+
+    The draws of a block of steps lie on the device, always in the same place.
+    """
 
     def __init__(self, cell: Cell, data: LabelledImages) -> None:
         batch_size = cell.stream[-1]
         self.data = data
         self.distortion = make_distortion(cell)
         self.stream = Stream(cell.stream, self.distortion, len(data.labels), batch_size)
-        self._number = -1
+        self._number: int | None = None  # of the block that is loaded
         self._block: Block | None = None
+        # A GPU is not to wait for the next block's draws; on a CPU there is no core for them.
+        self._ahead = ThreadPoolExecutor(1) if data.images.device.type == "cuda" else None
+        self._drawn: dict[int, Future[Block]] = {}
+
+    def load(self, step: int) -> None:
+        """Lays out the draws of the block that a step is in."""
+        number = step // BLOCK
+        if number == self._number:
+            return
+        drawn = self._draw(number)
+        if self._block is None:
+            device = self.data.images.device
+            self._block = Block(drawn.indices.to(device), drawn.parameters.to(device))
+        else:
+            self._block.indices.copy_(drawn.indices)
+            self._block.parameters.copy_(drawn.parameters)
+        self._number = number
 
     @torch.no_grad()
+    def at(self, row: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of a row (1,) int64 of the block that is loaded: see `batch`."""
+        assert self._block is not None
+        indices = self._block.indices.index_select(0, row).squeeze(0)
+        parameters = self._block.parameters.index_select(0, row).squeeze(0)
+        images = as_images(self.data.images.index_select(0, indices))
+        labels = self.data.labels.index_select(0, indices)
+        return self.distortion.apply(images, parameters), labels
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (batch, 1, canvas, canvas) in 0 to 1 and labels (batch,) of one step."""
-        number, row = divmod(step, BLOCK)
-        if self._block is None or number != self._number:
-            device = self.data.images.device
-            drawn = self.stream.block(number)
-            self._block = Block(drawn.indices.to(device), drawn.parameters.to(device))
-            self._number = number
-        indices = self._block.indices[row]
-        images = as_images(self.data.images[indices])
-        return self.distortion.apply(images, self._block.parameters[row]), self.data.labels[indices]
+        self.load(step)
+        return self.at(torch.tensor([step % BLOCK], device=self.data.images.device))
+
+    def _draw(self, number: int) -> Block:
+        if self._ahead is None:
+            return self.stream.block(number)
+        drawn = self._drawn.pop(number, None) or self._ahead.submit(self.stream.block, number)
+        self._drawn = {number + 1: self._ahead.submit(self.stream.block, number + 1)}
+        return drawn.result()

@@ -1,7 +1,7 @@
 """Grid generators: theta -> where each output pixel is read from (section 3.2 of the paper).
 
 All are linear in theta but for the projective division, so what does not depend on theta is a
-buffer, computed once in float64, and a batch costs one matrix product.
+buffer, computed once in float64, and a whole batch is one matrix product.
 """
 
 from __future__ import annotations
@@ -35,20 +35,25 @@ def homogeneous(points: Tensor) -> Tensor:
     return torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
 
 
-def homography(matrix: Tensor, points: Tensor) -> Tensor:
+def affine_basis(points: Tensor) -> Tensor:
+    """(K, 3), homogeneous -> (6, 2 K): a 2x3 matrix, row by row, times this maps all points."""
+    return torch.einsum("km,cd->cmkd", points, torch.eye(2).to(points)).reshape(6, -1)
+
+
+def homography(matrix: Tensor, basis: Tensor) -> Tensor:
     """Maps points by a homography.
 
     Args:
-        matrix: (N, 3, 3), of any scale.
-        points: (K, 3), homogeneous.
+        matrix: (N, 9), 3x3 row by row, of any scale.
+        basis: (6, 2 K), the `affine_basis` of the points.
 
     Returns:
         (N, K, 2). Finite everywhere, with finite gradients: see `HORIZON`.
     """
-    mapped = points @ matrix.transpose(1, 2)
-    scale = mapped[..., 2:]
+    mapped = (matrix[:, :6] @ basis).view(len(matrix), -1, 2)
+    scale = matrix[:, 6:] @ basis[:3, ::2]
     sign = torch.where(scale < 0, -1.0, 1.0).to(scale.dtype)
-    return mapped[..., :2] / torch.where(scale.abs() < HORIZON, sign * HORIZON, scale)
+    return mapped / torch.where(scale.abs() < HORIZON, sign * HORIZON, scale).unsqueeze(-1)
 
 
 class GridGenerator(nn.Module):
@@ -97,35 +102,34 @@ class GridGenerator(nn.Module):
 class AffineGrid(GridGenerator):
     """theta: the 2x3 matrix, row by row (6 numbers); equation 1 of the paper."""
 
-    points: Tensor
+    basis: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__(size)
-        self.constant("points", homogeneous(pixel_centres(size)))
+        self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(2, 3, dtype=torch.float64).flatten())
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 6) -> (N, H, W, 2)."""
         self._check(theta)
-        grid = self.points @ theta.view(-1, 2, 3).transpose(1, 2)
-        return grid.view(-1, *self.size, 2)
+        return (theta @ self.basis).view(-1, *self.size, 2)
 
 
 class ProjectiveGrid(GridGenerator):
     """theta: the first 8 numbers of a 3x3 matrix whose last entry is 1; then a division."""
 
-    points: Tensor
+    basis: Tensor
 
     def __init__(self, size: Size) -> None:
         super().__init__(size)
-        self.constant("points", homogeneous(pixel_centres(size)))
+        self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(3, dtype=torch.float64).flatten()[:8])
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 8) -> (N, H, W, 2), finite also where the denominator vanishes."""
         self._check(theta)
-        matrix = torch.cat([theta, torch.ones_like(theta[:, :1])], dim=1).view(-1, 3, 3)
-        return homography(matrix, self.points).view(-1, *self.size, 2)
+        matrix = torch.cat([theta, torch.ones_like(theta[:, :1])], dim=1)
+        return homography(matrix, self.basis).view(-1, *self.size, 2)
 
 
 class ThinPlateSplineGrid(GridGenerator):
@@ -136,7 +140,7 @@ class ThinPlateSplineGrid(GridGenerator):
     theta_k. For fixed control points it is linear in theta: its system is inverted here, once.
     """
 
-    matrix: Tensor
+    basis: Tensor
     points: Tensor
 
     def __init__(self, size: Size, control: tuple[int, int] = (4, 4), span: float = 1.0) -> None:
@@ -147,16 +151,17 @@ class ThinPlateSplineGrid(GridGenerator):
         y, x = (torch.linspace(-span, span, k, dtype=torch.float64) for k in control)
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         points = torch.stack([grid_x, grid_y], dim=-1).reshape(-1, 2)
-        self.constant("points", pixel_centres(size))
-        self.constant("matrix", spline_matrix(points, pixel_centres(size)))
+        matrix = spline_matrix(points, pixel_centres(size))  # for x and for y alike
+        both = torch.einsum("mk,cd->kcmd", matrix, torch.eye(2).to(matrix))
+        self.constant("basis", both.reshape(points.numel(), -1))
+        self.constant("points", pixel_centres(size).flatten())
         self.constant("identity", points.flatten())
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 2 n m) -> (N, H, W, 2)."""
         self._check(theta)
         # A spline through unmoved points is the plane: mapping the moves alone keeps it exact.
-        moves = (theta - self.identity).view(-1, self.n_parameters // 2, 2)
-        grid: Tensor = self.points + self.matrix @ moves
+        grid = torch.addmm(self.points, theta - self.identity, self.basis)
         return grid.view(-1, *self.size, 2)
 
 

@@ -64,25 +64,44 @@ class CellTraining:
         """Whether all steps are done."""
         return self.step >= self.recipe.iterations
 
+    @property
+    def quiet_steps(self) -> int:
+        """How many steps may be taken before the host has to look at something; 1 or more."""
+        looks = [CHECK_EVERY, self._curve_every, self.recipe.evaluate_every or CHECK_EVERY]
+        return min(
+            self.recipe.iterations - self.step, *(every - self.step % every for every in looks)
+        )
+
     def train(self, images: Tensor, labels: Tensor) -> None:
         """One step: forward, backward, update.
 
         Raises:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
         """
-        rate = self.recipe.rate_at(self.step)
-        self.optimizer.set_rate(rate)
         with self._own_random_numbers():
-            loss = F.cross_entropy(self.model(images), labels)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
+            self.compute(images, labels, self.recipe.rate_at(self.step))
+        self.stepped(1)
+
+    def compute(self, images: Tensor, labels: Tensor, rate: Tensor | float) -> None:
+        """The device's part of a step: it reads nothing back and works on fixed addresses."""
+        self.optimizer.set_rate(rate)
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
         self._loss_sum += loss.detach()
-        self._loss_count += 1
-        self.step += 1
+
+    def stepped(self, steps: int) -> None:
+        """The host's part, after that many steps, `quiet_steps` at most.
+
+        Raises:
+            NotFiniteError: see `train`.
+        """
+        self._loss_count += steps
+        self.step += steps
         if self.step % CHECK_EVERY == 0 or self.done:
             self._check_loss()
-        self._record(rate)
+        self._record()
 
     def outcome(self) -> Outcome:
         """Tests the trained model: what came of the cell."""
@@ -153,16 +172,21 @@ class CellTraining:
             )
         return loss
 
-    def _record(self, rate: float) -> None:
-        iterations, every = self.recipe.iterations, self.recipe.evaluate_every
+    @property
+    def _curve_every(self) -> int:
+        return max(1, self.recipe.iterations // CURVE_POINTS)
+
+    def _record(self) -> None:
+        every = self.recipe.evaluate_every
         evaluate = every is not None and self.step % every == 0 and not self.done
-        if not (evaluate or self.done or self.step % max(1, iterations // CURVE_POINTS) == 0):
+        if not (evaluate or self.done or self.step % self._curve_every == 0):
             return
         mean = self._check_loss() / self._loss_count
         error = None
         if evaluate:
             wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
             error = 100 * wrong / len(self.test.labels)
+        rate = self.recipe.rate_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))
         self._loss_sum.zero_()
         self._loss_count = 0

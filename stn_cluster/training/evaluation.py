@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from stn_cluster.data.prepared import LabelledImages
 from stn_cluster.stn.modes import evaluating
 
-BATCH = 500  # images tested at a time: bounds the memory, not the result
+BATCH = 100  # images tested at a time: what they are in between fits a core's cache
 
 
 @torch.no_grad()

@@ -59,10 +59,11 @@ class Optimizer:
         self.weight_decay = weight_decay
         self._kept = [self._new(group) for group in groups]
 
-    def set_rate(self, rate: float) -> None:
+    def set_rate(self, rate: Tensor | float) -> None:
         """The schedule's learning rate, for the next update."""
         for group in self.groups:
-            group.rate.fill_(rate * group.rate_factor)
+            group.rate.fill_(rate)
+            group.rate *= group.rate_factor
 
     def zero_grad(self) -> None:
         """Empties the gradients, which a backward pass adds to."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec
@@ -16,13 +17,16 @@ import torch
 
 from stn_cluster.data.prepared import Feed, PreparedData
 from stn_cluster.grid import Cell
+from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
+Stream = tuple[str | int, ...]  # its name
 
 YIELD_SECONDS = 0.1  # of training between looks at the world outside
+EAGER_ROUNDS = 3  # before a capture: libraries set themselves up in their first calls
 
 # What ends a worker rather than a cell: the memory or the device is gone.
 FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
@@ -50,14 +54,22 @@ class PackTrainer:
         cells: what to train, at least one.
         data: data sets and test sets, on the device to train on.
         states: checkpoints to go on from, by key; a damaged one is logged and not used.
+        capture: what makes whole rounds repeatable; default: CUDA graphs, where there is CUDA.
     """
 
     def __init__(
-        self, cells: Sequence[Cell], data: PreparedData, states: Mapping[str, bytes] | None = None
+        self,
+        cells: Sequence[Cell],
+        data: PreparedData,
+        states: Mapping[str, bytes] | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self.data = data
+        self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
+        self._captured: dict[Stream, CapturedRounds] = {}
+        self._eager_rounds: Counter[Stream] = Counter()  # of the cells that are now in training
         self._ended: list[Outcome] = []
-        self._feeds: dict[tuple[str | int, ...], Feed] = {}
+        self._feeds: dict[Stream, Feed] = {}
         self._running: dict[str, CellTraining] = {}
         for cell in cells:
             self._guard(cell, self._start, cell)
@@ -79,14 +91,17 @@ class PackTrainer:
         for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
             self._guard(run.cell, self._finish, run)
         yielded = time.perf_counter()
-        while self._running:
-            for stream in list(dict.fromkeys(run.cell.stream for run in self._running.values())):
-                self._advance(stream)
-            if self._ended or time.perf_counter() - yielded >= YIELD_SECONDS:
+        try:
+            while self._running:
+                for stream in dict.fromkeys(run.cell.stream for run in self._running.values()):
+                    self._advance(stream)
+                if self._ended or time.perf_counter() - yielded >= YIELD_SECONDS:
+                    yield self._progress()
+                    yielded = time.perf_counter()
+            if self._ended:
                 yield self._progress()
-                yielded = time.perf_counter()
-        if self._ended:
-            yield self._progress()
+        finally:
+            self._release()
 
     def drop(self, key: str) -> None:
         """Ends a cell without an outcome, between two steps."""
@@ -109,26 +124,33 @@ class PackTrainer:
             self._feeds[cell.stream] = self.data.feed(cell)
         self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
 
-    def _advance(self, stream: tuple[str | int, ...]) -> None:
-        """One step of every cell of a stream, each at its own place in it."""
+    def _advance(self, stream: Stream) -> None:
+        """One step, or captured several, of every cell of a stream, each at its place in it."""
         runs = [run for run in self._running.values() if run.cell.stream == stream]
         # All are at the same step, unless some were resumed from a checkpoint: then those behind
         # catch up first, so that the cells come to share batches again.
         step = min(run.step for run in runs)
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
-        try:
-            images, labels = self._feeds[stream].batch(step)
-        except Exception as error:
-            if ends_worker(error):
-                raise
-            failure = traceback.format_exc()
-            for run in runs:
-                self._end(run.failure(failure))
-            return
-        share = (time.perf_counter() - started) / len(behind)
-        for run in behind:
-            self._guard(run.cell, self._train, run, images, labels, share)
+        if rounds := self._rounds(stream, behind):
+            ahead = [run.step - step for run in runs if run.step > step]
+            steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
+            for run in behind:
+                self._guard(run.cell, run.stepped, steps)
+        else:
+            try:
+                images, labels = self._feeds[stream].batch(step)
+            except Exception as error:
+                if ends_worker(error):
+                    raise
+                failure = traceback.format_exc()
+                for run in runs:
+                    self._end(run.failure(failure))
+                return
+            share = (time.perf_counter() - started) / len(behind)
+            for run in behind:
+                self._guard(run.cell, self._train, run, images, labels, share)
+            self._eager_rounds[stream] += 1
         if self.data.device.type != "cpu":
             # The device works on while we go on, and the first to look at its loss waits for all:
             # only the time of the whole round means something.
@@ -138,6 +160,36 @@ class PackTrainer:
         for run in behind:
             if run.done and run.cell.key in self._running:
                 self._guard(run.cell, self._finish, run)
+
+    def _rounds(self, stream: Stream, runs: list[CellTraining]) -> CapturedRounds | None:
+        """The captured rounds of exactly these cells; None where they are trained eagerly."""
+        rounds = self._captured.get(stream)
+        if rounds is not None and rounds.runs == tuple(runs):
+            return rounds
+        if rounds is not None:  # a cell has ended, or caught up
+            del self._captured[stream]
+            self._eager_rounds[stream] = 0
+        if self._capture is None or self._eager_rounds[stream] < EAGER_ROUNDS:
+            return None
+        try:
+            rounds = self._captured[stream] = CapturedRounds(
+                self._feeds[stream], runs, self._capture
+            )
+        except Exception as error:
+            if isinstance(error, FATAL):
+                raise
+            names = ", ".join(run.cell.label for run in runs)
+            log.warning("trained eagerly, as their step cannot be captured: %s: %s", names, error)
+            self._capture = None
+            return None
+        return rounds
+
+    def _release(self) -> None:
+        """Gives the device the memory of captured rounds back: the next pack has its own."""
+        if self._captured:
+            self._captured.clear()
+            if self.data.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _train(
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float

@@ -41,7 +41,7 @@ class Books:
         self.committed: list[Result] = []
         self.queue.submit(Job("j", tuple(make_cell(seed=i) for i in range(cells))), self.ends)
         [pool] = self.queue.demand()
-        claims = [self.queue.claim(pool.needs, 1, HERE)[0] for _ in range(cells)]
+        claims = [self.queue.claim(pool.needs, lambda first: 1, HERE)[0] for _ in range(cells)]
         self.running = [
             Attempt("j", c.assignment.cell, c.assignment.attempt, utc_now(), HERE, pack_size=1)
             for c in claims

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from stn_cluster.cluster.crew import Crew, Member
 from stn_cluster.cluster.messages import WorkerInfo
 from stn_cluster.cluster.nodes import Node, required, worker_options
-from stn_cluster.cluster.packing import pack_size
+from stn_cluster.cluster.packing import CPU_PACK, fair_share
 from stn_cluster.cluster.queue import Demand
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.grid import Needs
@@ -96,7 +96,7 @@ class Cluster:
 
     def _claim(self, needs: Needs) -> None:
         pool = next(pool for pool in self.demand if pool.needs == needs)
-        left = pool.cells - pack_size(pool.cells, self.crew.capacity(needs))
+        left = pool.cells - min(CPU_PACK, fair_share(pool.cells, self.crew.capacity(needs)))
         others = [other for other in self.demand if other is not pool]
         self.demand = others
         if left:

@@ -129,7 +129,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _claim(self, size: int, needs: Needs, job_id: str | None = None) -> list[str]:
         expected = self.model.next_pack(needs, size, job_id)
-        claims = self.queue.claim(needs, size, HERE, job_id)
+        claims = self.queue.claim(needs, lambda first: size, HERE, job_id)
         assert [claim.assignment.cell.key for claim in claims] == expected
         assert len({claim.assignment.cell.stream for claim in claims}) <= 1
         for claim in claims:

@@ -59,7 +59,7 @@ class Service:
         self, size: int = 1, needs: Needs | None = None, only: str | None = None
     ) -> list[Claim]:
         """The next pack."""
-        return list(self.queue.claim(needs or Needs(), size, HERE, only))
+        return list(self.queue.claim(needs or Needs(), lambda first: size, HERE, only))
 
     def claim_all(self, only: str | None = None) -> list[Claim]:
         """All that is queued, one by one, in order."""

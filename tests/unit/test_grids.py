@@ -200,7 +200,7 @@ def test_a_horizon_through_pixel_centres_gives_finite_grids_and_gradients(
 ) -> None:
     generator = ProjectiveGrid((4, 4)).to(dtype)  # centres at +-0.25 and +-0.75
     theta = torch.tensor([[1, 0.1, 0.2, -0.1, 1, 0.3, *g_h]], dtype=dtype, requires_grad=True)
-    denominators = generator.points[:, :2] @ torch.tensor(g_h, dtype=dtype) + 1
+    denominators = pixel_centres((4, 4), dtype) @ torch.tensor(g_h, dtype=dtype) + 1
     assert g_h[0] == 1e6 or denominators.abs().min() < 1e-6
     grid = generator(theta)
     grid.sum().backward()

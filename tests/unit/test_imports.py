@@ -131,7 +131,8 @@ from stn_cluster.data.prepared import PreparedData
 from stn_cluster.registry import resolve
 from stn_cluster.training.trainer import PackTrainer
 import torch
-config = parse_config({"recipe": {"name": "smoke", "iterations": 2}})
+fields = {"models": ["FCN", "ST-CNN"], "distortions": ["P"]}
+config = parse_config({"recipe": {"name": "smoke", "iterations": 2}, **fields})
 for progress in PackTrainer(resolve(config), PreparedData(None, torch.device("cpu"))).run():
     assert all(outcome.error is None for outcome in progress.ended)
 """

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stn_cluster.cluster.packing import MAX_PACK, PACKS_A_WORKER, pack_size
+from stn_cluster.cluster.packing import (
+    CPU_PACK,
+    GPU_PACK,
+    PACKS_A_WORKER,
+    SMALL_CPU_PACK,
+    fair_share,
+    largest_pack,
+)
+from stn_cluster.config_file import parse_config
+from stn_cluster.registry import resolve
 
 some_cells = st.integers(0, 200)
-some_workers = st.integers(1, 40)
+some_workers = st.integers(2, 40)
 steady = settings(derandomize=True, deadline=None)
 
 
-def packs_of(cells: int, workers: int) -> list[int]:
+def packs_of(cells: int, workers: int, most: int = CPU_PACK) -> list[int]:
     """The sizes of all packs, where each takes as many as it may."""
     sizes = []
     while cells:
-        sizes.append(pack_size(cells, workers))
+        sizes.append(min(most, fair_share(cells, workers)))
         cells -= sizes[-1]
     return sizes
-
-
-@steady
-@given(cells=some_cells, workers=some_workers)
-def test_a_pack_is_one_to_four_cells(cells: int, workers: int) -> None:
-    assert 1 <= pack_size(cells, workers) <= MAX_PACK == 4
 
 
 @steady
@@ -34,16 +38,33 @@ def test_no_worker_is_idle_while_there_are_cells_for_it(cells: int, workers: int
 
 
 @steady
-@given(cells=some_cells, workers=some_workers)
+@given(cells=some_cells, workers=some_workers, most=st.integers(1, 20))
 def test_packs_only_become_smaller_so_that_the_last_to_end_are_short(
-    cells: int, workers: int
+    cells: int, workers: int, most: int
 ) -> None:
-    sizes = packs_of(cells, workers)
+    sizes = packs_of(cells, workers, most)
     assert sizes == sorted(sizes, reverse=True)
     assert all(size == 1 for size in sizes[-min(cells, workers) :])
+
+
+@pytest.mark.parametrize("cells", [0, 1, 7, 96])
+def test_a_single_worker_leaves_nothing_for_others(cells: int) -> None:
+    assert fair_share(cells, workers=1) == max(1, cells)
 
 
 def test_a_whole_grid_on_two_cores_begins_with_full_packs_and_on_many_has_none() -> None:
     assert packs_of(32, workers=2)[:5] == [4] * 5
     assert packs_of(32, workers=16) == [1] * 32
     assert packs_of(32, workers=4)[0] == 4
+
+
+@pytest.mark.parametrize("canvas", ["R", "RTS"])
+@pytest.mark.parametrize("recipe", ["paper", "fast", "smoke"])
+def test_small_cells_come_in_larger_packs_and_a_gpu_takes_the_most(
+    canvas: str, recipe: str
+) -> None:
+    config = parse_config({"distortions": [canvas], "recipe": recipe})
+    for cell in resolve(config):
+        small = cell.model in ("FCN", "ST-FCN")
+        assert largest_pack(cell, gpu=False) == (SMALL_CPU_PACK if small else CPU_PACK)
+        assert largest_pack(cell, gpu=True) == GPU_PACK

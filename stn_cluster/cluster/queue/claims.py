@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
@@ -64,7 +65,11 @@ def demand(db: sqlite3.Connection, only: str | None) -> list[Demand]:
 
 
 def claim(
-    db: sqlite3.Connection, needs: Needs, size: int, worker: WorkerInfo, only: str | None
+    db: sqlite3.Connection,
+    needs: Needs,
+    size: Callable[[Cell], int],
+    worker: WorkerInfo,
+    only: str | None,
 ) -> tuple[Claim, ...]:
     """Hands out the next pack: of the job that comes first its costliest cell, and cells of the
     same stream beside it.
@@ -72,7 +77,7 @@ def claim(
     Args:
         db: the queue.
         needs: what the worker has; cells that need just this are taken.
-        size: how many cells at most.
+        size: how many cells at most, where this one is the first.
         worker: where they will run.
         only: a job's id: no others' cells are taken.
 
@@ -92,13 +97,14 @@ def claim(
         if first is None:
             return ()
         pack = [first]
-        if not first["alone"] and size > 1:
+        most = 1 if first["alone"] else size(Cell.model_validate_json(first["spec"]))
+        if most > 1:
             pack += db.execute(
                 f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
                 "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT spent "
                 "AND NOT alone AND job = :job AND priority = :priority AND key != :key "
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
-                {**asked, **dict(first), "more": size - 1},
+                {**asked, **dict(first), "more": most - 1},
             )
         number = first["job"]
         [job_id] = db.execute("SELECT job_id FROM jobs WHERE number = ?", (number,)).fetchone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from stn_cluster.cluster.metrics import Totals
 from stn_cluster.cluster.queue import claims, endings, listing, submission, wishes
 from stn_cluster.cluster.queue.database import connect, connect_reader, transaction
 from stn_cluster.cluster.stored import StoredEnd, StoredEnds
-from stn_cluster.grid import Needs
+from stn_cluster.grid import Cell, Needs
 
 
 class Queue:
@@ -97,7 +97,11 @@ class Queue:
         return claims.demand(self._db, only)
 
     def claim(
-        self, needs: Needs, size: int, worker: WorkerInfo, only: str | None = None
+        self,
+        needs: Needs,
+        size: Callable[[Cell], int],
+        worker: WorkerInfo,
+        only: str | None = None,
     ) -> tuple[claims.Claim, ...]:
         """See `claims.claim`."""
         return claims.claim(self._db, needs, size, worker, only)

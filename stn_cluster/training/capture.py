@@ -1,0 +1,110 @@
+"""A step of a whole pack as one CUDA graph: the host only says "again".
+
+A round is the stream's batch (looked up and distorted once), then one step of each cell that shares
+it, each on a branch of its own, so that small cells fill the device together. All that changes from
+step to step is a row number on the device; draws and learning rates are laid out there for a block
+of steps at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from stn_cluster.data.prepared import Feed
+from stn_cluster.data.stream import BLOCK
+from stn_cluster.training.cell_training import CellTraining
+
+# Takes work on fixed addresses that reads nothing back to the host; gives what repeats it.
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
+
+
+def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """Captures work as a CUDA graph, without doing it; it must have been done before, eagerly.
+
+    Raises:
+        RuntimeError: something in it cannot be captured.
+    """
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+class CapturedRounds:
+    """Rounds of cells that share a stream and are at the same step.
+
+    Args:
+        feed: the stream's batches.
+        runs: the cells.
+        capture: what makes a round repeatable.
+
+    Raises:
+        RuntimeError: a cell's step cannot be captured.
+    """
+
+    def __init__(self, feed: Feed, runs: Sequence[CellTraining], capture: Capture) -> None:
+        self.runs = tuple(runs)
+        self._feed = feed
+        device = runs[0].device
+        self._row = torch.zeros(1, dtype=torch.int64, device=device)
+        self._rates = torch.zeros(len(runs), BLOCK, device=device)
+        self._branches = _branches(len(runs), device)
+        self._block: int | None = None  # whose draws and rates are laid out
+        self._again = capture(self._round)
+
+    def advance(self, steps: int) -> int:
+        """Trains up to so many steps, to the end of a block at most.
+
+        Returns:
+            How many; the device may still be at them.
+        """
+        step = self.runs[0].step
+        block, row = divmod(step, BLOCK)
+        if block != self._block:
+            self._feed.load(step)
+            rates = [
+                [
+                    run.recipe.rate_at(min(block * BLOCK + i, run.recipe.iterations - 1))
+                    for run in self.runs
+                ]
+                for i in range(BLOCK)
+            ]
+            self._rates.copy_(torch.tensor(rates).T)
+            self._row.fill_(row)
+            self._block = block
+        steps = min(steps, BLOCK - row)
+        for _ in range(steps):
+            self._again()
+        return steps
+
+    def _round(self) -> None:
+        images, labels = self._feed.at(self._row)
+        rates = self._rates.index_select(1, self._row).squeeze(1)
+        for run, rate, branch in zip(self.runs, rates, self._branches, strict=True):
+            with _on(branch):
+                run.compute(images, labels, rate)
+        for branch in self._branches:
+            if branch is not None:
+                torch.cuda.current_stream().wait_stream(branch)
+        self._row += 1
+
+
+def _branches(count: int, device: torch.device) -> list[torch.cuda.Stream | None]:
+    if device.type != "cuda":
+        return [None] * count
+    return [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _on(branch: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on a branch that begins where the current stream is."""
+    if branch is None:
+        yield
+        return
+    branch.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(branch):
+        yield
