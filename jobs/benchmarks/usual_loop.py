@@ -54,7 +54,7 @@ class MoveCorners:
         ends = []
         for x, y in CORNERS:
             move = random.gauss(0, 5) / math.sqrt(2)
-            ends.append([14 + scale * (c - 14) + math.copysign(move, c - 14) for c in (x, y)])
+            ends.append([14 + (scale + move / 14) * (c - 14) for c in (x, y)])
         return TF.perspective(image, [list(c) for c in CORNERS], ends, BILINEAR)
 
 
