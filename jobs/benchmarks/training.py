@@ -39,6 +39,7 @@ def main(
     dataset: str = "mnist",
     data_root: Path | None = None,
     recipe: str = "fast",
+    model: Annotated[list[str] | None, typer.Option(help="Of the grid; repeatable.")] = None,
     steps: Annotated[int, typer.Option(help="Of each cell of the grid.")] = 150,
     rounds: Annotated[int, typer.Option(help="Of the grid.")] = 3,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
@@ -73,6 +74,7 @@ def main(
         keep(Part.PACK, costs, pack_table(costs))
     if Part.GRID in parts:
         grid = config | {"recipe": {"name": recipe, "iterations": steps}}
+        grid |= {"models": model} if model else {}
         found = compare_grids(grid, data_root, device, rounds)
         keep(Part.GRID, found, grid_table(found))
 

@@ -7,10 +7,11 @@ buffer, computed once in float64, and a whole batch is one matrix product.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -50,10 +51,37 @@ def homography(matrix: Tensor, basis: Tensor) -> Tensor:
     Returns:
         (N, K, 2). Finite everywhere, with finite gradients: see `HORIZON`.
     """
-    mapped = (matrix[:, :6] @ basis).view(len(matrix), -1, 2)
-    scale = matrix[:, 6:] @ basis[:3, ::2]
-    sign = torch.where(scale < 0, -1.0, 1.0).to(scale.dtype)
-    return mapped / torch.where(scale.abs() < HORIZON, sign * HORIZON, scale).unsqueeze(-1)
+    mapped: Tensor = _Homography.apply(matrix, basis)
+    return mapped
+
+
+class _Homography(torch.autograd.Function):
+    """By hand, as it is a large part of a small cell's step: an (x, y) is scaled as one complex
+    number, and all sums are matrix products."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, basis: Tensor) -> Tensor:
+        scale = matrix[:, 6:] @ basis[:3, ::2]  # (N, K)
+        inverse = scale.abs().clamp_(min=HORIZON).copysign_(scale).reciprocal_()
+        mapped = _scaled((matrix[:, :6] @ basis).view(len(matrix), -1, 2), inverse)
+        ctx.save_for_backward(basis, scale, inverse, mapped)
+        return mapped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        basis, scale, inverse, mapped = ctx.saved_tensors
+        gradient = _scaled(gradient.contiguous(), inverse)
+        free = (scale.abs() >= HORIZON).to(scale.dtype)  # where it is not held
+        of_scale = _scaled(gradient * mapped, free).flatten(1)
+        affine = gradient.flatten(1) @ basis.T
+        # Both coordinates' parts are added up by the product, in which each point comes twice.
+        return torch.cat([affine, -of_scale @ (basis[:3] + basis[3:]).T], dim=1), None
+
+
+def _scaled(points: Tensor, factor: Tensor) -> Tensor:
+    """(N, K, 2) times (N, K)."""
+    return torch.view_as_real(torch.view_as_complex(points) * factor)
 
 
 class GridGenerator(nn.Module):
