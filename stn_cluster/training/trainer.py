@@ -175,9 +175,9 @@ class PackTrainer:
             rounds = self._captured[stream] = CapturedRounds(
                 self._feeds[stream], runs, self._capture
             )
-        except Exception as error:
-            if isinstance(error, FATAL):
-                raise
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what may not be captured is a CUDA error, and harmless
             names = ", ".join(run.cell.label for run in runs)
             log.warning("trained eagerly, as their step cannot be captured: %s: %s", names, error)
             self._capture = None
