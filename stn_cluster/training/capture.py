@@ -69,11 +69,11 @@ class CapturedRounds:
             rates = [
                 [
                     run.recipe.rate_at(min(block * BLOCK + i, run.recipe.iterations - 1))
-                    for run in self.runs
+                    for i in range(BLOCK)
                 ]
-                for i in range(BLOCK)
+                for run in self.runs
             ]
-            self._rates.copy_(torch.tensor(rates).T)
+            self._rates.copy_(torch.tensor(rates))
             self._row.fill_(row)
             self._block = block
         steps = min(steps, BLOCK - row)

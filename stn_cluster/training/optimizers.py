@@ -7,8 +7,7 @@ PyTorch's compiler, a second and a half in every worker, for the sake of what no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -167,13 +166,9 @@ def parameter_groups(model: nn.Module, localisation_rate: float) -> list[Group]:
     """The trainable parameters by learning rate and type."""
     transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
     localising = {id(p) for transformer in transformers for p in transformer.parameters()}
-    together: dict[tuple[Any, ...], list[nn.Parameter]] = {}
-    for parameter in _trainable(model.parameters()):
-        factor = localisation_rate if id(parameter) in localising else 1.0
-        key = (id(parameter) in localising, factor, parameter.dtype)
-        together.setdefault(key, []).append(parameter)
-    return [Group(members, factor) for (_, factor, _), members in together.items()]
-
-
-def _trainable(parameters: Iterable[nn.Parameter]) -> Iterable[nn.Parameter]:
-    return (parameter for parameter in parameters if parameter.requires_grad)
+    together: dict[tuple[float, torch.dtype], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            factor = localisation_rate if id(parameter) in localising else 1.0
+            together.setdefault((factor, parameter.dtype), []).append(parameter)
+    return [Group(members, factor) for (factor, _), members in together.items()]

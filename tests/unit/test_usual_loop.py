@@ -45,10 +45,8 @@ def test_its_models_give_what_ours_give_with_the_same_parameters(recipe: str) ->
 def test_its_images_look_like_ours(digits: Dataset, distortion: str) -> None:
     """Not image by image, as the draws differ: the mean image and how much ink there is."""
     [cell, *_] = grid(models=["FCN"], recipe="fast", distortions=[distortion])
-    ours, _ = PreparedData(None, torch.device("cpu")).feed(cell).batch(0)
-    ours = torch.cat(
-        [ours, *(PreparedData(None, torch.device("cpu")).feed(cell).batch(s)[0] for s in range(8))]
-    )
+    feed = PreparedData(None, torch.device("cpu")).feed(cell)
+    ours = torch.cat([feed.batch(step)[0] for step in range(9)])
     random.seed(0)
     torch.manual_seed(0)
     data = DistortedDigits(digits.train_images, digits.train_labels, distortion)
