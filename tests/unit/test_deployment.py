@@ -422,8 +422,8 @@ RAY = """#!/bin/sh
 [ "$1" = health-check ] && exec test -e "$FOLDER/up"
 echo "${STN_CLUSTER_TOKEN:-no token}" > "$FOLDER/ray-token"
 [ -e "$FOLDER/broken" ] && exit 1
-touch "$FOLDER/up"
 trap 'touch "$FOLDER/ray-told"; exit 0' TERM
+touch "$FOLDER/up"
 while [ ! -e "$FOLDER/ray-dies" ]; do sleep 0.05; done
 exit 7
 """
