@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 
+from stn_cluster.cluster.embedded import without_dashboard
+
 
 @contextmanager
 def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iterator[str]:
@@ -22,15 +24,16 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
     runtime: dict[str, Any] = {"env_vars": environment}
     if modules:  # Ray stumbles over an empty list
         runtime["py_modules"] = [str(file) for file in modules]
-    ray.init(
-        address="local",  # never one that the environment names
-        num_cpus=cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=256 * 2**20,  # bytes
-        runtime_env=runtime,
-    )
+    with without_dashboard():
+        ray.init(
+            address="local",  # never one that the environment names
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=256 * 2**20,  # bytes
+            runtime_env=runtime,
+        )
     try:
         yield ray.get_runtime_context().gcs_address
     finally:
