@@ -226,7 +226,8 @@ def usual_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         groups.append({"params": localised, "factor": recipe.localisation_rate})
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, rate, weight_decay=decay, fused=True)
+        betas = (0.9, recipe.beta2)
+        return torch.optim.AdamW(groups, rate, betas, weight_decay=decay, fused=True)
     return torch.optim.SGD(groups, rate, recipe.momentum, weight_decay=decay, fused=True)
 
 
@@ -283,7 +284,8 @@ def train_usually(
             group["lr"] = recipe.rate_at(step) * group["factor"]
         images, labels = (part.to(device, non_blocking=True) for part in next(batches))
         optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        loss = F.cross_entropy(model(images), labels, label_smoothing=recipe.label_smoothing)
+        loss.backward()
         optimizer.step()
     _wait(device)
     step_seconds = (time.perf_counter() - started) / (recipe.iterations - first)

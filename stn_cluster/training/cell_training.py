@@ -86,7 +86,8 @@ class CellTraining:
         """The device's part of a step: it reads nothing back and works on fixed addresses."""
         self.optimizer.set_rate(rate)
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(images), labels)
+        smoothing = self.recipe.label_smoothing
+        loss = F.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self._loss_sum += loss.detach()

@@ -16,7 +16,7 @@ from stn_cluster.stn.transformer import SpatialTransformer
 from stn_cluster.training.recipes import Recipe
 
 ALIGNED = 16  # float32s, 64 bytes: where each parameter begins, for the sake of matrix products
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # AdamW's usual
+BETA1, EPSILON = 0.9, 1e-8  # AdamW's usual
 
 
 class Group:
@@ -128,6 +128,10 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
+    def __init__(self, groups: Sequence[Group], weight_decay: float, beta2: float) -> None:
+        self.beta2 = beta2
+        super().__init__(groups, weight_decay)
+
     def _new(self, group: Group) -> dict[str, Tensor]:
         return {
             "mean": torch.zeros_like(group.values),
@@ -146,7 +150,7 @@ class AdamW(Optimizer):
             [kept["steps"]],
             lr=group.rate,
             beta1=BETA1,
-            beta2=BETA2,
+            beta2=self.beta2,
             weight_decay=self.weight_decay,
             eps=EPSILON,
             amsgrad=False,
@@ -159,7 +163,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     groups = parameter_groups(model, recipe.localisation_rate)
     if recipe.optimizer == "sgd":
         return SGD(groups, recipe.weight_decay, recipe.momentum)
-    return AdamW(groups, recipe.weight_decay)
+    return AdamW(groups, recipe.weight_decay, recipe.beta2)
 
 
 def parameter_groups(model: nn.Module, localisation_rate: float) -> list[Group]:

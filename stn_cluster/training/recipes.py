@@ -30,9 +30,13 @@ class Recipe(Frozen):
     step_factor: Positive = 0.1  # `step`: what each drop multiplies the rate by
     warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
     momentum: Fraction = 0.0  # sgd
+    beta2: Fraction = 0.999  # adamw: how slowly its mean of squared gradients forgets
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     # A large early step in theta never recovers; the localisation net may learn more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
+
+    # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
+    label_smoothing: Fraction = 0.0
 
     filters: Annotated[Count, Field(le=1024)] = 64  # of each convolution (paper: 32 to 64)
     hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)

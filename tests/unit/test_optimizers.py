@@ -43,7 +43,8 @@ def theirs(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": list(transformer.parameters()), "factor": recipe.localisation_rate},
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=1.0, weight_decay=recipe.weight_decay)
+        betas = (0.9, recipe.beta2)
+        return torch.optim.AdamW(groups, lr=1.0, betas=betas, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
         groups, lr=1.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
@@ -57,6 +58,7 @@ def theirs(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01},
         {"optimizer": "adamw"},
         {"optimizer": "adamw", "weight_decay": 0.1, "localisation_rate": 0.125},
+        {"optimizer": "adamw", "beta2": 0.9},
     ],
     ids=lambda fields: "-".join(fields),
 )

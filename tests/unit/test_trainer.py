@@ -14,6 +14,7 @@ from stn_cluster import register_model
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.prepared import PreparedData
 from stn_cluster.registry import resolve
+from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.checkpoints import to_bytes
 from stn_cluster.training.trainer import PackTrainer
 
@@ -128,6 +129,16 @@ def test_learning_lowers_the_error_and_the_curve_tells(data: PreparedData) -> No
     assert [point.step for point in curve if point.test_error is not None] == [100, 200]
     assert curve[-1].step == 300
     assert curve[-1].train_loss < curve[0].train_loss / 4
+
+
+def test_the_true_class_gives_to_all_what_the_recipe_says(data: PreparedData) -> None:
+    [cell] = make_cells(models=["FCN"], recipe={"iterations": 1, "label_smoothing": 0.25})
+    run = CellTraining(cell, data.test(cell), data.device)
+    images, labels = data.feed(cell).batch(0)
+    surprise = -run.model(images).log_softmax(1)
+    expected = 0.75 * surprise[torch.arange(len(labels)), labels] + 0.25 * surprise.mean(1)
+    run.train(images, labels)
+    assert run.curve[-1].train_loss == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
 def test_the_localisation_net_learns_at_its_own_rate(data: PreparedData) -> None:
