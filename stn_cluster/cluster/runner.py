@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from stn_cluster.cluster.attempt_log import AttemptLog
+from stn_cluster.cluster.device import device_name
 from stn_cluster.cluster.messages import WEIGHTS, Assignment, Checkpoint, Report, WorkerInfo
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.prepared import PreparedData
@@ -68,11 +69,11 @@ class Runner:
 
     def info(self) -> WorkerInfo:
         """Where it runs."""
-        cuda = self.device.type == "cuda"
-        name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         # A plain string: torch's own is of a class of its, which whoever reads it would import.
         version = str(torch.__version__)
-        return WorkerInfo(socket.gethostname(), name, version, process=os.getpid())
+        return WorkerInfo(
+            socket.gethostname(), device_name(self.device), version, process=os.getpid()
+        )
 
     def stop(self) -> None:
         """Ends the pack in training at its next step, with a checkpoint; from any thread."""

@@ -51,6 +51,7 @@ def test_a_run_trains_all_32_cells_and_prints_their_table(undisturbed: tuple[Pat
     assert (results["started_at"] < results["finished_at"]).all()
     assert (results["finished_at"] < results["accepted_at"]).all()
     assert results["n_test"].eq(3600).all()
+    assert results["device"].str.endswith(", 1 thread").all()
     assert results["parameters"].gt(1000).all()
     assert results["images_per_second"].gt(0).all()
     curves = pd.read_parquet(store / "curves")

@@ -1,0 +1,79 @@
+"""Writes what a store's results are, where they come from and how to repeat them: manifest.json.
+
+python jobs/manifest.py configs/mnist.yaml --store results/mnist
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from stn_cluster import load_results
+from stn_cluster.config_file import load_config
+from stn_cluster.registry import resolve
+
+LIBRARIES = ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow", "pydantic")
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="YAML file: what was run.")],
+    store: Annotated[Path, typer.Option(help="Result store.")],
+) -> None:
+    """Write STORE/manifest.json of the config's current results; those missing are named in it."""
+    cells = resolve(load_config(config))
+    rows = load_results(store, key=[cell.key for cell in cells])
+    rows = rows[rows["status"] == "succeeded"]
+    held = set(rows["key"])
+    manifest = {
+        "config": str(config),
+        "dataset": distinct(rows["dataset"]),
+        "recipe": distinct(rows["recipe"]),
+        "seeds": distinct(rows["seed"]),
+        "cells": len(rows),
+        "missing": [cell.label for cell in cells if cell.key not in held],
+        "git_commit": distinct(rows["git_commit"]),  # of the code that trained; + is changed code
+        "stn_cluster": distinct(rows["stn_cluster_version"]),
+        "torch": distinct(rows["torch_version"]),
+        "device": distinct(rows["device"]),
+        "environment": {"python": platform.python_version(), "system": platform.system()}
+        | {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "first_started": str(rows["started_at"].min()),
+        "last_finished": str(rows["finished_at"].max()),
+        "wall_seconds": round(busy_seconds(rows)),  # in which something was in training
+        "train_seconds": round(rows["train_seconds"].sum()),  # of all workers together
+        "commands": {
+            "run": f"stn-cluster run {config} --store {store} --data-root DIR",
+            "table": f"stn-cluster table --store {store}",
+            "manifest": f"python jobs/manifest.py {config} --store {store}",
+            "rerun": {
+                row.label: f"stn-cluster rerun --store {store} --data-root DIR --key {row.key}"
+                for row in rows.itertuples()
+            },
+        },
+    }
+    Path(store, "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def distinct(column: pd.Series) -> list[Any]:
+    """What is in a column, each once, in order."""
+    return sorted(column.dropna().unique().tolist())
+
+
+def busy_seconds(rows: pd.DataFrame) -> float:
+    """How long the union of all attempts' times is."""
+    seconds, reached = 0.0, None
+    for row in rows.sort_values("started_at").itertuples():
+        begins = row.started_at if reached is None else max(row.started_at, reached)
+        seconds += max(0.0, (row.finished_at - begins).total_seconds())
+        reached = row.finished_at if reached is None else max(reached, row.finished_at)
+    return seconds
+
+
+if __name__ == "__main__":
+    typer.run(main)
