@@ -29,7 +29,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.training.recipes import Recipe
 
 BILINEAR = InterpolationMode.BILINEAR
-CORNERS = ((0.0, 0.0), (28.0, 0.0), (28.0, 28.0), (0.0, 28.0))  # of the frame, clockwise
+CORNERS = ((0.0, 0.0), (42.0, 0.0), (42.0, 42.0), (0.0, 42.0))  # of a canvas, clockwise
 
 
 # --- distortions, image by image ---
@@ -47,15 +47,13 @@ class RotateTranslateScale:
 
 
 class MoveCorners:
-    """Scaled by 0.75 to 1 about the centre, then each corner moved along its diagonal."""
+    """On 42x42: scaled by 0.75 to 1 about the centre, then each corner moved by N(0, 5 px)."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         scale = random.uniform(0.75, 1)
-        ends = []
-        for x, y in CORNERS:
-            move = random.gauss(0, 5) / math.sqrt(2)
-            ends.append([14 + (scale + move / 14) * (c - 14) for c in (x, y)])
-        return TF.perspective(image, [list(c) for c in CORNERS], ends, BILINEAR)
+        starts = [list(corner) for corner in CORNERS]
+        ends = [[21 + scale * (c - 21) + random.gauss(0, 5) for c in corner] for corner in CORNERS]
+        return TF.perspective(TF.resize(image, [42], BILINEAR), starts, ends, BILINEAR)
 
 
 class Elastic:

@@ -208,7 +208,7 @@ def _cost(model: Entry, recipe: Recipe, canvas: int) -> float:
 def parse_distortion(text: str) -> tuple[str, str, int, str]:
     """'P:xy-42' -> ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, and the canonical name.
 
-    The canonical name leaves out what is plain: 'RTS:42' is 'RTS', 'P:diagonal' is 'P'.
+    The canonical name leaves out what is plain: 'RTS:42' is 'RTS', 'P:xy-enlarged' is 'P'.
 
     Raises:
         UserError: no such distortion or variant, or a canvas out of range.
@@ -251,7 +251,13 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         base: Recipe = lookup("recipe", name).load()()
     if not choice.overrides:
         return name, base
-    fields = base.model_dump() | choice.overrides
+    # What a config says of all models holds for those, too, for which the recipe has its own.
+    by_model = {
+        model: {name: value for name, value in own.items() if name not in choice.overrides}
+        for model, own in base.by_model.items()
+    }
+    own_fields = {model: own for model, own in by_model.items() if own}
+    fields = base.model_dump() | {"by_model": own_fields} | choice.overrides
     try:
         recipe = type(base).model_validate(fields)
     except ValidationError as error:

@@ -72,7 +72,7 @@ class Recipe(Frozen):
         if model not in self.by_model:
             return self
         fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
-        return Recipe.model_validate(fields | self.by_model[model])
+        return type(self).model_validate(fields | self.by_model[model])
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step `step` (0 to iterations - 1)."""
@@ -103,20 +103,24 @@ def paper() -> Recipe:
 
 
 def fast() -> Recipe:
-    """Ours: AdamW with a linear one-cycle schedule and narrow CNNs, for a few thousand steps.
+    """Ours: AdamW with a linear one-cycle schedule, smoothed labels and narrow CNNs.
 
-    Transformers sample straight onto 28x28. First choices, not a search: the peak rate (against
-    half of it) on `digits`, the localisation net's on `mnist-validation` (RTS and E, one seed).
+    Transformers sample straight onto 28x28. The steps are what two CPU cores do in two hours for
+    the whole grid; fully connected models, an eighth of the work, get more of them. Tuned on
+    `mnist-validation`: results/tuning has what each change brought.
     """
     return Recipe(
-        iterations=4_000,
+        iterations=11_000,
         batch_size=128,
         optimizer="adamw",
         learning_rate=4e-3,
+        beta2=0.99,
+        label_smoothing=0.1,
         schedule="one-cycle",
         warmup=0.15,
         filters=32,
         transformer_size=28,
+        by_model={"FCN": {"iterations": 80_000}, "ST-FCN": {"iterations": 42_000}},
     )
 
 

@@ -82,7 +82,7 @@ def one(cell: str) -> str:
         ("seeds: 3", ["seeds", "3"]),
         ("seeds: [0, 1, 0]", ["seeds", "twice", "0"]),
         ("models: [CNN, FCN, CNN]", ["models", "twice", "CNN"]),
-        ("distortions: [P, 'P:diagonal-28']", ["FCN/none/P/seed0", "twice"]),
+        ("distortions: [P, 'P:xy-enlarged-42']", ["FCN/none/P/seed0", "twice"]),
         (one("{model: CNN, distortion: R}, {model: CNN, distortion: R}"), ["CNN/none/R", "twice"]),
         (one("{model: CNN, distortion: R}") + "\nmodels: [CNN]", ["CNN/none/R/seed0", "twice"]),
         ("seeds: [true]", ["seeds.0", "integer", "True"]),

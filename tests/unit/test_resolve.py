@@ -15,7 +15,7 @@ from stn_cluster.registry import lookup, parse_distortion, resolve
 from stn_cluster.training.recipes import Recipe, fast
 
 VARIANTS = {"R": ["plain"], "RTS": ["plain"], "E": ["plain"]}
-VARIANTS["P"] = ["diagonal", "diagonal-enlarged", "xy", "xy-enlarged"]
+VARIANTS["P"] = ["xy-enlarged", "xy", "diagonal", "diagonal-enlarged"]
 steady = settings(derandomize=True, deadline=None)
 
 
@@ -124,12 +124,14 @@ def test_what_a_config_needs_each_of_its_cells_needs_and_its_key_does_not_tell()
 def test_a_recipe_by_name_and_as_a_mapping_without_changes_are_the_same() -> None:
     assert only_cell(recipe="fast") == only_cell(recipe={"name": "fast"}) == only_cell()
     assert only_cell().recipe == "fast"
-    assert Recipe.model_validate(only_cell().settings) == fast()
+    assert Recipe.model_validate(only_cell().settings) == fast().model_copy(update={"by_model": {}})
 
 
 def test_a_mapping_without_a_name_changes_the_fast_recipe() -> None:
     cell = only_cell(recipe={"iterations": 7})
-    assert Recipe.model_validate(cell.settings) == fast().model_copy(update={"iterations": 7})
+    assert Recipe.model_validate(cell.settings) == fast().model_copy(
+        update={"iterations": 7, "by_model": {}}
+    )
 
 
 def test_an_overridden_recipe_is_named_for_what_it_is() -> None:
@@ -140,7 +142,7 @@ def test_an_overridden_recipe_is_named_for_what_it_is() -> None:
 
 
 def test_an_override_that_changes_nothing_keeps_the_name_and_the_key() -> None:
-    same = only_cell(recipe={"name": "fast", "iterations": fast().iterations, "momentum": 0})
+    same = only_cell(recipe={"name": "fast", "filters": fast().filters, "momentum": 0})
     assert same == only_cell()
 
 
@@ -167,6 +169,19 @@ def test_fields_by_model_hold_for_that_model_only() -> None:
     assert cnn.key != plain_cnn.key
 
 
+def test_what_a_config_says_of_all_models_holds_for_those_with_fields_of_their_own() -> None:
+    assert fast().by_model["FCN"]["iterations"] != fast().iterations
+    axes: dict[str, Any] = {"models": ["FCN", "CNN"], "distortions": ["R"]}
+    for cell in cells_of(**axes, recipe={"iterations": 7}):
+        assert cell.settings["iterations"] == 7
+    own = {"by_model": {"FCN": {"filters": 8}}}  # a config's own stand beside what it says of all
+    fcn, cnn = cells_of(**axes, recipe={"iterations": 7, **own})
+    assert (fcn.settings["iterations"], fcn.settings["filters"]) == (7, 8)
+    assert (cnn.settings["iterations"], cnn.settings["filters"]) == (7, fast().filters)
+    fcn, cnn = cells_of(**axes, recipe={"filters": 8})
+    assert fcn.settings["iterations"] == fast().by_model["FCN"]["iterations"]
+
+
 def test_costlier_is_what_trains_longer() -> None:
     def cost_of(model: str, transform: str = "none", distortion: str = "R", **recipe: Any) -> float:
         cell = {"model": model, "transform": transform, "distortion": distortion}
@@ -188,14 +203,15 @@ def test_costlier_is_what_trains_longer() -> None:
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
-        ("P", ("P", "diagonal", 28, "P")),
-        ("P:diagonal", ("P", "diagonal", 28, "P")),
-        ("P:28", ("P", "diagonal", 28, "P")),
-        ("P:diagonal-28", ("P", "diagonal", 28, "P")),
-        ("P:42", ("P", "diagonal", 42, "P:42")),
+        ("P", ("P", "xy-enlarged", 42, "P")),
+        ("P:xy-enlarged", ("P", "xy-enlarged", 42, "P")),
+        ("P:42", ("P", "xy-enlarged", 42, "P")),
+        ("P:xy-enlarged-42", ("P", "xy-enlarged", 42, "P")),
+        ("P:28", ("P", "xy-enlarged", 28, "P:28")),
+        ("P:diagonal", ("P", "diagonal", 28, "P:diagonal")),
+        ("P:diagonal-42", ("P", "diagonal", 42, "P:diagonal-42")),
         ("P:xy", ("P", "xy", 28, "P:xy")),
         ("P:xy-42", ("P", "xy", 42, "P:xy-42")),
-        ("P:xy-enlarged", ("P", "xy-enlarged", 42, "P:xy-enlarged")),
         ("P:diagonal-enlarged-42", ("P", "diagonal-enlarged", 42, "P:diagonal-enlarged")),
         ("P:diagonal-enlarged-28", ("P", "diagonal-enlarged", 28, "P:diagonal-enlarged-28")),
         ("RTS", ("RTS", "plain", 42, "RTS")),

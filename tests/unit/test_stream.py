@@ -25,7 +25,7 @@ from stn_cluster.data.stream import (
 )
 from stn_cluster.grid import Cell
 
-VARIANTS = {"R": ("plain", 28), "RTS": ("plain", 42), "P": ("diagonal", 28), "E": ("plain", 28)}
+VARIANTS = {"R": ("plain", 28), "RTS": ("plain", 42), "P": ("xy-enlarged", 42), "E": ("plain", 28)}
 every_distortion = pytest.mark.parametrize("distortion", VARIANTS)
 
 

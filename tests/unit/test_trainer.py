@@ -115,7 +115,7 @@ def test_learning_lowers_the_error_and_the_curve_tells(data: PreparedData) -> No
             {
                 "models": ["FCN"],
                 "distortions": ["R"],
-                "recipe": {"name": "fast", "iterations": 300, "evaluate_every": 100},
+                "recipe": {"iterations": 300, "evaluate_every": 100, "label_smoothing": 0},
             }
         )
     )
