@@ -14,7 +14,6 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.device import device_name
 from stn_cluster.cluster.messages import WEIGHTS, Assignment, Checkpoint, Report, WorkerInfo
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.prepared import PreparedData
@@ -23,6 +22,7 @@ from stn_cluster.faults import reach
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
+from stn_cluster.training.device import device_name
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 

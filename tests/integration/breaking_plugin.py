@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from stn_cluster import register_model
+from stn_cluster.stn.models import Task
 
 
 class Linear(nn.Module):
     """Scores straight from the pixels."""
 
-    def __init__(self, task: object) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self.scores = nn.Linear(28 * 28, 10)
+        self.scores = nn.Linear(task.canvas**2, 10)
         self.calls = 0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
