@@ -195,7 +195,7 @@ def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_u
     client: Client,
 ) -> None:
     seed = next(SEEDS)
-    names = ("Sticks", "E"), ("Slow", "E"), *product(("Linear", "Prints"), ("R", "P", "E"))
+    names = ("Sticks", "E"), ("Slow", "E"), *product(("Linear", "Prints"), ("R", "P:xy", "E"))
     stuck = make_job(
         "stuck",
         cells=[{"model": model, "distortion": d, "seed": seed} for model, d in names],
