@@ -56,7 +56,7 @@ class Embedded:
 def embedded_ray(machine: Machine, plugins: Sequence[str]) -> Iterator[Embedded]:
     """A Ray of our own, never one that the environment names, for as long as the block lasts.
 
-    SIGTERM interrupts the block as Ctrl-C does.
+    SIGTERM interrupts the block as Ctrl-C does. While Ray starts, the process is in another folder.
     """
     import ray
 
