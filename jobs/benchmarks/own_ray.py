@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from stn_cluster.cluster.embedded import without_dashboard
+from stn_cluster.cluster.embedded import only_what_trains
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
     runtime: dict[str, Any] = {"env_vars": environment}
     if modules:  # Ray stumbles over an empty list
         runtime["py_modules"] = [str(file) for file in modules]
-    with without_dashboard():
+    with only_what_trains():
         ray.init(
             address="local",  # never one that the environment names
             num_cpus=cpus,

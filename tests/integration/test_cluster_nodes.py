@@ -15,7 +15,7 @@ from services import HERE, make_job, serve, wait_until
 from troubles import PATIENCE, endings, parts, running, the_end
 
 from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.embedded import without_dashboard
+from stn_cluster.cluster.embedded import only_what_trains
 from stn_cluster.cluster.job import State
 
 SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard"
 def cluster() -> Iterator[Cluster]:
     """A head without a core to give away."""
     head = {"num_cpus": 0, "_system_config": {"health_check_period_ms": 1000}, **SMALL}
-    with without_dashboard():  # its processes would make every node's start seconds longer
+    with only_what_trains():  # its processes would make every node's start seconds longer
         nodes = Cluster(initialize_head=True, head_node_args=head)
         ray.init(
             address=nodes.address,
