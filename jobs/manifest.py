@@ -45,7 +45,8 @@ def main(
         | {name: importlib.metadata.version(name) for name in LIBRARIES},
         "first_started": str(rows["started_at"].min()),
         "last_finished": str(rows["finished_at"].max()),
-        "wall_seconds": round(busy_seconds(rows)),  # in which something was in training
+        # Of the attempts that came to an end. What interrupted ones took is in the next alone.
+        "wall_seconds": round(busy_seconds(rows)),
         "train_seconds": round(rows["train_seconds"].sum()),  # of all workers together
         "commands": {
             "run": f"stn-cluster run {config} --store {store} --data-root DIR",

@@ -3,7 +3,7 @@
     python jobs/tuning.py --data-root DIR --store results/tuning
 
 Every variant trains the same few cells of `mnist-validation` (the training images, 50,000 to learn
-from and 10,000 to test on) for the same number of steps. What the store holds is not trained again.
+from and 10,000 to test on) on the same number of images. What the store holds is not trained again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(
     data_root: DataRootOption = None,
     workers: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
-    """Trains what is missing; prints the table, and writes it beside the store's results."""
+    """Train what is missing; print each variant's errors, and write them all to STORE/table.md."""
     rows = {}
     for name, settings, kept in variants():  # in turn: early ones can be looked at
         cells = list(panel(settings))

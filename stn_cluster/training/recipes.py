@@ -107,7 +107,7 @@ def fast() -> Recipe:
 
     Transformers sample straight onto 28x28. The steps are what two CPU cores do in two hours for
     the whole grid; fully connected models, an eighth of the work, get more of them. Tuned on
-    `mnist-validation`: results/tuning has what each change brought.
+    `mnist-validation`: jobs/tuning.py shows what each change brings.
     """
     return Recipe(
         iterations=11_000,
