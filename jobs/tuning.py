@@ -21,6 +21,12 @@ from stn_cluster.cluster.embedded import Machine
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
 
+CAPTION = """\
+Test error in percent on mnist-validation, one seed, after {convolutional:,} steps of a convolutional
+cell and {connected:,} of a fully connected one ({images} images a step, or as many in smaller batches).
+Each variant stands on those before it that were kept.
+
+"""
 PANEL = (
     ("FCN", "none", "R"),
     ("FCN", "none", "RTS"),
@@ -71,7 +77,10 @@ def main(
             "yes" if kept else "no"
         ]
         typer.echo(f"{name}: {' '.join(rows[name])}")
-    Path(store, "table.md").write_text(as_markdown(rows))
+    caption = CAPTION.format(
+        convolutional=CONVOLUTIONAL_STEPS, connected=CONNECTED_STEPS, images=START["batch_size"]
+    )
+    Path(store, "table.md").write_text(caption + as_markdown(rows))
 
 
 def variants() -> Iterator[tuple[str, dict[str, Any], bool]]:
