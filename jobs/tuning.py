@@ -22,9 +22,9 @@ from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
 
 CAPTION = """\
-Test error in percent on mnist-validation, one seed, after {convolutional:,} steps of a convolutional
-cell and {connected:,} of a fully connected one ({images} images a step, or as many in smaller batches).
-Each variant stands on those before it that were kept.
+Test error in percent on mnist-validation, one seed, after {convolutional:,} steps of a
+convolutional cell and {connected:,} of a fully connected one ({images} images a step, or as many in
+smaller batches). Each variant stands on those before it that were kept.
 
 """
 PANEL = (
