@@ -27,8 +27,7 @@ def main(
 ) -> None:
     """Write STORE/manifest.json of the config's current results; those missing are named in it."""
     cells = resolve(load_config(config))
-    rows = load_results(store, key=[cell.key for cell in cells])
-    rows = rows[rows["status"] == "succeeded"]
+    rows = load_results(store, key=[cell.key for cell in cells], status="succeeded")
     held = set(rows["key"])
     manifest = {
         "config": str(config),

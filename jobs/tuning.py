@@ -96,7 +96,7 @@ def panel(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The cells of a variant, as a config lists them."""
     for model, transform, distortion in PANEL:
         steps = CONVOLUTIONAL_STEPS if model.endswith("CNN") else CONNECTED_STEPS
-        steps *= 128 // settings["batch_size"]
+        steps *= START["batch_size"] // settings["batch_size"]
         yield {
             "model": model,
             "transform": transform,
