@@ -47,21 +47,24 @@ class Distortion(Protocol):
 class Similarity:
     """Rotation, scale and shift about the canvas's centre. Parameters: degrees, factor, x, y (px).
 
-    The whole frame stays within the canvas where it fits; the shift is uniform over what is left.
+    The scaled frame stays within the canvas where it fits; the shift is uniform over what is left.
     """
 
     canvas: int
     degrees: float  # the angle is uniform in +- this
     scale: tuple[float, float]  # the factor is uniform in this range
     shift: bool  # placed at a random location, or in the middle
+    rotated: bool = True  # the frame that stays within the canvas is the rotated one
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
         """(n, 4): angle in degrees (positive turns clockwise as seen), scale, shift x, shift y."""
         angle = rng.uniform(-self.degrees, self.degrees, n)
         scale = rng.uniform(*self.scale, n)
         place = rng.uniform(-1, 1, (n, 2)) * self.shift
-        radians = np.deg2rad(angle)
-        half = FRAME / 2 * scale * (np.abs(np.cos(radians)) + np.abs(np.sin(radians)))
+        half = FRAME / 2 * scale
+        if self.rotated:
+            radians = np.deg2rad(angle)
+            half = half * (np.abs(np.cos(radians)) + np.abs(np.sin(radians)))
         room = np.maximum(self.canvas / 2 - half, 0)
         return np.column_stack([angle, scale, place * room[:, None]]).astype(np.float32)
 
@@ -150,9 +153,12 @@ def rotation(variant: str, canvas: int) -> Distortion:
 
 
 def rotation_translation_scale(variant: str, canvas: int) -> Distortion:
-    """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a 42x42 canvas."""
-    del variant
-    return Similarity(canvas, degrees=45, scale=(0.7, 1.2), shift=True)
+    """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a 42x42 canvas.
+
+    The variant says which frame stays within the canvas: `plain` the rotated one, `frame` the
+    unrotated one, whose corners may then leave it.
+    """
+    return Similarity(canvas, degrees=45, scale=(0.7, 1.2), shift=True, rotated=variant != "frame")
 
 
 def projective(variant: str, canvas: int) -> Distortion:

@@ -33,6 +33,8 @@ class Entry:
     spatial: bool = False  # model: needs a transform other than `none`
     cost: float = 1.0  # model: time of a training image, relative to the others
     variants: tuple[tuple[str, int], ...] = (("plain", 28),)  # distortion: (variant, its canvas)
+    # distortion: (name, variant) where people name a variant otherwise than keys do
+    variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
 
     def load(self) -> Callable[..., Any]:
@@ -76,7 +78,8 @@ _BUILT_IN = (
         "RTS",
         "data.distortions:rotation_translation_scale",
         revision=2,
-        variants=(("plain", 42),),
+        variants=(("plain", 42), ("frame", 42)),
+        variant_names=(("rotated-frame", "plain"),),
     ),
     _built_in("distortion", "P", "data.distortions:projective", revision=2, variants=_P_READINGS),
     _built_in("distortion", "E", "data.distortions:elastic", revision=2),

@@ -222,14 +222,16 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
     entry = lookup("distortion", match["name"])
     canvases = dict(entry.variants)
     plain, _ = entry.variants[0]
-    variant = match["variant"] or plain
+    named = dict(entry.variant_names)
+    variant = named.get(match["variant"], match["variant"] or plain)
     if variant not in canvases:
         raise UserError(f"distortion {text!r}: {unknown('variant', variant, canvases)}")
     canvas = int(match["canvas"] or canvases[variant])
     smallest, largest = CANVAS_PIXELS
     if not smallest <= canvas <= largest:
         raise UserError(f"distortion {text!r}: the canvas is {smallest} to {largest} pixels")
-    special = [variant] if variant != plain else []
+    shown = {variant: name for name, variant in named.items()}
+    special = [shown.get(variant, variant)] if variant != plain else []
     special += [str(canvas)] if canvas != canvases[variant] else []
     canonical = f"{entry.name}:{'-'.join(special)}" if special else entry.name
     return entry.name, variant, canvas, canonical

@@ -66,7 +66,7 @@ def test_the_papers_config_trains_as_published() -> None:
     assert cell.recipe == "paper"
     recipe = Recipe.model_validate(cell.settings)
     assert (recipe.iterations, recipe.batch_size) == (150_000, 256)
-    assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("sgd", 0.0, 0.0)
+    assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("sgd", 0.9, 0.0)
     assert (recipe.learning_rate, recipe.schedule) == (0.01, "step")
     assert (recipe.step_every, recipe.step_factor) == (50_000, 0.1)
     assert (recipe.localisation_rate, recipe.transformer_size, recipe.by_model) == (1.0, None, {})
