@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from stn_cluster.cli import run_app
-from stn_cluster.cli.outcome import Watch, conclude, show
+from stn_cluster.cli.progress import Watch, conclude, show
 from stn_cluster.cluster.cluster_run import cluster, run_on_cluster, with_gpus
-from stn_cluster.cluster.job import Job, JobStatus
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
+from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
 
 StoreOption = Annotated[

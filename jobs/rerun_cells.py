@@ -18,7 +18,7 @@ from stn_cluster.cli.options import (
 )
 from stn_cluster.cluster.cluster_run import make_settings
 from stn_cluster.cluster.history import cells_to_rerun
-from stn_cluster.cluster.job import Job, new_job_id
+from stn_cluster.queue.jobs import Job, new_job_id
 
 
 @filtered

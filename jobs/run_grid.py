@@ -23,8 +23,8 @@ from stn_cluster.cli.options import (
     ThreadsOption,
 )
 from stn_cluster.cluster.cluster_run import make_settings
-from stn_cluster.cluster.grid_job import grid_job
-from stn_cluster.cluster.job import new_job_id, plain
+from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.queue.jobs import new_job_id, plain
 
 
 def run_grid(

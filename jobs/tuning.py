@@ -17,7 +17,7 @@ import typer
 
 from stn_cluster import run_grid
 from stn_cluster.cli.options import DataRootOption
-from stn_cluster.cluster.embedded import Machine
+from stn_cluster.cluster.embedded_ray import Machine
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
 

@@ -15,10 +15,10 @@ from stn_cluster.registry import (
 )
 
 if TYPE_CHECKING:
-    from stn_cluster.cluster.embedded import Machine as Machine
-    from stn_cluster.cluster.run import run_grid as run_grid
+    from stn_cluster.client.http_client import Client as Client
+    from stn_cluster.cluster.embedded_ray import Machine as Machine
+    from stn_cluster.cluster.run_local import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
-    from stn_cluster.server.client import Client as Client
     from stn_cluster.store import load_results as load_results
 
 __version__ = "0.1.0"
@@ -43,9 +43,9 @@ __all__ = [
 _LAZY = {
     "load_results": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
-    "run_grid": "stn_cluster.cluster.run",
-    "Machine": "stn_cluster.cluster.embedded",
-    "Client": "stn_cluster.server.client",
+    "run_grid": "stn_cluster.cluster.run_local",
+    "Machine": "stn_cluster.cluster.embedded_ray",
+    "Client": "stn_cluster.client.http_client",
 }
 
 

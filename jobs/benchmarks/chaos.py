@@ -25,10 +25,10 @@ from chaos_kills import Chaos, Drivers, Kind, StalledError
 from own_ray import own_ray
 from ray.exceptions import RayError
 
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.service import find, start
+from stn_cluster.cluster.connect import find, start
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
 STOP_SECONDS = 120.0

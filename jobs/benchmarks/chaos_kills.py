@@ -17,8 +17,8 @@ import chaos_driver
 from chaos_driver import STAGES
 from processes import actors
 
-from stn_cluster.cluster.messages import utc_now
-from stn_cluster.cluster.queue import FILE
+from stn_cluster.cluster.protocol import utc_now
+from stn_cluster.queue import FILE
 
 POLL_SECONDS = 0.05
 STALL_SECONDS = 300.0  # without a new result, and the run is given up

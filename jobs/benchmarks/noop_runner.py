@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Assignment, Report, WorkerInfo
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -17,7 +17,7 @@ N_TEST = 100
 
 
 class NoopRunner:
-    """Like `stn_cluster.cluster.runner.Runner`, but that every cell ends at once, all right."""
+    """Like `stn_cluster.cluster.pack_runner.Runner`, but that every cell ends at once, all right."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.device = device

@@ -30,9 +30,9 @@ from service_under_test import PAPER, cluster, noop_cells, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, State
+from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job, State
 
 POLL_SECONDS = 0.1
 WARM_UP = 50  # cells

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from stn_cluster.cluster.embedded import only_what_trains
+from stn_cluster.cluster.embedded_ray import only_what_trains
 
 
 @contextmanager

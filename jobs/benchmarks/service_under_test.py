@@ -10,8 +10,8 @@ from typing import Any
 from own_ray import own_ray
 from processes import actors
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell

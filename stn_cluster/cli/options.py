@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stn_cluster.client.schemas import SERVER_VARIABLE
 from stn_cluster.errors import UserError
-from stn_cluster.server.wire import SERVER_VARIABLE
 
 if TYPE_CHECKING:
-    from stn_cluster.server.client import Client
+    from stn_cluster.client.http_client import Client
     from stn_cluster.store import Store
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
@@ -96,7 +96,7 @@ def connect(server: str | None) -> Client:
     Raises:
         UserError: neither names one.
     """
-    from stn_cluster.server.client import Client
+    from stn_cluster.client.http_client import Client
 
     if server is None and not os.environ.get(SERVER_VARIABLE):
         raise UserError(

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-from stn_cluster.cluster.messages import utc_now
+from stn_cluster.cluster.protocol import utc_now
 
 MAX_CHARACTERS = 100_000  # of one attempt between two sendings; more is cut off, and said so
 

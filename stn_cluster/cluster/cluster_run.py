@@ -14,13 +14,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.embedded import Machine, interrupts
-from stn_cluster.cluster.job import Job, JobStatus, State
-from stn_cluster.cluster.run import STATE_FOLDER, STOP_SECONDS, Watch, prepare
-from stn_cluster.cluster.service import find, is_running, start
+from stn_cluster.cluster.connect import find, is_running, start
+from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.embedded_ray import Machine, interrupts
+from stn_cluster.cluster.run_local import STATE_FOLDER, STOP_SECONDS, Watch, prepare
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
+from stn_cluster.queue.jobs import Job, JobStatus, State
 from stn_cluster.registry import plugin_path
 from stn_cluster.store import Store, shown
 

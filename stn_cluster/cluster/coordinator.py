@@ -19,21 +19,21 @@ from typing import ParamSpec, TypeVar
 import ray
 
 import stn_cluster
-from stn_cluster.cluster.crew import Crew
-from stn_cluster.cluster.dispatcher import Dispatcher
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page
-from stn_cluster.cluster.ledger import Ledger
-from stn_cluster.cluster.messages import Report
-from stn_cluster.cluster.metrics import Metrics
-from stn_cluster.cluster.queue import FILE, AttemptRow, Queue
-from stn_cluster.cluster.record import git_commit
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.result_writer import Ledger
+from stn_cluster.cluster.rows import git_commit
+from stn_cluster.cluster.scheduler import Dispatcher
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
-from stn_cluster.cluster.stored import StoredEnds
 from stn_cluster.cluster.threads import Thread
+from stn_cluster.cluster.worker_pool import Crew
 from stn_cluster.errors import EndedError, ServiceError, StoreError
-from stn_cluster.faults import reach
+from stn_cluster.failpoints import reach
+from stn_cluster.queue import FILE, AttemptRow, Queue
+from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Page
+from stn_cluster.queue.known_results import StoredEnds
+from stn_cluster.queue.totals import Metrics
 from stn_cluster.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ END_SECONDS = 5.0  # after it has stopped, in which its client ends it
 
 
 class Coordinator:
-    """Runs the queue's cells on workers; see `stn_cluster.cluster.client` for who calls it.
+    """Runs the queue's cells on workers; see `stn_cluster.cluster.coordinator_client` for who calls it.
 
     Every public method waits until it serves, and raises a UserError if store or queue cannot be
     used at all.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from stn_cluster.cluster.job import reason
-from stn_cluster.cluster.stored import StoredEnd, StoredEnds
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import reason
+from stn_cluster.queue.known_results import StoredEnd, StoredEnds
 from stn_cluster.registry import load_plugins, lookup
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stn_cluster.cluster.messages import utc_now
-from stn_cluster.cluster.queue import Claim
+from stn_cluster.cluster.protocol import utc_now
 from stn_cluster.grid import Cell
+from stn_cluster.queue import Claim
 
 
 @dataclass

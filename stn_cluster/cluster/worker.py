@@ -19,7 +19,7 @@ import ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Assignment, Report, WorkerInfo
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.training.outcome import Outcome
 

@@ -24,7 +24,7 @@ from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup
 from stn_cluster.registry.plugins import load_plugins
 
 if TYPE_CHECKING:
-    from stn_cluster.training.recipes import Recipe
+    from stn_cluster.recipes import Recipe
 
 DEFAULT_RECIPE = "fast"
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")

@@ -10,10 +10,18 @@ from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
 
 from stn_cluster import __version__
-from stn_cluster.server import cells, events, health, jobs, metrics, problems, results
-from stn_cluster.server.guard import Guard
-from stn_cluster.server.logs import RequestLog
-from stn_cluster.server.service import Service
+from stn_cluster.server import (
+    cell_routes,
+    error_responses,
+    event_routes,
+    health_routes,
+    job_routes,
+    metrics_routes,
+    result_routes,
+)
+from stn_cluster.server.backend import Service
+from stn_cluster.server.request_log import RequestLog
+from stn_cluster.server.security import Guard
 
 THREADS = 200  # requests that wait for the coordinator or the disk at a time, watchers among them
 
@@ -43,15 +51,15 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
         docs_url="/v1/docs",
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        responses=problems.ANSWERS,
+        responses=error_responses.ANSWERS,
     )
     app.state.service = service
-    problems.install(app)
-    app.include_router(health.router, prefix="/v1")
+    error_responses.install(app)
+    app.include_router(health_routes.router, prefix="/v1")
     secured = [Security(_BEARER)]
-    for module in (jobs, events, cells, results, metrics):
+    for module in (job_routes, event_routes, cell_routes, result_routes, metrics_routes):
         app.include_router(module.router, prefix="/v1", dependencies=secured)
-    page = problems.document(app.openapi())
+    page = error_responses.document(app.openapi())
     app.openapi = lambda: page  # type: ignore[method-assign]
     app.add_middleware(Guard, token=token, loopback=loopback)
     app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged

@@ -15,17 +15,17 @@ from pathlib import Path
 import uvicorn
 
 from stn_cluster import __version__
-from stn_cluster.cluster.client import Client
+from stn_cluster.client.schemas import TOKEN_VARIABLE, usable
 from stn_cluster.cluster.cluster_run import cluster, with_gpus
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.state_folder import hold
 from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
-from stn_cluster.server.logs import log_as_json
-from stn_cluster.server.service import Service
-from stn_cluster.server.wire import TOKEN_VARIABLE, usable
+from stn_cluster.server.backend import Service
+from stn_cluster.server.request_log import log_as_json
 from stn_cluster.store import Store, shown
 
 log = logging.getLogger(__name__)

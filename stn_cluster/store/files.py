@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from stn_cluster.errors import StoreError
-from stn_cluster.faults import reach
+from stn_cluster.failpoints import reach
 from stn_cluster.store.uris import connect, shown
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError
-from stn_cluster.faults import reach
+from stn_cluster.failpoints import reach
 from stn_cluster.grid import Cell
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest

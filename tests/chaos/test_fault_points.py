@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from services import make_job, one_node, wait_until
 
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.messages import WEIGHTS
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.protocol import WEIGHTS
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.faults import VARIABLE, FaultPoint
+from stn_cluster.failpoints import VARIABLE, FaultPoint
+from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
 Points = tuple[FaultPoint, ...]

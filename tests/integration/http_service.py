@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from services import one_node, serve
 
 from stn_cluster.server.app import create_app
-from stn_cluster.server.service import Service
+from stn_cluster.server.backend import Service
 from stn_cluster.store import Store
 
 PATIENCE = 60.0  # seconds

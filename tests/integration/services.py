@@ -13,12 +13,12 @@ from typing import Any
 from own_ray import own_ray
 from processes import actors
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import resolve
 
 HERE = Path(__file__).parent

@@ -14,9 +14,9 @@ from ray.cluster_utils import Cluster
 from services import HERE, make_job, serve, wait_until
 from troubles import PATIENCE, endings, parts, running, the_end
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.embedded import only_what_trains
-from stn_cluster.cluster.job import State
+from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.embedded_ray import only_what_trains
+from stn_cluster.queue.jobs import State
 
 SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 

@@ -15,9 +15,9 @@ from services import make_job, one_node, serve, wait_until
 from troubles import PATIENCE, rows, running, the_end
 
 from stn_cluster import UserError
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue.jobs import Job, State
 
 QUEUE = Path("state", "queue.sqlite")
 Trouble = Callable[[Path], Iterator[str]]

@@ -14,7 +14,7 @@ from http_service import QUICK, browser, ended, http_service, run
 from httpx_sse import ServerSentEvent, connect_sse
 
 from stn_cluster import __version__, load_results
-from stn_cluster.server.service import Service
+from stn_cluster.server.backend import Service
 
 
 @pytest.fixture(scope="module")

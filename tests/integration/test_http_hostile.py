@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from http_service import QUICK, browser, http_service
 
 from stn_cluster.server.app import create_app
-from stn_cluster.server.guard import MAX_BODY, OPEN
-from stn_cluster.server.service import Service
+from stn_cluster.server.backend import Service
+from stn_cluster.server.security import MAX_BODY, OPEN
 
 TOKEN = "correct-horse-battery-staple"
 JSON = {"Content-Type": "application/json"}

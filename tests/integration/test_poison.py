@@ -9,7 +9,7 @@ import pytest
 from commands import stn_cluster
 
 from stn_cluster import load_results
-from stn_cluster.cluster.queue import AttemptRow, Queue
+from stn_cluster.queue import AttemptRow, Queue
 
 DEADLY = ("Dies", "Hoards")
 CONFIG = """

@@ -10,7 +10,7 @@ from pathlib import Path
 from services import kill, make_job, one_node, serve, wait_until
 from troubles import PATIENCE, rows, the_end
 
-from stn_cluster.cluster.job import Page, State
+from stn_cluster.queue.jobs import Page, State
 
 
 def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damaged_log(

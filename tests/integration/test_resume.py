@@ -10,9 +10,9 @@ import pytest
 from services import kill, make_job, one_node, serve, wait_until
 from troubles import PATIENCE, alive, parts, the_end
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, Page, State
+from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job, Page, State
 
 RECIPE = {"name": "smoke", "iterations": 400}
 

@@ -24,9 +24,9 @@ from ray_head import Head, free_ports, ray_head
 from servers import PATIENCE, TOKEN, Server
 
 from stn_cluster import UserError, __version__, load_results
-from stn_cluster.cluster.job import State
+from stn_cluster.client.http_client import Client
 from stn_cluster.errors import ConflictError, NotFoundError, ServiceError
-from stn_cluster.server.client import Client
+from stn_cluster.queue.jobs import State
 from stn_cluster.store import Store
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -341,7 +341,7 @@ def test_its_log_is_json_and_keeps_the_token_to_itself(server: Server) -> None:
 
 
 def test_another_version_is_refused_on_either_side(client: Client) -> None:
-    from stn_cluster.server import answers as module
+    from stn_cluster.client import responses as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "__version__", "0.0.1")

@@ -19,9 +19,9 @@ from services import make_job, one_node, processes, serve, wait_until
 from troubles import PATIENCE, alive, endings, rows, running, the_end
 
 from stn_cluster import UserError
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import CellName, Job, Page, State
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.queue.jobs import CellName, Job, Page, State
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 LONG = {"name": "smoke", "iterations": 400}  # 20 s of `Slow`
@@ -31,7 +31,7 @@ SEEDS = count(1)  # a test's cells are its own
 OTHER_PROCESS = """
 import pickle, sys
 import ray
-from stn_cluster.cluster import service
+from stn_cluster.cluster import connect as service
 
 address, store, job = sys.argv[1:]
 ray.init(address=address, log_to_driver=False, logging_level="error")

@@ -15,12 +15,12 @@ from services import HERE, kill, make_job, one_node, serve, wait_until
 from troubled import Helpless
 from troubles import PATIENCE, alive, contents, endings, rows, running, the_end
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import ENDED, Job, Page
-from stn_cluster.cluster.messages import Report
-from stn_cluster.cluster.queue import AttemptRow
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue import AttemptRow
+from stn_cluster.queue.jobs import ENDED, Job, Page
 from stn_cluster.training.outcome import Outcome
 
 LEASE = 1.0  # seconds

@@ -12,9 +12,9 @@ import ray
 
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.coordinator import Coordinator
-from stn_cluster.cluster.crew import Crew, Member
-from stn_cluster.cluster.messages import Assignment, Report
+from stn_cluster.cluster.protocol import Assignment, Report
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.worker_pool import Crew, Member
 
 
 class Unreaped(Crew):
@@ -39,7 +39,7 @@ class Helpless(Coordinator):
 
 def __getattr__(name: str) -> type:
     """The runners below, made when they are asked for: the coordinator does without torch."""
-    from stn_cluster.cluster.runner import Runner
+    from stn_cluster.cluster.pack_runner import Runner
 
     class Signalled(Runner):
         """The first pack of all is met by a signal before a word is said of it."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 from services import wait_until
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import JobStatus, Page, State
-from stn_cluster.cluster.queue import AttemptRow
+from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.queue import AttemptRow
+from stn_cluster.queue.jobs import JobStatus, Page, State
 
 PATIENCE = 180.0  # seconds: on a busy machine a worker takes half a minute to start
 RESULT = ["key", "test_error", "train_loss", "n_wrong", "iterations", "parameters"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from stn_cluster.cluster.crew import Crew, Member
-from stn_cluster.cluster.messages import WorkerInfo
-from stn_cluster.cluster.nodes import Node
-from stn_cluster.cluster.queue import Demand
+from stn_cluster.cluster.placement import Node
+from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.worker_pool import Crew, Member
 from stn_cluster.grid import Needs
+from stn_cluster.queue import Demand
 
 CORE, TWO_CORES, GPU, BIG = (
     Needs(num_cpus=1),

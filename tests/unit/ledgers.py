@@ -10,13 +10,13 @@ from pathlib import Path
 
 from records import make_cell
 
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.ledger import Ledger, Result
-from stn_cluster.cluster.messages import WorkerInfo, utc_now
-from stn_cluster.cluster.queue import Queue
-from stn_cluster.cluster.record import Attempt
-from stn_cluster.cluster.stored import StoredEnds
+from stn_cluster.cluster.protocol import WorkerInfo, utc_now
+from stn_cluster.cluster.result_writer import Ledger, Result
+from stn_cluster.cluster.rows import Attempt
 from stn_cluster.cluster.threads import Thread
+from stn_cluster.queue import Queue
+from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.known_results import StoredEnds
 from stn_cluster.store import Store
 from stn_cluster.training.outcome import CurvePoint, Outcome
 

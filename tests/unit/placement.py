@@ -9,13 +9,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stn_cluster.cluster.crew import Crew, Member
-from stn_cluster.cluster.messages import WorkerInfo
-from stn_cluster.cluster.nodes import Node, required, worker_options
 from stn_cluster.cluster.packing import CPU_PACK, fair_share
-from stn_cluster.cluster.queue import Demand
+from stn_cluster.cluster.placement import Node, required, worker_options
+from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.worker_pool import Crew, Member
 from stn_cluster.grid import Needs
+from stn_cluster.queue import Demand
 
 IDLE_SECONDS = 60
 START_SECONDS = (1, 2, 4, 8)  # of a worker, from being placed to its hello

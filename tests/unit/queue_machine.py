@@ -13,13 +13,13 @@ from queue_model import WAITING, Model
 from queue_watch import Watch
 from records import make_cell
 
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
-from stn_cluster.cluster.queue import Ending, Loss, Queue
-from stn_cluster.cluster.queue.database import FILE, connect_reader
-from stn_cluster.cluster.stored import StoredEnd, StoredEnds
+from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue import Ending, Loss, Queue
+from stn_cluster.queue.database import FILE, connect_reader
+from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.known_results import StoredEnd, StoredEnds
 
 HERE = WorkerInfo("here", "cpu", "2.11")
 BIG = Needs(num_cpus=2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.messages import Checkpoint
-from stn_cluster.cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
-from stn_cluster.cluster.stored import StoredEnd
+from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
+from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.known_results import StoredEnd
 
 WAITING = (State.QUEUED, State.RUNNING)
 

@@ -7,8 +7,8 @@ from collections import Counter
 
 from queue_model import WAITING, Model
 
-from stn_cluster.cluster.job import CellStatus, Page, State
-from stn_cluster.cluster.queue import Queue
+from stn_cluster.queue import Queue
+from stn_cluster.queue.jobs import CellStatus, Page, State
 
 
 class Watch:

@@ -8,11 +8,11 @@ from typing import Any
 
 from records import make_cell
 
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.messages import Checkpoint, WorkerInfo
-from stn_cluster.cluster.queue import Claim, Ending, Loss, Queue
-from stn_cluster.cluster.stored import StoredEnd, StoredEnds
+from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
 from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue import Claim, Ending, Loss, Queue
+from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.known_results import StoredEnd, StoredEnds
 
 HERE = WorkerInfo("here", "cpu", "2.11", "node-1", 123)
 

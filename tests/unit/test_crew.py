@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from placement import Cluster
 
-from stn_cluster.cluster.crew import PENDING_SECONDS
-from stn_cluster.cluster.nodes import Node, slots
-from stn_cluster.cluster.queue import Demand
+from stn_cluster.cluster.placement import Node, slots
+from stn_cluster.cluster.worker_pool import PENDING_SECONDS
 from stn_cluster.grid import Needs
+from stn_cluster.queue import Demand
 
 steady = settings(derandomize=True, deadline=None, max_examples=60)
 

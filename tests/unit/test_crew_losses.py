@@ -6,9 +6,9 @@ import pytest
 from crews import CORE, HERE, add, make_crew, wants
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from stn_cluster.cluster.crew import MAX_PAUSE, cause, ending_of
-from stn_cluster.cluster.nodes import Node
-from stn_cluster.cluster.queue import Ending
+from stn_cluster.cluster.placement import Node
+from stn_cluster.cluster.worker_pool import MAX_PAUSE, cause, ending_of
+from stn_cluster.queue import Ending
 
 # --- workers that do not live ---
 

@@ -21,8 +21,8 @@ import yaml
 
 from stn_cluster import __version__
 from stn_cluster.cli import app
+from stn_cluster.client.schemas import PORT
 from stn_cluster.server.serve import DRAIN_SECONDS, STOP_SECONDS
-from stn_cluster.server.wire import PORT
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ray._private import utils
 from ray._private.node import Node
 
-from stn_cluster.cluster.embedded import only_what_trains
+from stn_cluster.cluster.embedded_ray import only_what_trains
 
 PROCESSES = ("start_api_server", "start_monitor", "start_log_monitor")
 

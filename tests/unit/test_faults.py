@@ -14,14 +14,14 @@ import pytest
 from records import make_record
 
 import stn_cluster
-from stn_cluster.faults import VARIABLE, FaultPoint
+from stn_cluster.failpoints import VARIABLE, FaultPoint
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
 
 _REACH = """
 import sys
-from stn_cluster.faults import reach
+from stn_cluster.failpoints import reach
 try:
     for point in sys.argv[1:]:
         reach(point)

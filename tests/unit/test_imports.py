@@ -86,9 +86,9 @@ def test_looking_at_results_loads_neither_torch_nor_ray(
         "from stn_cluster.registry import resolve\n"
         "from stn_cluster.config_file import parse_config\n"
         "resolve(parse_config({'recipe': 'paper', 'dataset': 'mnist'}))",
-        "import stn_cluster.cluster.queue",
+        "import stn_cluster.queue",
         "import " + ", ".join(f"stn_cluster.cluster.{module}" for module in PLAIN),
-        "import stn_cluster.view, stn_cluster.cluster.run",
+        "import stn_cluster.cli.progress_view, stn_cluster.cluster.run_local",
         "from stn_cluster import Client; Client('http://127.0.0.1:1')",
     ],
     ids=[
@@ -106,12 +106,12 @@ def test_what_needs_no_training_loads_neither_torch_nor_ray(small_store: Path, c
 
 
 def test_the_cluster_is_there_without_torch_until_a_worker_trains(tmp_path: Path) -> None:
-    code = "import stn_cluster.cluster.service"  # and with it coordinator, client and worker
+    code = "import stn_cluster.cluster.connect"  # and with it coordinator, client and worker
     assert heavy(imported("-c", code, cwd=tmp_path)) == {"ray"}
 
 
 def test_packs_are_trained_without_ray(tmp_path: Path) -> None:
-    code = "import stn_cluster.cluster.runner"
+    code = "import stn_cluster.cluster.pack_runner"
     assert heavy(imported("-c", code, cwd=tmp_path)) == {"torch"}
 
 
@@ -252,7 +252,7 @@ def test_imports_run_downward_only() -> None:
 def test_a_view_knows_of_the_cluster_only_what_a_job_is() -> None:
     seen = {found.module for found in IMPORTS if found.file == "view.py"}
     ours = {module for module in seen if module.startswith("stn_cluster")}
-    assert ours == {"stn_cluster.cluster.job"}
+    assert ours == {"stn_cluster.queue.jobs"}
 
 
 @pytest.mark.parametrize("module", sorted(ONLY_IN))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import make_cell
 
-from stn_cluster.cluster.job import (
+from stn_cluster.errors import UserError
+from stn_cluster.queue.jobs import (
     CellName,
     Job,
     JobStatus,
@@ -19,7 +20,6 @@ from stn_cluster.cluster.job import (
     new_job_id,
     reason,
 )
-from stn_cluster.errors import UserError
 
 FCN, CNN = make_cell("FCN"), make_cell("CNN")
 some_counts = st.dictionaries(st.sampled_from(State), st.integers(0, 5))

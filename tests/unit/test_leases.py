@@ -6,8 +6,8 @@ import pytest
 from records import make_cell
 
 from stn_cluster.cluster.leases import Lease, Leases
-from stn_cluster.cluster.messages import Assignment
-from stn_cluster.cluster.queue import Claim
+from stn_cluster.cluster.protocol import Assignment
+from stn_cluster.queue import Claim
 
 SECONDS, SCAN = 60.0, 5.0  # of a lease; between two scans
 

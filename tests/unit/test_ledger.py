@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from ledgers import Books, attempts_of, keep_books, wait_until
 
-from stn_cluster.cluster import ledger as module
+from stn_cluster.cluster import result_writer as module
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import State
-from stn_cluster.cluster.messages import WEIGHTS, Checkpoint
+from stn_cluster.cluster.protocol import WEIGHTS, Checkpoint
 from stn_cluster.errors import StoreError
+from stn_cluster.queue.jobs import State
 
 
 @pytest.fixture(autouse=True)

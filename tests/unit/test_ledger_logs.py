@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ledgers import keep_books, wait_until
 
-from stn_cluster.cluster import ledger as module
+from stn_cluster.cluster import result_writer as module
 from stn_cluster.errors import StoreError
 
 

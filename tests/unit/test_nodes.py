@@ -9,7 +9,7 @@ import ray
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stn_cluster.cluster.nodes import (
+from stn_cluster.cluster.placement import (
     Node,
     described,
     parse_nodes,

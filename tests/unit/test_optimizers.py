@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stn_cluster.recipes import Recipe
 from stn_cluster.stn.transformer import SpatialTransformer
 from stn_cluster.training.optimizers import ALIGNED, make_optimizer
-from stn_cluster.training.recipes import Recipe
 
 STEPS = 25
 

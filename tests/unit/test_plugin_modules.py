@@ -19,7 +19,7 @@ ALL_FIVE = """
 from stn_cluster import (
     register_dataset, register_distortion, register_model, register_recipe, register_transform
 )
-from stn_cluster.training.recipes import smoke
+from stn_cluster.recipes import smoke
 
 @register_model("Mine", cost=3.0)
 def model(task): ...
@@ -164,7 +164,7 @@ def test_editing_a_plugin_changes_the_keys_of_the_cells_that_use_it_and_of_no_ot
 
 def test_a_plugins_recipe_gives_its_settings_and_not_its_source_to_the_key(tmp_path: Path) -> None:
     source = (
-        "from stn_cluster import register_recipe\nfrom stn_cluster.training.recipes import smoke\n"
+        "from stn_cluster import register_recipe\nfrom stn_cluster.recipes import smoke\n"
         "\n@register_recipe('brief')\ndef brief():\n    return smoke()\n"
     )
     path = write(tmp_path, "mine.py", source)

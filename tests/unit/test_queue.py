@@ -8,10 +8,10 @@ import pytest
 from queues import Service, cells, pack, seeds
 from records import make_cell
 
-from stn_cluster.cluster.job import State
-from stn_cluster.cluster.queue import Ending
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Needs
+from stn_cluster.queue import Ending
+from stn_cluster.queue.jobs import State
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 

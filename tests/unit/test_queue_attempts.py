@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from queues import HERE, Service, cells, pack, seeds
 
-from stn_cluster.cluster.job import State
-from stn_cluster.cluster.messages import Checkpoint
-from stn_cluster.cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
+from stn_cluster.cluster.protocol import Checkpoint
+from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
+from stn_cluster.queue.jobs import State
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 DEATHS = [Ending.DIED, Ending.EXPIRED]

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from queues import Service, cells, files
 
-from stn_cluster.cluster.job import State
-from stn_cluster.cluster.messages import Checkpoint
-from stn_cluster.cluster.queue import FILE, Ending, Queue, QueueError
-from stn_cluster.cluster.queue.database import connect_reader, filesystem
+from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.errors import StoreError
+from stn_cluster.queue import FILE, Ending, Queue, QueueError
+from stn_cluster.queue.database import connect_reader, filesystem
+from stn_cluster.queue.jobs import State
 
 NOBODY = 65534
 
@@ -77,7 +77,7 @@ def test_where_nobody_tells_the_filesystem_none_is_known(tmp_path: Path) -> None
 def test_a_state_on_a_network_filesystem_is_refused_before_a_file_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stn_cluster.cluster.queue.database.filesystem", lambda _: "nfs4")
+    monkeypatch.setattr("stn_cluster.queue.database.filesystem", lambda _: "nfs4")
     with pytest.raises(QueueError, match="the state must be on a local disk, and this is nfs4"):
         Queue(tmp_path)
     assert files(tmp_path) == {}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from queues import Service, cells, files
 
-from stn_cluster.cluster.job import State
-from stn_cluster.cluster.queue import FILE, Ending, Queue, QueueError
+from stn_cluster.queue import FILE, Ending, Queue, QueueError
+from stn_cluster.queue.jobs import State
 
 PAGE = 4096
 NOBODY = 65534
@@ -155,7 +155,7 @@ def test_a_kill_within_a_large_submission_leaves_nothing_of_it_and_one_after_it_
         shutil.copytree(service.folder, tmp_path / point)
 
     service.submit("a", cells(2))
-    monkeypatch.setattr("stn_cluster.cluster.queue.database.reach", kill)
+    monkeypatch.setattr("stn_cluster.queue.database.reach", kill)
     service.submit("b", cells(3000))  # more than SQLite holds in memory before it writes
     monkeypatch.undo()
     written = (tmp_path / "submit-written" / f"{FILE}-wal").stat().st_size

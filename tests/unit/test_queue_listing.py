@@ -10,9 +10,9 @@ import pytest
 from queues import HERE, Service, cells, pack
 from records import make_cell
 
-from stn_cluster.cluster.job import CellStatus, Page, State
-from stn_cluster.cluster.queue import Ending, Queue
 from stn_cluster.errors import UserError
+from stn_cluster.queue import Ending, Queue
+from stn_cluster.queue.jobs import CellStatus, Page, State
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 

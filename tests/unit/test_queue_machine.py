@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 from queue_machine import BIG, FATES, LOSSES, SOME_CELLS, QueueMachine
 
-from stn_cluster.cluster.job import State
 from stn_cluster.grid import Needs
+from stn_cluster.queue.jobs import State
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(

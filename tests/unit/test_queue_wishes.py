@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from queues import Service, cells
 
-from stn_cluster.cluster.job import Job, State
 from stn_cluster.errors import UserError
+from stn_cluster.queue.jobs import Job, State
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stn_cluster.cluster.rate import NOW_SECONDS, SAMPLE_SECONDS, WINDOW_SECONDS, Rate
+from stn_cluster.cluster.throughput import NOW_SECONDS, SAMPLE_SECONDS, WINDOW_SECONDS, Rate
 
 STEPS, BATCH, COST = 100, 16, 50.0  # of a cell: steps in all, images a step, cost of all of it
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stn_cluster.training.recipes import Recipe, fast, paper, smoke
+from stn_cluster.recipes import Recipe, fast, paper, smoke
 
 
 def recipe(schedule: str, iterations: int = 100, **fields: float) -> Recipe:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell, Needs
+from stn_cluster.recipes import Recipe, fast
 from stn_cluster.registry import lookup, parse_distortion, resolve
-from stn_cluster.training.recipes import Recipe, fast
 
 VARIANTS = {"R": ["plain"], "RTS": ["plain"], "E": ["plain"]}
 VARIANTS["P"] = ["xy-enlarged", "xy", "diagonal", "diagonal-enlarged"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from records import make_cell, make_record
 
 from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.stored import StoredEnd, StoredEnds
 from stn_cluster.errors import StoreError
+from stn_cluster.queue.known_results import StoredEnd, StoredEnds
 from stn_cluster.store import Store
 
 steady = settings(derandomize=True, deadline=None)

@@ -14,9 +14,9 @@ from stn_cluster.config_file import parse_config
 from stn_cluster.data.datasets import Dataset, load_dataset
 from stn_cluster.data.prepared import PreparedData
 from stn_cluster.grid import Cell
+from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
 from stn_cluster.training.cell_training import build_model
-from stn_cluster.training.recipes import Recipe
 
 
 @pytest.fixture(scope="module")

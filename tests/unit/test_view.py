@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stn_cluster.cluster.job import CellName, CellStatus, JobStatus, State, job_state
-from stn_cluster.config_file import parse_config
-from stn_cluster.grid import Cell
-from stn_cluster.registry import resolve
-from stn_cluster.view import (
+from stn_cluster.cli.progress_view import (
     PLAIN_PROGRESS_SECONDS,
     LiveView,
     PlainView,
@@ -22,6 +18,10 @@ from stn_cluster.view import (
     matrix,
     summary,
 )
+from stn_cluster.config_file import parse_config
+from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import CellName, CellStatus, JobStatus, State, job_state
+from stn_cluster.registry import resolve
 
 
 def grid(**fields: Any) -> list[Cell]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cluster import register_dataset, register_distortion, register_recipe
 from stn_cluster.data.datasets import Dataset
 from stn_cluster.data.distortions import Distortion
-from stn_cluster.training.recipes import Recipe
+from stn_cluster.recipes import Recipe
 
 
 class Flip:

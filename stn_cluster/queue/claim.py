@@ -1,0 +1,151 @@
+"""Cells leave the queue in packs, each cell as a new attempt."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from uuid import uuid4
+
+from stn_cluster.cluster.protocol import Assignment, Checkpoint, WorkerInfo, utc_now
+from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue.database import next_change, transaction
+from stn_cluster.queue.jobs import State
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Queued cells that need the same of a worker."""
+
+    needs: Needs
+    cells: int
+    priority: int  # the highest
+    job: int  # the number of the oldest job of that priority
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One cell handed out as one attempt."""
+
+    assignment: Assignment
+    job_id: str
+    pack_size: int
+    first: bool  # nobody has tried the cell before
+
+
+_ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
+_WANTED_BY = (  # what is trained for the job itself is not looked up: it may be very much
+    f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM wants "
+    f"WHERE wants.key = cells.key AND wants.job = {_ONLY} AND waits))"
+)
+
+
+def demand(db: sqlite3.Connection, only: str | None) -> list[Demand]:
+    """What is queued, by what it needs; what is to be trained first comes first.
+
+    Args:
+        db: the queue.
+        only: a job's id: no others' cells are counted.
+    """
+    wanted = _WANTED_BY if only is not None else ""
+    rows = db.execute(
+        "SELECT needs, priority, min(job) AS job, count(*) AS cells "
+        "FROM cells INDEXED BY cells_to_claim "
+        f"WHERE state = 'queued' AND NOT spent {wanted} "
+        "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
+        {"only": only},
+    )
+    found: dict[str, Demand] = {}
+    for row in rows:
+        new = Demand(Needs.model_validate_json(row["needs"]), 0, row["priority"], row["job"])
+        pool = found.get(row["needs"], new)
+        found[row["needs"]] = replace(pool, cells=pool.cells + row["cells"])
+    return list(found.values())
+
+
+def claim(
+    db: sqlite3.Connection,
+    needs: Needs,
+    size: Callable[[Cell], int],
+    worker: WorkerInfo,
+    only: str | None,
+) -> tuple[Claim, ...]:
+    """Hands out the next pack: of the job that comes first its costliest cell, and cells of the
+    same stream beside it.
+
+    Args:
+        db: the queue.
+        needs: what the worker has; cells that need just this are taken.
+        size: how many cells at most, where this one is the first.
+        worker: where they will run.
+        only: a job's id: no others' cells are taken.
+
+    Returns:
+        The pack; empty if there is nothing to train.
+    """
+    wanted = _WANTED_BY if only is not None else ""
+    asked = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
+    columns = "key, spec, stream, job, priority, alone, attempt, state_attempt, state_step"
+    with transaction(db, "claim"):
+        first = db.execute(
+            f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
+            f"WHERE state = 'queued' AND needs = :needs AND NOT spent {wanted} "
+            "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
+            asked,
+        ).fetchone()
+        if first is None:
+            return ()
+        pack = [first]
+        most = 1 if first["alone"] else size(Cell.model_validate_json(first["spec"]))
+        if most > 1:
+            pack += db.execute(
+                f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
+                "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT spent "
+                "AND NOT alone AND job = :job AND priority = :priority AND key != :key "
+                f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
+                {**asked, **dict(first), "more": most - 1},
+            )
+        number = first["job"]
+        [job_id] = db.execute("SELECT job_id FROM jobs WHERE number = ?", (number,)).fetchone()
+        recipes = _recipes(db, number, [row["key"] for row in pack])
+        return tuple(_begin(db, row, recipes, job_id, len(pack), worker) for row in pack)
+
+
+def _begin(
+    db: sqlite3.Connection,
+    row: sqlite3.Row,
+    recipes: dict[str, str],
+    job_id: str,
+    pack_size: int,
+    worker: WorkerInfo,
+) -> Claim:
+    attempt = uuid4().hex
+    db.execute(
+        "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",
+        (State.RUNNING, attempt, next_change(db), row["key"]),
+    )
+    db.execute(
+        "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            *(attempt, row["key"], job_id, pack_size),
+            *(json.dumps(asdict(worker)), utc_now().isoformat()),
+        ),
+    )
+    cell = Cell.model_validate_json(row["spec"])
+    if (recipe := recipes.get(row["key"], cell.recipe)) != cell.recipe:
+        cell = cell.model_copy(update={"recipe": recipe})
+    resume = None
+    if row["state_attempt"] is not None:
+        resume = Checkpoint(row["state_attempt"], row["state_step"])
+    return Claim(Assignment(cell, attempt, resume), job_id, pack_size, row["attempt"] is None)
+
+
+def _recipes(db: sqlite3.Connection, job: int, keys: list[str]) -> dict[str, str]:
+    """The names that a job has for its cells' recipes, by key."""
+    return {
+        key: row["recipe"]
+        for key in keys
+        for row in db.execute("SELECT recipe FROM wants WHERE key = ? AND job = ?", (key, job))
+    }
