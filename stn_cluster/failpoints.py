@@ -1,7 +1,7 @@
 """Where a process can be made to die: every boundary between two durable writes, in one place.
 
 A test names one of them, and a file that is made when it dies there, so that it does so once:
-`STN_CLUSTER_FAULT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third time
+`STN_CLUSTER_FAILPOINT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third time
 that it is reached; several are separated by commas. Unset, all of this does nothing.
 """
 
@@ -13,10 +13,10 @@ from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 
-VARIABLE = "STN_CLUSTER_FAULT"
+VARIABLE = "STN_CLUSTER_FAILPOINT"
 
 
-class FaultPoint(StrEnum):
+class Failpoint(StrEnum):
     """All of them, in the order in which a cell's life comes by."""
 
     SUBMIT_RECEIVED = "submit-received"  # nothing is written
@@ -54,7 +54,7 @@ def _armed() -> dict[str, tuple[int, Path]]:
     for fault in filter(None, os.environ.get(VARIABLE, "").split(",")):
         point, _, rest = fault.partition(":")
         count, _, marker = rest.rpartition(":")
-        armed[FaultPoint(point).value] = int(count or 1), Path(marker)
+        armed[Failpoint(point).value] = int(count or 1), Path(marker)
     return armed
 
 
@@ -62,7 +62,7 @@ _ARMED = _armed()
 _reached: Counter[str] = Counter()
 
 
-def reach(point: str) -> None:
+def failpoint(point: str) -> None:
     """Dies here, at once and without a last word, if a test has asked for it."""
     if point not in _ARMED:
         return

@@ -32,7 +32,7 @@ from tune_trials import NoopTrainable, noop_function, run_trials
 import stn_cluster
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.grid import Cell
-from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.jobs import CellState, Job
 
 POLL_SECONDS = 0.1
 WARM_UP = 50  # cells
@@ -132,7 +132,7 @@ def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
     while not (status := client.status(name)).ended:
         time.sleep(POLL_SECONDS)
     seconds, used = time.perf_counter() - began, meter.stop()
-    if status.counts != {State.SUCCEEDED: len(cells)}:
+    if status.counts != {CellState.SUCCEEDED: len(cells)}:
         raise RuntimeError(f"not all cells succeeded: {status}")
     return {"wall_ms": each(seconds, len(cells)), "cpu_ms": each(used, len(cells))}
 

@@ -128,10 +128,10 @@ def serve(
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP; with a token where others can reach it."""
     from stn_cluster.cluster.cluster_run import make_settings
-    from stn_cluster.server.serve import Door
+    from stn_cluster.server.serve import ListenAddress
     from stn_cluster.server.serve import serve as serve_until_told
 
-    door = Door(host, port, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
+    door = ListenAddress(host, port, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
     settings = make_settings(
         store,
         state,

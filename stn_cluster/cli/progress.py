@@ -42,10 +42,10 @@ def show(run: Callable[[Watch], JobStatus], interrupted: str) -> JobStatus:
 
 def conclude(table: str, cells: Iterable[CellStatus]) -> None:
     """Prints the table, then what failed; exits with 1 if something has."""
-    from stn_cluster.queue.jobs import State
+    from stn_cluster.queue.jobs import CellState
 
     typer.echo(table, nl=False)
-    failed = [status for status in cells if status.state is State.FAILED]
+    failed = [status for status in cells if status.state is CellState.FAILED]
     for status in failed:
         typer.echo(f"{status.cell.label}: failed: {status.error}", err=True)
     if failed:

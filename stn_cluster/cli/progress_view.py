@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stn_cluster.queue.jobs import CellStatus, JobStatus, State, done
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, done
 
 PLAIN_PROGRESS_SECONDS = 30.0  # between lines of progress where nothing ends
 
@@ -126,7 +126,7 @@ def matrix(status: JobStatus) -> RenderableType:
             table.add_row(name, *map(_entry, entries))
         blocks.append(table)
     blocks.append(Text(summary(status)))
-    failed = [s for s in status.cells if s.state is State.FAILED]
+    failed = [s for s in status.cells if s.state is CellState.FAILED]
     blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
     blocks += [Text(text, style="yellow") for text in status.waiting]
     if status.trouble:
@@ -139,11 +139,11 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("job", "state", "submitted (UTC)"):
         table.add_column(name)
-    for name in ("priority", "cells", *(state.value for state in State)):
+    for name in ("priority", "cells", *(state.value for state in CellState)):
         table.add_column(name, justify="right")
     for job in jobs:
         submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
-        counts = [str(job.counts.get(state, 0) or "-") for state in State]
+        counts = [str(job.counts.get(state, 0) or "-") for state in CellState]
         words = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
         table.add_row(*words, *counts)
     return table
@@ -152,8 +152,8 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
 def summary(status: JobStatus) -> str:
     """'12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
     counts = status.counts
-    parts = [f"{counts.get(State.SUCCEEDED, 0)} of {status.total} cells done"]
-    others = (State.RUNNING, State.FAILED, State.CANCELLED)
+    parts = [f"{counts.get(CellState.SUCCEEDED, 0)} of {status.total} cells done"]
+    others = (CellState.RUNNING, CellState.FAILED, CellState.CANCELLED)
     parts += [f"{counts[state]} {state.value}" for state in others if counts.get(state)]
     if not status.ended:
         if status.images_per_second:
@@ -178,16 +178,16 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
     """One entry of the matrix: all seeds of a model, transform and distortion."""
     cells = list(cells)
     errors = [
-        s.test_error for s in cells if s.state is State.SUCCEEDED and s.test_error is not None
+        s.test_error for s in cells if s.state is CellState.SUCCEEDED and s.test_error is not None
     ]
     if not cells:
         return Text("")
-    for state in (State.FAILED, State.CANCELLED):
+    for state in (CellState.FAILED, CellState.CANCELLED):
         if any(s.state is state for s in cells):
             return Text(state.value, style="red")
     if len(errors) == len(cells):
         return Text(f"{sum(errors) / len(errors):.2f}", style="green")
-    running = [s for s in cells if s.state is State.RUNNING]
+    running = [s for s in cells if s.state is CellState.RUNNING]
     if running or errors:
         part = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
         return Text(f"{part:.0%}", style="yellow")
@@ -195,8 +195,8 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
 
 
 def _end(status: CellStatus) -> str:
-    if status.state is State.FAILED:
+    if status.state is CellState.FAILED:
         return f"failed: {status.error}"
-    if status.state is State.CANCELLED:
+    if status.state is CellState.CANCELLED:
         return "cancelled"
     return f"test error {status.test_error:.2f} %"

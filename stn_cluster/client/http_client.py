@@ -26,7 +26,7 @@ from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.grid import GridConfig
 from stn_cluster.queue import AttemptRow
-from stn_cluster.queue.jobs import CellStatus, JobStatus, State, new_job_id
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, new_job_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,7 @@ class Client:
         return self._read(JobStatus, "GET", f"/jobs/{job_id}")
 
     def cells(
-        self, job_id: str, states: Sequence[State] = (), **filters: Any
+        self, job_id: str, states: Sequence[CellState] = (), **filters: Any
     ) -> Iterator[CellStatus]:
         """A job's cells, in the job's order: those in one of some states that match the filters."""
         asked = {**_several(filters), "state": list(states), "limit": MAX_PAGE}

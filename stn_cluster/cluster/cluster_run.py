@@ -20,9 +20,9 @@ from stn_cluster.cluster.embedded_ray import Machine, interrupts
 from stn_cluster.cluster.run_local import STATE_FOLDER, STOP_SECONDS, Watch, prepare
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
-from stn_cluster.queue.jobs import Job, JobStatus, State
+from stn_cluster.queue.jobs import CellState, Job, JobStatus
 from stn_cluster.registry import plugin_path
-from stn_cluster.store import Store, shown
+from stn_cluster.store import Store, redact
 
 GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
 REACH_SECONDS = 5.0  # for a connection to the cluster's head
@@ -96,7 +96,7 @@ def make_settings(
     local = Store.place(store)
     if state is None:
         if local is None:
-            raise UserError(f"{shown(store)}: a store that is not on a disk needs --state FOLDER")
+            raise UserError(f"{redact(store)}: a store that is not on a disk needs --state FOLDER")
         state = local / STATE_FOLDER
     return Settings(
         store=str(local.resolve()) if local else store,
@@ -154,6 +154,6 @@ def run_on_cluster(job: Job, settings: Settings, watch: Watch) -> JobStatus:
 def _watch(client: Client, job: Job) -> Iterator[JobStatus]:
     known = not client.submit(job)
     status = client.status(job.job_id)
-    if known and status.ended and status.state is not State.SUCCEEDED:
+    if known and status.ended and status.state is not CellState.SUCCEEDED:
         client.retry(job.job_id)
     yield from client.watch(job.job_id)

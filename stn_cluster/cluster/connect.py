@@ -14,7 +14,7 @@ from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import short_hash
-from stn_cluster.store import shown
+from stn_cluster.store import redact
 
 NAMESPACE = "stn-cluster"
 HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
@@ -64,7 +64,7 @@ def start(
         raise
     if running.state != settings.state:
         raise UserError(
-            f"{shown(settings.store)}: is served already, with its state in {running.state} and "
+            f"{redact(settings.store)}: is served already, with its state in {running.state} and "
             f"not in {settings.state}"
         )
     return client
@@ -83,7 +83,7 @@ def find(store: str) -> Client:
     """
     found = _find(store)
     if found is None:
-        raise UserError(f"{shown(store)}: no service on this cluster has this store")
+        raise UserError(f"{redact(store)}: no service on this cluster has this store")
     return _client(found)
 
 

@@ -1,7 +1,7 @@
 """The coordinator: a Ray actor that owns the queue, the store's rows and the workers.
 
 Its event loop never waits for a disk: that is done in threads. When it dies its workers end with
-it; Ray starts it again, and it goes on from what queue and store hold.
+it; Ray starts it again, and it goes on from what queue and store lock_state_folder.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import ray
 import stn_cluster
 from stn_cluster.cluster.history import stored_ends
 from stn_cluster.cluster.protocol import Report
-from stn_cluster.cluster.result_writer import Ledger
+from stn_cluster.cluster.result_writer import ResultWriter
 from stn_cluster.cluster.rows import git_commit
-from stn_cluster.cluster.scheduler import Dispatcher
+from stn_cluster.cluster.scheduler import Scheduler
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.state_folder import hold
+from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.cluster.threads import Thread
-from stn_cluster.cluster.worker_pool import Crew
+from stn_cluster.cluster.worker_pool import WorkerPool
 from stn_cluster.errors import EndedError, ServiceError, StoreError
-from stn_cluster.failpoints import reach
+from stn_cluster.failpoints import failpoint
 from stn_cluster.queue import FILE, AttemptRow, Queue
 from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Page
-from stn_cluster.queue.known_results import StoredEnds
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.totals import Metrics
 from stn_cluster.store import Store
 
@@ -61,7 +61,7 @@ class Coordinator:
         self._queue_thread = Thread("queue")
         self._reader_thread = Thread("queue-reader")
         self._myself = ray.get_runtime_context().current_actor
-        self._crew = Crew(settings, self._myself)
+        self._crew = WorkerPool(settings, self._myself)
         self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
@@ -79,8 +79,8 @@ class Coordinator:
                 await asyncio.sleep(RETRY_SECONDS)
         ended, lost = await self._queue_thread(self._queue.recover, self._ends)
         log.info("open: %d cells found ended, %d queued again", ended, len(lost))
-        dispatcher = Dispatcher(self.settings, self._queue, self._queue_thread, self._crew)
-        ledger = Ledger(
+        dispatcher = Scheduler(self.settings, self._queue, self._queue_thread, self._crew)
+        ledger = ResultWriter(
             self._store, self._ends, self._queue, self._queue_thread, dispatcher.committed
         )
         for key, attempt in lost:
@@ -88,9 +88,9 @@ class Coordinator:
         dispatcher.start(ledger)
         self._dispatcher = dispatcher
 
-    def _open_files(self) -> StoredEnds:
+    def _open_files(self) -> KnownResults:
         state = Path(self.settings.state)
-        self._held.enter_context(hold(state, LET_GO_SECONDS))
+        self._held.enter_context(lock_state_folder(state, LET_GO_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
         # back, and a new one in its place would hide it.
         new = not (state / FILE).exists()
@@ -119,7 +119,7 @@ class Coordinator:
     async def submit(self, job: Job) -> bool:
         """Accepts a job: once this returns it is never lost. Returns whether it is new."""
         await self._ready()
-        reach("submit-received")
+        failpoint("submit-received")
         new = await self._change(self._queue.submit, job, self._ends)
         self._dispatcher.wake()
         return new
@@ -206,7 +206,7 @@ class Coordinator:
     # --- what workers say ---
 
     async def report(self, worker: str, report: Report) -> set[str]:
-        """See `Intake.report`."""
+        """See `ReportHandler.report`."""
         await self._ready()
         return await self._dispatcher.intake.report(worker, report)
 

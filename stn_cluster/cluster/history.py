@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import reason
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.registry import load_plugins, lookup
 
 if TYPE_CHECKING:
     from stn_cluster.store import Store
 
 
-def stored_ends(store: Store) -> StoredEnds:
+def stored_ends(store: Store) -> KnownResults:
     """How each cell of the store ended, from all of its rows.
 
     Raises:
@@ -29,10 +29,10 @@ def stored_ends(store: Store) -> StoredEnds:
     times = rows["accepted_at"].cast("int64").to_pylist()
     others = [rows[name].to_pylist() for name in ("key", "attempt", "status")]
     numbers = rows["test_error"].to_pylist(), rows["error"].to_pylist()
-    return StoredEnds(
-        StoredEnd(key, attempt, time, error)
+    return KnownResults(
+        StoredResult(key, attempt, time, error)
         if status == "succeeded"
-        else StoredEnd(key, attempt, time, None, reason(text or ""))
+        else StoredResult(key, attempt, time, None, reason(text or ""))
         for key, attempt, status, time, error, text in zip(*others, times, *numbers, strict=True)
     )
 
@@ -46,10 +46,10 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     """
     import pandas as pd
 
-    from stn_cluster.store import FILTERS, Store, load_results, select, shown
+    from stn_cluster.store import FILTERS, Store, load_results, redact, select
 
     opened = store if isinstance(store, Store) else Store.open(store)
-    place = shown(opened.uri)
+    place = redact(opened.uri)
     rows = load_results(opened)[[*FILTERS, "label", "spec"]]
     ended = set(rows["key"])
     waiting = [

@@ -18,7 +18,7 @@ from stn_cluster.cluster.protocol import WEIGHTS, Assignment, Checkpoint, Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.prepared import PreparedData
 from stn_cluster.errors import StoreError, UserError
-from stn_cluster.failpoints import reach
+from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
@@ -41,7 +41,7 @@ class _Saved:
     steps: dict[str, int]
 
 
-class Runner:
+class PackRunner:
     """Trains packs on one device, one after the other.
 
     Args:
@@ -143,7 +143,7 @@ class Runner:
             except StoreError as error:
                 log.line(attempt, f"no checkpoint at step {step}: {error}")
                 continue
-            reach("checkpoint-written")
+            failpoint("checkpoint-written")
             written[attempt] = step
         return written
 
@@ -167,7 +167,7 @@ class Runner:
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)
             self._patiently(attempt, log, self.store.write_checkpoint, *where)
-            reach("weights-written")
+            failpoint("weights-written")
         return replace(outcome, weights=None)
 
     def _patiently(

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from stn_cluster.cluster.leases import Lease, Leases
 from stn_cluster.cluster.protocol import Checkpoint, Report, WorkerInfo
-from stn_cluster.cluster.result_writer import Ledger, Result
+from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.rows import Attempt
-from stn_cluster.cluster.throughput import Rate
-from stn_cluster.cluster.worker_pool import Crew
-from stn_cluster.failpoints import reach
+from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.worker_pool import WorkerPool
+from stn_cluster.failpoints import failpoint
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 NameCheckpoints = Callable[[Sequence[Checkpoint]], Awaitable[list[tuple[str, Checkpoint]]]]
 
 
-class Intake:
+class ReportHandler:
     """Takes the word of workers for the attempts that are theirs, and for no others.
 
     Args:
@@ -35,9 +35,9 @@ class Intake:
     def __init__(
         self,
         leases: Leases,
-        crew: Crew,
-        ledger: Ledger,
-        rate: Rate,
+        crew: WorkerPool,
+        ledger: ResultWriter,
+        rate: Throughput,
         name_checkpoints: NameCheckpoints,
     ) -> None:
         self._leases = leases
@@ -64,7 +64,7 @@ class Intake:
             self._take(worker, attempt, outcome)
         if saved:
             replaced = await self._name_checkpoints(saved)
-            reach("checkpoint-noted")
+            failpoint("checkpoint-noted")
             self._ledger.drop(replaced)
         if member := self._crew.members.get(worker):
             member.heard_at = now

@@ -22,10 +22,10 @@ from stn_cluster.cluster.protocol import WEIGHTS, Checkpoint
 from stn_cluster.cluster.rows import Attempt, to_record
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.errors import StoreError
-from stn_cluster.failpoints import reach
+from stn_cluster.failpoints import failpoint
 from stn_cluster.queue import Queue
 from stn_cluster.queue.jobs import reason
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Record, Store
 from stn_cluster.training.outcome import Outcome
 
@@ -50,7 +50,7 @@ class Result:
     clean: bool = False  # it left nothing in the store but its weights
 
 
-class Ledger:
+class ResultWriter:
     """Writes for the coordinator.
 
     Args:
@@ -64,7 +64,7 @@ class Ledger:
     def __init__(
         self,
         store: Store,
-        ends: StoredEnds,
+        ends: KnownResults,
         queue: Queue,
         queue_thread: Thread,
         committed: Callable[[Sequence[Result]], None],
@@ -144,7 +144,7 @@ class Ledger:
                 await asyncio.sleep(began + COMMIT_SECONDS - time.monotonic())
                 began = time.monotonic()
                 group = self._results[:GROUP]
-                reach("result-received")
+                failpoint("result-received")
                 records = await self._thread(_records, group)
                 times = await self._patiently(self._thread, self._store.commit, records)
                 stored = [_end(result, time) for result, time in zip(group, times, strict=True)]
@@ -179,7 +179,7 @@ class Ledger:
                 for other, name in self._store.checkpoints(attempt.cell.key):
                     if name != WEIGHTS:
                         self._store.drop_checkpoint(attempt.cell.key, other, name)
-        reach("state-dropped")
+        failpoint("state-dropped")
 
     # --- what can wait ---
 
@@ -237,7 +237,7 @@ class Ledger:
         for job_id in await self._queue_thread(self._queue.unrecorded):
             record = await self._queue_thread(self._queue.job_record, job_id)
             await self._thread(self._store.write_job, job_id, record)
-            reach("job-recorded")
+            failpoint("job-recorded")
             await self._queue_thread(self._queue.note_recorded, job_id)
 
 
@@ -245,10 +245,10 @@ def _records(group: Sequence[Result]) -> list[Record]:
     return [to_record(result.attempt, result.outcome) for result in group]
 
 
-def _end(result: Result, accepted_at: datetime) -> StoredEnd:
+def _end(result: Result, accepted_at: datetime) -> StoredResult:
     outcome = result.outcome
     failed = outcome.error is not None
-    return StoredEnd(
+    return StoredResult(
         key=outcome.key,
         attempt=result.attempt.attempt,
         accepted_at=round(accepted_at.timestamp() * 1e6),

@@ -12,7 +12,7 @@ from pathlib import Path
 import stn_cluster
 from stn_cluster.cluster.protocol import WorkerInfo, utc_now
 from stn_cluster.grid import Cell
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 from stn_cluster.store import Record
 from stn_cluster.training.outcome import Outcome
 
@@ -46,7 +46,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "recipe": cell.recipe,
         "job_id": attempt.job_id,
         "attempt": attempt.attempt,
-        "status": (State.SUCCEEDED if outcome.error is None else State.FAILED).value,
+        "status": (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value,
         # Whatever a traceback quotes, it becomes text that can be stored.
         "error": outcome.error and outcome.error.encode("utf-8", "replace").decode(),
         "test_error": None if wrong is None else 100 * wrong,

@@ -13,11 +13,11 @@ from stn_cluster.cluster.embedded_ray import Machine, embedded_ray
 from stn_cluster.cluster.history import stored_ends
 from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.state_folder import hold
+from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig
 from stn_cluster.queue import Queue
-from stn_cluster.queue.jobs import CellName, CellStatus, Job, JobStatus, State
+from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
 from stn_cluster.registry import lookup
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run_grid(
     force: bool = False,
     watch: Watch | None = None,
 ) -> pd.DataFrame:
-    """Trains the cells of a config that the store does not hold yet, on this machine.
+    """Trains the cells of a config that the store does not lock_state_folder yet, on this machine.
 
     Args:
         config: a `GridConfig`, its fields as a dict, or a YAML file.
@@ -87,8 +87,8 @@ def run_job(
     opened.check()
     local = opened.local_path
     state = Path(machine.state or (local or Path(opened.uri)) / STATE_FOLDER)
-    # The coordinator will hold both: where another service does, say so before Ray starts.
-    with opened.lock(LET_GO_SECONDS), hold(state, LET_GO_SECONDS):
+    # The coordinator will lock_state_folder both: where another service does, say so before Ray starts.
+    with opened.lock(LET_GO_SECONDS), lock_state_folder(state, LET_GO_SECONDS):
         job = _or_unfinished(job, state)
     if not job.force and (stored := _stored(job, opened)):
         (watch or _ignore)(stored)
@@ -127,11 +127,13 @@ def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
 def _check(cells: Sequence[Cell], machine: Machine, store: str, data_root: Path | None) -> None:
     machine.check()
     if machine.state is None and "://" in store and not store.startswith("file:"):
-        from stn_cluster.store import shown
+        from stn_cluster.store import redact
 
-        raise UserError(f"{shown(store)}: a store that is not on this machine needs --state FOLDER")
+        raise UserError(
+            f"{redact(store)}: a store that is not on this machine needs --state FOLDER"
+        )
     if machine.state is not None:
-        with hold(Path(machine.state), LET_GO_SECONDS):
+        with lock_state_folder(Path(machine.state), LET_GO_SECONDS):
             pass
     prepare(cells, data_root)
 
@@ -173,11 +175,13 @@ def _stored(job: Job, store: Store) -> JobStatus | None:
     ends = stored_ends(store)
     found = [(cell, ends.success(cell.key)) for cell in job.cells]
     cells = [
-        CellStatus(CellName.of(cell), State.SUCCEEDED, cell.iterations, end.test_error, stored=True)
+        CellStatus(
+            CellName.of(cell), CellState.SUCCEEDED, cell.iterations, end.test_error, stored=True
+        )
         for cell, end in found
         if end is not None
     ]
     if len(cells) < len(job.cells):
         return None
-    counts = {State.SUCCEEDED: len(cells)}
-    return JobStatus(job.job_id, State.SUCCEEDED, counts, cells=tuple(cells))
+    counts = {CellState.SUCCEEDED: len(cells)}
+    return JobStatus(job.job_id, CellState.SUCCEEDED, counts, cells=tuple(cells))

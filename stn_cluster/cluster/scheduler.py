@@ -16,16 +16,16 @@ from stn_cluster.cluster.leases import Lease, Leases
 from stn_cluster.cluster.packing import fair_share, largest_pack
 from stn_cluster.cluster.placement import worker_options
 from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
-from stn_cluster.cluster.reports import Intake
-from stn_cluster.cluster.result_writer import Ledger, Result
+from stn_cluster.cluster.reports import ReportHandler
+from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.rows import Attempt
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.threads import Thread
-from stn_cluster.cluster.throughput import Rate
-from stn_cluster.cluster.worker_pool import Crew, Member, cause, ending_of
-from stn_cluster.failpoints import reach
+from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerPool, cause, ending_of
+from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
-from stn_cluster.queue import Claim, Demand, Ending, Loss, Queue, Spent
+from stn_cluster.queue import Claim, Demand, ExitReason, Loss, Queue, Spent
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ MAX_WAITING = 2000  # results in memory; with more, no cell is begun
 STOP_SECONDS = 60.0  # for workers to come to the end of their step
 
 
-class Dispatcher:
+class Scheduler:
     """The coordinator's other half: it lives on the same event loop.
 
     Args:
@@ -48,11 +48,13 @@ class Dispatcher:
         crew: the workers.
     """
 
-    def __init__(self, settings: Settings, queue: Queue, queue_thread: Thread, crew: Crew) -> None:
+    def __init__(
+        self, settings: Settings, queue: Queue, queue_thread: Thread, crew: WorkerPool
+    ) -> None:
         self.settings = settings
         self.crew = crew
         self.leases = Leases(settings.lease_seconds, settings.scan_seconds)
-        self.rate = Rate()
+        self.rate = Throughput()
         self.demand: list[Demand] = []
         self.failure: BaseException | None = None  # an error of our own: nothing can be relied on
         self._queue = queue
@@ -69,10 +71,12 @@ class Dispatcher:
         """What keeps cells from being begun or ended, while it lasts."""
         return self._queue_trouble or self.ledger.trouble or self.crew.storage_trouble
 
-    def start(self, ledger: Ledger) -> None:
+    def start(self, ledger: ResultWriter) -> None:
         """Begins to work, and to write into the ledger."""
         self.ledger = ledger
-        self.intake = Intake(self.leases, self.crew, ledger, self.rate, self._name_checkpoints)
+        self.intake = ReportHandler(
+            self.leases, self.crew, ledger, self.rate, self._name_checkpoints
+        )
         for task in self.ledger.tasks:
             self.watch_over(task)
         self._spawn(self._fail_spent())
@@ -112,7 +116,7 @@ class Dispatcher:
         while self.crew.members and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         for member in list(self.crew.members.values()):
-            await self._give_up(member, Ending.INTERRUPTED, "it did not stop in time")
+            await self._give_up(member, ExitReason.INTERRUPTED, "it did not stop in time")
         await asyncio.gather(*self._losing)
         for task in self._tasks:
             task.cancel()
@@ -146,7 +150,7 @@ class Dispatcher:
             if member.info is None and member.needs not in wanted and member.task:
                 member.task.cancel()
 
-    async def _employ(self, member: Member) -> None:
+    async def _employ(self, member: WorkerHandle) -> None:
         """Keeps one worker busy, and lets it go when it has been idle for a while."""
         try:
             self.crew.begun(member, await member.actor.hello.remote())
@@ -165,7 +169,7 @@ class Dispatcher:
             self.crew.dismiss(member)
             self.wake()
 
-    async def _next_pack(self, member: Member) -> tuple[Claim, ...]:
+    async def _next_pack(self, member: WorkerHandle) -> tuple[Claim, ...]:
         """What the worker is to train next; nothing once it is to go."""
         idle_since = time.monotonic()
         while not self._stopping and not self.crew.yields(member, self.demand):
@@ -179,7 +183,7 @@ class Dispatcher:
                 await asyncio.wait_for(changed.wait(), min(left, LOOK_SECONDS))
         return ()
 
-    async def _claim(self, member: Member) -> tuple[Claim, ...]:
+    async def _claim(self, member: WorkerHandle) -> tuple[Claim, ...]:
         """The next pack for a worker, if there is one and results can be stored."""
         place = next((i for i, d in enumerate(self.demand) if d.needs == member.needs), None)
         if place is None or self.trouble or self.ledger.waiting > MAX_WAITING:
@@ -209,7 +213,7 @@ class Dispatcher:
         ]
         return claims
 
-    async def _train(self, member: Member, claims: tuple[Claim, ...]) -> None:
+    async def _train(self, member: WorkerHandle, claims: tuple[Claim, ...]) -> None:
         """Has one pack trained.
 
         Raises:
@@ -224,21 +228,23 @@ class Dispatcher:
             self.leases.grant(lease)
             self._log(lease, _beginning(lease, member.info))
         call = member.actor.train.remote(tuple(claim.assignment for claim in claims))
-        reach("claim-handed-over")
+        failpoint("claim-handed-over")
         try:
             await self._until_done(member, call)
         except RayError as error:
             await self.crew.look()
             ending = ending_of(error, self.crew.node_is_gone(member.info))
-            ending = Ending.INTERRUPTED if self._stopping else ending
+            ending = ExitReason.INTERRUPTED if self._stopping else ending
             await self._lose(member.name, ending, cause(error))
             raise
         if self._stopping:
-            await self._lose(member.name, Ending.INTERRUPTED, "the service was stopped")
+            await self._lose(member.name, ExitReason.INTERRUPTED, "the service was stopped")
         else:
-            await self._lose(member.name, Ending.DIED, "its worker came back without its result")
+            await self._lose(
+                member.name, ExitReason.DIED, "its worker came back without its result"
+            )
 
-    async def _until_done(self, member: Member, call: Awaitable[None]) -> None:
+    async def _until_done(self, member: WorkerHandle, call: Awaitable[None]) -> None:
         """Waits for a pack's end, also where the connection breaks and the worker lives.
 
         Raises:
@@ -251,7 +257,7 @@ class Dispatcher:
             while any(not lease.ending for lease in self.leases.of(member.name)):
                 await asyncio.sleep(self.settings.beat_seconds)
 
-    async def _until_reached(self, member: Member) -> None:
+    async def _until_reached(self, member: WorkerHandle) -> None:
         """Waits until a worker answers, or Ray knows how it died: of a node's end it hears late.
 
         Raises:
@@ -267,7 +273,7 @@ class Dispatcher:
 
     # --- what does not come back ---
 
-    async def _lose(self, worker: str, ending: Ending, why: str) -> None:
+    async def _lose(self, worker: str, ending: ExitReason, why: str) -> None:
         """Queues again what a worker held; fails what has used up its attempts."""
         lost = self.leases.end([x.attempt for x in self.leases.of(worker) if not x.ending])
         if not lost:
@@ -287,7 +293,7 @@ class Dispatcher:
         await self._fail_spent()
         self.wake()
 
-    async def _give_up(self, member: Member, ending: Ending, why: str) -> None:
+    async def _give_up(self, member: WorkerHandle, ending: ExitReason, why: str) -> None:
         """Does without a worker that does not answer, or does not do what it is told."""
         self.crew.dismiss(member)
         if member.task:
@@ -309,7 +315,7 @@ class Dispatcher:
             for name in silent:
                 member = self.crew.members.get(name)
                 gone = member is not None and self.crew.node_is_gone(member.info)
-                ending = Ending.NODE_LOST if gone else Ending.EXPIRED
+                ending = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
                 why = f"its worker was not heard of for {self.settings.lease_seconds:g} s"
                 if member is None:
                     await self._lose(name, ending, why)
@@ -319,9 +325,9 @@ class Dispatcher:
                 told_at = min(member.dropping.values(), default=now)
                 if now - told_at > self.settings.grace_seconds:
                     why = "its worker was ended with a cancelled cell that did not stop"
-                    await self._give_up(member, Ending.INTERRUPTED, why)
+                    await self._give_up(member, ExitReason.INTERRUPTED, why)
                 elif member.busy and now - member.heard_at > 2 * self.settings.lease_seconds:
-                    await self._give_up(member, Ending.EXPIRED, "its worker does not come back")
+                    await self._give_up(member, ExitReason.EXPIRED, "its worker does not come back")
 
     # --- small things ---
 

@@ -25,7 +25,7 @@ class Settings:
     give_up_after: int | None = None  # workers in a row that die before they begin
     only_job: str | None = None  # train no other job's cells
     plugins: tuple[str, ...] = ()  # modules that its workers have, whatever a job names
-    runner: str = "stn_cluster.cluster.pack_runner:Runner"  # what trains packs in a worker
+    runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # what trains packs in a worker
 
     @property
     def scan_seconds(self) -> float:

@@ -9,7 +9,7 @@ WINDOW_SECONDS = 300.0  # over which the time that is left is estimated
 SAMPLE_SECONDS = 0.25  # samples closer than this are one
 
 
-class Rate:
+class Throughput:
     """Adds up training as it is reported. Times are seconds on a monotonic clock."""
 
     def __init__(self) -> None:

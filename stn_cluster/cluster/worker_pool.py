@@ -24,7 +24,7 @@ from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.worker import Worker
 from stn_cluster.grid import Needs
-from stn_cluster.queue import Demand, Ending
+from stn_cluster.queue import Demand, ExitReason
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ MAX_PAUSE = 60.0
 
 
 @dataclass(eq=False)
-class Member:
+class WorkerHandle:
     """One worker."""
 
     name: str
@@ -49,7 +49,7 @@ class Member:
     dropping: dict[str, float] = field(default_factory=dict)  # attempts it was told to end: when
 
 
-class Crew:
+class WorkerPool:
     """All workers of a service.
 
     Args:
@@ -59,7 +59,7 @@ class Crew:
 
     def __init__(self, settings: Settings, coordinator: Any) -> None:
         self.settings = settings
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, WorkerHandle] = {}
         self.nodes: list[Node] = []
         self.trouble: str | None = None  # why no worker comes to life
         self._coordinator = coordinator
@@ -148,7 +148,7 @@ class Crew:
         self._full = limit is not None and present >= limit
         return hires
 
-    def yields(self, member: Member, demand: Sequence[Demand]) -> bool:
+    def yields(self, member: WorkerHandle, demand: Sequence[Demand]) -> bool:
         """Whether a worker between two packs should make room for another kind."""
         if self._starved is None or not self._in_the_way(member.needs):
             return False
@@ -168,7 +168,7 @@ class Crew:
         )
         return self._full or not mine.keys().isdisjoint(theirs)
 
-    def hire(self, needs: Needs, now: float) -> Member | None:
+    def hire(self, needs: Needs, now: float) -> WorkerHandle | None:
         """Asks Ray for a worker; None where it refuses (`trouble` says why)."""
         name = uuid4().hex
         options = worker_options(needs, self.settings)
@@ -178,10 +178,10 @@ class Crew:
         except ValueError as error:  # Ray has rules of its own, as for TPUs
             self.trouble = f"no worker can be asked for with {options}: {error}"
             return None
-        member = self.members[name] = Member(name, needs, actor, now)
+        member = self.members[name] = WorkerHandle(name, needs, actor, now)
         return member
 
-    def begun(self, member: Member, info: WorkerInfo) -> None:
+    def begun(self, member: WorkerHandle, info: WorkerInfo) -> None:
         """A worker has said hello."""
         member.info = info
         self._stillborn = 0
@@ -194,16 +194,16 @@ class Crew:
         self.trouble = f"no worker starts ({self._stillborn} in a row): {cause(error)}"
         log.error("%s", self.trouble)
 
-    def dismiss(self, member: Member) -> None:
+    def dismiss(self, member: WorkerHandle) -> None:
         """Ends a worker's process, if it can still be reached."""
         self.members.pop(member.name, None)
         ray.kill(member.actor)
 
 
-def ending_of(error: RayError, node_is_gone: bool) -> Ending:
+def ending_of(error: RayError, node_is_gone: bool) -> ExitReason:
     """How the attempts of a worker ended that did not come back from a pack."""
     gone = "node has died" in str(error) or getattr(error, "preempted", False)
-    return Ending.NODE_LOST if gone or node_is_gone else Ending.DIED
+    return ExitReason.NODE_LOST if gone or node_is_gone else ExitReason.DIED
 
 
 def cause(error: RayError) -> str:

@@ -10,7 +10,7 @@ from stn_cluster.queue.facade import Queue
 from stn_cluster.queue.finish import (
     MAX_ATTEMPTS,
     MAX_NODE_LOSSES,
-    Ending,
+    ExitReason,
     Loss,
     Spent,
 )
@@ -23,7 +23,7 @@ __all__ = [
     "AttemptRow",
     "Claim",
     "Demand",
-    "Ending",
+    "ExitReason",
     "Loss",
     "Queue",
     "QueueError",

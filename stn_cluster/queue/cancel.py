@@ -6,8 +6,8 @@ import sqlite3
 
 from stn_cluster.cluster.protocol import utc_now
 from stn_cluster.queue.database import next_change, transaction
-from stn_cluster.queue.finish import Ending, _close
-from stn_cluster.queue.known_results import StoredEnds
+from stn_cluster.queue.finish import ExitReason, _close
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.queries import find_job
 from stn_cluster.queue.submit import FRESH
 
@@ -44,7 +44,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         running = db.execute(f"SELECT attempt FROM cells WHERE {unwanted} AND state = 'running'")
         stopped = [row["attempt"] for row in running]
         for attempt in stopped:
-            _close(db, attempt, Ending.CANCELLED, "no job wants the cell any more")
+            _close(db, attempt, ExitReason.CANCELLED, "no job wants the cell any more")
         change = next_change(db)
         db.execute(
             "UPDATE cells SET spent = 0, job = NULL, changed = ?, "
@@ -60,7 +60,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
     return stopped
 
 
-def retry(db: sqlite3.Connection, job_id: str, stored: StoredEnds) -> int:
+def retry(db: sqlite3.Connection, job_id: str, stored: KnownResults) -> int:
     """Queues a job's failed and cancelled cells anew, with a new count of attempts.
 
     A cancelled cell goes on from its last checkpoint.

@@ -11,7 +11,7 @@ from uuid import uuid4
 from stn_cluster.cluster.protocol import Assignment, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue.database import next_change, transaction
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _begin(
     attempt = uuid4().hex
     db.execute(
         "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",
-        (State.RUNNING, attempt, next_change(db), row["key"]),
+        (CellState.RUNNING, attempt, next_change(db), row["key"]),
     )
     db.execute(
         "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stn_cluster.errors import StoreError, UserError
-from stn_cluster.failpoints import reach
+from stn_cluster.failpoints import failpoint
 
 FILE = "queue.sqlite"
 VERSION = 1
@@ -159,14 +159,14 @@ def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[sq
     try:
         yield db
         if point:
-            reach(f"{point}-written")
+            failpoint(f"{point}-written")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
     if point:
-        reach(f"{point}-committed")
+        failpoint(f"{point}-committed")
 
 
 def next_change(db: sqlite3.Connection) -> int:

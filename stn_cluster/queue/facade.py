@@ -16,7 +16,7 @@ from stn_cluster.queue import queries as listing
 from stn_cluster.queue import submit as submission
 from stn_cluster.queue.database import connect, connect_reader, transaction
 from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Page, job_state
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.queue.totals import Totals
 
 
@@ -42,7 +42,7 @@ class Queue:
 
     # --- jobs ---
 
-    def submit(self, job: Job, stored: StoredEnds) -> bool:
+    def submit(self, job: Job, stored: KnownResults) -> bool:
         """See `submission.submit`."""
         return submission.submit(self._db, job, stored)
 
@@ -50,7 +50,7 @@ class Queue:
         """See `wishes.cancel`."""
         return wishes.cancel(self._db, job_id)
 
-    def retry(self, job_id: str, stored: StoredEnds) -> int:
+    def retry(self, job_id: str, stored: KnownResults) -> int:
         """See `wishes.retry`."""
         return wishes.retry(self._db, job_id, stored)
 
@@ -110,7 +110,7 @@ class Queue:
         """See `claims.claim`."""
         return claims.claim(self._db, needs, size, worker, only)
 
-    def finish(self, ends: Sequence[StoredEnd]) -> list[bool]:
+    def finish(self, ends: Sequence[StoredResult]) -> list[bool]:
         """See `endings.finish`."""
         return endings.finish(self._db, ends)
 
@@ -126,7 +126,7 @@ class Queue:
         """See `endings.note_checkpoint`."""
         return endings.note_checkpoint(self._db, saved)
 
-    def recover(self, stored: StoredEnds) -> tuple[int, list[tuple[str, str]]]:
+    def recover(self, stored: KnownResults) -> tuple[int, list[tuple[str, str]]]:
         """See `endings.recover`."""
         return endings.recover(self._db, stored)
 

@@ -16,14 +16,14 @@ from enum import StrEnum
 from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo, utc_now
 from stn_cluster.grid import Cell
 from stn_cluster.queue.database import next_change, transaction
-from stn_cluster.queue.jobs import State
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 
 MAX_ATTEMPTS = 3  # deaths charged to a cell before it is failed
 MAX_NODE_LOSSES = 20  # uncharged ones of this kind: it may be the cell that takes its nodes away
 
 
-class Ending(StrEnum):
+class ExitReason(StrEnum):
     """How an attempt ended."""
 
     SUCCEEDED = "succeeded"
@@ -41,7 +41,7 @@ class Loss:
     """An attempt that came to nothing."""
 
     attempt: str
-    ending: Ending
+    ending: ExitReason
     reason: str
 
 
@@ -58,15 +58,15 @@ class Spent:
     reasons: tuple[str, ...]  # of all ends that count, the first first
 
 
-def finish(db: sqlite3.Connection, ends: Sequence[StoredEnd]) -> list[bool]:
+def finish(db: sqlite3.Connection, ends: Sequence[StoredResult]) -> list[bool]:
     """Notes results that the store has taken; for each, whether it was its cell's to give."""
     with transaction(db, "result"):
         change = next_change(db)
         return [_finish(db, end, change) for end in ends]
 
 
-def _finish(db: sqlite3.Connection, end: StoredEnd, change: int) -> bool:
-    state = State.SUCCEEDED if end.error is None else State.FAILED
+def _finish(db: sqlite3.Connection, end: StoredResult, change: int) -> bool:
+    state = CellState.SUCCEEDED if end.error is None else CellState.FAILED
     taken = db.execute(
         "UPDATE cells SET state = ?, test_error = ?, error = ?, spent = 0, alone = 0, "
         "state_attempt = NULL, state_step = NULL, changed = ? "
@@ -75,7 +75,7 @@ def _finish(db: sqlite3.Connection, end: StoredEnd, change: int) -> bool:
     ).rowcount
     if taken:
         db.execute("UPDATE wants SET waits = 0 WHERE key = ?", (end.key,))
-        _close(db, end.attempt, Ending(state.value), end.error)
+        _close(db, end.attempt, ExitReason(state.value), end.error)
     return bool(taken)
 
 
@@ -94,7 +94,7 @@ def lose(db: sqlite3.Connection, losses: Iterable[Loss]) -> list[str]:
             ).fetchone()
             if row is None:
                 continue
-            death = loss.ending in (Ending.DIED, Ending.EXPIRED)
+            death = loss.ending in (ExitReason.DIED, ExitReason.EXPIRED)
             charged = death and row["pack_size"] == 1
             db.execute(
                 "UPDATE cells SET state = 'queued', alone = alone OR :alone, "
@@ -106,7 +106,7 @@ def lose(db: sqlite3.Connection, losses: Iterable[Loss]) -> list[str]:
                     "key": row["key"],
                     "alone": death and not charged,
                     "charged": charged,
-                    "node": loss.ending == Ending.NODE_LOST,
+                    "node": loss.ending == ExitReason.NODE_LOST,
                     "change": next_change(db),
                     "most": MAX_ATTEMPTS,
                     "most_nodes": MAX_NODE_LOSSES,
@@ -123,7 +123,7 @@ def spent(db: sqlite3.Connection) -> list[Spent]:
 
 
 def _spent(db: sqlite3.Connection, row: sqlite3.Row) -> Spent:
-    counted = (Ending.DIED, Ending.EXPIRED, Ending.NODE_LOST)
+    counted = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST)
     history = db.execute(
         "SELECT ending, reason, charged FROM attempts WHERE key = ? ORDER BY rowid", (row["key"],)
     ).fetchall()
@@ -172,7 +172,7 @@ def note_checkpoint(
     return replaced
 
 
-def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple[str, str]]]:
+def recover(db: sqlite3.Connection, stored: KnownResults) -> tuple[int, list[tuple[str, str]]]:
     """Makes the queue agree with the store after whatever end the coordinator had.
 
     A cell whose end the store holds has ended, also where the queue had not come to know, or has
@@ -192,7 +192,7 @@ def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple
             if end is None or _superseded(db, row, end.attempt):
                 continue
             if row["attempt"] and row["attempt"] != end.attempt:
-                _close(db, row["attempt"], Ending.COORDINATOR_LOST, "its cell has a result")
+                _close(db, row["attempt"], ExitReason.COORDINATOR_LOST, "its cell has a result")
             db.execute(
                 "UPDATE cells SET state = 'running', attempt = ? WHERE key = ?",
                 (end.attempt, row["key"]),
@@ -201,7 +201,7 @@ def recover(db: sqlite3.Connection, stored: StoredEnds) -> tuple[int, list[tuple
             ended += 1
     running = db.execute("SELECT key, attempt FROM cells WHERE state = 'running'").fetchall()
     reason = "the coordinator ended"
-    lose(db, [Loss(row["attempt"], Ending.COORDINATOR_LOST, reason) for row in running])
+    lose(db, [Loss(row["attempt"], ExitReason.COORDINATOR_LOST, reason) for row in running])
     return ended, [(row["key"], row["attempt"]) for row in running]
 
 
@@ -216,7 +216,7 @@ def _superseded(db: sqlite3.Connection, cell: sqlite3.Row, attempt: str) -> bool
 def _close(
     db: sqlite3.Connection,
     attempt: str,
-    ending: Ending,
+    ending: ExitReason,
     reason: str | None,
     charged: bool = False,
 ) -> None:

@@ -16,7 +16,7 @@ from stn_cluster.grid import Cell, cell_label, short_hash
 JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class State(StrEnum):
+class CellState(StrEnum):
     """Of a cell."""
 
     QUEUED = "queued"
@@ -26,10 +26,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+ENDED = (CellState.SUCCEEDED, CellState.FAILED, CellState.CANCELLED)
 
 
-def done(state: State) -> bool:
+def done(state: CellState) -> bool:
     """Whether a cell in this state has ended."""
     return state in ENDED
 
@@ -109,7 +109,7 @@ class CellStatus:
     """One cell of a job."""
 
     cell: CellName
-    state: State = State.QUEUED
+    state: CellState = CellState.QUEUED
     step: int = 0  # steps done
     test_error: float | None = None  # percent, once succeeded
     error: str | None = None  # why it failed
@@ -122,7 +122,7 @@ class Page:
 
     offset: int = 0  # how many to leave out first
     limit: int = -1  # how many at most; negative: all
-    states: tuple[State, ...] = ()  # only those in one of these; all if empty
+    states: tuple[CellState, ...] = ()  # only those in one of these; all if empty
     filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # by field: wanted values
     since: int = -1  # only those that have changed after this change, or are running
 
@@ -135,8 +135,8 @@ class JobStatus:
     """A job at one moment."""
 
     job_id: str
-    state: State  # running as soon as one of its cells has left the queue
-    counts: Mapping[State, int]  # of its cells; states without any are left out
+    state: CellState  # running as soon as one of its cells has left the queue
+    counts: Mapping[CellState, int]  # of its cells; states without any are left out
     priority: int = 0
     submitted_at: datetime | None = None  # UTC
     workers: int = 0  # of the service, for all its jobs
@@ -157,17 +157,17 @@ class JobStatus:
         return done(self.state)
 
 
-def job_state(counts: Mapping[State, int], cancelled: bool) -> State:
+def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
     """A job's state, from its cells and its cancel mark."""
     here = {state for state, count in counts.items() if count}
     if cancelled:
-        return State.CANCELLED
-    if State.QUEUED in here or State.RUNNING in here:
-        return State.QUEUED if here == {State.QUEUED} else State.RUNNING
-    for state in (State.FAILED, State.CANCELLED):
+        return CellState.CANCELLED
+    if CellState.QUEUED in here or CellState.RUNNING in here:
+        return CellState.QUEUED if here == {CellState.QUEUED} else CellState.RUNNING
+    for state in (CellState.FAILED, CellState.CANCELLED):
         if state in here:
             return state
-    return State.SUCCEEDED
+    return CellState.SUCCEEDED
 
 
 def reason(error: str) -> str:

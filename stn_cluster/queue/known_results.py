@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class StoredEnd:
+class StoredResult:
     """One row of the store's `cells`, as far as the queue needs it."""
 
     key: str
@@ -17,16 +17,16 @@ class StoredEnd:
     error: str | None = None  # why it failed, one line; None for a success
 
 
-class StoredEnds:
+class KnownResults:
     """All ends that the store holds; grows as results are committed."""
 
-    def __init__(self, ends: Iterable[StoredEnd] = ()) -> None:
-        self._successes: dict[str, StoredEnd] = {}
-        self._failures: dict[str, StoredEnd] = {}
+    def __init__(self, ends: Iterable[StoredResult] = ()) -> None:
+        self._successes: dict[str, StoredResult] = {}
+        self._failures: dict[str, StoredResult] = {}
         self.watermark = 0  # accepted_at of the newest
         self.add(ends)
 
-    def add(self, ends: Iterable[StoredEnd]) -> None:
+    def add(self, ends: Iterable[StoredResult]) -> None:
         """Notes rows of the store, in any order."""
         for end in ends:
             newest = self._successes if end.error is None else self._failures
@@ -34,11 +34,11 @@ class StoredEnds:
                 newest[end.key] = end
             self.watermark = max(self.watermark, end.accepted_at)
 
-    def success(self, key: str) -> StoredEnd | None:
+    def success(self, key: str) -> StoredResult | None:
         """The newest success of a cell."""
         return self._successes.get(key)
 
-    def after(self, key: str, since: int) -> StoredEnd | None:
+    def after(self, key: str, since: int) -> StoredResult | None:
         """The cell's end that was accepted later than `since`: a success before a failure."""
         for ends in (self._successes, self._failures):
             if key in ends and ends[key].accepted_at > since:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.errors import NotFoundError, UserError, unknown
-from stn_cluster.queue.jobs import CellName, CellStatus, Page, State, done
+from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Page, done
 from stn_cluster.queue.totals import Totals
 
 # A cancelled job has no part any more in what becomes of the cells that it dropped.
@@ -72,7 +72,7 @@ def all_jobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
     return db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
 
 
-def counts(db: sqlite3.Connection, number: int) -> tuple[dict[State, int], float]:
+def counts(db: sqlite3.Connection, number: int) -> tuple[dict[CellState, int], float]:
     """A job's cells by state, and the cost of those that have not ended."""
     rows = db.execute(
         f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost "
@@ -80,7 +80,7 @@ def counts(db: sqlite3.Connection, number: int) -> tuple[dict[State, int], float
         (number,),
     ).fetchall()
     left = sum(row["cost"] for row in rows if not done(row["state"]))
-    return {State(row["state"]): row["cells"] for row in rows}, left
+    return {CellState(row["state"]): row["cells"] for row in rows}, left
 
 
 def cells(
@@ -125,13 +125,13 @@ def cells(
 
 def _status(row: sqlite3.Row) -> CellStatus:
     name = CellName(**{field.name: row[field.name] for field in fields(CellName)})
-    state = State(row["state"])
+    state = CellState(row["state"])
     return CellStatus(
         name,
         state,
-        step=name.iterations if state is State.SUCCEEDED else 0,
-        test_error=row["test_error"] if state is State.SUCCEEDED else None,
-        error=row["error"] if state is State.FAILED else None,
+        step=name.iterations if state is CellState.SUCCEEDED else 0,
+        test_error=row["test_error"] if state is CellState.SUCCEEDED else None,
+        error=row["error"] if state is CellState.FAILED else None,
         stored=bool(row["stored"]),
     )
 

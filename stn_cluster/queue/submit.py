@@ -8,8 +8,8 @@ from stn_cluster.cluster.protocol import utc_now
 from stn_cluster.errors import ConflictError
 from stn_cluster.grid import Cell
 from stn_cluster.queue.database import next_change, transaction
-from stn_cluster.queue.jobs import Job, State, done
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.jobs import CellState, Job, done
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 
 # What is forgotten of a cell that is queued anew.
 FRESH = (
@@ -18,7 +18,7 @@ FRESH = (
 )
 
 
-def submit(db: sqlite3.Connection, job: Job, stored: StoredEnds) -> bool:
+def submit(db: sqlite3.Connection, job: Job, stored: KnownResults) -> bool:
     """Accepts a job: once this returns it is never lost.
 
     Args:
@@ -68,7 +68,7 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
 
 
 def _enter(
-    db: sqlite3.Connection, number: int, job: Job, cell: Cell, stored: StoredEnds, change: int
+    db: sqlite3.Connection, number: int, job: Job, cell: Cell, stored: KnownResults, change: int
 ) -> bool:
     """Queues a cell, unless it is there already or has its result; returns whether it has."""
     row = db.execute("SELECT state, job, priority FROM cells WHERE key = ?", (cell.key,)).fetchone()
@@ -86,7 +86,7 @@ def _enter(
         db.execute(
             "UPDATE cells SET state = ?, attempt = ?, test_error = ?, error = NULL, changed = ? "
             "WHERE key = ?",
-            (State.SUCCEEDED, end.attempt, end.test_error, change, cell.key),
+            (CellState.SUCCEEDED, end.attempt, end.test_error, change, cell.key),
         )
     else:
         # A cancelled cell goes on from its checkpoint, a forced one from the beginning.
@@ -107,7 +107,7 @@ def _insert_cell(
     number: int,
     job: Job,
     cell: Cell,
-    end: StoredEnd | None,
+    end: StoredResult | None,
     since: int,
     change: int,
 ) -> None:
@@ -116,7 +116,7 @@ def _insert_cell(
         "test_error, since, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(cell.key, cell.model_dump_json(), cell.label, str(cell.stream)),
-            *(needs_text(cell), cell.cost, State.SUCCEEDED if end else State.QUEUED),
+            *(needs_text(cell), cell.cost, CellState.SUCCEEDED if end else CellState.QUEUED),
             *(number, job.priority, end and end.attempt, end and end.test_error, since, change),
         ),
     )

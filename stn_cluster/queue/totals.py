@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Totals:
     """What the queue counts."""
 
     jobs: int
-    cells: Mapping[State, int]  # of all jobs; a cell that several want counts once
+    cells: Mapping[CellState, int]  # of all jobs; a cell that several want counts once
     attempts: Mapping[str, int]  # ended ones, by how they ended
     begun: int  # cells that have been tried
     waited_seconds: float  # of all those: from the submission of the job to the first attempt

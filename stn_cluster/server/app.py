@@ -21,7 +21,7 @@ from stn_cluster.server import (
 )
 from stn_cluster.server.backend import Service
 from stn_cluster.server.request_log import RequestLog
-from stn_cluster.server.security import Guard
+from stn_cluster.server.security import SecurityMiddleware
 
 THREADS = 200  # requests that wait for the coordinator or the disk at a time, watchers among them
 
@@ -40,8 +40,8 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
 
     Args:
         service: what it speaks for.
-        token: see `Guard`.
-        loopback: see `Guard`.
+        token: see `SecurityMiddleware`.
+        loopback: see `SecurityMiddleware`.
     """
     app = FastAPI(
         lifespan=_with_threads,
@@ -61,6 +61,6 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
         app.include_router(module.router, prefix="/v1", dependencies=secured)
     page = error_responses.document(app.openapi())
     app.openapi = lambda: page  # type: ignore[method-assign]
-    app.add_middleware(Guard, token=token, loopback=loopback)
+    app.add_middleware(SecurityMiddleware, token=token, loopback=loopback)
     app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged
     return app

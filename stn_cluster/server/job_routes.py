@@ -16,7 +16,7 @@ from stn_cluster.client.schemas import (
     Submission,
     Waiting,
 )
-from stn_cluster.queue.jobs import Job, JobStatus, Page, State
+from stn_cluster.queue.jobs import CellState, Job, JobStatus, Page
 from stn_cluster.server.backend import Service, ServiceDep
 
 router = APIRouter(tags=["jobs"])
@@ -28,7 +28,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 class PageQuery(CellQuery):
     """Which of a job's cells."""
 
-    state: list[State] = []
+    state: list[CellState] = []
     offset: Annotated[int, Query(ge=0, lt=2**31)] = 0
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000
 

@@ -15,8 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from stn_cluster.queue import Ending
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue import ExitReason
+from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.totals import Metrics
 from stn_cluster.server.backend import ServiceDep
 
@@ -41,12 +41,12 @@ class _Service(Collector):
         """One family of metrics after the other."""
         found, totals = self.found, self.found.totals
         cells = GaugeMetricFamily("stn_cluster_cells", "Cells of all jobs.", labels=["state"])
-        for state in State:
+        for state in CellState:
             cells.add_metric([state], totals.cells.get(state, 0))
         ended = CounterMetricFamily(
             "stn_cluster_attempts", "Attempts that ended, by how.", labels=["ending"]
         )
-        for ending in Ending:
+        for ending in ExitReason:
             ended.add_metric([ending], totals.attempts.get(ending, 0))
         yield from (cells, ended)
         yield SummaryMetricFamily(

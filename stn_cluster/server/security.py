@@ -16,7 +16,7 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MAX_BODY = 2 * 2**20  # bytes; a config of 100,000 seeds has half of it
 
 
-class Guard:
+class SecurityMiddleware:
     """ASGI middleware.
 
     Args:

@@ -20,13 +20,13 @@ from stn_cluster.cluster.cluster_run import cluster, with_gpus
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.state_folder import hold
+from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Service
 from stn_cluster.server.request_log import log_as_json
-from stn_cluster.store import Store, shown
+from stn_cluster.store import Store, redact
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ SHORTEST_TOKEN = 16  # characters
 
 
 @dataclass(frozen=True)
-class Door:
+class ListenAddress:
     """Where it listens, and who may come in."""
 
     host: str = "127.0.0.1"
@@ -78,7 +78,9 @@ class Door:
             raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error
 
 
-def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | None = None) -> None:
+def serve(
+    settings: Settings, door: ListenAddress, address: str = "auto", gpu: bool | None = None
+) -> None:
     """Serves until SIGTERM or Ctrl-C; then running cells are checkpointed and the service ends.
 
     Killed outright, it leaves the coordinator at work, and the next `serve` finds it.
@@ -98,7 +100,7 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
     load_plugins(settings.plugins)
     with ExitStack() as stack:
         state = Path(settings.state)
-        stack.enter_context(hold(state / "server", what="server"))
+        stack.enter_context(lock_state_folder(state / "server", what="server"))
         listening = stack.enter_context(door.open())
         stack.enter_context(cluster(address, settings.plugins))
         settings = with_gpus(settings, gpu)
@@ -108,7 +110,7 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
             ours, theirs = getattr(settings, name), getattr(running, name)
             if ours != theirs:
                 raise UserError(
-                    f"{shown(settings.store)}: is served already, with {name} {theirs} and not "
+                    f"{redact(settings.store)}: is served already, with {name} {theirs} and not "
                     f"{ours}; serve it with the same, or end that service first"
                 )
         service = Service(
@@ -120,7 +122,7 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
         _serve(service, client, door, listening)
 
 
-def _serve(service: Service, client: Client, door: Door, listening: socket.socket) -> None:
+def _serve(service: Service, client: Client, door: ListenAddress, listening: socket.socket) -> None:
     app = create_app(service, door.token, door.loopback)
     config = uvicorn.Config(
         app,

@@ -16,7 +16,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
-from stn_cluster.store.uris import shown
+from stn_cluster.store.uris import redact
 
 __all__ = [
     "CELLS",
@@ -37,6 +37,6 @@ __all__ = [
     "json_records",
     "load_results",
     "newest",
+    "redact",
     "select",
-    "shown",
 ]

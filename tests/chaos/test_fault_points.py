@@ -18,16 +18,16 @@ from services import make_job, one_node, wait_until
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.protocol import WEIGHTS
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.failpoints import VARIABLE, FaultPoint
+from stn_cluster.failpoints import VARIABLE, Failpoint
 from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
-Points = tuple[FaultPoint, ...]
+Points = tuple[Failpoint, ...]
 Crashed = dict[Points, "Future[Store]"]
 
 SECONDS = 600.0  # for a job, however often it is interrupted, on a busy machine
 SIDE_BY_SIDE = 4  # services; each has one worker
-P = FaultPoint
+P = Failpoint
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
 # Each service dies at the next of these that it comes by, until it has died at all of them.
@@ -141,7 +141,7 @@ def named(points: Points) -> str:
 
 def test_no_point_is_left_out() -> None:
     hit_here = {point for points in TOGETHER for point in points}
-    assert hit_here == set(FaultPoint) - {*CHECKPOINTS, *LOSSES}
+    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *LOSSES}
 
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:

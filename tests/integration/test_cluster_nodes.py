@@ -16,7 +16,7 @@ from troubles import PATIENCE, endings, parts, running, the_end
 
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.embedded_ray import only_what_trains
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 
@@ -79,7 +79,7 @@ def test_a_node_that_is_added_is_used_and_the_cells_of_a_lost_one_run_again_unch
     assert lost.worker.node == old.node_id
     new = cluster.add_node(num_cpus=1, **SMALL)
     cluster.remove_node(old, allow_graceful=False)
-    assert the_end(client, "disturbed").state is State.SUCCEEDED
+    assert the_end(client, "disturbed").state is CellState.SUCCEEDED
 
     before, first, second = client.attempts(lost.key)
     assert (before.ending, first.attempt) == ("succeeded", lost.attempt)
@@ -101,11 +101,11 @@ def test_cells_that_need_what_no_node_has_wait_for_it_say_so_and_run_when_it_com
     waits = ("2 cells wait for a node with 1 CPU, 1 big",)
     wait_until(lambda: client.status("big").waiting == waits, PATIENCE)
     client.submit(make_job("small", models=["CNN"], distortions=["P"]))
-    assert the_end(client, "small").state is State.SUCCEEDED  # they are in nobody's way
-    assert client.status("big").counts == {State.QUEUED: 2}
+    assert the_end(client, "small").state is CellState.SUCCEEDED  # they are in nobody's way
+    assert client.status("big").counts == {CellState.QUEUED: 2}
 
     node = cluster.add_node(num_cpus=1, resources={"big": 1}, **SMALL)
-    assert the_end(client, "big").state is State.SUCCEEDED
+    assert the_end(client, "big").state is CellState.SUCCEEDED
     assert client.status("big").waiting == ()
     nodes = {client.attempts(cell.key)[0].worker.node for cell in job.cells}
     assert nodes == {node.node_id}
@@ -117,7 +117,7 @@ def test_an_accelerator_that_nobody_has_is_told(client: Client) -> None:
     waits = ("1 cell waits for a node with 1 GPU, accelerator_type:H100",)
     wait_until(lambda: client.status("h100").waiting == waits, PATIENCE)
     client.cancel("h100")
-    assert client.status("h100").state is State.CANCELLED
+    assert client.status("h100").state is CellState.CANCELLED
     assert endings(client, job.cells[0].key) == []
 
 

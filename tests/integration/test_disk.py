@@ -17,7 +17,7 @@ from troubles import PATIENCE, rows, running, the_end
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.jobs import CellState, Job
 
 QUEUE = Path("state", "queue.sqlite")
 Trouble = Callable[[Path], Iterator[str]]
@@ -93,10 +93,10 @@ def test_a_job_goes_on_by_itself_once_the_store_can_be_written_again(
         # Nothing is begun that could not be stored, and nothing counts that is not.
         after = make_job("after", models=["CNN"], distortions=["E"])
         client.submit(after)
-        assert client.status("after").counts == {State.QUEUED: 1}
-        assert client.status("job").counts.get(State.SUCCEEDED, 0) == 0
+        assert client.status("after").counts == {CellState.QUEUED: 1}
+        assert client.status("job").counts.get(CellState.SUCCEEDED, 0) == 0
     for wanted in (job, after):
-        assert the_end(client, wanted.job_id).state is State.SUCCEEDED
+        assert the_end(client, wanted.job_id).state is CellState.SUCCEEDED
     wait_until(lambda: client.status("job").trouble is None)
     cells = (*before.cells, *job.cells, *after.cells)
     for cell in cells:
@@ -117,7 +117,7 @@ def test_without_the_queues_file_nothing_is_trained_that_the_store_holds(
     client = serve(tmp_path)
     assert client.jobs() == []
     assert client.submit(job)
-    assert client.status("job").counts == {State.SUCCEEDED: 2}
+    assert client.status("job").counts == {CellState.SUCCEEDED: 2}
     assert all(cell.stored for cell in client.cells("job"))
     assert len(rows(tmp_path / "store")) == 2
     client.stop(60)

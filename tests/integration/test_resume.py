@@ -12,7 +12,7 @@ from troubles import PATIENCE, alive, parts, the_end
 
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.grid import Cell
-from stn_cluster.queue.jobs import Job, Page, State
+from stn_cluster.queue.jobs import CellState, Job, Page
 
 RECIPE = {"name": "smoke", "iterations": 400}
 
@@ -53,7 +53,7 @@ def kill_at(client: Client, job_id: str, targets: dict[str, int]) -> None:
     left = dict(targets)
 
     def all_killed() -> bool:
-        for cell in client.cells(job_id, Page(states=(State.RUNNING,))):
+        for cell in client.cells(job_id, Page(states=(CellState.RUNNING,))):
             key = cell.cell.key
             if cell.step < left.get(key, math.inf):
                 continue

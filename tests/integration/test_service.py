@@ -21,7 +21,7 @@ from troubles import PATIENCE, alive, endings, rows, running, the_end
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import Client
-from stn_cluster.queue.jobs import CellName, Job, Page, State
+from stn_cluster.queue.jobs import CellName, CellState, Job, Page
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 LONG = {"name": "smoke", "iterations": 400}  # 20 s of `Slow`
@@ -110,7 +110,7 @@ def test_another_job_under_a_taken_id_is_refused(client: Client) -> None:
     for other in (job_of("CNN", name=job.job_id), replace(job, priority=1)):
         with pytest.raises(UserError, match=f"job id '{job.job_id}' is taken"):
             client.submit(other)
-    assert the_end(client, job.job_id).counts == {State.SUCCEEDED: 1}
+    assert the_end(client, job.job_id).counts == {CellState.SUCCEEDED: 1}
 
 
 def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: Client) -> None:
@@ -128,8 +128,8 @@ def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client
     assert [status.ended for status in seen] == [False] * (len(seen) - 1) + [True]
     steps = [[cell.step for cell in status.cells if cell.error is None] for status in seen]
     assert steps[-1] == [8, 8, 8]
-    assert seen[-1].state is State.FAILED
-    assert seen[-1].counts == {State.SUCCEEDED: 3, State.FAILED: 2}
+    assert seen[-1].state is CellState.FAILED
+    assert seen[-1].counts == {CellState.SUCCEEDED: 3, CellState.FAILED: 2}
     assert seen[-1].total == 5
     assert [cell.cell for cell in seen[-1].cells] == [CellName.of(cell) for cell in job.cells]
 
@@ -137,10 +137,10 @@ def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client
     pages = [client.cells(job.job_id, Page(offset, 2)) for offset in (0, 2, 4, 6)]
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert sum(pages, ()) == whole
-    failed = client.cells(job.job_id, Page(states=(State.FAILED,)))
+    failed = client.cells(job.job_id, Page(states=(CellState.FAILED,)))
     assert [cell.cell.model for cell in failed] == ["Raises", "Diverges"]
     assert failed[0].error == "RuntimeError: broken on purpose"
-    assert client.cells(job.job_id, Page(states=(State.QUEUED, State.RUNNING))) == ()
+    assert client.cells(job.job_id, Page(states=(CellState.QUEUED, CellState.RUNNING))) == ()
 
 
 def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: Client) -> None:
@@ -170,8 +170,8 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     begun = running(client, job.job_id)
     client.cancel(job.job_id)
     status = client.status(job.job_id)
-    assert status.state is State.CANCELLED
-    assert status.counts == {State.CANCELLED: 3}
+    assert status.state is CellState.CANCELLED
+    assert status.counts == {CellState.CANCELLED: 3}
     keys = {attempt.key for attempt in begun}
     assert [endings(client, key) for key in keys] == [["cancelled"]] * 2
 
@@ -183,7 +183,7 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     assert used <= {attempt.worker.process for attempt in begun}
 
     assert client.retry(job.job_id) == 3
-    assert client.status(job.job_id).state in (State.QUEUED, State.RUNNING)
+    assert client.status(job.job_id).state in (CellState.QUEUED, CellState.RUNNING)
     wait_until(lambda: all(len(client.attempts(key)) == 2 for key in keys), PATIENCE)
     for attempt in begun:
         wait_until(lambda: "goes on from step" in log_of(client, attempt.key), PATIENCE)  # noqa: B023
@@ -208,9 +208,9 @@ def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_u
     [attempt] = client.attempts(stuck.cells[0].key)
     assert attempt.pack_size == 2
     client.cancel("stuck")
-    assert client.status("mates").counts.get(State.CANCELLED) is None
+    assert client.status("mates").counts.get(CellState.CANCELLED) is None
     wait_until(lambda: not alive(attempt.worker.process), 20)  # it would stick for a minute
-    assert the_end(client, "mates").counts == {State.SUCCEEDED: 7}
+    assert the_end(client, "mates").counts == {CellState.SUCCEEDED: 7}
     assert endings(client, attempt.key) == ["cancelled"]
     assert endings(client, stuck.cells[1].key) == ["interrupted", "succeeded"]
     histories = [client.attempts(cell.key) for cell in mates.cells]
@@ -227,8 +227,8 @@ def test_two_jobs_that_share_cells_train_them_once_and_cancelling_one_leaves_the
     client.submit(two)
     wait_until(lambda: running(client, "one"), PATIENCE)
     client.cancel("one")
-    assert the_end(client, "two").counts == {State.SUCCEEDED: 4}
-    assert client.status("one").state is State.CANCELLED
+    assert the_end(client, "two").counts == {CellState.SUCCEEDED: 4}
+    assert client.status("one").state is CellState.CANCELLED
     for cell in two.cells:
         assert endings(client, cell.key) == ["succeeded"]
         assert len(rows(folder / "store", cell.key)) == 1
@@ -259,7 +259,7 @@ def test_rerun_trains_what_matches_anew_and_keeps_the_history(client: Client, fo
     chosen, other = job.cells
     again = client.rerun({"seed": chosen.seed, "model": "Linear"})
     assert [cell.key for cell in again.cells] == [chosen.key]
-    assert the_end(client, again.job_id).state is State.SUCCEEDED
+    assert the_end(client, again.job_id).state is CellState.SUCCEEDED
     history = rows(folder / "store", chosen.key)
     assert list(history["job_id"]) == [job.job_id, again.job_id]
     assert history["train_loss"].nunique() == 1
@@ -295,7 +295,7 @@ def test_the_coordinator_never_imports_torch(client: Client) -> None:
     job = job_of("FCN", name="light")
     client.submit(job)
     *_, status = client.watch(job.job_id)
-    assert status.state is State.SUCCEEDED
+    assert status.state is CellState.SUCCEEDED
     [process] = processes("Coordinator")
     loaded = Path(f"/proc/{process}/maps").read_text()
     assert "_raylet" in loaded

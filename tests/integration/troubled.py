@@ -14,17 +14,17 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.protocol import Assignment, Report
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.worker_pool import Crew, Member
+from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerPool
 
 
-class Unreaped(Crew):
+class Unreaped(WorkerPool):
     """Cannot reach the processes of the workers that it gives up, as behind a broken cable."""
 
     def __init__(self, settings: Settings, coordinator: Any) -> None:
         super().__init__(settings, coordinator)
         self._kept: list[Any] = []
 
-    def dismiss(self, member: Member) -> None:
+    def dismiss(self, member: WorkerHandle) -> None:
         self.members.pop(member.name, None)
         self._kept.append(member.actor)  # Ray ends an actor whom nobody knows
 
@@ -39,9 +39,9 @@ class Helpless(Coordinator):
 
 def __getattr__(name: str) -> type:
     """The runners below, made when they are asked for: the coordinator does without torch."""
-    from stn_cluster.cluster.pack_runner import Runner
+    from stn_cluster.cluster.pack_runner import PackRunner
 
-    class Signalled(Runner):
+    class Signalled(PackRunner):
         """The first pack of all is met by a signal before a word is said of it."""
 
         def train(self, pack: tuple[Assignment, ...], log: AttemptLog) -> Iterator[Report]:

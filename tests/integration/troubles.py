@@ -11,7 +11,7 @@ from services import wait_until
 
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.queue import AttemptRow
-from stn_cluster.queue.jobs import JobStatus, Page, State
+from stn_cluster.queue.jobs import CellState, JobStatus, Page
 
 PATIENCE = 180.0  # seconds: on a busy machine a worker takes half a minute to start
 RESULT = ["key", "test_error", "train_loss", "n_wrong", "iterations", "parameters"]
@@ -31,7 +31,7 @@ def the_end(client: Client, job_id: str) -> JobStatus:
 
 def running(client: Client, job_id: str, step: int = 0) -> list[AttemptRow]:
     """The attempts of a job's cells that are being trained, and are so far."""
-    cells = client.cells(job_id, Page(states=(State.RUNNING,)))
+    cells = client.cells(job_id, Page(states=(CellState.RUNNING,)))
     return [client.attempts(cell.cell.key)[-1] for cell in cells if cell.step >= step]
 
 

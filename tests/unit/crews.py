@@ -7,7 +7,7 @@ from typing import Any
 from stn_cluster.cluster.placement import Node
 from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.worker_pool import Crew, Member
+from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerPool
 from stn_cluster.grid import Needs
 from stn_cluster.queue import Demand
 
@@ -21,18 +21,20 @@ HERE = WorkerInfo("here", "cpu", "2.11", node="0")
 MANY = 10**6
 
 
-def make_crew(*nodes: dict[str, float], **service: Any) -> Crew:
-    crew = Crew(Settings("store", "state", **service), coordinator=None)
+def make_crew(*nodes: dict[str, float], **service: Any) -> WorkerPool:
+    crew = WorkerPool(Settings("store", "state", **service), coordinator=None)
     crew.nodes = [Node(str(number), True, resources) for number, resources in enumerate(nodes)]
     return crew
 
 
 def add(
-    crew: Crew, needs: Needs, *, at: float = 0.0, begun: bool = True, busy: bool = False
-) -> Member:
+    crew: WorkerPool, needs: Needs, *, at: float = 0.0, begun: bool = True, busy: bool = False
+) -> WorkerHandle:
     """A worker that was hired at some time."""
     name = f"worker-{len(crew.members)}"
-    member = Member(name, needs, actor=None, hired_at=at, info=HERE if begun else None, busy=busy)
+    member = WorkerHandle(
+        name, needs, actor=None, hired_at=at, info=HERE if begun else None, busy=busy
+    )
     crew.members[name] = member
     return member
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from records import make_cell
 
 from stn_cluster.cluster.protocol import WorkerInfo, utc_now
-from stn_cluster.cluster.result_writer import Ledger, Result
+from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.rows import Attempt
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.queue import Queue
-from stn_cluster.queue.jobs import Job, State
-from stn_cluster.queue.known_results import StoredEnds
+from stn_cluster.queue.jobs import CellState, Job
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Store
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -34,7 +34,7 @@ class Books:
     def __init__(self, folder: Path, cells: int) -> None:
         self.path = folder / "store"
         self.store = Store.open(self.path, create=True)
-        self.ends = StoredEnds()
+        self.ends = KnownResults()
         self.queue = Queue(folder / "state")
         self.reader = Queue(folder / "state", reads_only=True)  # for those who only look
         self.thread = Thread("queue")
@@ -46,7 +46,9 @@ class Books:
             Attempt("j", c.assignment.cell, c.assignment.attempt, utc_now(), HERE, pack_size=1)
             for c in claims
         ]
-        self.ledger = Ledger(self.store, self.ends, self.queue, self.thread, self.committed.extend)
+        self.ledger = ResultWriter(
+            self.store, self.ends, self.queue, self.thread, self.committed.extend
+        )
 
     def result(self, number: int, *, error: str | None = None, clean: bool = False) -> Result:
         """What came of one of the running cells."""
@@ -61,7 +63,7 @@ class Books:
         )
         return Result(attempt, outcome, clean)
 
-    def states(self) -> list[State]:
+    def states(self) -> list[CellState]:
         """Of the cells in the queue."""
         return [status.state for _, status in self.reader.cells("j")[0]]
 

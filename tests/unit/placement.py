@@ -13,7 +13,7 @@ from stn_cluster.cluster.packing import CPU_PACK, fair_share
 from stn_cluster.cluster.placement import Node, required, worker_options
 from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.worker_pool import Crew, Member
+from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerPool
 from stn_cluster.grid import Needs
 from stn_cluster.queue import Demand
 
@@ -42,7 +42,7 @@ class Cluster:
 
     def __init__(self, nodes: Sequence[dict[str, float]], limit: int | None, seed: int) -> None:
         self.settings = Settings("store", "state", workers=limit)
-        self.crew = Crew(self.settings, coordinator=None)
+        self.crew = WorkerPool(self.settings, coordinator=None)
         self.crew.nodes = [Node(str(i), True, resources) for i, resources in enumerate(nodes)]
         self.demand: list[Demand] = []
         self.now = 0.0
@@ -71,7 +71,7 @@ class Cluster:
         for needs in wanted:
             name = f"worker-{self.hired}"
             self.hired += 1
-            self.crew.members[name] = Member(name, needs, actor=None, hired_at=self.now)
+            self.crew.members[name] = WorkerHandle(name, needs, actor=None, hired_at=self.now)
         self._place()
         for member in list(self.crew.members.values()):
             place = self._places.get(member.name)
@@ -79,7 +79,7 @@ class Cluster:
                 self._next(member, place)
         return wanted
 
-    def _next(self, member: Member, place: Place) -> None:
+    def _next(self, member: WorkerHandle, place: Place) -> None:
         """What a worker does that has begun, or has come to the end of its pack."""
         if member.info is None:
             self.crew.begun(member, WorkerInfo("", "", ""))
@@ -113,7 +113,7 @@ class Cluster:
                     start = self._random.choice(START_SECONDS)
                     self._places[member.name] = Place(number, self.now + start)
 
-    def _leave(self, member: Member, place: Place) -> None:
+    def _leave(self, member: WorkerHandle, place: Place) -> None:
         del self.crew.members[member.name], self._places[member.name]
         self._take(place.node, self.needed(member.needs), +1)
         self._place()

@@ -16,10 +16,10 @@ from records import make_cell
 from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, Needs
-from stn_cluster.queue import Ending, Loss, Queue
+from stn_cluster.queue import ExitReason, Loss, Queue
 from stn_cluster.queue.database import FILE, connect_reader
-from stn_cluster.queue.jobs import Job, State
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.jobs import CellState, Job
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 
 HERE = WorkerInfo("here", "cpu", "2.11")
 BIG = Needs(num_cpus=2)
@@ -31,7 +31,7 @@ CELLS = [
     for seed in (0, 1)
     for model, cost in COSTS.items()
 ]
-LOSSES = (Ending.DIED, Ending.EXPIRED, Ending.NODE_LOST, Ending.INTERRUPTED)
+LOSSES = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST, ExitReason.INTERRUPTED)
 SOME_CELLS = [CELLS, CELLS[:3], CELLS[3:], CELLS[::-2], CELLS[1:5], CELLS[1:2]]
 FATES = ["runs", "succeeds", "fails", "saves"]
 which = st.integers(0, 5)
@@ -49,7 +49,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(cells=st.sampled_from(SOME_CELLS))
     def open(self, cells: list[Cell]) -> None:
         self.model = Model()
-        self.ends = StoredEnds()
+        self.ends = KnownResults()
         self.packs: list[list[str]] = []
         self.watch = Watch()
         self._open_in(new_folder())
@@ -92,7 +92,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(which=which, again=st.booleans(), late=st.lists(st.booleans(), max_size=2))
     def cancel(self, which: int, again: bool, late: list[bool]) -> None:
         """Some of the attempts that it ends were just about to succeed or fail."""
-        jobs = self.jobs_with(State.RUNNING) or self.jobs_with(State.QUEUED)
+        jobs = self.jobs_with(CellState.RUNNING) or self.jobs_with(CellState.QUEUED)
         job_id = jobs[which % len(jobs)]
         stopped = self.queue.cancel(job_id)
         assert set(stopped) == self.model.cancel(job_id)
@@ -103,10 +103,10 @@ class QueueMachine(RuleBasedStateMachine):
             end = self._commit(name, ok)
             assert self.queue.finish([end]) == [False] == [self.model.finish(end)]
 
-    @precondition(lambda self: self.jobs_with(State.FAILED, State.CANCELLED))
+    @precondition(lambda self: self.jobs_with(CellState.FAILED, CellState.CANCELLED))
     @rule(which=which)
     def retry(self, which: int) -> None:
-        jobs = self.jobs_with(State.FAILED, State.CANCELLED)
+        jobs = self.jobs_with(CellState.FAILED, CellState.CANCELLED)
         job_id = jobs[which % len(jobs)]
         assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
 
@@ -162,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
         name = closed[which % len(closed)]
         assert self.queue.finish([self._end(name, ok)]) == [False]
         assert self.queue.note_checkpoint([Checkpoint(name, 8)]) == []
-        assert self.queue.lose([Loss(name, Ending.DIED, "again")]) == []
+        assert self.queue.lose([Loss(name, ExitReason.DIED, "again")]) == []
 
     @precondition(lambda self: self.model.running())
     @rule(which=which, step=st.integers(1, 7))
@@ -175,13 +175,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.running())
     @rule(which=which, ending=st.sampled_from(LOSSES))
-    def lose_a_pack(self, which: int, ending: Ending) -> None:
+    def lose_a_pack(self, which: int, ending: ExitReason) -> None:
         self._lose(self._running(which), ending)
 
     @precondition(lambda self: self.model.queued(Needs()) and not self.model.running())
     @rule(times=st.sampled_from([2, 3, 20]), ending=st.sampled_from(LOSSES))
-    def lose_whatever_is_tried(self, times: int, ending: Ending) -> None:
-        for _ in range(times if ending is Ending.NODE_LOST else min(times, 3)):
+    def lose_whatever_is_tried(self, times: int, ending: ExitReason) -> None:
+        for _ in range(times if ending is ExitReason.NODE_LOST else min(times, 3)):
             if self.model.queued(Needs()):
                 self._claim(1, Needs())
                 self._lose(self.model.running()[-1], ending)
@@ -208,7 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
                 shutil.copy(file, folder)
         self.teardown()
         self._open_in(folder)
-        self.ends = StoredEnds(reversed(self.model.store))
+        self.ends = KnownResults(reversed(self.model.store))
         ended, requeued = self.queue.recover(self.ends)
         assert (ended, set(requeued)) == self.model.recover()
 
@@ -228,7 +228,7 @@ class QueueMachine(RuleBasedStateMachine):
     def _job(self, which: int) -> str:
         return list(self.model.jobs)[which % len(self.model.jobs)]
 
-    def jobs_with(self, *states: State) -> list[str]:
+    def jobs_with(self, *states: CellState) -> list[str]:
         """Those with a cell in one of these states."""
         return [
             job_id
@@ -248,17 +248,17 @@ class QueueMachine(RuleBasedStateMachine):
             if attempt.ending is not None and not self.model.cells[attempt.key].spent
         ]
 
-    def _end(self, name: str, ok: bool) -> StoredEnd:
+    def _end(self, name: str, ok: bool) -> StoredResult:
         key, time = self.model.attempts[name].key, self.model.watermark + 1
-        return StoredEnd(key, name, time, 5.0 if ok else None, None if ok else "ValueError: no")
+        return StoredResult(key, name, time, 5.0 if ok else None, None if ok else "ValueError: no")
 
-    def _commit(self, name: str, ok: bool) -> StoredEnd:
+    def _commit(self, name: str, ok: bool) -> StoredResult:
         end = self._end(name, ok)
         self.model.store.append(end)
         self.ends.add([end])
         return end
 
-    def _lose(self, name: str, ending: Ending) -> None:
+    def _lose(self, name: str, ending: ExitReason) -> None:
         """All that its worker holds goes with it, also what had ended."""
         pack = next(pack for pack in self.packs if name in pack)
         lost = self.queue.lose([Loss(name, ending, "it went") for name in pack])

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.grid import Cell, Needs
-from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
-from stn_cluster.queue.jobs import Job, State
-from stn_cluster.queue.known_results import StoredEnd
+from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, ExitReason
+from stn_cluster.queue.jobs import CellState, Job
+from stn_cluster.queue.known_results import StoredResult
 
-WAITING = (State.QUEUED, State.RUNNING)
+WAITING = (CellState.QUEUED, CellState.RUNNING)
 
 
 @dataclass
@@ -21,7 +21,7 @@ class ModelCell:
     cell: Cell
     rank: int  # in the order in which cells came
     since: int
-    state: State = State.QUEUED
+    state: CellState = CellState.QUEUED
     test_error: float | None = None  # of its last end, if that was a success
     attempt: str | None = None  # the current or the last one
     checkpoint: Checkpoint | None = None
@@ -54,7 +54,7 @@ class ModelAttempt:
 
     key: str
     pack_size: int
-    ending: Ending | None = None
+    ending: ExitReason | None = None
     charged: bool = False
 
 
@@ -65,7 +65,7 @@ class Model:
         self.jobs: dict[str, ModelJob] = {}
         self.cells: dict[str, ModelCell] = {}
         self.attempts: dict[str, ModelAttempt] = {}
-        self.store: list[StoredEnd] = []
+        self.store: list[StoredResult] = []
         self.accepted: list[str] = []  # attempts whose results were taken
 
     # --- what the store says ---
@@ -74,11 +74,11 @@ class Model:
     def watermark(self) -> int:
         return max((end.accepted_at for end in self.store), default=0)
 
-    def success(self, key: str, since: int = -1) -> StoredEnd | None:
+    def success(self, key: str, since: int = -1) -> StoredResult | None:
         found = [e for e in self.store if e.key == key and not e.error and e.accepted_at > since]
         return found[-1] if found else None
 
-    def failure(self, key: str, since: int) -> StoredEnd | None:
+    def failure(self, key: str, since: int) -> StoredResult | None:
         found = [e for e in self.store if e.key == key and e.error and e.accepted_at > since]
         return found[-1] if found else None
 
@@ -101,7 +101,7 @@ class Model:
             known = self.cells[cell.key] = ModelCell(cell, len(self.cells), self.watermark)
         if not entry.job.force and (end := self.success(cell.key)):
             entry.stored.add(cell.key)
-            known.state, known.attempt = State.SUCCEEDED, end.attempt
+            known.state, known.attempt = CellState.SUCCEEDED, end.attempt
             known.test_error = end.test_error
             return
         entry.waits.add(cell.key)
@@ -110,7 +110,7 @@ class Model:
         self._queue_anew(known)
 
     def _queue_anew(self, cell: ModelCell) -> None:
-        cell.state, cell.since = State.QUEUED, self.watermark
+        cell.state, cell.since = CellState.QUEUED, self.watermark
         cell.alone, cell.charged, cell.node_losses, cell.spent = False, 0, 0, False
 
     def cancel(self, job_id: str) -> set[str]:
@@ -128,12 +128,12 @@ class Model:
 
     def _drop(self, cell: ModelCell) -> set[str]:
         stopped = set()
-        if cell.state is State.RUNNING:
+        if cell.state is CellState.RUNNING:
             assert cell.attempt is not None
-            self.attempts[cell.attempt].ending = Ending.CANCELLED
+            self.attempts[cell.attempt].ending = ExitReason.CANCELLED
             stopped.add(cell.attempt)
         cell.spent = False
-        cell.state = State.CANCELLED if cell.test_error is None else State.SUCCEEDED
+        cell.state = CellState.CANCELLED if cell.test_error is None else CellState.SUCCEEDED
         return stopped
 
     def retry(self, job_id: str) -> int:
@@ -143,7 +143,7 @@ class Model:
             cell = self.cells[key]
             if key in entry.dropped and cell.state in WAITING:
                 entry.waits.add(key)
-            elif cell.state in (State.FAILED, State.CANCELLED) or (
+            elif cell.state in (CellState.FAILED, CellState.CANCELLED) or (
                 key in entry.dropped and entry.job.force
             ):
                 entry.waits.add(key)
@@ -163,7 +163,7 @@ class Model:
         found = [
             key
             for key, cell in self.cells.items()
-            if cell.state is State.QUEUED
+            if cell.state is CellState.QUEUED
             and not cell.spent
             and needs in (None, cell.cell.needs)
             and (only is None or key in self.jobs[only].waits)
@@ -195,7 +195,7 @@ class Model:
     def begin(self, attempt: str, key: str, pack_size: int) -> None:
         assert attempt not in self.attempts
         self.attempts[attempt] = ModelAttempt(key, pack_size)
-        self.cells[key].state, self.cells[key].attempt = State.RUNNING, attempt
+        self.cells[key].state, self.cells[key].attempt = CellState.RUNNING, attempt
 
     def running(self) -> list[str]:
         """The attempts under way, oldest first."""
@@ -209,24 +209,24 @@ class Model:
         before, cell.checkpoint = cell.checkpoint, checkpoint
         return [(attempt.key, before)] if before not in (None, checkpoint) else []
 
-    def finish(self, end: StoredEnd) -> bool:
+    def finish(self, end: StoredResult) -> bool:
         cell = self.cells[end.key]
-        if cell.attempt != end.attempt or not (cell.state is State.RUNNING or cell.spent):
+        if cell.attempt != end.attempt or not (cell.state is CellState.RUNNING or cell.spent):
             return False
         self._end(cell, end)
         return True
 
-    def _end(self, cell: ModelCell, end: StoredEnd) -> None:
+    def _end(self, cell: ModelCell, end: StoredResult) -> None:
         self.accepted.append(end.attempt)
-        cell.state = State.FAILED if end.error else State.SUCCEEDED
+        cell.state = CellState.FAILED if end.error else CellState.SUCCEEDED
         cell.attempt, cell.test_error = end.attempt, end.test_error
         cell.alone, cell.spent, cell.checkpoint = False, False, None
         for entry in self.jobs.values():
             entry.waits.discard(end.key)
         if self.attempts[end.attempt].ending is None:
-            self.attempts[end.attempt].ending = Ending(cell.state.value)
+            self.attempts[end.attempt].ending = ExitReason(cell.state.value)
 
-    def lose(self, attempts: Iterable[str], ending: Ending) -> list[str]:
+    def lose(self, attempts: Iterable[str], ending: ExitReason) -> list[str]:
         requeued = []
         for name in attempts:
             attempt = self.attempts[name]
@@ -234,12 +234,12 @@ class Model:
                 continue
             attempt.ending = ending
             cell = self.cells[attempt.key]
-            cell.state = State.QUEUED
-            if ending in (Ending.DIED, Ending.EXPIRED):
+            cell.state = CellState.QUEUED
+            if ending in (ExitReason.DIED, ExitReason.EXPIRED):
                 attempt.charged = attempt.pack_size == 1
                 cell.charged += attempt.charged
                 cell.alone |= not attempt.charged
-            cell.node_losses += ending is Ending.NODE_LOST
+            cell.node_losses += ending is ExitReason.NODE_LOST
             cell.spent = cell.charged >= MAX_ATTEMPTS or cell.node_losses >= MAX_NODE_LOSSES
             requeued.append(attempt.key)
         return requeued
@@ -253,39 +253,41 @@ class Model:
         for key, cell in self.cells.items():
             end = self.success(key, cell.since) or self.failure(key, cell.since)
             if cell.state in WAITING and end is not None and not self._superseded(cell, end):
-                if cell.attempt and cell.attempt != end.attempt and cell.state is State.RUNNING:
-                    self.attempts[cell.attempt].ending = Ending.COORDINATOR_LOST
+                if cell.attempt and cell.attempt != end.attempt and cell.state is CellState.RUNNING:
+                    self.attempts[cell.attempt].ending = ExitReason.COORDINATOR_LOST
                 self._end(cell, end)
                 ended += 1
         running = self.running()
-        self.lose(running, Ending.COORDINATOR_LOST)
+        self.lose(running, ExitReason.COORDINATOR_LOST)
         return ended, {(self.attempts[name].key, name) for name in running}
 
-    def _superseded(self, cell: ModelCell, end: StoredEnd) -> bool:
+    def _superseded(self, cell: ModelCell, end: StoredResult) -> bool:
         if cell.spent and cell.attempt == end.attempt:
             return False
         return self.attempts[end.attempt].ending is not None
 
     # --- what people see ---
 
-    def view(self, job_id: str) -> dict[str, State]:
+    def view(self, job_id: str) -> dict[str, CellState]:
         """A job's cells, by key."""
         entry = self.jobs[job_id]
         return {
-            cell.key: State.CANCELLED if cell.key in entry.dropped else self.cells[cell.key].state
+            cell.key: CellState.CANCELLED
+            if cell.key in entry.dropped
+            else self.cells[cell.key].state
             for cell in entry.job.cells
         }
 
-    def state(self, job_id: str) -> State:
+    def state(self, job_id: str) -> CellState:
         """Where a job stands."""
         seen = set(self.view(job_id).values())
         if self.jobs[job_id].cancelled:
-            return State.CANCELLED
-        if seen == {State.QUEUED}:
-            return State.QUEUED
-        if seen & {State.QUEUED, State.RUNNING}:
-            return State.RUNNING
-        worst = (State.FAILED, State.CANCELLED, State.SUCCEEDED)
+            return CellState.CANCELLED
+        if seen == {CellState.QUEUED}:
+            return CellState.QUEUED
+        if seen & {CellState.QUEUED, CellState.RUNNING}:
+            return CellState.RUNNING
+        worst = (CellState.FAILED, CellState.CANCELLED, CellState.SUCCEEDED)
         return next(state for state in worst if state in seen)
 
 

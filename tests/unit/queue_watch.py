@@ -8,7 +8,7 @@ from collections import Counter
 from queue_model import WAITING, Model
 
 from stn_cluster.queue import Queue
-from stn_cluster.queue.jobs import CellStatus, Page, State
+from stn_cluster.queue.jobs import CellState, CellStatus, Page
 
 
 class Watch:
@@ -31,7 +31,7 @@ class Watch:
             seen = self._follow(queue, status.job_id)
             assert {key: cell.state for key, cell in seen.items()} == view
             with_error = {key for key, cell in seen.items() if cell.test_error == 5.0}
-            assert with_error == {key for key in view if view[key] is State.SUCCEEDED}
+            assert with_error == {key for key in view if view[key] is CellState.SUCCEEDED}
             stored = {key for key, cell in seen.items() if cell.stored}
             assert stored == model.jobs[status.job_id].stored
 

@@ -10,9 +10,9 @@ from records import make_cell
 
 from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
 from stn_cluster.grid import Cell, Needs
-from stn_cluster.queue import Claim, Ending, Loss, Queue
-from stn_cluster.queue.jobs import Job, State
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue import Claim, ExitReason, Loss, Queue
+from stn_cluster.queue.jobs import CellState, Job
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 
 HERE = WorkerInfo("here", "cpu", "2.11", "node-1", 123)
 
@@ -36,8 +36,8 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rows: list[StoredEnd] = []
-        self.ends = StoredEnds()
+        self.rows: list[StoredResult] = []
+        self.ends = KnownResults()
         self.queue = Queue(folder)
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Service:
         """A new coordinator, which knows what queue and store hold; see `Queue.recover`."""
         self.queue.close()
         self.queue = Queue(self.folder)
-        self.ends = StoredEnds(self.rows)
+        self.ends = KnownResults(self.rows)
         return self.queue.recover(self.ends)
 
     def submit(self, job_id: str, wanted: Sequence[Cell], **fields: Any) -> bool:
@@ -68,11 +68,11 @@ class Service:
             claims += found
         return claims
 
-    def store(self, claim: Claim, error: str | None = None) -> StoredEnd:
+    def store(self, claim: Claim, error: str | None = None) -> StoredResult:
         """Has the store take a result that the queue has not heard of."""
         time = len(self.rows) + 1
         key, attempt = claim.assignment.cell.key, claim.assignment.attempt
-        end = StoredEnd(key, attempt, time, None if error else 5.0, error)
+        end = StoredResult(key, attempt, time, None if error else 5.0, error)
         self.rows.append(end)
         self.ends.add([end])
         return end
@@ -87,12 +87,14 @@ class Service:
         ends = [self.store(claim, error) for claim in claims]
         assert self.queue.finish(ends) == [True] * len(claims)
 
-    def lose(self, claims: Iterable[Claim], ending: Ending, reason: str = "it went") -> list[str]:
+    def lose(
+        self, claims: Iterable[Claim], ending: ExitReason, reason: str = "it went"
+    ) -> list[str]:
         """Their worker went; the keys of what is queued again."""
         losses = [Loss(claim.assignment.attempt, ending, reason) for claim in claims]
         return self.queue.lose(losses)
 
-    def die_alone(self, times: int, ending: Ending = Ending.DIED) -> None:
+    def die_alone(self, times: int, ending: ExitReason = ExitReason.DIED) -> None:
         """The next cell is tried, by itself, and its worker goes, again and again."""
         for number in range(times):
             self.lose(self.claim(), ending, f"reason {number}")
@@ -103,11 +105,11 @@ class Service:
         self.queue.note_checkpoint([checkpoint])
         return checkpoint
 
-    def states(self, job_id: str) -> list[State]:
+    def states(self, job_id: str) -> list[CellState]:
         """Of a job's cells, in its order."""
         return [status.state for _, status in self.queue.cells(job_id)[0]]
 
-    def state(self, job_id: str) -> State:
+    def state(self, job_id: str) -> CellState:
         """Of a job."""
         return self.queue.job(job_id)[0].state
 

@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayT
 
 from stn_cluster.cluster.placement import Node
 from stn_cluster.cluster.worker_pool import MAX_PAUSE, cause, ending_of
-from stn_cluster.queue import Ending
+from stn_cluster.queue import ExitReason
 
 # --- workers that do not live ---
 
@@ -66,14 +66,18 @@ def test_a_workers_node_is_gone_once_it_was_seen_dead_and_not_when_it_was_never_
 @pytest.mark.parametrize(
     ("error", "seen_gone", "ending"),
     [
-        (ActorDiedError(), False, Ending.DIED),
-        (ActorDiedError(), True, Ending.NODE_LOST),
-        (RayError("The actor died because its node has died. Node Id: x"), False, Ending.NODE_LOST),
-        (ActorUnavailableError("gone", b"x" * 16), False, Ending.DIED),
+        (ActorDiedError(), False, ExitReason.DIED),
+        (ActorDiedError(), True, ExitReason.NODE_LOST),
+        (
+            RayError("The actor died because its node has died. Node Id: x"),
+            False,
+            ExitReason.NODE_LOST,
+        ),
+        (ActorUnavailableError("gone", b"x" * 16), False, ExitReason.DIED),
     ],
 )
 def test_an_end_is_the_nodes_where_the_node_went(
-    error: RayError, seen_gone: bool, ending: Ending
+    error: RayError, seen_gone: bool, ending: ExitReason
 ) -> None:
     assert ending_of(error, seen_gone) is ending
 

@@ -14,17 +14,17 @@ import pytest
 from records import make_record
 
 import stn_cluster
-from stn_cluster.failpoints import VARIABLE, FaultPoint
+from stn_cluster.failpoints import VARIABLE, Failpoint
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
 
 _REACH = """
 import sys
-from stn_cluster.failpoints import reach
+from stn_cluster.failpoints import failpoint
 try:
     for point in sys.argv[1:]:
-        reach(point)
+        failpoint(point)
         print(point, flush=True)
 finally:
     print("the end", flush=True)
@@ -47,7 +47,7 @@ def come_by(*points: str, armed: str | None = None) -> tuple[list[str], int]:
 
 @pytest.mark.parametrize("armed", [None, ""])
 def test_a_process_that_nobody_armed_comes_by_every_point_unharmed(armed: str | None) -> None:
-    points = [point.value for point in FaultPoint]
+    points = [point.value for point in Failpoint]
     assert come_by(*points, armed=armed) == ([*points, "the end"], 0)
 
 
@@ -83,7 +83,7 @@ def test_each_of_several_faults_kills_one_process(tmp_path: Path) -> None:
 
 
 def test_a_point_that_there_is_not_is_refused_at_once() -> None:
-    with pytest.raises(AssertionError, match="'cells-writen' is not a valid FaultPoint"):
+    with pytest.raises(AssertionError, match="'cells-writen' is not a valid Failpoint"):
         come_by(armed="cells-writen:/tmp/marker")
 
 
@@ -91,7 +91,7 @@ def test_a_point_that_there_is_not_is_refused_at_once() -> None:
 
 
 def named_points() -> Iterator[str]:
-    """The points that the source names: in `reach("...")`, and around `transaction(db, "...")`."""
+    """The points that the source names: in `failpoint("...")`, and around `transaction(db, "...")`."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -119,4 +119,4 @@ def test_every_point_is_reached_and_every_point_that_is_reached_is_one(
 ) -> None:
     named, stored = set(named_points()), stored_points(store, monkeypatch)
     assert named.isdisjoint(stored)
-    assert named | stored == {point.value for point in FaultPoint}
+    assert named | stored == {point.value for point in Failpoint}

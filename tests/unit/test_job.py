@@ -12,9 +12,9 @@ from records import make_cell
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import (
     CellName,
+    CellState,
     Job,
     JobStatus,
-    State,
     done,
     job_state,
     new_job_id,
@@ -22,7 +22,7 @@ from stn_cluster.queue.jobs import (
 )
 
 FCN, CNN = make_cell("FCN"), make_cell("CNN")
-some_counts = st.dictionaries(st.sampled_from(State), st.integers(0, 5))
+some_counts = st.dictionaries(st.sampled_from(CellState), st.integers(0, 5))
 
 
 # --- what is submitted ---
@@ -93,14 +93,14 @@ def test_two_jobs_that_ask_for_the_same_have_one_digest_whatever_their_ids() -> 
     ],
 )
 def test_a_jobs_state_is_that_of_its_cells_together(states: str, state: str) -> None:
-    counts = {State(name): states.split().count(name) for name in states.split()}
+    counts = {CellState(name): states.split().count(name) for name in states.split()}
     assert job_state(counts, cancelled=False) == state
 
 
 @settings(derandomize=True)
 @given(counts=some_counts)
-def test_a_job_has_ended_when_nothing_is_queued_or_running(counts: dict[State, int]) -> None:
-    waits = any(counts.get(state) for state in (State.QUEUED, State.RUNNING))
+def test_a_job_has_ended_when_nothing_is_queued_or_running(counts: dict[CellState, int]) -> None:
+    waits = any(counts.get(state) for state in (CellState.QUEUED, CellState.RUNNING))
     status = JobStatus("j", job_state(counts, cancelled=False), counts)
     assert status.ended is not waits
     assert status.total == sum(counts.values())
@@ -109,15 +109,15 @@ def test_a_job_has_ended_when_nothing_is_queued_or_running(counts: dict[State, i
 @settings(derandomize=True)
 @given(counts=some_counts)
 def test_a_cancelled_job_is_cancelled_whatever_becomes_of_its_cells(
-    counts: dict[State, int],
+    counts: dict[CellState, int],
 ) -> None:
-    assert job_state(counts, cancelled=True) is State.CANCELLED
-    assert JobStatus("j", State.CANCELLED, counts).ended
+    assert job_state(counts, cancelled=True) is CellState.CANCELLED
+    assert JobStatus("j", CellState.CANCELLED, counts).ended
 
 
 def test_the_ended_states_of_a_cell_are_succeeded_failed_and_cancelled() -> None:
-    ended = {state for state in State if done(state)}
-    assert ended == {State.SUCCEEDED, State.FAILED, State.CANCELLED}
+    ended = {state for state in CellState if done(state)}
+    assert ended == {CellState.SUCCEEDED, CellState.FAILED, CellState.CANCELLED}
 
 
 def test_a_cell_is_known_by_its_name() -> None:

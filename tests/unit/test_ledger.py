@@ -12,7 +12,7 @@ from stn_cluster.cluster import result_writer as module
 from stn_cluster.cluster.history import stored_ends
 from stn_cluster.cluster.protocol import WEIGHTS, Checkpoint
 from stn_cluster.errors import StoreError
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_results_that_come_together_are_one_commit_and_each_is_durable_once_it_i
             await wait_until(lambda: books.committed)
             assert books.rows() == attempts_of(results) == attempts_of(books.committed)
             assert books.commits() == 1
-            assert books.states() == [State.SUCCEEDED] * 30
+            assert books.states() == [CellState.SUCCEEDED] * 30
             assert books.ledger.waiting == 0
             assert books.ledger.trouble is None
 
@@ -68,8 +68,8 @@ def test_a_failure_is_a_result_and_the_queue_keeps_its_reason(tmp_path: Path) ->
             books.ledger.add(books.result(1))
             await books.ledger.close(60)
             failed, succeeded = (status for _, status in books.reader.cells("j")[0])
-            assert (failed.state, failed.error) == (State.FAILED, "KeyError: 'a'")
-            assert (succeeded.state, succeeded.test_error) == (State.SUCCEEDED, 0.5)
+            assert (failed.state, failed.error) == (CellState.FAILED, "KeyError: 'a'")
+            assert (succeeded.state, succeeded.test_error) == (CellState.SUCCEEDED, 0.5)
             assert set(books.store.results()["status"]) == {"failed", "succeeded"}
 
     asyncio.run(keep())
@@ -107,7 +107,7 @@ def test_results_wait_while_the_store_is_away_and_are_written_once_when_it_is_ba
             assert str(books.path) in str(books.ledger.trouble)
             assert books.ledger.waiting == 2
             assert len(books.committed) == 1
-            assert books.states() == [State.SUCCEEDED, State.RUNNING, State.RUNNING]
+            assert books.states() == [CellState.SUCCEEDED, CellState.RUNNING, CellState.RUNNING]
             assert not books.path.exists()
 
             away.rename(books.path)
@@ -116,7 +116,7 @@ def test_results_wait_while_the_store_is_away_and_are_written_once_when_it_is_ba
             assert books.rows() == attempts_of(books.committed)
             assert len(set(books.rows())) == 3
             assert books.store.read("predictions").num_rows == 3
-            assert books.states() == [State.SUCCEEDED] * 3
+            assert books.states() == [CellState.SUCCEEDED] * 3
             books.store.check()
 
     asyncio.run(keep())
@@ -142,7 +142,7 @@ def test_a_result_is_stored_once_also_where_the_queue_can_not_be_written_for_a_w
             await wait_until(lambda: books.committed)
             assert books.ledger.trouble is None
             assert books.rows() == [books.running[0].attempt]
-            assert books.states() == [State.SUCCEEDED]
+            assert books.states() == [CellState.SUCCEEDED]
 
     asyncio.run(keep())
 
@@ -158,7 +158,7 @@ def test_closing_waits_for_results_and_says_so_where_they_cannot_be_written(
                 await books.ledger.close(0.5)
             assert str(books.path) in str(caught.value)
             assert books.committed == []
-            assert books.states() == [State.RUNNING]
+            assert books.states() == [CellState.RUNNING]
             away.rename(books.path)
             assert books.rows() == []
 

@@ -10,10 +10,10 @@ from records import make_cell
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Needs
-from stn_cluster.queue import Ending
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue import ExitReason
+from stn_cluster.queue.jobs import CellState
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 
 
 # --- submission ---
@@ -128,7 +128,7 @@ def test_each_job_has_its_own_name_for_a_cells_recipe(service: Service) -> None:
     assert shown == ["mine", "theirs"]
     [claim] = service.claim()
     assert (claim.job_id, claim.assignment.cell) == ("b", theirs)
-    service.lose([claim], Ending.NODE_LOST)
+    service.lose([claim], ExitReason.NODE_LOST)
     service.queue.cancel("b")
     [claim] = service.claim()
     assert (claim.job_id, claim.assignment.cell) == ("a", mine)
@@ -161,7 +161,7 @@ def test_a_later_job_of_higher_priority_pulls_shared_cells_forward_and_lets_them
     service.submit("c", cells(1, first=2), priority=-1)  # not back: it has an older job
     first = service.claim()
     assert (first[0].job_id, seeds(first)) == ("b", [3])
-    service.lose(first, Ending.NODE_LOST)
+    service.lose(first, ExitReason.NODE_LOST)
     service.queue.cancel("b")
     assert seeds(service.claim_all()) == [0, 1, 2, 3]
 

@@ -6,12 +6,12 @@ import pytest
 from queues import HERE, Service, cells, pack, seeds
 
 from stn_cluster.cluster.protocol import Checkpoint
-from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, Ending
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, ExitReason
+from stn_cluster.queue.jobs import CellState
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
-DEATHS = [Ending.DIED, Ending.EXPIRED]
-ACCIDENTS = [Ending.INTERRUPTED, Ending.COORDINATOR_LOST]
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
+DEATHS = [ExitReason.DIED, ExitReason.EXPIRED]
+ACCIDENTS = [ExitReason.INTERRUPTED, ExitReason.COORDINATOR_LOST]
 
 
 # --- results ---
@@ -20,7 +20,7 @@ ACCIDENTS = [Ending.INTERRUPTED, Ending.COORDINATOR_LOST]
 def test_a_result_counts_once_and_only_from_the_current_attempt(service: Service) -> None:
     service.submit("a", cells(1))
     [old] = service.claim()
-    service.lose([old], Ending.EXPIRED)
+    service.lose([old], ExitReason.EXPIRED)
     assert service.queue.finish([service.store(old)]) == [False]
     [new] = service.claim()
     assert service.queue.finish([service.store(old)]) == [False]
@@ -49,7 +49,7 @@ def test_a_failure_is_the_cells_own_and_leaves_the_rest_of_its_pack_alone(
 
 @pytest.mark.parametrize("ending", DEATHS)
 def test_a_cell_that_dies_alone_three_times_is_to_be_failed_with_every_reason(
-    service: Service, ending: Ending
+    service: Service, ending: ExitReason
 ) -> None:
     service.submit("a", cells(1))
     service.die_alone(MAX_ATTEMPTS - 1, ending)
@@ -71,9 +71,9 @@ def test_a_cell_that_dies_alone_three_times_is_to_be_failed_with_every_reason(
 
 def test_a_cell_that_takes_its_nodes_with_it_is_stopped_at_the_twentieth(service: Service) -> None:
     service.submit("a", cells(1))
-    service.die_alone(MAX_NODE_LOSSES - 1, Ending.NODE_LOST)
+    service.die_alone(MAX_NODE_LOSSES - 1, ExitReason.NODE_LOST)
     assert service.queue.spent() == []
-    service.die_alone(1, Ending.NODE_LOST)
+    service.die_alone(1, ExitReason.NODE_LOST)
     [spent] = service.queue.spent()
     assert len(spent.reasons) == MAX_NODE_LOSSES
     assert service.claim() == []
@@ -85,16 +85,22 @@ def test_the_reasons_are_of_all_ends_that_count_and_of_no_others(service: Servic
     service.die_alone(2)
     service.fail(service.claim()[0])
     service.queue.retry("a", service.ends)
-    endings = [Ending.DIED, Ending.NODE_LOST, *ACCIDENTS, Ending.DIED, Ending.EXPIRED]
+    endings = [
+        ExitReason.DIED,
+        ExitReason.NODE_LOST,
+        *ACCIDENTS,
+        ExitReason.DIED,
+        ExitReason.EXPIRED,
+    ]
     for number, ending in enumerate(endings):
         service.lose(service.claim(), ending, str(number))
     [spent] = service.queue.spent()
     assert spent.reasons == ("died: 0", "node lost: 1", "died: 4", "expired: 5")
 
 
-@pytest.mark.parametrize("ending", [*ACCIDENTS, Ending.NODE_LOST])
+@pytest.mark.parametrize("ending", [*ACCIDENTS, ExitReason.NODE_LOST])
 def test_what_is_no_fault_of_a_cell_is_not_charged_and_lets_it_keep_its_company(
-    service: Service, ending: Ending
+    service: Service, ending: ExitReason
 ) -> None:
     service.submit("a", pack(3))
     for _ in range(5):
@@ -105,7 +111,7 @@ def test_what_is_no_fault_of_a_cell_is_not_charged_and_lets_it_keep_its_company(
 
 @pytest.mark.parametrize("ending", DEATHS)
 def test_the_death_of_a_pack_is_charged_to_nobody_and_each_is_tried_alone(
-    service: Service, ending: Ending
+    service: Service, ending: ExitReason
 ) -> None:
     service.submit("a", pack(5))
     dead = service.claim(3)
@@ -128,7 +134,7 @@ def test_the_death_of_a_pack_is_charged_to_nobody_and_each_is_tried_alone(
 
 def test_a_cell_queued_anew_may_be_in_a_pack_again(service: Service) -> None:
     service.submit("a", pack(2))
-    service.lose(service.claim(2), Ending.DIED)
+    service.lose(service.claim(2), ExitReason.DIED)
     service.queue.cancel("a")
     service.queue.retry("a", service.ends)
     assert len(service.claim(2)) == 2
@@ -139,9 +145,9 @@ def test_only_the_cells_of_a_pack_that_had_not_ended_are_queued_again(service: S
     claims = service.claim(3)
     service.succeed(claims[0])
     service.fail(claims[1])
-    assert service.lose(claims, Ending.NODE_LOST) == [claims[2].assignment.cell.key]
+    assert service.lose(claims, ExitReason.NODE_LOST) == [claims[2].assignment.cell.key]
     assert service.states("a") == [SUCCEEDED, FAILED, QUEUED]
-    assert service.lose(claims, Ending.NODE_LOST) == []
+    assert service.lose(claims, ExitReason.NODE_LOST) == []
 
 
 def test_a_cancelled_cell_that_had_used_up_its_attempts_is_no_longer_to_be_failed(
@@ -169,7 +175,7 @@ def test_a_lost_cell_goes_on_from_the_last_checkpoint_that_was_named(service: Se
     assert service.queue.note_checkpoint([earlier]) == []
     assert service.queue.note_checkpoint([later]) == [(key, earlier)]
     assert service.queue.note_checkpoint([later]) == []
-    service.lose([first], Ending.DIED)
+    service.lose([first], ExitReason.DIED)
     assert service.queue.note_checkpoint([Checkpoint(first.assignment.attempt, 6)]) == []
     service.restart()
     [second] = service.claim()
@@ -195,7 +201,7 @@ def test_a_restart_queues_again_what_ran_uncharged_and_keeps_all_else(service: S
     assert service.restart() == (0, [(assignment.cell.key, assignment.attempt)])
     assert service.states("a") == [SUCCEEDED, FAILED, *[QUEUED] * 4]
     [attempt] = service.queue.attempts(assignment.cell.key)
-    assert (attempt.ending, attempt.charged) == (Ending.COORDINATOR_LOST, False)
+    assert (attempt.ending, attempt.charged) == (ExitReason.COORDINATOR_LOST, False)
     [again] = service.claim()
     assert (again.assignment.cell, again.assignment.resume) == (assignment.cell, saved)
     assert service.queue.finish([service.store(running)]) == [False]
@@ -208,12 +214,12 @@ def test_a_restart_takes_from_the_store_what_the_queue_had_not_come_to_know(
     first, second, third, _ = service.claim_all()
     service.store(first)
     service.store(second, "ValueError: no")
-    service.lose([third], Ending.DIED)
+    service.lose([third], ExitReason.DIED)
     ended, requeued = service.restart()
     assert (ended, len(requeued)) == (2, 1)
     assert service.states("a") == [SUCCEEDED, FAILED, QUEUED, QUEUED]
     assert [attempt.ending for attempt in service.queue.attempts(second.assignment.cell.key)] == [
-        Ending.FAILED
+        ExitReason.FAILED
     ]
     assert service.restart() == (0, [])
 
@@ -251,7 +257,7 @@ def test_a_restart_fails_a_spent_cell_whose_failure_had_just_been_stored(
     service.submit("a", cells(1))
     service.die_alone(MAX_ATTEMPTS - 1)
     [last] = service.claim()
-    service.lose([last], Ending.DIED)
+    service.lose([last], ExitReason.DIED)
     service.store(last, "given up")
     assert service.restart() == (1, [])
     assert service.queue.spent() == []

@@ -16,9 +16,9 @@ from queues import Service, cells, files
 
 from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.errors import StoreError
-from stn_cluster.queue import FILE, Ending, Queue, QueueError
+from stn_cluster.queue import FILE, ExitReason, Queue, QueueError
 from stn_cluster.queue.database import connect_reader, filesystem
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 NOBODY = 65534
 
@@ -145,7 +145,7 @@ def changes(service: Service) -> dict[str, Callable[[], object]]:
         "submit": lambda: service.submit("b", cells(3, first=5)),
         "claim": service.claim,
         "finish": lambda: service.queue.finish([end]),
-        "lose": lambda: service.lose([lost], Ending.DIED),
+        "lose": lambda: service.lose([lost], ExitReason.DIED),
         "save": lambda: service.queue.note_checkpoint([Checkpoint(saved.assignment.attempt, 4)]),
         "cancel": lambda: service.queue.cancel("a"),
         "retry": lambda: service.queue.retry("a", service.ends),
@@ -187,4 +187,4 @@ def test_a_large_submission_to_a_disk_that_fills_up_within_leaves_nothing(
     assert len(service.claim()) == 1
     database.execute("PRAGMA max_page_count = 1000000")
     assert service.submit("b", cells(500))
-    assert service.states("b")[10:] == [State.QUEUED] * 490
+    assert service.states("b")[10:] == [CellState.QUEUED] * 490

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from queues import Service, cells, files
 
-from stn_cluster.queue import FILE, Ending, Queue, QueueError
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue import FILE, ExitReason, Queue, QueueError
+from stn_cluster.queue.jobs import CellState
 
 PAGE = 4096
 NOBODY = 65534
@@ -45,7 +45,7 @@ def test_damage_to_any_page_is_found_and_nothing_is_deleted(service: Service) ->
         refused(service.folder, "damaged .*: move it and its -wal and -shm away and submit the")
     path.write_bytes(whole)
     service.queue = Queue(service.folder)
-    assert service.states("a") == [State.RUNNING] * 60
+    assert service.states("a") == [CellState.RUNNING] * 60
 
 
 @pytest.mark.parametrize("length", [99, PAGE - 1, PAGE, 5 * PAGE + 7])
@@ -105,7 +105,7 @@ def test_a_damaged_log_loses_the_last_changes_whole_and_no_others(
             found = [job.job_id for job in after.queue.jobs()]
             assert found == jobs[: len(found)]
             for job_id in found[:-1]:
-                assert after.states(job_id) == [State.SUCCEEDED] * 2
+                assert after.states(job_id) == [CellState.SUCCEEDED] * 2
             kept.add(len(found))
             after.close()
     assert kept == set(range(9))
@@ -121,11 +121,11 @@ def test_after_a_lost_log_jobs_are_submitted_again_and_what_the_store_has_is_not
     after = cut(service, tmp_path / "after", keep(length))
     after.rows = service.rows
     assert after.restart() == (2, [])
-    assert after.states("a") == [State.SUCCEEDED, State.SUCCEEDED, State.QUEUED]
+    assert after.states("a") == [CellState.SUCCEEDED, CellState.SUCCEEDED, CellState.QUEUED]
     assert after.submit("b", cells(3, first=1))
-    assert after.states("b") == [State.SUCCEEDED, State.QUEUED, State.QUEUED]
+    assert after.states("b") == [CellState.SUCCEEDED, CellState.QUEUED, CellState.QUEUED]
     after.succeed(*after.claim_all())
-    assert after.state("a") is after.state("b") is State.SUCCEEDED
+    assert after.state("a") is after.state("b") is CellState.SUCCEEDED
     after.close()
 
 
@@ -139,11 +139,11 @@ def test_a_result_from_an_attempt_that_was_in_the_lost_log_ends_the_attempt_afte
     [claim] = after.claim()
     after.rows = [service.store(lost)]
     assert after.restart() == (1, [])
-    assert after.state("a") is State.SUCCEEDED
+    assert after.state("a") is CellState.SUCCEEDED
     [attempt] = after.queue.attempts(claim.assignment.cell.key)
     assert (attempt.attempt, attempt.ending) == (
         claim.assignment.attempt,
-        Ending.COORDINATOR_LOST,
+        ExitReason.COORDINATOR_LOST,
     )
     after.close()
 
@@ -162,10 +162,10 @@ def test_a_kill_within_a_large_submission_leaves_nothing_of_it_and_one_after_it_
     assert written > 50 * PAGE
     before, after = Service(tmp_path / "submit-written"), Service(tmp_path / "submit-committed")
     assert [job.job_id for job in before.queue.jobs()] == ["a"]
-    assert before.states("a") == [State.QUEUED] * 2
+    assert before.states("a") == [CellState.QUEUED] * 2
     assert before.submit("b", cells(3000))
     assert not after.submit("b", cells(3000))
-    assert before.states("b") == after.states("b") == [State.QUEUED] * 3000
+    assert before.states("b") == after.states("b") == [CellState.QUEUED] * 3000
     before.close()
     after.close()
 
@@ -181,5 +181,5 @@ def test_a_file_that_is_gone_loses_no_result(service: Service) -> None:
     assert service.restart() == (0, [])
     assert service.queue.jobs() == []
     assert service.submit("a", cells(4))
-    assert service.states("a") == [*[State.SUCCEEDED] * 2, *[State.QUEUED] * 2]
+    assert service.states("a") == [*[CellState.SUCCEEDED] * 2, *[CellState.QUEUED] * 2]
     assert service.queue.finish([service.store(claims[3])]) == [False]

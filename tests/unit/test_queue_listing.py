@@ -11,10 +11,10 @@ from queues import HERE, Service, cells, pack
 from records import make_cell
 
 from stn_cluster.errors import UserError
-from stn_cluster.queue import Ending, Queue
-from stn_cluster.queue.jobs import CellStatus, Page, State
+from stn_cluster.queue import ExitReason, Queue
+from stn_cluster.queue.jobs import CellState, CellStatus, Page
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 
 
 def shown(queue: Queue, job_id: str, **chosen: Any) -> list[int]:
@@ -58,7 +58,7 @@ def test_only_what_has_changed_is_told_again_and_whatever_runs(service: Service)
     assert shown(service.queue, "a", since=last) == [0, 1]
     _, last = service.queue.cells("a", Page(since=last))
     assert shown(service.queue, "a", since=last) == [1]
-    service.lose([second], Ending.DIED)
+    service.lose([second], ExitReason.DIED)
     assert shown(service.queue, "a", since=last) == [1]
 
 
@@ -114,7 +114,7 @@ def test_jobs_are_told_oldest_first_with_how_their_cells_stand(service: Service)
 def test_attempts_are_found_by_key_and_by_label_oldest_first(service: Service) -> None:
     cell, revised = make_cell("ST-CNN", "tps", "RTS"), make_cell("ST-CNN", "tps", "RTS", revision=2)
     service.submit("a", [cell, revised])
-    service.lose(service.claim(2), Ending.DIED, "out of memory")
+    service.lose(service.claim(2), ExitReason.DIED, "out of memory")
     service.succeed(*service.claim())
     assert cell.label == revised.label == "ST-CNN/tps/RTS/seed0"
     of_one, of_both = service.queue.attempts(cell.key), service.queue.attempts(cell.label)

@@ -9,7 +9,7 @@ from hypothesis import settings
 from queue_machine import BIG, FATES, LOSSES, SOME_CELLS, QueueMachine
 
 from stn_cluster.grid import Needs
-from stn_cluster.queue.jobs import State
+from stn_cluster.queue.jobs import CellState
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(
@@ -44,7 +44,7 @@ def step(machine: QueueMachine, random: Random) -> None:
         possible += ["lose again", "cancel"]
     if model.spent():
         possible += ["fail the spent"]
-    if machine.jobs_with(State.FAILED, State.CANCELLED):
+    if machine.jobs_with(CellState.FAILED, CellState.CANCELLED):
         possible += ["retry"]
     if len(model.jobs) < 8 or not possible:
         possible += ["submit"]

@@ -6,9 +6,9 @@ import pytest
 from queues import Service, cells
 
 from stn_cluster.errors import UserError
-from stn_cluster.queue.jobs import Job, State
+from stn_cluster.queue.jobs import CellState, Job
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = State
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 
 
 def test_a_cancelled_cell_goes_on_from_its_checkpoint_and_a_forced_one_begins_anew(

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stn_cluster.cluster.throughput import NOW_SECONDS, SAMPLE_SECONDS, WINDOW_SECONDS, Rate
+from stn_cluster.cluster.throughput import NOW_SECONDS, SAMPLE_SECONDS, WINDOW_SECONDS, Throughput
 
 STEPS, BATCH, COST = 100, 16, 50.0  # of a cell: steps in all, images a step, cost of all of it
 
 
-def add(rate: Rate, steps: int, now: float) -> None:
+def add(rate: Throughput, steps: int, now: float) -> None:
     """Reports steps of such a cell."""
     rate.add(steps, STEPS, BATCH, COST, now)
 
 
 def test_nothing_is_said_before_anything_is_known() -> None:
-    rate = Rate()
+    rate = Throughput()
     assert rate.images_per_second(5.0) == 0
     assert rate.eta_seconds(COST, 5.0) is None
     rate.begin(5.0)
@@ -26,7 +26,7 @@ def test_nothing_is_said_before_anything_is_known() -> None:
 
 
 def test_images_a_second_are_those_of_all_workers_together() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(100.0)
     add(rate, 3, now=102.0)
     add(rate, 1, now=102.0)
@@ -34,7 +34,7 @@ def test_images_a_second_are_those_of_all_workers_together() -> None:
 
 
 def test_the_time_left_is_what_the_work_so_far_took() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     add(rate, STEPS // 4, now=5.0)
     assert rate.eta_seconds(COST * 3 / 4, 5.0) == pytest.approx(15)
@@ -43,7 +43,7 @@ def test_the_time_left_is_what_the_work_so_far_took() -> None:
 
 
 def test_a_second_is_too_short_to_judge_by() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     add(rate, 1, now=0.5)
     assert rate.eta_seconds(COST, 0.5) is None
@@ -51,7 +51,7 @@ def test_a_second_is_too_short_to_judge_by() -> None:
 
 
 def test_cells_that_cost_more_take_longer_however_many_steps_they_have() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     rate.add(10, 10, BATCH, cost=30.0, now=10.0)  # one whole cell: 3 a second
     assert rate.eta_seconds(90.0, 10.0) == pytest.approx(30)
@@ -67,7 +67,7 @@ def test_cells_that_cost_more_take_longer_however_many_steps_they_have() -> None
 def test_a_steady_speed_is_told_as_it_is_but_for_one_word_of_the_workers(
     workers: int, beat: float, steps: int, beats: int
 ) -> None:
-    rate = Rate()
+    rate = Throughput()
     now = 1000.0
     rate.begin(now)
     for _ in range(beats):
@@ -84,7 +84,7 @@ def test_a_steady_speed_is_told_as_it_is_but_for_one_word_of_the_workers(
 
 
 def test_the_present_speed_forgets_what_was_long_ago() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     add(rate, 90, now=1.0)
     assert rate.images_per_second(1.0 + NOW_SECONDS / 2) > 0
@@ -92,7 +92,7 @@ def test_the_present_speed_forgets_what_was_long_ago() -> None:
 
 
 def test_an_idle_time_is_not_held_against_the_next_job() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     add(rate, 50, now=10.0)
     rate.begin(5000.0)
@@ -103,7 +103,7 @@ def test_an_idle_time_is_not_held_against_the_next_job() -> None:
 
 
 def test_a_speed_that_changed_is_believed_after_a_while() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     for second in range(1, 1000):
         add(rate, 10 if second < 500 else 1, now=float(second))
@@ -111,7 +111,7 @@ def test_a_speed_that_changed_is_believed_after_a_while() -> None:
 
 
 def test_words_that_come_thick_and_fast_take_no_more_memory() -> None:
-    rate = Rate()
+    rate = Throughput()
     rate.begin(0.0)
     for number in range(50_000):
         add(rate, 1, now=number / 100)

@@ -12,18 +12,18 @@ from records import make_cell, make_record
 
 from stn_cluster.cluster.history import stored_ends
 from stn_cluster.errors import StoreError
-from stn_cluster.queue.known_results import StoredEnd, StoredEnds
+from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Store
 
 steady = settings(derandomize=True, deadline=None)
 
 
-def success(key: str, time: int, error: float = 1.5) -> StoredEnd:
-    return StoredEnd(key, f"{key}-{time}", time, test_error=error)
+def success(key: str, time: int, error: float = 1.5) -> StoredResult:
+    return StoredResult(key, f"{key}-{time}", time, test_error=error)
 
 
-def failure(key: str, time: int) -> StoredEnd:
-    return StoredEnd(key, f"{key}-{time}", time, error="ValueError: no luck")
+def failure(key: str, time: int) -> StoredResult:
+    return StoredResult(key, f"{key}-{time}", time, error="ValueError: no luck")
 
 
 some_ends = st.lists(
@@ -38,7 +38,9 @@ some_ends = st.lists(
 )
 
 
-def newest(ends: list[StoredEnd], key: str, succeeded: bool, since: int = 0) -> StoredEnd | None:
+def newest(
+    ends: list[StoredResult], key: str, succeeded: bool, since: int = 0
+) -> StoredResult | None:
     """By looking at all of them."""
     found = [e for e in ends if e.key == key and (e.error is None) is succeeded]
     found = [e for e in found if e.accepted_at > since]
@@ -48,9 +50,9 @@ def newest(ends: list[StoredEnd], key: str, succeeded: bool, since: int = 0) -> 
 @steady
 @given(ends=some_ends, split=st.integers(0, 12), since=st.integers(0, 51))
 def test_ends_are_found_in_whatever_order_and_portions_they_are_noted(
-    ends: list[StoredEnd], split: int, since: int
+    ends: list[StoredResult], split: int, since: int
 ) -> None:
-    stored = StoredEnds(ends[:split])
+    stored = KnownResults(ends[:split])
     stored.add(ends[split:])
     stored.add(ends[:1])  # twice is as once
     for key in ("k", "l", "m"):
@@ -61,7 +63,7 @@ def test_ends_are_found_in_whatever_order_and_portions_they_are_noted(
 
 
 def test_a_later_failure_does_not_undo_a_success() -> None:
-    stored = StoredEnds([success("k", 1), failure("k", 2)])
+    stored = KnownResults([success("k", 1), failure("k", 2)])
     assert stored.success("k") == success("k", 1)
     assert stored.after("k", 0) == success("k", 1)
     assert stored.after("k", 1) == failure("k", 2)
@@ -69,7 +71,7 @@ def test_a_later_failure_does_not_undo_a_success() -> None:
 
 
 def test_a_failure_alone_is_no_success() -> None:
-    stored = StoredEnds([failure("k", 1)])
+    stored = KnownResults([failure("k", 1)])
     assert stored.success("k") is None
     assert stored.after("k", 0) == failure("k", 1)
 
@@ -93,9 +95,9 @@ def test_the_ends_of_a_store_are_those_of_all_its_rows(any_store: Store) -> None
     times = any_store.commit(records[:2]) + any_store.commit(records[2:])
     stored = stored_ends(any_store)
 
-    def end(number: int, **fields: Any) -> StoredEnd:
+    def end(number: int, **fields: Any) -> StoredResult:
         row = records[number].row
-        return StoredEnd(row["key"], row["attempt"], microseconds(times[number]), **fields)
+        return StoredResult(row["key"], row["attempt"], microseconds(times[number]), **fields)
 
     failed = {"error": "ValueError: the loss is not finite"}
     keys = [cell.key for cell in cells]

@@ -20,7 +20,7 @@ from stn_cluster.cli.progress_view import (
 )
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
-from stn_cluster.queue.jobs import CellName, CellStatus, JobStatus, State, job_state
+from stn_cluster.queue.jobs import CellName, CellState, CellStatus, JobStatus, job_state
 from stn_cluster.registry import resolve
 
 
@@ -33,19 +33,19 @@ QUEUED = CellStatus(CellName.of(FCN))  # of 8 steps, as all cells of `smoke`
 
 
 def running(cell: Cell, step: int) -> CellStatus:
-    return CellStatus(CellName.of(cell), State.RUNNING, step=step)
+    return CellStatus(CellName.of(cell), CellState.RUNNING, step=step)
 
 
 def succeeded(cell: Cell, error: float, stored: bool = False) -> CellStatus:
-    return CellStatus(CellName.of(cell), State.SUCCEEDED, 8, test_error=error, stored=stored)
+    return CellStatus(CellName.of(cell), CellState.SUCCEEDED, 8, test_error=error, stored=stored)
 
 
 def failed(cell: Cell, error: str = "ValueError: [no] luck") -> CellStatus:
-    return CellStatus(CellName.of(cell), State.FAILED, 3, error=error)
+    return CellStatus(CellName.of(cell), CellState.FAILED, 3, error=error)
 
 
 def cancelled(cell: Cell) -> CellStatus:
-    return CellStatus(CellName.of(cell), State.CANCELLED)
+    return CellStatus(CellName.of(cell), CellState.CANCELLED)
 
 
 def job(*cells: CellStatus, **fields: Any) -> JobStatus:
@@ -253,8 +253,8 @@ def test_a_summary_ends_with_the_job() -> None:
 
 
 def test_a_summary_needs_no_cells() -> None:
-    counts = {State.SUCCEEDED: 1000, State.QUEUED: 98_998, State.RUNNING: 2}
-    status = JobStatus("job-1", State.RUNNING, counts, eta_seconds=60.0)
+    counts = {CellState.SUCCEEDED: 1000, CellState.QUEUED: 98_998, CellState.RUNNING: 2}
+    status = JobStatus("job-1", CellState.RUNNING, counts, eta_seconds=60.0)
     assert summary(status) == "1000 of 100000 cells done, 2 running, 1 min 0 s left"
 
 
