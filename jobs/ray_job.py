@@ -1,16 +1,17 @@
-"""What the scripts beside this one share."""
+"""Parts that the scripts beside this one share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stn_cluster.cli import run_app
-from stn_cluster.cli.progress import Watch, conclude, show
-from stn_cluster.cluster.cluster_run import cluster, run_on_cluster, with_gpus
+from stn_cluster.cli.progress import follow, print_result
+from stn_cluster.cluster.connect import ray_cluster, with_gpus
+from stn_cluster.cluster.run_cluster import run_on_cluster
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job, JobStatus
@@ -34,14 +35,14 @@ def full_path(store: str) -> str:
 
 def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
+    status = follow(_run(job, settings), interrupted="the same command goes on from here")
+    print_result(write_report(settings.store, job.cells), status.cells)
+
+
+def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
-
-    def run(watch: Watch) -> JobStatus:
-        with cluster(plugins=plugins):
-            return run_on_cluster(job, with_gpus(settings), watch)
-
-    status = show(run, interrupted="the same command goes on from here")
-    conclude(write_report(settings.store, job.cells), status.cells)
+    with ray_cluster(plugins=plugins):
+        yield from run_on_cluster(job, with_gpus(settings))
 
 
 def main(command: Callable[..., Any]) -> None:

@@ -16,7 +16,6 @@ from stn_cluster.registry import (
 
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client as Client
-    from stn_cluster.cluster.embedded_ray import Machine as Machine
     from stn_cluster.cluster.run_local import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_results as load_results
@@ -25,7 +24,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Client",
-    "Machine",
     "StoreError",
     "UserError",
     "__version__",
@@ -44,7 +42,6 @@ _LAZY = {
     "load_results": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
     "run_grid": "stn_cluster.cluster.run_local",
-    "Machine": "stn_cluster.cluster.embedded_ray",
     "Client": "stn_cluster.client.http_client",
 }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 NEAR = 0.5  # the likeness from which a name is proposed
 
@@ -53,6 +54,15 @@ def within(field: str) -> Iterator[None]:
     except UserError as error:
         error.field = field if error.field is None else f"{field}.{error.field}"
         raise
+
+
+def first_error(errors: Sequence[Any]) -> tuple[Any, str]:
+    """The one of pydantic's errors that a user is told of, and its message.
+
+    A misspelt field comes first: it tells more than that the right one is missing.
+    """
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    return first, first["msg"].removeprefix("Value error, ")
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:

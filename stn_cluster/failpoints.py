@@ -1,8 +1,8 @@
-"""Where a process can be made to die: every boundary between two durable writes, in one place.
+"""Failpoints: every boundary between two durable writes, where a test can make a process die.
 
 A test names one of them, and a file that is made when it dies there, so that it does so once:
-`STN_CLUSTER_FAILPOINT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third time
-that it is reached; several are separated by commas. Unset, all of this does nothing.
+`STN_CLUSTER_FAILPOINT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third
+time that it is reached; several are separated by commas. Unset, all of this does nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARIABLE = "STN_CLUSTER_FAILPOINT"
 
 
 class Failpoint(StrEnum):
-    """All of them, in the order in which a cell's life comes by."""
+    """All failpoints, in the order in which a cell's life passes them."""
 
     SUBMIT_RECEIVED = "submit-received"  # nothing is written
     SUBMIT_WRITTEN = "submit-written"  # in the queue's transaction
@@ -32,10 +32,10 @@ class Failpoint(StrEnum):
     CHECKPOINT_DRAFTED = "checkpoint-drafted"  # in the worker, as the next two
     CHECKPOINT_WRITTEN = "checkpoint-written"  # the coordinator does not know of it
     WEIGHTS_WRITTEN = "weights-written"  # the coordinator does not know of the result
-    CHECKPOINT_NOTED = "checkpoint-noted"  # the queue names it; the older one is still there
+    CHECKPOINT_RECORDED = "checkpoint-recorded"  # the queue names it; the older one is still there
 
-    LOSS_WRITTEN = "loss-written"  # an attempt came to nothing
-    LOSS_COMMITTED = "loss-committed"
+    REQUEUE_WRITTEN = "requeue-written"  # an attempt came to nothing
+    REQUEUE_COMMITTED = "requeue-committed"
 
     RESULT_RECEIVED = "result-received"  # nothing is written
     PREDICTIONS_DRAFTED = "predictions-drafted"
@@ -63,7 +63,7 @@ _reached: Counter[str] = Counter()
 
 
 def failpoint(point: str) -> None:
-    """Dies here, at once and without a last word, if a test has asked for it."""
+    """Kills this process here, at once, if a test has asked for it."""
     if point not in _ARMED:
         return
     _reached[point] += 1

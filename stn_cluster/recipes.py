@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from stn_cluster.errors import unknown
+from stn_cluster.errors import first_error, unknown
 from stn_cluster.grid import Frozen
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
@@ -59,8 +59,7 @@ class Recipe(Frozen):
             try:
                 self.for_model(model)
             except ValidationError as error:
-                first = error.errors()[0]
-                reason = first["msg"]
+                first, reason = first_error(error.errors())
                 if first["type"] == "extra_forbidden":
                     reason = unknown("field", first["loc"][-1], Recipe.model_fields)
                 where = ".".join(["by_model", model, *map(str, first["loc"])])

@@ -17,7 +17,7 @@ N_TEST = 100
 
 
 class NoopRunner:
-    """Like `stn_cluster.cluster.pack_runner.PackRunner`, but that every cell ends at once, all right."""
+    """A `PackRunner` (`stn_cluster.cluster`) whose cells succeed at once."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.device = device

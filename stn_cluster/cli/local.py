@@ -9,103 +9,75 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cluster.cli.options import (
-    CheckpointOption,
-    CheckpointStepsOption,
-    DataRootOption,
     Filters,
+    MachineOptions,
     OverridesOption,
-    PackOption,
     PriorityOption,
     ServerOption,
-    StateOption,
     StoreOption,
-    ThreadsOption,
-    WorkersOption,
     filtered,
-    place,
+    option_names,
+    store_or_client,
+    with_machine,
 )
-from stn_cluster.cli.progress import Watch, conclude, show
+from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
+from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
-    from stn_cluster.cluster.embedded_ray import Machine
-    from stn_cluster.queue.jobs import Job, JobStatus
+    from stn_cluster.queue.jobs import Job
 
 
+@with_machine
 def run(
     config: Annotated[Path, typer.Argument(help="YAML file: what to run.")],
+    machine: MachineOptions,
     store: StoreOption = None,
-    state: StateOption = None,
-    data_root: DataRootOption = None,
     overrides: OverridesOption = None,
-    workers: WorkersOption = None,
-    threads_per_worker: ThreadsOption = 1,
-    cells_per_pack: PackOption = None,
-    checkpoint_seconds: CheckpointOption = 30.0,
-    checkpoint_steps: CheckpointStepsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
     """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
-    from stn_cluster.cluster.embedded_ray import Machine
     from stn_cluster.cluster.make_jobs import grid_job
 
     job = grid_job(config, overrides=overrides or (), force=force)
-    machine = Machine(
-        data_root=data_root,
-        state=state,
-        workers=workers,
-        threads_per_worker=threads_per_worker,
-        cells_per_pack=cells_per_pack,
-        checkpoint_seconds=checkpoint_seconds,
-        checkpoint_steps=checkpoint_steps,
-    )
     _run(job, str(Path("results") / job.name) if store is None else store, machine)
 
 
+@with_machine
 @filtered
 def rerun(
     filters: Filters,
+    machine: MachineOptions,
     store: StoreOption = None,
     server: ServerOption = None,
     priority: PriorityOption = 0,
-    state: StateOption = None,
-    data_root: DataRootOption = None,
-    workers: WorkersOption = None,
-    threads_per_worker: ThreadsOption = 1,
-    cells_per_pack: PackOption = None,
-    checkpoint_seconds: CheckpointOption = 30.0,
-    checkpoint_steps: CheckpointStepsOption = None,
 ) -> None:
     """Train cells anew that match all filters: of a store on this machine, or of a service, which
     gives it a job. Their history is kept."""
     from stn_cluster.store import Store
 
-    found = place(store, server)
-    if not isinstance(found, Store):
-        typer.echo(found.rerun(priority=priority, **filters).job_id)
+    found = store_or_client(store, server)
+    if isinstance(found, Store):
+        from stn_cluster.cluster.make_jobs import rerun_job
+
+        _run(rerun_job(found, filters, priority=priority), found.uri, machine)
         return
-    from stn_cluster.cluster.embedded_ray import Machine
-    from stn_cluster.cluster.history import cells_to_rerun
-    from stn_cluster.queue.jobs import Job, new_job_id
-
-    cells = tuple(cells_to_rerun(found, filters))
-    job = Job(new_job_id("rerun"), cells, force=True, priority=priority)
-    machine = Machine(
-        data_root=data_root,
-        state=state,
-        workers=workers,
-        threads_per_worker=threads_per_worker,
-        cells_per_pack=cells_per_pack,
-        checkpoint_seconds=checkpoint_seconds,
-        checkpoint_steps=checkpoint_steps,
-    )
-    _run(job, found.uri, machine)
+    # The environment's data root is no wish of this command's.
+    asked = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
+    if asked:
+        raise UserError(f"{option_names(asked)}: not with --server: the service has its own")
+    typer.echo(found.rerun(priority=priority, **filters).job_id)
 
 
+def _data_variable() -> str | None:
+    return os.environ.get("STN_CLUSTER_DATA")
+
+
+@with_machine
 def serve(
+    machine: MachineOptions,
     store: Annotated[str, typer.Option("--store", help="Folder or URI that every node reaches.")],
     state: Annotated[Path, typer.Option("--state", help="Folder on a disk of this machine.")],
-    data_root: DataRootOption = None,
     address: Annotated[
         str, typer.Option("--address", help="Of the Ray cluster; this is its head node.")
     ] = "auto",
@@ -115,43 +87,26 @@ def serve(
         list[str] | None,
         typer.Option("--plugins", help="Module with components that jobs may name; repeatable."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="At most; default: as many as the nodes hold."),
-    ] = None,
     gpu: Annotated[
         bool | None, typer.Option("--gpu/--cpu", help="Default: a GPU each if a node has one.")
     ] = None,
-    threads_per_worker: ThreadsOption = 1,
-    cells_per_pack: PackOption = None,
-    checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP; with a token where others can reach it."""
-    from stn_cluster.cluster.cluster_run import make_settings
-    from stn_cluster.server.serve import ListenAddress
+    from stn_cluster.cluster.settings import make_settings
+    from stn_cluster.server.listen import ListenAddress
     from stn_cluster.server.serve import serve as serve_until_told
 
-    door = ListenAddress(host, port, os.environ.get(TOKEN_VARIABLE, "").strip() or None)
-    settings = make_settings(
-        store,
-        state,
-        data_root=data_root,
-        workers=workers,
-        threads_per_worker=threads_per_worker,
-        cells_per_pack=cells_per_pack,
-        checkpoint_seconds=checkpoint_seconds,
-        plugins=tuple(plugins or ()),
-    )
-    serve_until_told(settings, door, address=address, gpu=gpu)
+    token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
+    serve_until_told(settings, ListenAddress(host, port, token), address=address, gpu=gpu)
 
 
-def _run(job: Job, store: str, machine: Machine) -> None:
-    """Runs a job with a view of it, then prints its table."""
+def _run(job: Job, store: str, machine: MachineOptions) -> None:
+    """Runs a job, shows its progress, then prints its table."""
     from stn_cluster.cluster.run_local import run_job
+    from stn_cluster.cluster.settings import make_settings
     from stn_cluster.report.folder import write_report
 
-    def run(watch: Watch) -> JobStatus:
-        return run_job(job, store, machine=machine, watch=watch)
-
-    status = show(run, interrupted="the same command goes on from here")
-    conclude(write_report(store, job.cells), status.cells)
+    statuses = run_job(job, make_settings(store, **machine))
+    status = follow(statuses, interrupted="the same command goes on from here")
+    print_result(write_report(store, job.cells), status.cells)

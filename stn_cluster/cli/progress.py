@@ -1,8 +1,9 @@
-"""A job that is looked at until it ends, and what comes of it: a table and an exit code."""
+"""Progress of a job until it ends, then its result: a table and an exit code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,36 +12,36 @@ if TYPE_CHECKING:
     from stn_cluster.queue.jobs import CellStatus, JobStatus
 
 DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-Watch = Callable[["JobStatus"], None]
 
 
-def show(run: Callable[[Watch], JobStatus], interrupted: str) -> JobStatus:
-    """Shows a job until it ends.
+def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
+    """Shows a job until it ends; its last status.
 
     Args:
-        run: calls what it is given with the job's status, again and again, and returns the last.
+        statuses: the job's, of whatever runs or watches it.
         interrupted: what to say to whoever has pressed Ctrl-C.
     """
     from rich.console import Console
 
     from stn_cluster.cli.progress_view import make_view, summary
 
-    last: list[JobStatus] = []
+    status: JobStatus | None = None
     try:
-        with make_view(Console(stderr=True)) as view:
-
-            def watch(status: JobStatus) -> None:
-                last[:] = [status]
+        # The view closes last: what is still done when the statuses are closed takes its time.
+        with make_view(Console(stderr=True)) as view, ExitStack() as stack:
+            if hasattr(statuses, "close"):
+                stack.callback(statuses.close)
+            for status in statuses:
                 view.update(status)
-
-            return run(watch)
     except KeyboardInterrupt:
-        where = f" ({summary(last[0])})" if last else ""
+        where = f" ({summary(status)})" if status is not None else ""
         typer.echo(f"interrupted{where}: {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    assert status is not None, "a job has at least one status"
+    return status
 
 
-def conclude(table: str, cells: Iterable[CellStatus]) -> None:
+def print_result(table: str, cells: Iterable[CellStatus]) -> None:
     """Prints the table, then what failed; exits with 1 if something has."""
     from stn_cluster.queue.jobs import CellState
 

@@ -1,4 +1,4 @@
-"""What a running job looks like: a live matrix on a terminal, plain lines elsewhere."""
+"""Views of a running job: a live matrix on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, done
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
 
 PLAIN_PROGRESS_SECONDS = 30.0  # between lines of progress where nothing ends
 
@@ -79,7 +79,7 @@ class PlainView:
             held = f", {len(stored)} of them in the store" if stored else ""
             self._line(f"{status.job_id}: {count}{held}")
             self._quiet_since = now
-        ended = [s for s in status.cells if done(s.state) and s.cell.key not in self._told]
+        ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._told]
         for cell in ended:
             self._told.add(cell.cell.key)
             self._line(f"[{len(self._told)}/{len(status.cells)}] {cell.cell.label}: {_end(cell)}")
@@ -103,28 +103,12 @@ class PlainView:
 def matrix(status: JobStatus) -> RenderableType:
     """The job as a table: rows are models and transforms, columns distortions."""
     blocks: list[RenderableType] = []
-    for dataset, recipe in dict.fromkeys((s.cell.dataset, s.cell.recipe) for s in status.cells):
-        cells = [s for s in status.cells if (s.cell.dataset, s.cell.recipe) == (dataset, recipe)]
-        columns = list(dict.fromkeys(s.cell.distortion for s in cells))
-        rows = list(dict.fromkeys((s.cell.model, s.cell.transform) for s in cells))
+    grids: dict[tuple[str, str], list[CellStatus]] = {}
+    for cell in status.cells:
+        grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
+    for (dataset, recipe), cells in grids.items():
         blocks.append(Text(f"{dataset}, recipe {recipe}: test error in %", style="italic"))
-        table = Table()
-        table.add_column("model")
-        for column in columns:
-            table.add_column(column, justify="right", min_width=9)
-        for model, transform in rows:
-            name = model if transform == "none" else f"{model} {transform}"
-            entries = [
-                [
-                    s
-                    for s in cells
-                    if (s.cell.model, s.cell.transform, s.cell.distortion)
-                    == (model, transform, column)
-                ]
-                for column in columns
-            ]
-            table.add_row(name, *map(_entry, entries))
-        blocks.append(table)
+        blocks.append(_grid(cells))
     blocks.append(Text(summary(status)))
     failed = [s for s in status.cells if s.state is CellState.FAILED]
     blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
@@ -132,6 +116,25 @@ def matrix(status: JobStatus) -> RenderableType:
     if status.trouble:
         blocks.append(Text(status.trouble, style="bold red"))
     return Group(*blocks)
+
+
+def _grid(cells: Iterable[CellStatus]) -> Table:
+    """Cells of one data set and recipe as a table."""
+    columns: dict[str, None] = {}  # in the order in which they come
+    rows: dict[tuple[str, str], dict[str, list[CellStatus]]] = {}
+    for status in cells:
+        cell = status.cell
+        columns[cell.distortion] = None
+        row = rows.setdefault((cell.model, cell.transform), {})
+        row.setdefault(cell.distortion, []).append(status)
+    table = Table()
+    table.add_column("model")
+    for column in columns:
+        table.add_column(column, justify="right", min_width=9)
+    for (model, transform), row in rows.items():
+        name = model if transform == "none" else f"{model} {transform}"
+        table.add_row(name, *(_entry(row.get(column, ())) for column in columns))
+    return table
 
 
 def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
@@ -187,6 +190,8 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
             return Text(state.value, style="red")
     if len(errors) == len(cells):
         return Text(f"{sum(errors) / len(errors):.2f}", style="green")
+    if all(s.state is CellState.SUCCEEDED for s in cells):
+        return Text("not tested", style="green")
     running = [s for s in cells if s.state is CellState.RUNNING]
     if running or errors:
         part = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
@@ -199,4 +204,6 @@ def _end(status: CellStatus) -> str:
         return f"failed: {status.error}"
     if status.state is CellState.CANCELLED:
         return "cancelled"
+    if status.test_error is None:
+        return "trained, not tested"
     return f"test error {status.test_error:.2f} %"

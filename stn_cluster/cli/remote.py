@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,7 @@ from stn_cluster.cli.options import (
     ServerOption,
     connect,
 )
-from stn_cluster.cli.progress import Watch, conclude, show
+from stn_cluster.cli.progress import follow, print_result
 
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client
@@ -76,7 +75,7 @@ def watch(job: JobArgument, server: ServerOption = None) -> None:
 def cancel(job: JobArgument, server: ServerOption = None) -> None:
     """Cancel a job: its cells stop that no other job wants."""
     with connect(server) as client:
-        _say(client.cancel(job))
+        _print_status(client.cancel(job))
 
 
 def retry(job: JobArgument, server: ServerOption = None) -> None:
@@ -99,22 +98,12 @@ def logs(
 
 
 def _watch(client: Client, job_id: str) -> None:
-    def run(watch: Watch) -> JobStatus:
-        return _last(client.watch(job_id), watch)
-
     goes_on = f"the job goes on; `stn-cluster watch {job_id}` looks at it again"
-    status = show(run, interrupted=goes_on)
-    conclude(client.table(job_id=job_id), status.cells)
+    status = follow(client.watch(job_id), interrupted=goes_on)
+    print_result(client.table(job_id=job_id), status.cells)
 
 
-def _last(statuses: Iterable[JobStatus], watch: Watch) -> JobStatus:
-    """Shows all, and returns the last."""
-    for status in statuses:
-        watch(status)
-    return status
-
-
-def _say(status: JobStatus) -> None:
+def _print_status(status: JobStatus) -> None:
     from stn_cluster.cli.progress_view import summary
 
     typer.echo(f"{status.job_id}: {status.state.value}, {summary(status)}")

@@ -1,1 +1,1 @@
-"""A laptop's part: the HTTP client, and the schemas that client and server share. No Ray, no torch."""
+"""HTTP client of a service, and the schemas that it shares with the server: a laptop's part."""

@@ -1,4 +1,4 @@
-"""A service from afar: the verbs of the command line over HTTP, with neither Ray nor torch."""
+"""HTTP client of a service: the verbs of the command line, with neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from stn_cluster.client.schemas import (
     MAX_PAGE,
     SERVER_VARIABLE,
     TOKEN_VARIABLE,
+    AttemptRecord,
     CellPage,
     ServiceInfo,
     Waiting,
-    usable,
+    is_usable_token,
 )
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.grid import GridConfig
-from stn_cluster.queue import AttemptRow
 from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, new_job_id
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Client:
         if not self.url.startswith(("http://", "https://")):
             raise UserError(f"server {self.url!r}: a URL is needed, as in http://head:8267")
         token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip()
-        if not usable(token):
+        if not is_usable_token(token):
             raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._patience = patience
@@ -83,7 +83,7 @@ class Client:
         self._http.close()
 
     def service(self) -> ServiceInfo:
-        """What serves there."""
+        """The service's version and store."""
         return self._read(ServiceInfo, "GET", "/service")
 
     # --- jobs ---
@@ -142,7 +142,7 @@ class Client:
         return self._read(list[JobStatus], "GET", "/jobs")
 
     def status(self, job_id: str) -> JobStatus:
-        """Where a job stands, without its cells."""
+        """Status of a job, without its cells."""
         return self._read(JobStatus, "GET", f"/jobs/{job_id}")
 
     def cells(
@@ -166,7 +166,7 @@ class Client:
         return self._read(Waiting, "POST", f"/jobs/{job_id}/retry", json={}).waiting
 
     def watch(self, job_id: str) -> Iterator[JobStatus]:
-        """Where a job stands, again and again, with all its cells; the last is when it has ended.
+        """Status of a job with all its cells, again and again; the last is when it has ended.
 
         It goes on where it was when the server was away. Meanwhile the job has `trouble`.
         """
@@ -196,11 +196,11 @@ class Client:
 
     # --- history and results ---
 
-    def attempts(self, name: str) -> list[AttemptRow]:
+    def attempts(self, name: str) -> list[AttemptRecord]:
         """The history of a cell, oldest attempt first; by its key, or by its label."""
-        return self._read(list[AttemptRow], "GET", "/attempts", params={"cell": name})
+        return self._read(list[AttemptRecord], "GET", "/attempts", params={"cell": name})
 
-    def logs(self, name: str) -> Iterator[tuple[AttemptRow, str]]:
+    def logs(self, name: str) -> Iterator[tuple[AttemptRecord, str]]:
         """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
         for attempt in self.attempts(name):
             try:

@@ -1,4 +1,4 @@
-"""What a server's answer means to its client: a value, or an error."""
+"""Responses of a server: a value, or an error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from stn_cluster import __version__
-from stn_cluster.client.schemas import TOKEN_VARIABLE, VERSION_HEADER, ProblemBody
-from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, UserError
+from stn_cluster.client.schemas import (
+    STATUS_OF_ERROR,
+    TOKEN_VARIABLE,
+    VERSION_HEADER,
+    ProblemBody,
+)
+from stn_cluster.errors import ServiceError, UserError
 
 T = TypeVar("T")
 
@@ -18,7 +23,7 @@ AWAY = (httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GA
 
 
 def parsed(kind: type[T], content: str | bytes) -> T:
-    """An answer's JSON as a value.
+    """A response's JSON as a value.
 
     Raises:
         ServiceError: it is not one.
@@ -55,15 +60,12 @@ def _error(response: httpx.Response, url: str) -> UserError:
     problem = parsed(ProblemBody, response.read()).error
     if response.status_code == httpx.codes.UNAUTHORIZED:
         return UserError(f"{url}: the token is missing or wrong: set {TOKEN_VARIABLE}")
-    if response.status_code == httpx.codes.NOT_FOUND:
-        return NotFoundError(problem.message, problem.field)
-    if response.status_code == httpx.codes.CONFLICT:
-        return ConflictError(problem.message, problem.field)
     if response.is_server_error:
         return ServiceError(f"{url}: {problem.message}")
-    return UserError(problem.message, problem.field)
+    kinds = {status.value: kind for kind, status in STATUS_OF_ERROR}
+    return kinds.get(response.status_code, UserError)(problem.message, problem.field)
 
 
 def unreachable(url: str, error: httpx.TransportError) -> str:
-    """What to say where there is no answer at all."""
+    """The message where there is no response at all."""
     return f"{url}: no server answers: {str(error) or type(error).__name__}"

@@ -1,14 +1,18 @@
-"""What travels over HTTP, beside the plain values of `stn_cluster.queue.jobs`."""
+"""Schemas of the HTTP interface, beside the plain values of `stn_cluster.queue.jobs`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
 
-from stn_cluster.grid import Frozen, GridConfig, Seed
+from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, StoreError, UserError
+from stn_cluster.grid import CELL_FILTERS, Frozen, GridConfig, Seed
+from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.queue.jobs import JOB_ID, CellStatus
 
 PORT = 8267  # the server's, unless told otherwise
@@ -24,13 +28,23 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Priority = Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)]
 
 
-def usable(token: str) -> bool:
-    """Whether it can stand in a header."""
+# How errors are told over HTTP: the first that fits.
+STATUS_OF_ERROR: tuple[tuple[type[UserError], HTTPStatus], ...] = (
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (ServiceError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (UserError, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+
+
+def is_usable_token(token: str) -> bool:
+    """Whether a token can stand in a header."""
     return token.isascii() and token.isprintable() and " " not in token
 
 
 class Problem(Frozen):
-    """What went wrong."""
+    """An error: its code, and a line for people."""
 
     code: str  # the HTTP status in words, as in not_found
     message: str  # one line for people
@@ -74,9 +88,8 @@ class CellFilters(Frozen):
     key: list[Key] = []
 
     def given(self) -> dict[str, Sequence[Any]]:
-        """Those that filter something, by name."""
-        names = [*CellFilters.model_fields, "status"]
-        values = {name: getattr(self, name, None) for name in names}
+        """Filters that are used, by name."""
+        values = {name: getattr(self, name) for name in CELL_FILTERS}
         return {name: found for name, found in values.items() if found}
 
 
@@ -84,6 +97,16 @@ class CellQuery(CellFilters):
     """The same in a URL, where all is text."""
 
     seed: list[Annotated[int, Field(ge=0, lt=2**31)]] = []
+
+
+class ResultFilters(CellQuery):
+    """The same for rows of the store, which have a status, too."""
+
+    status: list[Word] = []
+
+    def given(self) -> dict[str, Sequence[Any]]:
+        """Filters that are used, by name."""
+        return super().given() | ({"status": self.status} if self.status else {})
 
 
 class Rerun(Frozen):
@@ -102,8 +125,41 @@ class CellPage:
 
 
 @dataclass(frozen=True)
+class AttemptRecord:
+    """One attempt at a cell, as its history keeps it."""
+
+    attempt: str
+    key: str  # the cell's
+    job_id: str
+    pack_size: int
+    worker: WorkerInfo
+    started_at: datetime  # UTC, as the next
+    ended_at: datetime | None
+    ending: str | None  # the exit reason
+    charged: bool  # it counts towards the failures that a cell may have
+    reason: str | None  # why it ended, in words
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> AttemptRecord:
+        """The record of an attempt."""
+        end = attempt.end
+        return cls(
+            attempt=attempt.id,
+            key=attempt.cell.key,
+            job_id=attempt.job_id,
+            pack_size=attempt.pack_size,
+            worker=attempt.worker,
+            started_at=attempt.started_at,
+            ended_at=end.at if end else None,
+            ending=end.reason.value if end else None,
+            charged=end.counts if end else False,
+            reason=end.message if end else None,
+        )
+
+
+@dataclass(frozen=True)
 class ServiceInfo:
-    """What serves here."""
+    """A service: its version and its store."""
 
     version: str  # of stn-cluster
     store: str  # without credentials
@@ -111,6 +167,6 @@ class ServiceInfo:
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a retry came to."""
+    """Result of a retry."""
 
     waiting: int  # cells that the job waits for now

@@ -1,9 +1,9 @@
-"""What can be asked of a coordinator, in plain calls and plain values."""
+"""Coordinator client: what can be asked of a coordinator, in plain calls and plain values."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,20 +16,26 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from stn_cluster.cluster.history import cells_to_rerun
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, ServiceError, UserError
-from stn_cluster.queue import AttemptRow
-from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Page, new_job_id, reason
-from stn_cluster.queue.totals import Metrics
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.jobs import (
+    EVERYTHING,
+    CellStatus,
+    Job,
+    JobStatus,
+    Metrics,
+    Page,
+    error_line,
+)
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
 PAGE = 5000  # cells asked for at a time
 
 
-class Client:
-    """Speaks with a coordinator, and waits for it while Ray restarts it.
+class CoordinatorClient:
+    """Calls a coordinator, and waits for it while Ray restarts it.
 
     Every method raises UserError where the coordinator refuses what is asked.
 
@@ -46,16 +52,16 @@ class Client:
         self._patience = patience
         self._timeout = timeout
 
-    def with_patience(self, patience: float, timeout: float) -> Client:
+    def with_patience(self, patience: float, timeout: float) -> CoordinatorClient:
         """The same, but it does not wait as long."""
-        return Client(self._actor, patience, timeout)
+        return CoordinatorClient(self._actor, patience, timeout)
 
     def version(self) -> str:
-        """Of stn-cluster, on the other side."""
+        """Version of the coordinator's stn-cluster."""
         return str(self._ask("version"))
 
     def settings(self) -> Settings:
-        """How the service works; returns once it serves."""
+        """Settings of the service; returns once it serves."""
         found: Settings = self._ask("opened")
         return found
 
@@ -66,7 +72,7 @@ class Client:
             Whether it is new: the same job under the same id again is the same job.
 
         Raises:
-            UserError: another job has this id.
+            ConflictError: another job has this id.
         """
         return bool(self._ask("submit", job))
 
@@ -76,21 +82,21 @@ class Client:
         return found
 
     def status(self, job_id: str) -> JobStatus:
-        """Where a job stands, without its cells."""
+        """Status of a job, without its cells."""
         found: JobStatus = self._ask("status", job_id)
         return found
 
     def cells(self, job_id: str, page: Page = EVERYTHING) -> tuple[CellStatus, ...]:
         """Some of a job's cells, in the job's order."""
-        return self.news(job_id, page)[0]
+        return self.changed_cells(job_id, page)[0]
 
-    def news(self, job_id: str, page: Page) -> tuple[tuple[CellStatus, ...], int]:
+    def changed_cells(self, job_id: str, page: Page) -> tuple[tuple[CellStatus, ...], int]:
         """Some of a job's cells, and the number of the last change: `since` of the next page."""
         found: tuple[tuple[CellStatus, ...], int] = self._ask("cells", job_id, page)
         return found
 
     def watch(self, job_id: str, poll_seconds: float = POLL_SECONDS) -> Iterator[JobStatus]:
-        """Where a job stands, again and again, with all its cells; the last is when it has ended.
+        """Status of a job with all its cells, again and again; the last is when it has ended.
 
         Args:
             job_id: the job.
@@ -104,8 +110,8 @@ class Client:
             if since < 0:
                 cells, since = self._all_cells(job_id)
             else:
-                news, since = self.news(job_id, Page(since=since))
-                cells.update((cell.cell.key, cell) for cell in news)
+                changed, since = self.changed_cells(job_id, Page(since=since))
+                cells.update((cell.cell.key, cell) for cell in changed)
             yield replace(status, cells=tuple(cells.values()))
             if status.ended:
                 return
@@ -120,46 +126,20 @@ class Client:
         """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
         return int(self._ask("retry", job_id))
 
-    def rerun(
-        self, filters: Mapping[str, Any], priority: int = 0, job_id: str | None = None
-    ) -> Job:
-        """Submits all cells of the store and of its jobs that match the filters, to be trained
-        anew; their history is kept. Those queued or running stay as they are.
-
-        Args:
-            filters: see `stn_cluster.load_results`.
-            priority: the larger, the sooner.
-            job_id: its id; default: a new one.
-
-        Returns:
-            The job.
-        """
-        job = self.rerun_job(filters, priority, job_id)
-        self.submit(job)
-        return job
-
-    def rerun_job(
-        self, filters: Mapping[str, Any], priority: int = 0, job_id: str | None = None
-    ) -> Job:
-        """The job that `rerun` submits."""
-        cells = cells_to_rerun(self.settings().store, filters)
-        cells.sort(key=lambda cell: cell.key)  # asked twice, it is the same job
-        return Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
-
-    def attempts(self, name: str) -> list[AttemptRow]:
+    def attempts(self, name: str) -> list[Attempt]:
         """The history of a cell, oldest attempt first; by its key, or by its label."""
-        found: list[AttemptRow] = self._ask("attempts", name)
+        found: list[Attempt] = self._ask("attempts", name)
         return found
-
-    def logs(self, name: str) -> Iterator[tuple[AttemptRow, str]]:
-        """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
-        for attempt in self.attempts(name):
-            yield attempt, self.log_of(attempt.key, attempt.attempt) or ""
 
     def log_of(self, key: str, attempt: str) -> str | None:
         """An attempt's log so far, or None."""
         found: str | None = self._ask("log_of", key, attempt)
         return found
+
+    def logs(self, name: str) -> Iterator[tuple[Attempt, str]]:
+        """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
+        for attempt in self.attempts(name):
+            yield attempt, self.log_of(attempt.cell.key, attempt.id) or ""
 
     def metrics(self) -> Metrics:
         """The service in numbers."""
@@ -167,7 +147,7 @@ class Client:
         return found
 
     def stop(self, timeout: float) -> None:
-        """Ends the service: running cells are checkpointed, results written, workers let go.
+        """Ends the service: running cells are checkpointed, results written, workers stopped.
 
         Raises:
             UserError: results could not be written; their cells are still queued.
@@ -176,7 +156,7 @@ class Client:
         try:
             ray.get(self._actor.stop.remote(), timeout=timeout)
         except RayTaskError as error:
-            raise _ours(error) from None
+            raise _unwrapped(error) from None
         except RayError as error:
             raise ServiceError(f"the service did not end as it should: {error}") from error
         finally:
@@ -186,7 +166,7 @@ class Client:
         cells: dict[str, CellStatus] = {}
         since: int | None = None
         while True:
-            page, last = self.news(job_id, Page(len(cells), PAGE))
+            page, last = self.changed_cells(job_id, Page(len(cells), PAGE))
             since = last if since is None else since  # the first page's: what changes is asked for
             cells.update((cell.cell.key, cell) for cell in page)
             if len(page) < PAGE:
@@ -203,15 +183,15 @@ class Client:
             except GetTimeoutError as error:
                 raise ServiceError("the coordinator does not answer in time") from error
             except RayTaskError as error:
-                raise _ours(error) from None
+                raise _unwrapped(error) from None
             except ActorUnavailableError as error:
                 if time.monotonic() > deadline:
                     raise ServiceError("the coordinator does not answer") from error
                 time.sleep(0.2)
             except ActorDiedError as error:  # and is not restarted
-                raise EndedError(f"the service has ended: {reason(str(error))}") from error
+                raise EndedError(f"the service has ended: {error_line(str(error))}") from error
 
 
-def _ours(error: RayTaskError) -> Exception:
+def _unwrapped(error: RayTaskError) -> Exception:
     """A UserError as it was raised: Ray's own text has a traceback around it."""
     return error.cause if isinstance(error.cause, UserError) else error

@@ -1,4 +1,4 @@
-"""Runs packs in a worker's process: training, checkpoints, logs. Knows nothing of Ray."""
+"""Pack runner: training, checkpoints and logs of packs in a worker's process, without Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -14,12 +14,13 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.protocol import WEIGHTS, Assignment, Checkpoint, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.prepared import PreparedData
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
 from stn_cluster.training.device import device_name
@@ -63,13 +64,13 @@ class PackRunner:
         if data_root and not data_root.is_dir():
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = PreparedData(data_root, self.device)
-        self.trouble: str | None = None  # what keeps it from the store, while it lasts
+        self.degraded_reason: str | None = None  # why the store cannot be reached, while it lasts
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # attempts
 
     def info(self) -> WorkerInfo:
         """Where it runs."""
-        # A plain string: torch's own is of a class of its, which whoever reads it would import.
+        # str(): torch.__version__ is a class that unpickling would import torch for.
         version = str(torch.__version__)
         return WorkerInfo(
             socket.gethostname(), device_name(self.device), version, process=os.getpid()
@@ -80,24 +81,24 @@ class PackRunner:
         self._stop.set()
 
     def drop(self, attempts: set[str]) -> None:
-        """Ends some attempts at their next step, without a word more of them; from any thread."""
+        """Ends some attempts at their next step, without reporting them; from any thread."""
         self._dropped |= attempts
 
-    def train(self, pack: tuple[Assignment, ...], log: AttemptLog) -> Iterator[Report]:
+    def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
         """Trains a pack; yields about every few steps, and whenever a cell ends.
 
         Args:
-            pack: cells, each as an attempt.
-            log: what the attempts' logs are to say.
+            pack: the attempts.
+            log: gets lines for the attempts' logs.
         """
-        attempts = {a.cell.key: a.attempt for a in pack}
-        failed = {a.attempt: failure for a in pack if (failure := _import(a.cell))}
+        attempts = {a.cell.key: a.id for a in pack}
+        failed = {a.id: failure for a in pack if (failure := _import_plugins(a.cell))}
         if failed:
             yield Report(ended=failed)
-        pack = tuple(a for a in pack if a.attempt not in failed)
+        pack = tuple(a for a in pack if a.id not in failed)
         trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack, log))
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
-        yield Report(steps=steps, began=steps)
+        yield Report(steps=steps, started=steps)
         logged = time.monotonic()
         saved = _Saved(logged, trainer.steps())
         for progress in trainer.run():
@@ -147,18 +148,18 @@ class PackRunner:
             written[attempt] = step
         return written
 
-    def _states(self, pack: tuple[Assignment, ...], log: AttemptLog) -> dict[str, bytes]:
-        """The checkpoints that the pack's cells go on from, by key."""
+    def _states(self, pack: Sequence[Attempt], log: AttemptLog) -> dict[str, bytes]:
+        """The checkpoints that the pack's cells resume from, by key."""
         states = {}
         for a in pack:
-            if a.resume is None:
+            if (checkpoint := a.resume_from) is None:
                 continue
-            where = (a.cell.key, a.resume.attempt, a.resume.name)
-            state = self._patiently(a.attempt, log, self.store.read_checkpoint, *where)
+            where = (a.cell.key, checkpoint.attempt, checkpoint.name)
+            state = self._retry(a.id, log, self.store.read_checkpoint, *where)
             if state is None:
-                log.line(a.attempt, f"the checkpoint of step {a.resume.step} is not there")
+                log.line(a.id, f"the checkpoint of step {checkpoint.step} is not there")
             else:
-                log.line(a.attempt, f"goes on from step {a.resume.step} of {a.resume.attempt}")
+                log.line(a.id, f"resumes from step {checkpoint.step} of {checkpoint.attempt}")
                 states[a.cell.key] = state
         return states
 
@@ -166,14 +167,14 @@ class PackRunner:
         """Writes a trained cell's weights to the store; they don't travel with the report."""
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)
-            self._patiently(attempt, log, self.store.write_checkpoint, *where)
+            self._retry(attempt, log, self.store.write_checkpoint, *where)
             failpoint("weights-written")
         return replace(outcome, weights=None)
 
-    def _patiently(
+    def _retry(
         self, attempt: str, log: AttemptLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Reads or writes, again and again while the store is away.
+        """Reads or writes the store, again and again while it is away.
 
         Raises:
             StoreError: it is still away, and the attempt is to end.
@@ -182,17 +183,17 @@ class PackRunner:
             try:
                 done = call(*args, **kwargs)
             except StoreError as error:
-                self.trouble = str(error)
+                self.degraded_reason = str(error)
                 log.line(attempt, f"waits for the store: {error}")
                 if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
                     raise
             else:
-                self.trouble = None
+                self.degraded_reason = None
                 return done
 
 
-def _import(cell: Cell) -> Outcome | None:
-    """Imports a cell's plug-ins; what became of the cell if that is not possible here."""
+def _import_plugins(cell: Cell) -> Outcome | None:
+    """Imports a cell's plug-ins; the cell's failure if that is not possible here."""
     try:
         load_plugins(cell.plugins)
     except UserError as error:

@@ -1,124 +1,107 @@
-"""What workers say: how far their cells are, checkpoints, results."""
+"""Report handler: progress, checkpoints, results and log lines that workers report."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
 
+from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Lease, Leases
-from stn_cluster.cluster.protocol import Checkpoint, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.result_writer import Result, ResultWriter
-from stn_cluster.cluster.rows import Attempt
 from stn_cluster.cluster.throughput import Throughput
 from stn_cluster.cluster.worker_pool import WorkerPool
-from stn_cluster.failpoints import failpoint
+from stn_cluster.queue.attempts import Checkpoint
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
-# Names checkpoints in the queue; returns those that they replace, with their cells' keys.
-NameCheckpoints = Callable[[Sequence[Checkpoint]], Awaitable[list[tuple[str, Checkpoint]]]]
-
 
 class ReportHandler:
-    """Takes the word of workers for the attempts that are theirs, and for no others.
+    """Accepts reports for attempts that the worker holds a lease on, and for no others.
+
+    It waits for nothing: a heartbeat that waited for a disk would cost the worker its lease.
 
     Args:
-        leases: which those are.
-        crew: the workers.
-        ledger: gets results and lines for logs.
-        rate: gets the steps that were done.
-        name_checkpoints: makes checkpoints those that are gone on from.
+        leases: gets the heartbeats.
+        pool: the workers.
+        throughput: gets the steps that were done.
+        results: gets results.
+        checkpoints: gets new checkpoints.
+        housekeeping: gets lines for logs.
     """
 
     def __init__(
         self,
+        *,
         leases: Leases,
-        crew: WorkerPool,
-        ledger: ResultWriter,
-        rate: Throughput,
-        name_checkpoints: NameCheckpoints,
+        pool: WorkerPool,
+        throughput: Throughput,
+        results: ResultWriter,
+        checkpoints: CheckpointRecorder,
+        housekeeping: Housekeeping,
     ) -> None:
         self._leases = leases
-        self._crew = crew
-        self._ledger = ledger
-        self._rate = rate
-        self._name_checkpoints = name_checkpoints
+        self._pool = pool
+        self._throughput = throughput
+        self._results = results
+        self._checkpoints = checkpoints
+        self._housekeeping = housekeeping
 
-    async def report(self, worker: str, report: Report) -> set[str]:
-        """Takes a worker's word; returns its attempts that are not its any more."""
+    def handle(self, worker: str, report: Report) -> set[str]:
+        """Takes a worker's report; returns its attempts that it holds no lease on any more."""
         now = time.monotonic()
-        for attempt, step in report.began.items():
+        for attempt, step in report.started.items():
             if lease := self._leases.get(attempt):
                 lease.step = step  # what a checkpoint brought was not done now
-        steps = {lease.attempt: lease.step for lease in self._leases.of(worker)}
-        lost = self._leases.heard(worker, report.steps, now)
-        for attempt, step in steps.items():
-            self._count(attempt, step, now)
+        before = {lease.id: lease.step for lease in self._leases.of(worker)}
+        lost = self._leases.renew(worker, report.steps, now)
+        for attempt, step in before.items():
+            if lease := self._leases.get(attempt):
+                self._count(lease, step, now)
         for attempt, text in report.log.items():
             if lease := self._leases.get(attempt):
-                self._ledger.log(lease.cell.key, attempt, text)
-        saved = self._new_checkpoints(worker, report)  # first: results are told of them
+                self._housekeeping.log(lease.attempt, text)
+        self._record_checkpoints(worker, report)  # first: results are told of them
         for attempt, outcome in report.ended.items():
             self._take(worker, attempt, outcome)
-        if saved:
-            replaced = await self._name_checkpoints(saved)
-            failpoint("checkpoint-noted")
-            self._ledger.drop(replaced)
-        if member := self._crew.members.get(worker):
-            member.heard_at = now
-            member.trouble = report.trouble
-            member.dropping = {attempt: member.dropping.get(attempt, now) for attempt in lost}
+        if handle := self._pool.workers.get(worker):
+            handle.heard_at = now
+            handle.degraded_reason = report.degraded_reason
+            asked = handle.cancel_requested_at
+            handle.cancel_requested_at = {attempt: asked.get(attempt, now) for attempt in lost}
         return lost
 
-    def _new_checkpoints(self, worker: str, report: Report) -> list[Checkpoint]:
-        """Those that were not heard of before, of attempts that are still in training."""
-        new = []
+    def _record_checkpoints(self, worker: str, report: Report) -> None:
+        """Hands on those that are new, of attempts that are still in training."""
         for lease in self._leases.of(worker):
-            step = report.saved.get(lease.attempt)
-            if step is not None and step != lease.saved and not lease.ending:
+            step = report.saved.get(lease.id)
+            if step is not None and step != lease.saved and not lease.finishing:
                 lease.saved = step
-                new.append(Checkpoint(lease.attempt, step))
-        return new
+                self._checkpoints.add(lease.attempt.cell.key, Checkpoint(lease.id, step))
 
-    def _count(self, attempt: str, before: int, now: float) -> None:
+    def _count(self, lease: Lease, before: int, now: float) -> None:
         """Counts the steps that a cell has done since it was at `before`."""
-        lease = self._leases.get(attempt)
-        if lease is not None and lease.step > before:
-            cell = lease.cell
-            batch_size = int(str(cell.settings["batch_size"]))
-            self._rate.add(lease.step - before, cell.iterations, batch_size, cell.cost, now)
+        if lease.step > before:
+            self._throughput.add(lease.attempt.cell, lease.step - before, now)
 
     def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
-        """Takes a result, if the attempt is still its cell's and the worker's."""
+        """Takes a result, if the worker holds the attempt's lease."""
         lease = self._leases.get(attempt)
         if lease is None or lease.worker != worker:
             log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)
             return
-        if lease.ending:  # said twice, as our answer was lost
+        if lease.finishing:  # reported twice, as our answer was lost
             return
-        lease.ending = True
+        lease.finishing = True
         if outcome.error is None:
-            before, lease.step = lease.step, lease.cell.iterations
-            self._count(attempt, before, time.monotonic())
+            before, lease.step = lease.step, lease.attempt.cell.iterations
+            self._count(lease, before, time.monotonic())
             text = "trained and tested"
         else:
             text = f"failed: {outcome.error}"
-            log.warning("%s failed: %s", lease.cell.label, outcome.error)
-        self._ledger.log_line(lease.cell.key, attempt, text)
-        member = self._crew.members.get(worker)
-        info = member.info if member and member.info else WorkerInfo("", "", "")
-        clean = lease.claim.first and lease.saved is None
-        self._ledger.add(Result(_attempt(lease, info), outcome, clean))
-
-
-def _attempt(lease: Lease, info: WorkerInfo) -> Attempt:
-    return Attempt(
-        job_id=lease.claim.job_id,
-        cell=lease.cell,
-        attempt=lease.attempt,
-        started_at=lease.started_at,
-        worker=info,
-        pack_size=lease.claim.pack_size,
-    )
+            log.warning("%s failed: %s", lease.attempt.cell.label, outcome.error)
+        self._housekeeping.log_line(lease.attempt, text)
+        without_state = lease.attempt.is_first and lease.saved is None
+        self._results.add(Result(lease.attempt, outcome, without_state))

@@ -1,44 +1,35 @@
-"""What goes to the store: results in groups, then attempts' logs and jobs' records.
+"""Result writer: commits results to the store in groups, then tells the queue.
 
-The store may be away or full: all waits in memory and is tried again, and `trouble` says why.
+Where the store is away or full, results are buffered and the commit is retried; `degraded_reason`
+says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from stn_cluster.cluster.attempt_log import stamp
-from stn_cluster.cluster.protocol import WEIGHTS, Checkpoint
-from stn_cluster.cluster.rows import Attempt, to_record
-from stn_cluster.cluster.threads import Thread
+from stn_cluster.cluster.housekeeping import Housekeeping
+from stn_cluster.cluster.rows import to_record, to_stored_result
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
-from stn_cluster.queue import Queue
-from stn_cluster.queue.jobs import reason
-from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.database import QueueDatabase
+from stn_cluster.queue.finish import finish
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Record, Store
+from stn_cluster.threads import SingleThread
 from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
-R = TypeVar("R")
-T = TypeVar("T")
 
 RETRY_SECONDS = 2.0
 GROUP = 500  # results in one commit, at most
 COMMIT_SECONDS = 0.2  # between the beginnings of two commits: what comes meanwhile is one group
-LOG_SECONDS = 2.0  # between two writings of logs
-LOG_WRITERS = 8  # side by side: results wait meanwhile, and an object store takes its time
-MAX_LOG_CHARACTERS = 10_000_000  # of all logs that wait for the store; beyond it they are dropped
 
 
 @dataclass(frozen=True)
@@ -47,211 +38,109 @@ class Result:
 
     attempt: Attempt
     outcome: Outcome
-    clean: bool = False  # it left nothing in the store but its weights
+    without_state: bool = False  # there is no training state of its cell in the store
 
 
 class ResultWriter:
-    """Writes for the coordinator.
+    """Writes results for the coordinator.
 
     Args:
         store: the result store; this alone writes its rows.
-        ends: what the store holds; grows with what is written.
-        queue: hears of every result that the store has taken.
-        queue_thread: where the queue is used.
-        committed: called with the results that have become durable.
+        thread: where the store is written.
+        known: grows with what is written.
+        database: hears of every result that the store has taken.
+        housekeeping: removes the training state of ended cells.
     """
 
     def __init__(
         self,
+        *,
         store: Store,
-        ends: KnownResults,
-        queue: Queue,
-        queue_thread: Thread,
-        committed: Callable[[Sequence[Result]], None],
+        thread: SingleThread,
+        known: KnownResults,
+        database: QueueDatabase,
+        housekeeping: Housekeeping,
     ) -> None:
-        self.trouble: str | None = None
+        self.degraded_reason: str | None = None
         self._store = store
-        self._ends = ends
-        self._queue = queue
-        self._queue_thread = queue_thread
-        self._committed = committed
-        self._thread = Thread("store")
+        self._thread = thread
+        self._known = known
+        self._database = database
+        self._housekeeping = housekeeping
         self._results: list[Result] = []
-        self._replaced: list[tuple[str, Checkpoint]] = []
-        self._logs: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        self._log_size = 0
-        self._writing_logs = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.tasks = [asyncio.create_task(self._commit()), asyncio.create_task(self._tidy())]
 
     @property
-    def waiting(self) -> int:
-        """Results that are not durable yet."""
+    def pending(self) -> int:
+        """How many results are not durable yet."""
         return len(self._results)
 
     def add(self, result: Result) -> None:
         """Takes a result; it counts once it is durable."""
         self._results.append(result)
         self._idle.clear()
-        self._news.set()
+        self._added.set()
 
-    def drop(self, replaced: Sequence[tuple[str, Checkpoint]]) -> None:
-        """Takes checkpoints, with their cells' keys, that nothing goes on from any more."""
-        self._replaced += replaced
+    async def run(self, on_commit: Callable[[Sequence[Result]], None]) -> None:
+        """Writes results: the first at once, then in groups whatever came meanwhile.
 
-    def log(self, key: str, attempt: str, text: str) -> None:
-        """Takes lines for an attempt's log."""
-        if self._log_size + len(text) <= MAX_LOG_CHARACTERS:
-            self._log_size += len(text)
-            self._logs[key, attempt].append(text)
-
-    def log_line(self, key: str, attempt: str, text: str) -> None:
-        """Takes one line, which gets the time before it."""
-        self.log(key, attempt, f"{stamp()} {text}\n")
-
-    async def read_log(self, key: str, attempt: str) -> str | None:
-        """An attempt's log so far, or None."""
-        await self._write_logs()
-        return await self._thread(self._store.read_log, key, attempt)
-
-    async def close(self, seconds: float) -> None:
-        """Writes what waits, for so long at most, and ends.
-
-        Raises:
-            StoreError: results could not be written; they are lost, and their cells still queued.
+        Args:
+            on_commit: called with results that have become durable.
         """
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
-        with suppress(StoreError, TimeoutError):
-            await asyncio.wait_for(self._write_logs(), seconds)
-        for task in self.tasks:
-            task.cancel()
-        self._thread.close()
-        if self._results:
-            raise StoreError(self.trouble or "results could not be written in time")
-
-    # --- results ---
-
-    async def _commit(self) -> None:
-        """Writes all results, in groups: the first at once, then whatever came meanwhile."""
         began = 0.0
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._added.wait()
+            self._added.clear()
             while self._results:
                 await asyncio.sleep(began + COMMIT_SECONDS - time.monotonic())
                 began = time.monotonic()
                 group = self._results[:GROUP]
-                failpoint("result-received")
-                records = await self._thread(_records, group)
-                times = await self._patiently(self._thread, self._store.commit, records)
-                stored = [_end(result, time) for result, time in zip(group, times, strict=True)]
-                self._ends.add(stored)
-                await self._patiently(self._queue_thread, self._queue.finish, stored)
+                await self._write(group)
                 del self._results[: len(group)]
-                self._committed(group)
-                left = [r.attempt for r in group if not r.clean]
-                await self._thread(self._drop_states, left)
+                on_commit(group)
+                left = [r.attempt.cell.key for r in group if not r.without_state]
+                await self._housekeeping.drop_states(left)
             self._idle.set()
 
-    async def _patiently(
-        self, thread: Thread, write: Callable[[Sequence[R]], T], what: Sequence[R]
-    ) -> T:
-        """Writes, again and again until the disk or the network takes it."""
+    async def close(self, seconds: float) -> None:
+        """Waits until all results are durable, for so long at most.
+
+        Raises:
+            StoreError: results could not be written; they are lost, and their cells still queued.
+        """
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            reason = self.degraded_reason or "results could not be written in time"
+            raise StoreError(reason) from None
+
+    async def _write(self, group: Sequence[Result]) -> None:
+        failpoint("result-received")
+        records = await self._thread.run(_records, group)
+        times = await self._commit(records)
+        stored = [
+            to_stored_result(result.attempt, result.outcome, time)
+            for result, time in zip(group, times, strict=True)
+        ]
+        self._known.add(stored)
+        await self._database.write_until_done(finish, stored)
+
+    async def _commit(self, records: Sequence[Record]) -> list[datetime]:
+        """Commits to the store, again and again until the disk or the network takes it."""
         while True:
             try:
-                done = await thread(write, what)
-            except (StoreError, sqlite3.Error) as error:
-                if self.trouble is None:
-                    log.error("results wait in memory: %s", error)
-                self.trouble = str(error)
+                times = await self._thread.run(self._store.commit, records)
+            except StoreError as error:
+                if self.degraded_reason is None:
+                    log.error("results are buffered: %s", error)
+                self.degraded_reason = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                self.trouble = None
-                return done
-
-    def _drop_states(self, ended: Sequence[Attempt]) -> None:
-        """Ended cells go on from nothing: their training state is not needed any more."""
-        for attempt in ended:
-            with suppress(StoreError):  # it is in the way of nothing
-                for other, name in self._store.checkpoints(attempt.cell.key):
-                    if name != WEIGHTS:
-                        self._store.drop_checkpoint(attempt.cell.key, other, name)
-        failpoint("state-dropped")
-
-    # --- what can wait ---
-
-    async def _tidy(self) -> None:
-        """Writes logs and jobs' records, and removes old checkpoints, now and then."""
-        swept = False
-        while True:
-            try:
-                if not swept:
-                    await self._sweep_states()
-                    swept = True
-                await self._write_logs()
-                await self._write_jobs()
-                while self._replaced:
-                    key, old = self._replaced[0]
-                    await self._thread(self._store.drop_checkpoint, key, old.attempt, old.name)
-                    del self._replaced[0]
-            except (StoreError, sqlite3.Error) as error:
-                log.warning("logs and records wait: %s", error)
-            await asyncio.sleep(LOG_SECONDS)
-
-    async def _sweep_states(self) -> None:
-        """Removes training state that a coordinator which died left behind."""
-        found = await self._thread(self._store.all_checkpoints)
-        ended = await self._queue_thread(self._queue.ended)
-        for key, attempt, name in found:
-            if key in ended and name != WEIGHTS:
-                await self._thread(self._store.drop_checkpoint, key, attempt, name)
-
-    async def _write_logs(self) -> None:
-        """Writes all lines; those that the store does not take wait on, in their order."""
-        async with self._writing_logs:  # one after the other: a log's lines stay in their order
-            logs, self._logs = self._logs, defaultdict(list)
-            waiting = {place: "".join(texts) for place, texts in logs.items()}
-            self._log_size -= sum(map(len, waiting.values()))
-            try:
-                await self._thread(self._append_logs, waiting)
-            finally:
-                for place, text in waiting.items():
-                    self._logs[place].insert(0, text)
-                    self._log_size += len(text)
-
-    def _append_logs(self, waiting: dict[tuple[str, str], str]) -> None:
-        """Writes logs, and takes away those that are written."""
-
-        def write(place: tuple[str, str]) -> None:
-            self._store.append_log(*place, waiting[place])
-            del waiting[place]
-
-        with ThreadPoolExecutor(LOG_WRITERS) as writers:
-            for _ in writers.map(write, list(waiting)):
-                pass  # but raise what was raised
-
-    async def _write_jobs(self) -> None:
-        for job_id in await self._queue_thread(self._queue.unrecorded):
-            record = await self._queue_thread(self._queue.job_record, job_id)
-            await self._thread(self._store.write_job, job_id, record)
-            failpoint("job-recorded")
-            await self._queue_thread(self._queue.note_recorded, job_id)
+                self.degraded_reason = None
+                return times
 
 
 def _records(group: Sequence[Result]) -> list[Record]:
     return [to_record(result.attempt, result.outcome) for result in group]
-
-
-def _end(result: Result, accepted_at: datetime) -> StoredResult:
-    outcome = result.outcome
-    failed = outcome.error is not None
-    return StoredResult(
-        key=outcome.key,
-        attempt=result.attempt.attempt,
-        accepted_at=round(accepted_at.timestamp() * 1e6),
-        test_error=None if failed else 100 * (outcome.n_wrong or 0) / (outcome.n_test or 1),
-        error=reason(outcome.error) if outcome.error is not None else None,
-    )

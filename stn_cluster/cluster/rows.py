@@ -1,40 +1,23 @@
-"""An attempt and its outcome as a row of the store."""
+"""Rows of the store: an attempt and its outcome as rows, and what the rows say to the queue."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 
 import stn_cluster
-from stn_cluster.cluster.protocol import WorkerInfo, utc_now
-from stn_cluster.grid import Cell
-from stn_cluster.queue.jobs import CellState
-from stn_cluster.store import Record
+from stn_cluster.provenance import git_commit
+from stn_cluster.queue.attempts import Attempt, utc_now
+from stn_cluster.queue.jobs import CellState, error_line
+from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.store import Record, Store
 from stn_cluster.training.outcome import Outcome
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One try at a cell."""
-
-    job_id: str
-    cell: Cell
-    attempt: str  # a UUID, never reused
-    started_at: datetime  # UTC
-    worker: WorkerInfo
-    pack_size: int
-
-
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
-    """The rows that the store keeps of an ended attempt."""
+    """The store's rows of an ended attempt."""
     cell = attempt.cell
-    wrong = None
-    if outcome.n_test and outcome.n_wrong is not None:
-        wrong = outcome.n_wrong / outcome.n_test
+    wrong = outcome.error_rate
     row = {
         "key": cell.key,
         "label": cell.label,
@@ -45,11 +28,11 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "dataset": cell.dataset,
         "recipe": cell.recipe,
         "job_id": attempt.job_id,
-        "attempt": attempt.attempt,
+        "attempt": attempt.id,
         "status": (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value,
         # Whatever a traceback quotes, it becomes text that can be stored.
         "error": outcome.error and outcome.error.encode("utf-8", "replace").decode(),
-        "test_error": None if wrong is None else 100 * wrong,
+        "test_error": outcome.test_error,
         "test_accuracy": None if wrong is None else 1 - wrong,
         "n_test": outcome.n_test,
         "n_wrong": outcome.n_wrong,
@@ -73,27 +56,31 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
     return Record(row=row, curve=curve, predictions=outcome.predictions)
 
 
-@lru_cache(maxsize=1)
-def git_commit() -> str | None:
-    """The commit of the running code, '+' behind it if files differ; None outside a checkout."""
-    folder = Path(stn_cluster.__file__).parent
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) -> StoredResult:
+    """The part of an ended attempt's row that the queue keeps."""
+    return StoredResult(
+        key=outcome.key,
+        attempt=attempt.id,
+        accepted_at=round(accepted_at.timestamp() * 1e6),
+        test_error=outcome.test_error if outcome.error is None else None,
+        error=error_line(outcome.error) if outcome.error is not None else None,
+    )
 
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-            env=environment,
-        )
-        return done.stdout.strip()
 
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != folder.parent:
-            return None  # installed inside some other project's checkout
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+def stored_results(store: Store) -> KnownResults:
+    """The results of all cells of a store, from all of its rows.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    columns = ["key", "attempt", "status", "accepted_at", "test_error", "error"]
+    rows = store.read("cells", columns=columns)
+    times = rows["accepted_at"].cast("int64").to_pylist()
+    others = [rows[name].to_pylist() for name in ("key", "attempt", "status")]
+    numbers = rows["test_error"].to_pylist(), rows["error"].to_pylist()
+    return KnownResults(
+        StoredResult(key, attempt, time, error)
+        if status == "succeeded"
+        else StoredResult(key, attempt, time, None, error_line(text or ""))
+        for key, attempt, status, time, error, text in zip(*others, times, *numbers, strict=True)
+    )

@@ -1,55 +1,53 @@
-"""Running a grid from Python or the command line: coordinator, queue and workers in one go."""
+"""A job on this machine: coordinator, queue and workers in one go, on an embedded Ray."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from stn_cluster.cluster.embedded_ray import Machine, embedded_ray
-from stn_cluster.cluster.history import stored_ends
+from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.make_jobs import grid_job
-from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.rows import stored_results
+from stn_cluster.cluster.settings import Settings, make_settings
+from stn_cluster.cluster.signals import interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell, GridConfig
-from stn_cluster.queue import Queue
+from stn_cluster.grid import GridConfig
+from stn_cluster.queue.database import connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
-from stn_cluster.registry import lookup
+from stn_cluster.queue.queries import unfinished_like
+from stn_cluster.registry import prepare_datasets
+from stn_cluster.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stn_cluster.store import Store
-
 STOP_SECONDS = 120.0  # for the running steps and their checkpoints, when interrupted
-LET_GO_SECONDS = 10.0  # in which the processes of a killed run notice and end
-BEAT_SECONDS = 0.5  # of workers: somebody is watching
-STILLBORN = 5  # workers in a row that do not start, and then neither will the next
-STATE_FOLDER = "queue"  # of a local store
-DEFAULT_MACHINE = Machine()
-Watch = Callable[[JobStatus], None]
+TAKEOVER_SECONDS = 10.0  # in which the processes of a killed run notice and end
+HEARTBEAT_SECONDS = 0.5  # of workers: somebody is watching
+MAX_FAILED_STARTS = 5  # workers in a row that do not start, and then neither will the next
 
 
 def run_grid(
     config: GridConfig | dict[str, Any] | str | Path,
     store: str | Path | None = None,
     *,
-    machine: Machine = DEFAULT_MACHINE,
     force: bool = False,
-    watch: Watch | None = None,
+    watch: Callable[[JobStatus], None] | None = None,
+    **settings: Any,
 ) -> pd.DataFrame:
-    """Trains the cells of a config that the store does not lock_state_folder yet, on this machine.
+    """Trains the cells of a config that the store does not hold yet, on this machine.
 
     Args:
         config: a `GridConfig`, its fields as a dict, or a YAML file.
         store: the result store's folder or URI; default: results/<config name>.
-        machine: workers and paths.
         force: train all cells anew.
         watch: called with the job's status about twice a second.
+        settings: of the machine: data_root, state, workers, threads_per_worker, cells_per_pack,
+            checkpoint_seconds, checkpoint_steps; see `stn_cluster.Settings`.
 
     Returns:
         The current result of each of the config's cells: rows of `load_results`.
@@ -61,125 +59,91 @@ def run_grid(
 
     job = grid_job(config, force=force)
     store = store or Path("results") / job.name
-    run_job(job, str(store), machine=machine, watch=watch)
+    with contextlib.closing(run_job(job, make_settings(store, **settings))) as statuses:
+        for status in statuses:
+            if watch is not None:
+                watch(status)
     return load_results(store, key=[cell.key for cell in job.cells])
 
 
-def run_job(
-    job: Job, store: str, *, machine: Machine = DEFAULT_MACHINE, watch: Watch | None = None
-) -> JobStatus:
-    """Trains a job's cells on an embedded Ray; see `run_grid`.
+def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
+    """Trains a job's cells on an embedded Ray.
 
-    What else the queue holds is left alone, but the same job that was interrupted is gone on with.
-    KeyboardInterrupt stops the workers at their next step, with checkpoints, and is raised again.
+    What else the queue holds is left alone, but the same job that was interrupted is resumed.
+    KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
+    checkpoints.
 
-    Returns:
-        The job when it has ended, with its cells.
+    Args:
+        job: what to run.
+        settings: of the service, which is the run's own.
+
+    Yields:
+        The job's status with its cells, about twice a second; the last when it has ended.
 
     Raises:
-        UserError: see `run_grid`.
+        UserError: the data, the store or the state is wrong; nothing has been trained.
     """
-    from stn_cluster.store import Store
-
-    data_root = Path(machine.data_root).resolve() if machine.data_root else None
-    _check(job.cells, machine, store, data_root)
-    opened = Store.open(store, create=True)
-    opened.check()
-    local = opened.local_path
-    state = Path(machine.state or (local or Path(opened.uri)) / STATE_FOLDER)
-    # The coordinator will lock_state_folder both: where another service does, say so before Ray starts.
-    with opened.lock(LET_GO_SECONDS), lock_state_folder(state, LET_GO_SECONDS):
+    data_root = Path(settings.data_root) if settings.data_root else None
+    state = Path(settings.state)
+    prepare_datasets(job.cells, data_root)
+    store = Store.open(settings.store, create=True)
+    store.check()
+    # The coordinator will hold both: where another service does, say so before Ray starts.
+    with store.lock(TAKEOVER_SECONDS), lock_state_folder(state, TAKEOVER_SECONDS):
         job = _or_unfinished(job, state)
-    if not job.force and (stored := _stored(job, opened)):
-        (watch or _ignore)(stored)
-        return stored
+    if not job.force and (stored := _stored(job, store)):
+        yield stored
+        return
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
-    with embedded_ray(machine, plugins) as machinery:
-        settings = Settings(
-            store=str(local.resolve()) if local else opened.uri,
-            state=str(state.resolve()),
-            data_root=str(data_root) if data_root else None,
-            workers=machinery.workers,
-            gpu=machinery.gpu,
-            threads_per_worker=machine.threads_per_worker,
-            cells_per_pack=machine.cells_per_pack,
-            checkpoint_seconds=machine.checkpoint_seconds,
-            checkpoint_steps=machine.checkpoint_steps,
-            beat_seconds=BEAT_SECONDS,
-            give_up_after=STILLBORN,
+    with (
+        embedded_ray(settings.workers, settings.threads_per_worker, plugins) as resources,
+        interrupts() as interrupted,
+    ):
+        own = replace(
+            settings,
+            workers=resources.workers,
+            gpu=resources.gpu,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            max_failed_starts=MAX_FAILED_STARTS,
             only_job=job.job_id,
         )
-        return _run(job, settings, watch or _ignore, machinery.interrupted)
+        from stn_cluster.cluster.connect import start
 
-
-def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Checks, or fetches, the files of every data set that the cells use.
-
-    Raises:
-        UserError: they are not to be had, or damaged.
-    """
-    for name in dict.fromkeys(cell.dataset for cell in cells):
-        check = lookup("dataset", name).load_prepare()
-        if check is not None:
-            check(data_root)
-
-
-def _check(cells: Sequence[Cell], machine: Machine, store: str, data_root: Path | None) -> None:
-    machine.check()
-    if machine.state is None and "://" in store and not store.startswith("file:"):
-        from stn_cluster.store import redact
-
-        raise UserError(
-            f"{redact(store)}: a store that is not on this machine needs --state FOLDER"
-        )
-    if machine.state is not None:
-        with lock_state_folder(Path(machine.state), LET_GO_SECONDS):
-            pass
-    prepare(cells, data_root)
+        client = start(own)
+        finished = False
+        try:
+            client.submit(job)
+            for status in client.watch(job.job_id):
+                yield status
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
+            finished = True
+        finally:
+            # Where it did not finish, that is told, whatever comes of stopping.
+            with contextlib.nullcontext() if finished else contextlib.suppress(UserError):
+                client.stop(STOP_SECONDS)
 
 
 def _or_unfinished(job: Job, state: Path) -> Job:
     """The job under the id of one that asks for the same and was interrupted, if there is one."""
-    queue = Queue(state)
-    try:
-        return replace(job, job_id=queue.unfinished_like(job) or job.job_id)
-    finally:
-        queue.close()
-
-
-def _run(job: Job, settings: Settings, watch: Watch, interrupted: Event) -> JobStatus:
-    from stn_cluster.cluster.connect import start
-
-    client = start(settings)
-    try:
-        client.submit(job)
-        for status in client.watch(job.job_id):
-            watch(status)
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        # Whatever comes of stopping (the store may be out of reach), it was interrupted.
-        with contextlib.suppress(UserError):
-            client.stop(STOP_SECONDS)
-        raise
-    client.stop(STOP_SECONDS)
-    return status
-
-
-def _ignore(status: JobStatus) -> None:
-    pass
+    with contextlib.closing(connect(state)) as queue:
+        return replace(job, job_id=unfinished_like(queue, job.digest) or job.job_id)
 
 
 def _stored(job: Job, store: Store) -> JobStatus | None:
     """The job as the store has it, if all of its cells are there: then Ray need not start."""
-    ends = stored_ends(store)
-    found = [(cell, ends.success(cell.key)) for cell in job.cells]
+    known = stored_results(store)
+    found = [(cell, known.success(cell.key)) for cell in job.cells]
     cells = [
         CellStatus(
-            CellName.of(cell), CellState.SUCCEEDED, cell.iterations, end.test_error, stored=True
+            CellName.of(cell),
+            CellState.SUCCEEDED,
+            cell.iterations,
+            result.test_error,
+            stored=True,
         )
-        for cell, end in found
-        if end is not None
+        for cell, result in found
+        if result is not None
     ]
     if len(cells) < len(job.cells):
         return None

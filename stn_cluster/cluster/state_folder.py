@@ -1,4 +1,4 @@
-"""The folder on the coordinator's machine that one service holds; the queue's place."""
+"""State folder of a service: on the coordinator's machine, held by one service at a time."""
 
 from __future__ import annotations
 

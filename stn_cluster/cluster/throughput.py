@@ -1,8 +1,10 @@
-"""How fast the workers go, from what they have reported of late."""
+"""Throughput: images a second of all workers, and the time that is left, from recent reports."""
 
 from __future__ import annotations
 
 from collections import deque
+
+from stn_cluster.grid import Cell
 
 NOW_SECONDS = 15.0  # over which the present speed is taken
 WINDOW_SECONDS = 300.0  # over which the time that is left is estimated
@@ -21,18 +23,10 @@ class Throughput:
         """Notes that work begins, where there was none: an idle time is not held against it."""
         self._seen = deque([(now, self._images, self._cost)])
 
-    def add(self, steps: int, iterations: int, batch_size: int, cost: float, now: float) -> None:
-        """Notes steps done of a cell.
-
-        Args:
-            steps: new ones.
-            iterations: the cell's in all.
-            batch_size: images a step.
-            cost: the estimate of the cell's whole training time.
-            now: when.
-        """
-        self._images += steps * batch_size
-        self._cost += cost * steps / max(1, iterations)
+    def add(self, cell: Cell, steps: int, now: float) -> None:
+        """Notes that so many new steps of a cell were done."""
+        self._images += steps * cell.batch_size
+        self._cost += cell.cost * steps / max(1, cell.iterations)
         sample = (now, self._images, self._cost)
         if len(self._seen) > 1 and now - self._seen[-2][0] < SAMPLE_SECONDS:
             self._seen[-1] = sample

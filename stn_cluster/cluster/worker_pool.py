@@ -1,52 +1,86 @@
-"""The workers: asked for as the queue needs them, let go when idle, replaced when they die."""
+"""The worker pool: starts workers for queued cells, stops idle ones, notices those that die.
+
+All that is asked of Ray about workers and nodes is asked here; what Ray raises is translated to
+`WorkerLostError` and `WorkerUnavailableError`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
-from stn_cluster.cluster.placement import (
-    Node,
-    described,
-    parse_nodes,
-    required,
-    slots,
-    worker_options,
-)
-from stn_cluster.cluster.protocol import WorkerInfo
+from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.worker import Worker
 from stn_cluster.grid import Needs
-from stn_cluster.queue import Demand, ExitReason
+from stn_cluster.queue.attempts import Attempt, WorkerInfo
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-PENDING_SECONDS = 5.0  # a worker that has not begun by then waits for others to make room
-STILLBORN_PAUSE = 2.0  # seconds before the next try when a worker dies before it has begun
+FAILED_START_PAUSE = 2.0  # seconds before the next try when a worker fails to start; it doubles
 MAX_PAUSE = 60.0
+
+
+class WorkerLostError(Exception):
+    """A worker is gone, or of no use any more. The message says why, for people.
+
+    Args:
+        message: why.
+        node_lost: its node went with it, or was preempted.
+    """
+
+    def __init__(self, message: str, node_lost: bool = False) -> None:
+        super().__init__(message)
+        self.node_lost = node_lost
+
+
+class WorkerUnavailableError(Exception):
+    """The connection to a worker broke; the worker may live."""
 
 
 @dataclass(eq=False)
 class WorkerHandle:
-    """One worker."""
+    """One worker: its state, and every call that is made on it."""
 
     name: str
     needs: Needs
     actor: Any
-    hired_at: float  # on the monotonic clock
-    info: WorkerInfo | None = None  # None until it has begun
-    busy: bool = False
-    trouble: str | None = None  # what keeps it from the store
-    heard_at: float = 0.0  # when it got its pack, or last said something
-    task: asyncio.Task[None] | None = None  # that sees to it
-    dropping: dict[str, float] = field(default_factory=dict)  # attempts it was told to end: when
+    requested_at: float  # seconds on the monotonic clock
+    state: WorkerState = WorkerState.STARTING
+    info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # once it has started
+    degraded_reason: str | None = None  # why it cannot reach the store
+    heard_at: float = 0.0  # when it got its pack, or last sent a heartbeat
+    task: asyncio.Task[None] | None = None  # that keeps it busy
+    cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
+
+    async def hello(self) -> WorkerInfo:
+        """Waits until it has started; where it runs.
+
+        Raises:
+            WorkerLostError: it died.
+            WorkerUnavailableError: it cannot be reached now.
+        """
+        return await _answer(self.actor.hello.remote())
+
+    def train(self, pack: Sequence[Attempt]) -> Awaitable[None]:
+        """Hands it a pack now; awaited, this returns when the pack has ended. See `hello`."""
+        return _answer(self.actor.train.remote(tuple(pack)))
+
+    def stop(self) -> None:
+        """Tells it to end its pack at the next step, with checkpoints."""
+        self.actor.stop.remote()
+
+    def kill(self) -> None:
+        """Ends its process, if it can still be reached."""
+        ray.kill(self.actor)
 
 
 class WorkerPool:
@@ -59,155 +93,95 @@ class WorkerPool:
 
     def __init__(self, settings: Settings, coordinator: Any) -> None:
         self.settings = settings
-        self.members: dict[str, WorkerHandle] = {}
+        self.workers: dict[str, WorkerHandle] = {}
         self.nodes: list[Node] = []
-        self.trouble: str | None = None  # why no worker comes to life
+        self.start_failure: str | None = None  # why no worker starts
         self._coordinator = coordinator
-        self._stillborn = 0  # in a row
+        self._failed_starts = 0  # in a row
         self._not_before = 0.0
-        self._starved: Needs | None = None  # the most urgent kind that waits and has no worker
-        self._full = False  # no more workers are allowed
         self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
 
     @property
-    def hopeless(self) -> bool:
-        """Whether so many workers died before they began that the service is to give up."""
-        most = self.settings.give_up_after
-        return most is not None and self._stillborn >= most
+    def has_given_up(self) -> bool:
+        """Whether so many workers in a row failed to start that the service is to give up."""
+        most = self.settings.max_failed_starts
+        return most is not None and self._failed_starts >= most
 
     @property
-    def storage_trouble(self) -> str | None:
-        """What keeps workers from the store, while it lasts."""
-        return next((m.trouble for m in self.members.values() if m.trouble), None)
+    def degraded_reason(self) -> str | None:
+        """Why workers cannot reach the store, while it lasts."""
+        return next((w.degraded_reason for w in self.workers.values() if w.degraded_reason), None)
 
     @property
-    def working(self) -> int:
-        """How many have begun."""
-        return sum(member.info is not None for member in self.members.values())
+    def started_count(self) -> int:
+        """How many workers have started."""
+        return sum(w.state is not WorkerState.STARTING for w in self.workers.values())
 
-    async def look(self) -> None:
-        """Looks which nodes there are."""
-        self.nodes = parse_nodes(await asyncio.to_thread(ray.nodes))
+    def may_start(self, now: float) -> bool:
+        """Whether workers may be started now: for a while after a failed start they may not."""
+        return now >= self._not_before
 
-    def node_is_gone(self, info: WorkerInfo | None) -> bool:
-        """Whether a worker's node has left the cluster, as far as was seen."""
-        return info is not None and any(
-            node.node_id == info.node and not node.alive for node in self.nodes
-        )
+    async def refresh_nodes(self) -> None:
+        """Asks Ray which nodes there are.
 
-    def capacity(self, needs: Needs) -> int:
-        """How many workers of a kind there can be, at least 1."""
-        room = slots(required(worker_options(needs, self.settings)), self.nodes)
-        limit = self.settings.workers
-        return max(1, room if limit is None else min(room, limit))
-
-    def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
-        """What queued cells wait for that no present node has."""
-        missing = []
-        for pool in demand:
-            needed = required(worker_options(pool.needs, self.settings))
-            if not slots(needed, self.nodes):
-                cells = f"{pool.cells} cell{'s wait' if pool.cells > 1 else ' waits'}"
-                missing.append(f"{cells} for a node with {described(needed)}")
-        return tuple(missing)
-
-    def wanted(self, demand: Sequence[Demand], now: float) -> list[Needs]:
-        """What to hire workers for now, and notes who is kept waiting by the others.
-
-        Args:
-            demand: what is queued, the most urgent first.
-            now: seconds on the monotonic clock.
+        Raises:
+            ConnectionError: Ray does not answer.
         """
-        if now < self._not_before:
-            return []
-        hires: list[Needs] = []
-        self._starved, self._full = None, False
-        limit = self.settings.workers
-        present = 0  # those that a node can hold; pending ones beside them just ask for nodes
-        for member in self.members.values():
-            needed = required(worker_options(member.needs, self.settings))
-            present += slots(needed, self.nodes) > 0
-        for pool in demand:
-            mine = [m for m in self.members.values() if m.needs == pool.needs]
-            idle = [m for m in mine if not m.busy]
-            if not slots(required(worker_options(pool.needs, self.settings)), self.nodes):
-                hires += [] if mine else [pool.needs]  # pending, it makes an autoscaler add a node
-                continue
-            room = max(0, self.capacity(pool.needs) - len(mine))
-            if limit is not None:
-                room = min(room, max(0, limit - present))
-            if self._in_the_way(pool.needs):
-                room = 0  # else they come only to go: one kind needs all at once what they share
-            more = min(room, max(0, pool.cells - len(idle)))
-            present += more
-            hires += [pool.needs] * more
-            late = any(m.info is None and now - m.hired_at > PENDING_SECONDS for m in mine)
-            begun = any(m.info is not None for m in mine)
-            if self._starved is None and not begun and not more and (late or not mine):
-                self._starved = pool.needs
-        self._full = limit is not None and present >= limit
-        return hires
+        try:
+            self.nodes = parse_nodes(await asyncio.to_thread(ray.nodes))
+        except RayError as error:
+            raise ConnectionError(cause(error)) from error
 
-    def yields(self, member: WorkerHandle, demand: Sequence[Demand]) -> bool:
-        """Whether a worker between two packs should make room for another kind."""
-        if self._starved is None or not self._in_the_way(member.needs):
-            return False
-        order = [pool.needs for pool in demand]
-        if self._starved not in order:  # it has been served since it was seen
-            return False
-        if member.needs not in order:
-            return True
-        return order.index(self._starved) < order.index(member.needs)
+    def node_is_lost(self, info: WorkerInfo) -> bool:
+        """Whether a worker's node has left the cluster, as far as was seen."""
+        return any(node.node_id == info.node and not node.alive for node in self.nodes)
 
-    def _in_the_way(self, needs: Needs) -> bool:
-        """Whether such workers hold what those wait for that are kept waiting."""
-        if self._starved is None or self._starved == needs:
-            return False
-        mine, theirs = (
-            required(worker_options(kind, self.settings)) for kind in (needs, self._starved)
-        )
-        return self._full or not mine.keys().isdisjoint(theirs)
-
-    def hire(self, needs: Needs, now: float) -> WorkerHandle | None:
-        """Asks Ray for a worker; None where it refuses (`trouble` says why)."""
+    def start(self, needs: Needs, now: float) -> WorkerHandle | None:
+        """Asks Ray for a worker; None where it refuses (`start_failure` says why)."""
         name = uuid4().hex
         options = worker_options(needs, self.settings)
         try:
             worker_class = self._worker_class.options(**options)
             actor = worker_class.remote(name, self.settings, self._coordinator)
         except ValueError as error:  # Ray has rules of its own, as for TPUs
-            self.trouble = f"no worker can be asked for with {options}: {error}"
+            self.start_failure = f"no worker can be asked for with {options}: {error}"
             return None
-        member = self.members[name] = WorkerHandle(name, needs, actor, now)
-        return member
+        worker = self.workers[name] = WorkerHandle(name, needs, actor, now)
+        return worker
 
-    def begun(self, member: WorkerHandle, info: WorkerInfo) -> None:
-        """A worker has said hello."""
-        member.info = info
-        self._stillborn = 0
-        self.trouble = None
+    def has_started(self, worker: WorkerHandle, info: WorkerInfo) -> None:
+        """Notes that a worker has said hello."""
+        worker.info = info
+        worker.state = WorkerState.IDLE
+        self._failed_starts = 0
+        self.start_failure = None
 
-    def stillborn(self, error: RayError, now: float) -> None:
-        """A worker died before it said hello: the next one is tried after a while."""
-        self._stillborn += 1
-        self._not_before = now + min(MAX_PAUSE, STILLBORN_PAUSE * 2 ** (self._stillborn - 1))
-        self.trouble = f"no worker starts ({self._stillborn} in a row): {cause(error)}"
-        log.error("%s", self.trouble)
+    def failed_to_start(self, error: Exception, now: float) -> None:
+        """Notes that a worker died before it said hello: the next one is tried after a while."""
+        self._failed_starts += 1
+        pause = FAILED_START_PAUSE * 2 ** (self._failed_starts - 1)
+        self._not_before = now + min(MAX_PAUSE, pause)
+        self.start_failure = f"no worker starts ({self._failed_starts} in a row): {error}"
+        log.error("%s", self.start_failure)
 
-    def dismiss(self, member: WorkerHandle) -> None:
-        """Ends a worker's process, if it can still be reached."""
-        self.members.pop(member.name, None)
-        ray.kill(member.actor)
+    def remove(self, worker: WorkerHandle) -> None:
+        """Ends a worker's process, if it can still be reached, and forgets it."""
+        self.workers.pop(worker.name, None)
+        worker.kill()
 
 
-def ending_of(error: RayError, node_is_gone: bool) -> ExitReason:
-    """How the attempts of a worker ended that did not come back from a pack."""
-    gone = "node has died" in str(error) or getattr(error, "preempted", False)
-    return ExitReason.NODE_LOST if gone or node_is_gone else ExitReason.DIED
+async def _answer(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except ActorUnavailableError as error:
+        raise WorkerUnavailableError(cause(error)) from error
+    except RayError as error:
+        node_lost = "node has died" in str(error) or bool(getattr(error, "preempted", False))
+        raise WorkerLostError(cause(error), node_lost) from error
 
 
 def cause(error: RayError) -> str:
-    """What Ray's error says that is worth keeping."""
+    """The part of Ray's error that is worth keeping, as one line."""
     text = str(error).partition("Some common causes include")[0]
     if isinstance(error, RayTaskError):  # raised in our code
         return str(error).strip().splitlines()[-1]

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
-from stn_cluster.cluster.protocol import Assignment, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue.attempts import Attempt, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
 
@@ -24,25 +24,15 @@ class Demand:
     job: int  # the number of the oldest job of that priority
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One cell handed out as one attempt."""
-
-    assignment: Assignment
-    job_id: str
-    pack_size: int
-    first: bool  # nobody has tried the cell before
-
-
 _ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
 _WANTED_BY = (  # what is trained for the job itself is not looked up: it may be very much
-    f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM wants "
-    f"WHERE wants.key = cells.key AND wants.job = {_ONLY} AND waits))"
+    f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM job_cells "
+    f"WHERE job_cells.key = cells.key AND job_cells.job = {_ONLY} AND pending))"
 )
 
 
-def demand(db: sqlite3.Connection, only: str | None) -> list[Demand]:
-    """What is queued, by what it needs; what is to be trained first comes first.
+def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
+    """Queued cells by what they need; what is to be trained first comes first.
 
     Args:
         db: the queue.
@@ -52,7 +42,7 @@ def demand(db: sqlite3.Connection, only: str | None) -> list[Demand]:
     rows = db.execute(
         "SELECT needs, priority, min(job) AS job, count(*) AS cells "
         "FROM cells INDEXED BY cells_to_claim "
-        f"WHERE state = 'queued' AND NOT spent {wanted} "
+        f"WHERE state = 'queued' AND NOT exhausted {wanted} "
         "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
         {"only": only},
     )
@@ -69,8 +59,8 @@ def claim(
     needs: Needs,
     size: Callable[[Cell], int],
     worker: WorkerInfo,
-    only: str | None,
-) -> tuple[Claim, ...]:
+    only: str | None = None,
+) -> tuple[Attempt, ...]:
     """Hands out the next pack: of the job that comes first its costliest cell, and cells of the
     same stream beside it.
 
@@ -86,23 +76,25 @@ def claim(
     """
     wanted = _WANTED_BY if only is not None else ""
     asked = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
-    columns = "key, spec, stream, job, priority, alone, attempt, state_attempt, state_step"
+    columns = (
+        "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step"
+    )
     with transaction(db, "claim"):
         first = db.execute(
             f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
-            f"WHERE state = 'queued' AND needs = :needs AND NOT spent {wanted} "
+            f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted {wanted} "
             "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
             asked,
         ).fetchone()
         if first is None:
             return ()
         pack = [first]
-        most = 1 if first["alone"] else size(Cell.model_validate_json(first["spec"]))
+        most = 1 if first["isolated"] else size(Cell.model_validate_json(first["spec"]))
         if most > 1:
             pack += db.execute(
                 f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
-                "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT spent "
-                "AND NOT alone AND job = :job AND priority = :priority AND key != :key "
+                "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT exhausted "
+                "AND NOT isolated AND job = :job AND priority = :priority AND key != :key "
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
                 {**asked, **dict(first), "more": most - 1},
             )
@@ -119,27 +111,36 @@ def _begin(
     job_id: str,
     pack_size: int,
     worker: WorkerInfo,
-) -> Claim:
-    attempt = uuid4().hex
+) -> Attempt:
+    cell = Cell.model_validate_json(row["spec"])
+    if (recipe := recipes.get(row["key"], cell.recipe)) != cell.recipe:
+        cell = cell.model_copy(update={"recipe": recipe})
+    resume_from = None
+    if row["checkpoint_attempt"] is not None:
+        resume_from = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
+    attempt = Attempt(
+        id=uuid4().hex,
+        cell=cell,
+        job_id=job_id,
+        pack_size=pack_size,
+        worker=worker,
+        started_at=utc_now(),
+        resume_from=resume_from,
+        is_first=row["attempt"] is None,
+    )
     db.execute(
         "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",
-        (CellState.RUNNING, attempt, next_change(db), row["key"]),
+        (CellState.RUNNING, attempt.id, next_change(db), row["key"]),
     )
     db.execute(
         "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "
         "VALUES (?, ?, ?, ?, ?, ?)",
         (
-            *(attempt, row["key"], job_id, pack_size),
-            *(json.dumps(asdict(worker)), utc_now().isoformat()),
+            *(attempt.id, row["key"], job_id, pack_size),
+            *(json.dumps(asdict(worker)), attempt.started_at.isoformat()),
         ),
     )
-    cell = Cell.model_validate_json(row["spec"])
-    if (recipe := recipes.get(row["key"], cell.recipe)) != cell.recipe:
-        cell = cell.model_copy(update={"recipe": recipe})
-    resume = None
-    if row["state_attempt"] is not None:
-        resume = Checkpoint(row["state_attempt"], row["state_step"])
-    return Claim(Assignment(cell, attempt, resume), job_id, pack_size, row["attempt"] is None)
+    return attempt
 
 
 def _recipes(db: sqlite3.Connection, job: int, keys: list[str]) -> dict[str, str]:
@@ -147,5 +148,5 @@ def _recipes(db: sqlite3.Connection, job: int, keys: list[str]) -> dict[str, str
     return {
         key: row["recipe"]
         for key in keys
-        for row in db.execute("SELECT recipe FROM wants WHERE key = ? AND job = ?", (key, job))
+        for row in db.execute("SELECT recipe FROM job_cells WHERE key = ? AND job = ?", (key, job))
     }

@@ -1,98 +1,143 @@
-"""The queue's SQLite file: where it lies, its tables, and what is done when it is damaged."""
+"""The queue's SQLite file and the threads that use it.
+
+Everything else in this package is a plain function of a connection: a change (in a transaction of
+its own) or a query. `QueueDatabase` runs them off the event loop.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.failpoints import failpoint
+from stn_cluster.queue.layout import VERSION, lay_out
+from stn_cluster.threads import SingleThread
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FILE = "queue.sqlite"
-VERSION = 1
+RETRY_SECONDS = 2.0
 # SQLite's locks and shared memory are not to be had across machines.
 NETWORK_FILESYSTEMS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
     *("glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"),
 }
 
-_TABLES = """
-CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY,         -- by age
-    job_id TEXT NOT NULL UNIQUE,
-    digest TEXT NOT NULL,               -- of all that was submitted: the same id, the same job
-    config TEXT NOT NULL,               -- JSON
-    folder TEXT,
-    force INTEGER NOT NULL,
-    priority INTEGER NOT NULL,          -- the larger, the sooner
-    submitted_at TEXT NOT NULL,         -- UTC
-    cancelled_at TEXT,
-    recorded INTEGER NOT NULL DEFAULT 0 -- whether the store has the job's record
-);
-CREATE TABLE cells (
-    key TEXT PRIMARY KEY,
-    spec TEXT NOT NULL,                 -- JSON of the Cell
-    label TEXT NOT NULL,
-    stream TEXT NOT NULL,
-    needs TEXT NOT NULL,                -- JSON
-    cost REAL NOT NULL,
-    state TEXT NOT NULL,
-    job INTEGER,                        -- the job it is trained for: of those that want it, the
-    priority INTEGER NOT NULL,          -- one with the highest priority, then the oldest
-    alone INTEGER NOT NULL DEFAULT 0,   -- it was in a pack that died: it is tried by itself
-    spent INTEGER NOT NULL DEFAULT 0,   -- it has used up its attempts; its failure is to be stored
-    attempt TEXT,                       -- the current one while it runs, else the last one
-    charged INTEGER NOT NULL DEFAULT 0, -- deaths held against it since it was last queued anew
-    uncharged INTEGER NOT NULL DEFAULT 0,
-    node_losses INTEGER NOT NULL DEFAULT 0, -- of the uncharged: its node went
-    state_attempt TEXT,                 -- whose checkpoint it goes on from
-    state_step INTEGER,
-    since INTEGER NOT NULL,             -- what the store accepted later (us) is its end
-    test_error REAL,                    -- percent; of the last success, also while trained anew
-    error TEXT,                         -- why it failed, one line
-    changed INTEGER NOT NULL            -- number of the last change to any cell
-);
-CREATE TABLE wants (                    -- which job wants which cells
-    job INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    recipe TEXT NOT NULL,               -- the job's name for it
-    stored INTEGER NOT NULL,            -- it had its result when the job came
-    waits INTEGER NOT NULL,             -- it has not ended for this job yet
-    dropped INTEGER NOT NULL DEFAULT 0, -- cancelled before it ended
-    PRIMARY KEY (job, position)
-) WITHOUT ROWID;
-CREATE TABLE attempts (
-    attempt TEXT PRIMARY KEY,
-    key TEXT NOT NULL,
-    job_id TEXT NOT NULL,
-    pack_size INTEGER NOT NULL,
-    worker TEXT NOT NULL,               -- JSON: where it ran
-    started_at TEXT NOT NULL,
-    ended_at TEXT,
-    ending TEXT,
-    charged INTEGER NOT NULL DEFAULT 0,
-    reason TEXT
-);
-CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC)
-    WHERE state = 'queued' AND NOT spent;
-CREATE INDEX cells_by_stream ON cells (stream, job, needs, cost DESC)
-    WHERE state = 'queued' AND NOT spent AND NOT alone;
-CREATE INDEX cells_running ON cells (attempt) WHERE state = 'running';
-CREATE INDEX cells_spent ON cells (key) WHERE spent;
-CREATE INDEX cells_changed ON cells (changed);
-CREATE INDEX wants_by_key ON wants (key);
-CREATE INDEX attempts_by_key ON attempts (key, started_at);
-CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
-"""
-
 
 class QueueError(UserError):
     """The queue's file cannot be used. The message names it."""
+
+
+class QueueDatabase:
+    """The queue as the coordinator uses it: one thread writes, another one reads beside it.
+
+    Args:
+        folder: on a local disk; the caller keeps other services off it.
+
+    Raises:
+        QueueError, StoreError: see `connect`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE
+        self._writer = connect(folder)
+        self._reader = connect_reader(folder)
+        self._writing = SingleThread("queue-writer")
+        self._reading = SingleThread("queue-reader")
+        # Why the queue cannot be written, until a write has succeeded: reading says nothing of it.
+        self.degraded_reason: str | None = None
+
+    async def write(
+        self,
+        change: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Runs a change; once this returns it is durable.
+
+        Raises:
+            StoreError: the disk refuses it; nothing was changed.
+        """
+        try:
+            result, changed = await self._writing.run(
+                _with_changes, self._writer, lambda: change(self._writer, *args, **kwargs)
+            )
+        except sqlite3.OperationalError as error:  # any other is a mistake of ours
+            message = f"{self._path}: cannot be written, nothing was changed: {error}"
+            if self.degraded_reason is None:
+                log.error("%s", message)
+            self.degraded_reason = message
+            raise StoreError(message) from error
+        if changed:
+            self.degraded_reason = None
+        return result
+
+    async def write_until_done(
+        self,
+        change: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Runs a change, again and again until the disk takes it."""
+        while True:
+            try:
+                return await self.write(change, *args, **kwargs)
+            except StoreError:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def read(
+        self,
+        query: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Runs a query, beside whatever is being written.
+
+        Raises:
+            StoreError: the disk fails.
+        """
+        try:
+            return await self._reading.run(query, self._reader, *args, **kwargs)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self._path}: cannot be read: {error}") from error
+
+    async def probe(self) -> None:
+        """Tries the disk, where a write has failed: `degraded_reason` ends with its cause."""
+        if self.degraded_reason is not None:
+            with suppress(sqlite3.OperationalError):
+                await self._writing.run(_touch, self._writer)
+                self.degraded_reason = None
+
+    async def close(self) -> None:
+        """Ends both connections, each in its own thread: in the midst of a statement SQLite would
+        crash."""
+        await self._reading.run(self._reader.close)
+        await self._writing.run(self._writer.close)
+        self._reading.close()
+        self._writing.close()
+
+
+def _with_changes(db: sqlite3.Connection, change: Callable[[], T]) -> tuple[T, bool]:
+    """Runs a change, which may find nothing to do; whether it has changed any row."""
+    before = db.total_changes
+    result = change()
+    return result, db.total_changes > before
+
+
+def _touch(db: sqlite3.Connection) -> None:
+    """Writes a page."""
+    with transaction(db):
+        db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def connect_reader(folder: Path) -> sqlite3.Connection:
@@ -119,7 +164,12 @@ def connect(folder: Path) -> sqlite3.Connection:
         try:
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.callback(db.close)
-            version = _set_up(db)
+            version = _checked_version(db)
+            if version > VERSION:
+                raise QueueError(
+                    f"{path}: made by a newer version of stn-cluster (layout {version})"
+                )
+            lay_out(db, version)
         except sqlite3.OperationalError as error:  # the disk, not the content
             raise StoreError(f"{path}: cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -127,24 +177,23 @@ def connect(folder: Path) -> sqlite3.Connection:
                 f"{path}: damaged ({error}): move it and its -wal and -shm away and submit the "
                 "jobs again; whatever is in the store is not trained again"
             ) from error
-        if version > VERSION:
-            raise QueueError(f"{path}: made by a newer version of stn-cluster (layout {version})")
         opened.pop_all()
         return db
 
 
-def _set_up(db: sqlite3.Connection) -> int:
-    """Checks the file, or fills it if it is new; the layout's version."""
+def _checked_version(db: sqlite3.Connection) -> int:
+    """The version of the file's layout, 0 if it is new.
+
+    Raises:
+        sqlite3.DatabaseError: the file is damaged.
+    """
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
     found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in found))
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version == 0:
-        db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
-    return version
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 @contextmanager
@@ -153,7 +202,7 @@ def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[sq
 
     Args:
         db: the queue.
-        point: fault points '<point>-written' and '<point>-committed' are around the commit.
+        point: failpoints '<point>-written' and '<point>-committed' are around the commit.
     """
     db.execute("BEGIN IMMEDIATE")
     try:

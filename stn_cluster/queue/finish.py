@@ -6,177 +6,151 @@ changes nothing.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo, utc_now
-from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.queries import attempt_of
 
-MAX_ATTEMPTS = 3  # deaths charged to a cell before it is failed
-MAX_NODE_LOSSES = 20  # uncharged ones of this kind: it may be the cell that takes its nodes away
-
-
-class ExitReason(StrEnum):
-    """How an attempt ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"  # its own code raised, or its loss is not finite
-    DIED = "died"  # its worker's process or device did
-    EXPIRED = "expired"  # its worker was not heard of for a lease
-    NODE_LOST = "node lost"
-    COORDINATOR_LOST = "coordinator lost"
-    INTERRUPTED = "interrupted"  # the service was stopped
-    CANCELLED = "cancelled"
+MAX_FAILURES = 3  # attempts that may fail before the cell does
+MAX_NODE_LOSSES = 20  # the same for lost nodes: a cell that kills nodes is to stop some day
 
 
-@dataclass(frozen=True)
-class Loss:
-    """An attempt that came to nothing."""
-
-    attempt: str
-    ending: ExitReason
-    reason: str
-
-
-@dataclass(frozen=True)
-class Spent:
-    """A cell that has used up its attempts: to be stored as failed."""
-
-    cell: Cell
-    attempt: str  # the last one
-    job_id: str
-    started_at: datetime  # UTC
-    worker: WorkerInfo
-    pack_size: int
-    reasons: tuple[str, ...]  # of all ends that count, the first first
-
-
-def finish(db: sqlite3.Connection, ends: Sequence[StoredResult]) -> list[bool]:
+def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool]:
     """Notes results that the store has taken; for each, whether it was its cell's to give."""
     with transaction(db, "result"):
         change = next_change(db)
-        return [_finish(db, end, change) for end in ends]
+        return [_finish(db, result, change) for result in results]
 
 
-def _finish(db: sqlite3.Connection, end: StoredResult, change: int) -> bool:
-    state = CellState.SUCCEEDED if end.error is None else CellState.FAILED
+def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
+    succeeded = result.error is None
+    state = CellState.SUCCEEDED if succeeded else CellState.FAILED
     taken = db.execute(
-        "UPDATE cells SET state = ?, test_error = ?, error = ?, spent = 0, alone = 0, "
-        "state_attempt = NULL, state_step = NULL, changed = ? "
-        "WHERE key = ? AND attempt = ? AND (state = 'running' OR spent)",
-        (state, end.test_error, end.error, change, end.key, end.attempt),
+        "UPDATE cells SET state = ?, has_result = ?, test_error = ?, error = ?, exhausted = 0, "
+        "isolated = 0, checkpoint_attempt = NULL, checkpoint_step = NULL, changed = ? "
+        "WHERE key = ? AND attempt = ? AND (state = 'running' OR exhausted)",
+        (
+            *(state, succeeded, result.test_error, result.error, change),
+            *(result.key, result.attempt),
+        ),
     ).rowcount
     if taken:
-        db.execute("UPDATE wants SET waits = 0 WHERE key = ?", (end.key,))
-        _close(db, end.attempt, ExitReason(state.value), end.error)
+        db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
+        close_attempt(db, result.attempt, ExitReason(state.value), result.error)
     return bool(taken)
 
 
-def lose(db: sqlite3.Connection, losses: Iterable[Loss]) -> list[str]:
-    """Queues the cells of lost attempts again; the keys of those that were still current.
+def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]:
+    """Queues the cells of lost attempts again.
 
-    A death is charged to a cell that was alone; of a pack, each cell is tried alone from now on.
+    A death counts as a failure of a cell that ran alone; of a pack, each cell is tried in
+    isolation from now on.
+
+    Args:
+        db: the queue.
+        ends: how they ended, by attempt.
+
+    Returns:
+        The keys of those attempts that were still current.
     """
     requeued = []
-    with transaction(db, "loss"):
-        for loss in losses:
+    with transaction(db, "requeue"):
+        for attempt, end in ends.items():
             row = db.execute(
                 "SELECT cells.key, pack_size FROM cells JOIN attempts USING (attempt) "
                 "WHERE cells.attempt = ? AND state = 'running'",
-                (loss.attempt,),
+                (attempt,),
             ).fetchone()
             if row is None:
                 continue
-            death = loss.ending in (ExitReason.DIED, ExitReason.EXPIRED)
-            charged = death and row["pack_size"] == 1
+            death = end.reason in (ExitReason.DIED, ExitReason.EXPIRED)
+            counts = death and row["pack_size"] == 1
             db.execute(
-                "UPDATE cells SET state = 'queued', alone = alone OR :alone, "
-                "charged = charged + :charged, uncharged = uncharged + NOT :charged, "
+                "UPDATE cells SET state = 'queued', isolated = isolated OR :isolate, "
+                "failures = failures + :counts, requeues = requeues + NOT :counts, "
                 "node_losses = node_losses + :node, changed = :change, "
-                "spent = charged + :charged >= :most OR node_losses + :node >= :most_nodes "
+                "exhausted = failures + :counts >= :most OR node_losses + :node >= :most_nodes "
                 "WHERE key = :key",
                 {
                     "key": row["key"],
-                    "alone": death and not charged,
-                    "charged": charged,
-                    "node": loss.ending == ExitReason.NODE_LOST,
+                    "isolate": death and not counts,
+                    "counts": counts,
+                    "node": end.reason == ExitReason.NODE_LOST,
                     "change": next_change(db),
-                    "most": MAX_ATTEMPTS,
+                    "most": MAX_FAILURES,
                     "most_nodes": MAX_NODE_LOSSES,
                 },
             )
-            _close(db, loss.attempt, loss.ending, loss.reason, charged)
+            close_attempt(db, attempt, end.reason, end.message, counts)
             requeued.append(row["key"])
     return requeued
 
 
-def spent(db: sqlite3.Connection) -> list[Spent]:
-    """Cells that have used up their attempts, and wait to be stored as failed."""
-    return [_spent(db, row) for row in db.execute("SELECT * FROM cells WHERE spent").fetchall()]
+def exhausted(db: sqlite3.Connection) -> list[Attempt]:
+    """The last attempts of cells without retries left, which wait to be stored as failed; the end
+    of each tells of all ends that counted, the first first."""
+    rows = db.execute("SELECT * FROM cells WHERE exhausted").fetchall()
+    return [_with_history(db, row) for row in rows]
 
 
-def _spent(db: sqlite3.Connection, row: sqlite3.Row) -> Spent:
+def _with_history(db: sqlite3.Connection, cell: sqlite3.Row) -> Attempt:
     counted = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST)
     history = db.execute(
-        "SELECT ending, reason, charged FROM attempts WHERE key = ? ORDER BY rowid", (row["key"],)
+        "SELECT exit_reason, message, counts FROM attempts WHERE key = ? ORDER BY rowid",
+        (cell["key"],),
     ).fetchall()
-    reasons = [
-        f"{attempt['ending']}: {attempt['reason']}"
-        for attempt in history
-        if attempt["ending"] in counted and (attempt["charged"] or attempt["ending"] == counted[-1])
+    ends = [
+        f"{row['exit_reason']}: {row['message']}"
+        for row in history
+        if row["exit_reason"] in counted
+        and (row["counts"] or row["exit_reason"] == ExitReason.NODE_LOST)
     ]
-    last = db.execute("SELECT * FROM attempts WHERE attempt = ?", (row["attempt"],)).fetchone()
-    return Spent(
-        cell=Cell.model_validate_json(row["spec"]),
-        attempt=row["attempt"],
-        job_id=last["job_id"],
-        started_at=datetime.fromisoformat(last["started_at"]),
-        worker=WorkerInfo(**json.loads(last["worker"])),
-        pack_size=last["pack_size"],
-        reasons=tuple(reasons[-(row["charged"] + row["node_losses"]) :]),
-    )
+    ends = ends[-(cell["failures"] + cell["node_losses"]) :]  # those since it was queued anew
+    last = attempt_of(db, cell["attempt"])
+    assert last.end is not None
+    told = "\n".join(f"{number}. {end}" for number, end in enumerate(ends, 1))
+    return replace(last, end=replace(last.end, message=f"given up after these ends:\n{told}"))
 
 
-def note_checkpoint(
+def save_checkpoints(
     db: sqlite3.Connection, saved: Sequence[Checkpoint]
 ) -> list[tuple[str, Checkpoint]]:
-    """Names the checkpoints that running cells would go on from.
+    """Names the checkpoints that running cells would resume from.
 
     Returns:
-        Those they replace, with their cells' keys: nothing goes on from them any more.
+        Those they replace, with their cells' keys: nothing resumes from them any more.
     """
     replaced = []
     with transaction(db):
         for checkpoint in saved:
             row = db.execute(
-                "SELECT key, state_attempt, state_step FROM cells "
+                "SELECT key, checkpoint_attempt, checkpoint_step FROM cells "
                 "WHERE attempt = ? AND state = 'running'",
                 (checkpoint.attempt,),
             ).fetchone()
             if row is None:
                 continue
             db.execute(
-                "UPDATE cells SET state_attempt = ?, state_step = ? WHERE key = ?",
+                "UPDATE cells SET checkpoint_attempt = ?, checkpoint_step = ? WHERE key = ?",
                 (checkpoint.attempt, checkpoint.step, row["key"]),
             )
-            before = row["state_attempt"] and Checkpoint(row["state_attempt"], row["state_step"])
-            if before and before != checkpoint:
-                replaced.append((row["key"], before))
+            if row["checkpoint_attempt"] is not None:
+                before = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
+                if before != checkpoint:
+                    replaced.append((row["key"], before))
     return replaced
 
 
-def recover(db: sqlite3.Connection, stored: KnownResults) -> tuple[int, list[tuple[str, str]]]:
+def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tuple[str, str]]]:
     """Makes the queue agree with the store after whatever end the coordinator had.
 
-    A cell whose end the store holds has ended, also where the queue had not come to know, or has
-    forgotten it. Whatever ran is queued again, uncharged.
+    A cell whose result the store holds has ended, also where the queue had not come to know, or
+    has forgotten it. Whatever ran is queued again; it does not count as a failure.
 
     Returns:
         How many cells were found ended; key and attempt of those that are queued again.
@@ -184,45 +158,47 @@ def recover(db: sqlite3.Connection, stored: KnownResults) -> tuple[int, list[tup
     ended = 0
     with transaction(db):
         change = next_change(db)
-        waiting = db.execute(
-            "SELECT key, attempt, since, spent FROM cells WHERE state IN ('queued', 'running')"
+        unfinished = db.execute(
+            "SELECT key, attempt, since, exhausted FROM cells WHERE state IN ('queued', 'running')"
         ).fetchall()
-        for row in waiting:
-            end = stored.after(row["key"], row["since"])
-            if end is None or _superseded(db, row, end.attempt):
+        for row in unfinished:
+            result = known.after(row["key"], row["since"])
+            if result is None or _superseded(db, row, result.attempt):
                 continue
-            if row["attempt"] and row["attempt"] != end.attempt:
-                _close(db, row["attempt"], ExitReason.COORDINATOR_LOST, "its cell has a result")
+            if row["attempt"] and row["attempt"] != result.attempt:
+                close_attempt(
+                    db, row["attempt"], ExitReason.COORDINATOR_LOST, "its cell has a result"
+                )
             db.execute(
                 "UPDATE cells SET state = 'running', attempt = ? WHERE key = ?",
-                (end.attempt, row["key"]),
+                (result.attempt, row["key"]),
             )
-            _finish(db, end, change)
+            _finish(db, result, change)
             ended += 1
     running = db.execute("SELECT key, attempt FROM cells WHERE state = 'running'").fetchall()
-    reason = "the coordinator ended"
-    lose(db, [Loss(row["attempt"], ExitReason.COORDINATOR_LOST, reason) for row in running])
+    lost = AttemptEnd(ExitReason.COORDINATOR_LOST, "the coordinator ended")
+    requeue(db, {row["attempt"]: lost for row in running})
     return ended, [(row["key"], row["attempt"]) for row in running]
 
 
 def _superseded(db: sqlite3.Connection, cell: sqlite3.Row, attempt: str) -> bool:
     """Whether an attempt had ended without a result, so that the cell was no more its to end."""
-    if cell["spent"] and cell["attempt"] == attempt:
+    if cell["exhausted"] and cell["attempt"] == attempt:
         return False
     ended = "SELECT 1 FROM attempts WHERE attempt = ? AND ended_at IS NOT NULL"
     return db.execute(ended, (attempt,)).fetchone() is not None
 
 
-def _close(
+def close_attempt(
     db: sqlite3.Connection,
     attempt: str,
-    ending: ExitReason,
-    reason: str | None,
-    charged: bool = False,
+    reason: ExitReason,
+    message: str | None,
+    counts: bool = False,
 ) -> None:
-    """Notes the end in the history, unless it is there already."""
+    """Notes an attempt's end in the history, unless it is there already."""
     db.execute(
-        "UPDATE attempts SET ended_at = ?, ending = ?, reason = ?, charged = ? "
+        "UPDATE attempts SET ended_at = ?, exit_reason = ?, message = ?, counts = ? "
         "WHERE attempt = ? AND ended_at IS NULL",
-        (utc_now().isoformat(), ending, reason, charged, attempt),
+        (utc_now().isoformat(), reason, message, counts, attempt),
     )

@@ -1,10 +1,10 @@
-"""A job and where it stands: plain values that pass between client, coordinator and views."""
+"""Jobs and their status: plain values that pass between client, coordinator and views."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,7 +17,7 @@ JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class CellState(StrEnum):
-    """Of a cell."""
+    """State of a cell, and of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,13 +25,10 @@ class CellState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
-
-ENDED = (CellState.SUCCEEDED, CellState.FAILED, CellState.CANCELLED)
-
-
-def done(state: CellState) -> bool:
-    """Whether a cell in this state has ended."""
-    return state in ENDED
+    @property
+    def ended(self) -> bool:
+        """Whether a cell in this state is neither queued nor running."""
+        return self not in (CellState.QUEUED, CellState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -70,19 +67,19 @@ class Job:
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
 
-def plain(name: str) -> str:
-    """A name as the beginning of a job's id."""
+def id_prefix(name: str) -> str:
+    """A config's name as the beginning of a job's id."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
 
 
 def new_job_id(name: str) -> str:
     """'quickstart-20260131-184500-1a2b': readable, sorts by age, unique."""
-    return f"{plain(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{id_prefix(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
 class CellName:
-    """What people know a cell by; light enough to be told of many thousands."""
+    """Names of a cell; light enough to be sent of many thousands."""
 
     key: str
     model: str
@@ -95,7 +92,7 @@ class CellName:
 
     @classmethod
     def of(cls, cell: Cell) -> CellName:
-        """A cell's."""
+        """Names of this cell."""
         return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
 
     @property
@@ -106,19 +103,19 @@ class CellName:
 
 @dataclass(frozen=True)
 class CellStatus:
-    """One cell of a job."""
+    """Status of one cell of a job."""
 
     cell: CellName
     state: CellState = CellState.QUEUED
     step: int = 0  # steps done
-    test_error: float | None = None  # percent, once succeeded
+    test_error: float | None = None  # percent, once succeeded, if it was tested
     error: str | None = None  # why it failed
     stored: bool = False  # the store held it before the job began
 
 
 @dataclass(frozen=True)
 class Page:
-    """Which of a job's cells are to be told."""
+    """Selection of a job's cells."""
 
     offset: int = 0  # how many to leave out first
     limit: int = -1  # how many at most; negative: all
@@ -132,7 +129,7 @@ EVERYTHING = Page()
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job at one moment."""
+    """Status of a job at one moment."""
 
     job_id: str
     state: CellState  # running as soon as one of its cells has left the queue
@@ -154,7 +151,7 @@ class JobStatus:
     @property
     def ended(self) -> bool:
         """Whether nothing is queued or running."""
-        return done(self.state)
+        return self.state.ended
 
 
 def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
@@ -170,13 +167,29 @@ def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
     return CellState.SUCCEEDED
 
 
-def reason(error: str) -> str:
+def error_line(error: str) -> str:
     """The line of a traceback that says what went wrong: the last 'SomeError: text'."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
     return (errors or lines or ["unknown"])[-1]
 
 
-def labels(cells: Iterable[Cell]) -> str:
-    """'FCN/none/R/seed0, CNN/none/R/seed0'."""
-    return ", ".join(cell.label for cell in cells)
+@dataclass(frozen=True)
+class Totals:
+    """Counts over the whole queue."""
+
+    jobs: int
+    cells: Mapping[CellState, int]  # of all jobs; a cell that several want counts once
+    attempts: Mapping[str, int]  # ended ones, by exit reason
+    tried_cells: int  # cells that have been tried at least once
+    waited_seconds: float  # of all those: from the submission of the job to the first attempt
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The service in numbers, at one moment."""
+
+    totals: Totals
+    workers: int  # that have started
+    images_per_second: float  # of training, all workers together
+    degraded: bool  # something keeps it from going on

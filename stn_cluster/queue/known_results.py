@@ -1,4 +1,4 @@
-"""What the store says became of cells: the newest success and the newest failure of each key."""
+"""What the queue knows of the store: the newest success and the newest failure of each cell."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ class StoredResult:
     key: str
     attempt: str
     accepted_at: int  # microseconds since 1970, UTC
-    test_error: float | None = None  # percent; None for a failure
+    test_error: float | None = None  # percent; None for a failure, or a success without a test
     error: str | None = None  # why it failed, one line; None for a success
 
 
 class KnownResults:
-    """All ends that the store holds; grows as results are committed."""
+    """All results that the store holds; grows as results are committed."""
 
-    def __init__(self, ends: Iterable[StoredResult] = ()) -> None:
+    def __init__(self, results: Iterable[StoredResult] = ()) -> None:
         self._successes: dict[str, StoredResult] = {}
         self._failures: dict[str, StoredResult] = {}
         self.watermark = 0  # accepted_at of the newest
-        self.add(ends)
+        self.add(results)
 
-    def add(self, ends: Iterable[StoredResult]) -> None:
+    def add(self, results: Iterable[StoredResult]) -> None:
         """Notes rows of the store, in any order."""
-        for end in ends:
-            newest = self._successes if end.error is None else self._failures
-            if end.key not in newest or newest[end.key].accepted_at < end.accepted_at:
-                newest[end.key] = end
-            self.watermark = max(self.watermark, end.accepted_at)
+        for result in results:
+            newest = self._successes if result.error is None else self._failures
+            if result.key not in newest or newest[result.key].accepted_at < result.accepted_at:
+                newest[result.key] = result
+            self.watermark = max(self.watermark, result.accepted_at)
 
     def success(self, key: str) -> StoredResult | None:
         """The newest success of a cell."""
         return self._successes.get(key)
 
     def after(self, key: str, since: int) -> StoredResult | None:
-        """The cell's end that was accepted later than `since`: a success before a failure."""
-        for ends in (self._successes, self._failures):
-            if key in ends and ends[key].accepted_at > since:
-                return ends[key]
+        """The cell's result that was accepted later than `since`: a success before a failure."""
+        for results in (self._successes, self._failures):
+            if key in results and results[key].accepted_at > since:
+                return results[key]
         return None

@@ -1,48 +1,42 @@
-"""What the queue tells of jobs, cells and attempts; changes nothing."""
+"""Queries on jobs, cells and attempts; nothing here changes the queue."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from stn_cluster.cluster.protocol import WorkerInfo
 from stn_cluster.errors import NotFoundError, UserError, unknown
-from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Page, done
-from stn_cluster.queue.totals import Totals
+from stn_cluster.grid import CELL_FILTERS, Cell
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason, WorkerInfo
+from stn_cluster.queue.jobs import (
+    EVERYTHING,
+    CellName,
+    CellState,
+    CellStatus,
+    JobStatus,
+    Page,
+    Totals,
+    job_state,
+)
 
 # A cancelled job has no part any more in what becomes of the cells that it dropped.
-_STATE = "CASE WHEN dropped THEN 'cancelled' ELSE state END"
-
-
-@dataclass(frozen=True)
-class AttemptRow:
-    """One attempt, as the history keeps it."""
-
-    attempt: str
-    key: str
-    job_id: str
-    pack_size: int
-    worker: WorkerInfo
-    started_at: datetime  # UTC, as the next
-    ended_at: datetime | None
-    ending: str | None
-    charged: bool
-    reason: str | None
+_STATE = "CASE WHEN cancelled THEN 'cancelled' ELSE state END"
 
 
 def _in_spec(name: str) -> str:
     return f"json_extract(spec, '$.{name}')"
 
 
-# What a job's cells may be chosen by, and where it is. The recipe is the job's own name for it.
-CELL_FILTERS = {
-    name: _in_spec(name) for name in ("dataset", "model", "transform", "distortion", "seed")
-} | {"recipe": "wants.recipe", "key": "cells.key"}
-_NAME = ", ".join(f"{column} AS {name}" for name, column in CELL_FILTERS.items()) + (
+# Where the columns are that a job's cells are filtered by: the recipe's name is the job's own.
+_COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
+    "recipe": "job_cells.recipe",
+    "key": "cells.key",
+}
+_NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + (
     f", {_in_spec('settings.iterations')} AS iterations"
 )
 
@@ -67,63 +61,82 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     return row
 
 
-def all_jobs(db: sqlite3.Connection) -> list[sqlite3.Row]:
-    """The rows of all jobs, oldest first."""
-    return db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+def jobs(db: sqlite3.Connection) -> list[JobStatus]:
+    """All jobs, oldest first, without their cells."""
+    rows = db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+    return [_job_status(db, row)[0] for row in rows]
 
 
-def counts(db: sqlite3.Connection, number: int) -> tuple[dict[CellState, int], float]:
-    """A job's cells by state, and the cost of those that have not ended."""
-    rows = db.execute(
+def job_status(db: sqlite3.Connection, job_id: str) -> tuple[JobStatus, float]:
+    """One job without its cells, and the cost of those of them that have not ended.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    return _job_status(db, find_job(db, job_id))
+
+
+def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, float]:
+    by_state = db.execute(
         f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost "
-        "FROM wants JOIN cells USING (key) WHERE wants.job = ? GROUP BY 1",
-        (number,),
+        "FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? GROUP BY 1",
+        (row["number"],),
     ).fetchall()
-    left = sum(row["cost"] for row in rows if not done(row["state"]))
-    return {CellState(row["state"]): row["cells"] for row in rows}, left
+    counts = {CellState(found["state"]): found["cells"] for found in by_state}
+    cost_left = sum(found["cost"] for found in by_state if not CellState(found["state"]).ended)
+    status = JobStatus(
+        job_id=row["job_id"],
+        state=job_state(counts, row["cancelled_at"] is not None),
+        counts=counts,
+        priority=row["priority"],
+        submitted_at=datetime.fromisoformat(row["submitted_at"]),
+    )
+    return status, cost_left
 
 
 def cells(
-    db: sqlite3.Connection,
-    number: int,
-    page: Page,
+    db: sqlite3.Connection, job_id: str, page: Page = EVERYTHING
 ) -> tuple[list[tuple[str | None, CellStatus]], int]:
     """A job's cells in their order, each with its current attempt while it runs.
 
     Args:
         db: the queue.
-        number: of the job.
+        job_id: the job.
         page: which of them.
 
     Returns:
         The cells, and the number of the last change.
 
     Raises:
+        NotFoundError: there is no such job.
         UserError: there is no filter of that name.
     """
+    number = find_job(db, job_id)["number"]
     # First: what changes while the cells are read is then found twice, rather than never.
     last = int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
     columns: dict[str, Sequence[Any]] = {f"({_STATE})": page.states} if page.states else {}
     for name, values in page.filters.items():
-        if name not in CELL_FILTERS:
-            raise UserError(unknown("filter", name, CELL_FILTERS))
-        columns[CELL_FILTERS[name]] = values
+        if name not in _COLUMNS:
+            raise UserError(unknown("filter", name, _COLUMNS))
+        columns[_COLUMNS[name]] = values
     chosen = "".join(f" AND {column} IN ({_marks(values)})" for column, values in columns.items())
     given = [value for values in columns.values() for value in values]
-    tables, new = "wants CROSS JOIN cells USING (key)", ""
+    tables, new = "job_cells CROSS JOIN cells USING (key)", ""
     if page.since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
-        tables = "cells CROSS JOIN wants USING (key)"
+        tables = "cells CROSS JOIN job_cells USING (key)"
         new = f"AND (changed > {page.since} OR state = 'running')"
     rows = db.execute(
         f"SELECT {_NAME}, stored, {_STATE} AS state, attempt, test_error, error "
-        f"FROM {tables} WHERE wants.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
+        f"FROM {tables} WHERE job_cells.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
         (number, *given, page.limit, page.offset),
     )
-    found = [(row["attempt"] if row["state"] == "running" else None, _status(row)) for row in rows]
+    found = [
+        (row["attempt"] if row["state"] == "running" else None, _cell_status(row)) for row in rows
+    ]
     return found, last
 
 
-def _status(row: sqlite3.Row) -> CellStatus:
+def _cell_status(row: sqlite3.Row) -> CellStatus:
     name = CellName(**{field.name: row[field.name] for field in fields(CellName)})
     state = CellState(row["state"])
     return CellStatus(
@@ -136,7 +149,7 @@ def _status(row: sqlite3.Row) -> CellStatus:
     )
 
 
-def attempts(db: sqlite3.Connection, name: str) -> list[AttemptRow]:
+def attempts(db: sqlite3.Connection, name: str) -> list[Attempt]:
     """The history of a cell, oldest attempt first.
 
     Args:
@@ -154,53 +167,68 @@ def attempts(db: sqlite3.Connection, name: str) -> list[AttemptRow]:
         near = unknown("cell", name, labels).partition("allowed")[0].rstrip()
         raise NotFoundError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
     rows = db.execute(
-        f"SELECT * FROM attempts WHERE key IN ({_marks(found)}) ORDER BY started_at, rowid",
+        f"{_ATTEMPTS} WHERE key IN ({_marks(found)}) ORDER BY started_at, attempts.rowid",
         found,
     )
     return [_attempt(row) for row in rows]
 
 
-def _attempt(row: sqlite3.Row) -> AttemptRow:
-    ended_at = row["ended_at"]
-    return AttemptRow(
-        **{name: row[name] for name in ("attempt", "key", "job_id", "pack_size")},
+def attempt_of(db: sqlite3.Connection, attempt: str) -> Attempt:
+    """The attempt of an id, which is there."""
+    return _attempt(db.execute(f"{_ATTEMPTS} WHERE attempts.attempt = ?", (attempt,)).fetchone())
+
+
+_ATTEMPTS = "SELECT attempts.*, spec FROM attempts JOIN cells USING (key)"
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    end = None
+    if row["exit_reason"] is not None:
+        end = AttemptEnd(
+            ExitReason(row["exit_reason"]),
+            row["message"],
+            counts=bool(row["counts"]),
+            at=datetime.fromisoformat(row["ended_at"]),
+        )
+    return Attempt(
+        id=row["attempt"],
+        cell=Cell.model_validate_json(row["spec"]),
+        job_id=row["job_id"],
+        pack_size=row["pack_size"],
         worker=WorkerInfo(**json.loads(row["worker"])),
         started_at=datetime.fromisoformat(row["started_at"]),
-        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
-        ending=row["ending"],
-        charged=bool(row["charged"]),
-        reason=row["reason"],
+        end=end,
     )
 
 
 def totals(db: sqlite3.Connection) -> Totals:
-    """What is in the queue, and what has been."""
+    """Counts over the whole queue, with its history."""
 
     def by(column: str, table: str) -> dict[Any, int]:
         rows = db.execute(f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY 1")
         return {row["name"]: row["rows"] for row in rows}
 
     [jobs] = db.execute("SELECT count(*) FROM jobs").fetchone()
-    begun, waited = db.execute(
+    tried, waited = db.execute(
         "SELECT count(*), coalesce(sum(86400 * (julianday(started) - julianday(submitted_at))), 0) "
         "FROM (SELECT min(started_at) AS started, job_id FROM attempts GROUP BY key) "
         "JOIN jobs USING (job_id)"
     ).fetchone()
-    attempts = by("ending", "attempts WHERE ending IS NOT NULL")
-    return Totals(jobs, by("state", "cells"), attempts, begun, waited)
+    attempts = by("exit_reason", "attempts WHERE exit_reason IS NOT NULL")
+    return Totals(jobs, by("state", "cells"), attempts, tried, waited)
 
 
-def unrecorded(db: sqlite3.Connection) -> list[str]:
+def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
     """Ids of the jobs that the store has no record of yet, oldest first."""
     rows = db.execute("SELECT job_id FROM jobs WHERE NOT recorded ORDER BY number")
     return [row["job_id"] for row in rows]
 
 
 def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
-    """What the store keeps of a job: all that was submitted."""
+    """The job's record in the store: all that was submitted."""
     job = find_job(db, job_id)
     rows = db.execute(
-        "SELECT spec, recipe FROM wants JOIN cells USING (key) WHERE wants.job = ? "
+        "SELECT spec, recipe FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? "
         "ORDER BY position",
         (job["number"],),
     )
@@ -219,13 +247,14 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
     """The newest job that asks for just this, was not cancelled, and has cells yet to end."""
     row = db.execute(
         "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
-        "(SELECT 1 FROM wants WHERE wants.job = number AND waits) ORDER BY number DESC LIMIT 1",
+        "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending) "
+        "ORDER BY number DESC LIMIT 1",
         (digest,),
     ).fetchone()
     return row and str(row["job_id"])
 
 
-def ended(db: sqlite3.Connection) -> set[str]:
-    """The keys of cells that have succeeded or failed: they go on from nothing."""
+def ended_keys(db: sqlite3.Connection) -> set[str]:
+    """The keys of cells that have succeeded or failed: nothing of theirs resumes."""
     rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
     return {row["key"] for row in rows}

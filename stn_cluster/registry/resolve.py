@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stn_cluster.errors import UserError, unknown, within
+from stn_cluster.errors import UserError, first_error, unknown, within
 from stn_cluster.grid import (
     PAPER_DISTORTIONS,
     PAPER_MODELS,
@@ -263,13 +263,12 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
     try:
         recipe = type(base).model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
+        first, message = first_error(error.errors())
         where = ".".join([field, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             known = type(base).model_fields
             message = unknown("field", first["loc"][-1], known)
             raise UserError(f"{where}: {message}", where) from None
-        message = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if first["loc"] else ""
         raise UserError(f"{where}: {message}{given}", where) from None
     for model in recipe.by_model:

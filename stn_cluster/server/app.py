@@ -19,7 +19,7 @@ from stn_cluster.server import (
     metrics_routes,
     result_routes,
 )
-from stn_cluster.server.backend import Service
+from stn_cluster.server.backend import Backend
 from stn_cluster.server.request_log import RequestLog
 from stn_cluster.server.security import SecurityMiddleware
 
@@ -35,11 +35,11 @@ async def _with_threads(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def create_app(service: Service, token: str | None = None, loopback: bool = True) -> FastAPI:
+def create_app(backend: Backend, token: str | None = None, loopback: bool = True) -> FastAPI:
     """The application that a server runs.
 
     Args:
-        service: what it speaks for.
+        backend: what the routes speak for.
         token: see `SecurityMiddleware`.
         loopback: see `SecurityMiddleware`.
     """
@@ -51,10 +51,10 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
         docs_url="/v1/docs",
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        responses=error_responses.ANSWERS,
+        responses=error_responses.ERROR_RESPONSES,
     )
-    app.state.service = service
-    error_responses.install(app)
+    app.state.backend = backend
+    error_responses.add_handlers(app)
     app.include_router(health_routes.router, prefix="/v1")
     secured = [Security(_BEARER)]
     for module in (job_routes, event_routes, cell_routes, result_routes, metrics_routes):

@@ -1,4 +1,4 @@
-"""What the routes speak for: the coordinator, the store, and the server's own plug-ins."""
+"""Backend of the routes: the coordinator, the store, and the server's own plug-ins."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from stn_cluster.client.schemas import Submission
-from stn_cluster.cluster.coordinator_client import Client
-from stn_cluster.cluster.run_local import prepare
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job
-from stn_cluster.registry import largest, resolve
+from stn_cluster.registry import largest, prepare_datasets, resolve
 from stn_cluster.store import Store
 
 MAX_CELLS = 200_000  # of one job
 
 
 @dataclass(frozen=True)
-class Service:
-    """One store, and who serves it."""
+class Backend:
+    """One store, and the coordinator that serves it."""
 
-    client: Client
+    client: CoordinatorClient
     store: Store
     data_root: Path | None = None
     plugins: tuple[str, ...] = ()
@@ -44,7 +43,7 @@ class Service:
             inside = ".".join(filter(None, ["config", error.field]))
             raise UserError(str(error), inside) from error
         new = [cell for cell in cells if cell.dataset not in self.datasets]
-        prepare(new, self.data_root)
+        prepare_datasets(new, self.data_root)
         self.datasets.update(cell.dataset for cell in new)
         job = Job(
             job_id=job_id,
@@ -55,9 +54,9 @@ class Service:
         return replace(job, force=asked.force, priority=asked.priority)
 
 
-def _service(request: Request) -> Service:
-    found: Service = request.app.state.service
+def _backend(request: Request) -> Backend:
+    found: Backend = request.app.state.backend
     return found
 
 
-ServiceDep = Annotated[Service, Depends(_service)]
+BackendDep = Annotated[Backend, Depends(_backend)]

@@ -1,4 +1,4 @@
-"""One JSON shape for all errors: a code, a line for people, and the field that is wrong."""
+"""Error responses, all of one JSON shape: a code, a line for people, the field that is wrong."""
 
 from __future__ import annotations
 
@@ -12,21 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from stn_cluster.client.schemas import Problem, ProblemBody
-from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, StoreError, UserError
+from stn_cluster.client.schemas import STATUS_OF_ERROR, Problem, ProblemBody
+from stn_cluster.errors import UserError, first_error
 
 log = logging.getLogger(__name__)
 
-# The first that fits.
-_STATUS: tuple[tuple[type[UserError], HTTPStatus], ...] = (
-    (NotFoundError, HTTPStatus.NOT_FOUND),
-    (ConflictError, HTTPStatus.CONFLICT),
-    (ServiceError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
-    (UserError, HTTPStatus.UNPROCESSABLE_ENTITY),
-)
-# What any request may be answered with, for the OpenAPI page.
-ANSWERS: dict[int | str, dict[str, Any]] = {
+# Error responses of any request, for the OpenAPI page.
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status.value: {"model": ProblemBody, "description": status.phrase}
     for status in (
         HTTPStatus.BAD_REQUEST,
@@ -55,7 +47,7 @@ def document(page: dict[str, Any]) -> dict[str, Any]:
     return page
 
 
-def answer(status: HTTPStatus, message: str, field: str | None = None) -> JSONResponse:
+def error_response(status: HTTPStatus, message: str, field: str | None = None) -> JSONResponse:
     """An error as every client gets it."""
     code = status.name.lower()
     headers = {}
@@ -67,38 +59,38 @@ def answer(status: HTTPStatus, message: str, field: str | None = None) -> JSONRe
     return JSONResponse(body.model_dump(), status, headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Answers whatever goes wrong in the one shape."""
+def add_handlers(app: FastAPI) -> None:
+    """Registers the exception handlers."""
 
     @app.exception_handler(UserError)
     async def _user(request: Request, error: UserError) -> JSONResponse:
-        status = next(status for kind, status in _STATUS if isinstance(error, kind))
+        status = next(status for kind, status in STATUS_OF_ERROR if isinstance(error, kind))
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.error("%s %s: %s", request.method, request.url.path, error)
-        return answer(status, str(error), error.field)
+        return error_response(status, str(error), error.field)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, *_first(error.errors()))
+        return error_response(HTTPStatus.UNPROCESSABLE_ENTITY, *_first(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        response = answer(HTTPStatus(error.status_code), str(error.detail))
+        response = error_response(HTTPStatus(error.status_code), str(error.detail))
         response.headers.update(error.headers or {})  # Allow, of a wrong method
         return response
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
         # The traceback is in the server's log; it is nobody else's business.
-        return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server; its log has it")
+        return error_response(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server; its log has it"
+        )
 
 
 def _first(errors: Sequence[Any]) -> tuple[str, str | None]:
-    """What is wrong, and the field: 'config.recipe', or a parameter's name."""
-    # A misspelt field first: it tells more than that the right one is missing.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    """The message, and the field: 'config.recipe', or a parameter's name."""
+    first, message = first_error(errors)
     field = ".".join(str(part) for part in first["loc"][1:])  # without 'body' or 'query'
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "there is no such field"
     if first["type"] == "json_invalid":

@@ -1,4 +1,4 @@
-"""A job as it goes on, as a stream of server-sent events."""
+"""Route to a job's progress, as a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from stn_cluster.client.schemas import MAX_PAGE, JobId
 from stn_cluster.errors import ServiceError
 from stn_cluster.queue.jobs import JobStatus, Page
-from stn_cluster.server.backend import ServiceDep
+from stn_cluster.server.backend import BackendDep
 
 router = APIRouter(tags=["jobs"])
 POLL_SECONDS = 1.0
@@ -29,15 +29,15 @@ async def _event(status: JobStatus, since: int | None = None) -> ServerSentEvent
     return ServerSentEvent(raw_data=data, event="job", id=None if since is None else str(since))
 
 
-async def _known(job_id: JobId, service: ServiceDep) -> JobStatus:
+async def _known(job_id: JobId, backend: BackendDep) -> JobStatus:
     """The job; asked before the stream begins, while there can still be another answer."""
-    return await run_sync(service.client.status, job_id)
+    return await run_sync(backend.client.status, job_id)
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
 async def events(
     job_id: JobId,
-    service: ServiceDep,
+    backend: BackendDep,
     status: Annotated[JobStatus, Depends(_known)],
     since: Since = -1,
 ) -> AsyncIterator[ServerSentEvent]:
@@ -47,9 +47,9 @@ async def events(
     job. While the coordinator is away the job has `trouble`."""
     while True:
         try:
-            now = await run_sync(service.client.status, job_id)
+            now = await run_sync(backend.client.status, job_id)
             page = Page(limit=MAX_PAGE, since=since)
-            cells, last = await run_sync(service.client.news, job_id, page)
+            cells, last = await run_sync(backend.client.changed_cells, job_id, page)
             if last < since:  # another queue than the one that was listened to
                 since = -1
                 continue
@@ -57,7 +57,7 @@ async def events(
                 yield await _event(replace(now, cells=cells))
                 page = replace(page, offset=page.offset + page.limit)
                 # Not its number: what changed since the first page is to be asked for.
-                cells, _ = await run_sync(service.client.news, job_id, page)
+                cells, _ = await run_sync(backend.client.changed_cells, job_id, page)
             # Only now: an end is not told before its cells, should the coordinator go in between.
             status, since = now, last
             yield await _event(replace(status, cells=cells), since)

@@ -1,4 +1,4 @@
-"""Whether it lives, whether it serves, and what it is."""
+"""Routes for probes, and to the service's version and store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 
 from stn_cluster import __version__
 from stn_cluster.client.schemas import ServiceInfo
-from stn_cluster.server.backend import ServiceDep
+from stn_cluster.server.backend import BackendDep
 
 router = APIRouter(tags=["service"])
 
@@ -21,13 +21,13 @@ async def health() -> Literal["ok"]:
 
 
 @router.get("/ready")
-def ready(service: ServiceDep) -> Literal["ok"]:
+def ready(backend: BackendDep) -> Literal["ok"]:
     """The coordinator answers, too; needs no token."""
-    service.client.with_patience(0, timeout=5).settings()
+    backend.client.with_patience(0, timeout=5).settings()
     return "ok"
 
 
 @router.get("/service", dependencies=[Security(HTTPBearer(auto_error=False))])
-def info(service: ServiceDep) -> ServiceInfo:
+def info(backend: BackendDep) -> ServiceInfo:
     """The version and the store."""
-    return ServiceInfo(__version__, service.store.name)
+    return ServiceInfo(__version__, backend.store.name)

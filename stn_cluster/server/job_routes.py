@@ -1,4 +1,4 @@
-"""Jobs: submit, list, look at, cancel, retry."""
+"""Routes to jobs: submit, list, look at, cancel, retry."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from stn_cluster.client.schemas import (
     Submission,
     Waiting,
 )
+from stn_cluster.cluster.make_jobs import rerun_job
 from stn_cluster.queue.jobs import CellState, Job, JobStatus, Page
-from stn_cluster.server.backend import Service, ServiceDep
+from stn_cluster.server.backend import Backend, BackendDep
 
 router = APIRouter(tags=["jobs"])
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -26,7 +27,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 
 
 class PageQuery(CellQuery):
-    """Which of a job's cells."""
+    """Selection of a job's cells."""
 
     state: list[CellState] = []
     offset: Annotated[int, Query(ge=0, lt=2**31)] = 0
@@ -34,54 +35,54 @@ class PageQuery(CellQuery):
 
 
 @router.put("/jobs/{job_id}", responses=CREATED)
-def submit(job_id: JobId, asked: Submission, service: ServiceDep, response: Response) -> JobStatus:
+def submit(job_id: JobId, asked: Submission, backend: BackendDep, response: Response) -> JobStatus:
     """Hands a job in under an id that the client chooses: it may send it again, should it not
     hear of it. Once this answers, the job is never lost."""
-    return _accept(service, service.job(job_id, asked), response)
+    return _accept(backend, backend.job(job_id, asked), response)
 
 
 @router.put("/reruns/{job_id}", responses=CREATED)
-def rerun(job_id: JobId, asked: Rerun, service: ServiceDep, response: Response) -> JobStatus:
+def rerun(job_id: JobId, asked: Rerun, backend: BackendDep, response: Response) -> JobStatus:
     """Trains cells of the store and of its jobs anew, as a job of this id; history is kept."""
-    job = service.client.rerun_job(asked.filters.given(), asked.priority, job_id)
-    return _accept(service, job, response)
+    job = rerun_job(backend.store, asked.filters.given(), job_id=job_id, priority=asked.priority)
+    return _accept(backend, job, response)
 
 
-def _accept(service: Service, job: Job, response: Response) -> JobStatus:
-    new = service.client.submit(job)
+def _accept(backend: Backend, job: Job, response: Response) -> JobStatus:
+    new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return service.client.status(job.job_id)
+    return backend.client.status(job.job_id)
 
 
 @router.get("/jobs")
-def jobs(service: ServiceDep) -> list[JobStatus]:
+def jobs(backend: BackendDep) -> list[JobStatus]:
     """All jobs, oldest first, without their cells."""
-    return service.client.jobs()
+    return backend.client.jobs()
 
 
 @router.get("/jobs/{job_id}")
-def status(job_id: JobId, service: ServiceDep) -> JobStatus:
-    """Where a job stands, without its cells."""
-    return service.client.status(job_id)
+def status(job_id: JobId, backend: BackendDep) -> JobStatus:
+    """Status of a job, without its cells."""
+    return backend.client.status(job_id)
 
 
 @router.get("/jobs/{job_id}/cells")
-def cells(job_id: JobId, asked: Annotated[PageQuery, Query()], service: ServiceDep) -> CellPage:
+def cells(job_id: JobId, asked: Annotated[PageQuery, Query()], backend: BackendDep) -> CellPage:
     """Some of a job's cells, in the job's order."""
     page = Page(asked.offset, asked.limit, tuple(asked.state), asked.given())
-    found = service.client.cells(job_id, page)
+    found = backend.client.cells(job_id, page)
     more = len(found) == asked.limit
     return CellPage(found, asked.offset + asked.limit if more else None)
 
 
 @router.post("/jobs/{job_id}/cancel")
-def cancel(job_id: JobId, service: ServiceDep) -> JobStatus:
+def cancel(job_id: JobId, backend: BackendDep) -> JobStatus:
     """Drops the job's interest in its cells; those that no other job wants stop."""
-    service.client.cancel(job_id)
-    return service.client.status(job_id)
+    backend.client.cancel(job_id)
+    return backend.client.status(job_id)
 
 
 @router.post("/jobs/{job_id}/retry")
-def retry(job_id: JobId, service: ServiceDep) -> Waiting:
+def retry(job_id: JobId, backend: BackendDep) -> Waiting:
     """Queues the job's failed and cancelled cells anew."""
-    return Waiting(service.client.retry(job_id))
+    return Waiting(backend.client.retry(job_id))

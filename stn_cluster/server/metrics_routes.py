@@ -1,4 +1,4 @@
-"""The service in numbers, as Prometheus reads them."""
+"""Route to the service's metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from stn_cluster.queue import ExitReason
-from stn_cluster.queue.jobs import CellState
-from stn_cluster.queue.totals import Metrics
-from stn_cluster.server.backend import ServiceDep
+from stn_cluster.queue.attempts import ExitReason
+from stn_cluster.queue.jobs import CellState, Metrics
+from stn_cluster.server.backend import BackendDep
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(service: ServiceDep) -> PlainTextResponse:
+def metrics(backend: BackendDep) -> PlainTextResponse:
     """In Prometheus's text format."""
     registry = CollectorRegistry()
-    registry.register(_Service(service.client.metrics()))
+    registry.register(_Service(backend.client.metrics()))
     # 0.0.4 is the format's version, which every Prometheus reads.
     media = "text/plain; version=0.0.4"
     return PlainTextResponse(generate_latest(registry).decode(), media_type=media)
@@ -46,19 +45,19 @@ class _Service(Collector):
         ended = CounterMetricFamily(
             "stn_cluster_attempts", "Attempts that ended, by how.", labels=["ending"]
         )
-        for ending in ExitReason:
-            ended.add_metric([ending], totals.attempts.get(ending, 0))
+        for reason in ExitReason:
+            ended.add_metric([reason], totals.attempts.get(reason, 0))
         yield from (cells, ended)
         yield SummaryMetricFamily(
             "stn_cluster_queue_wait_seconds",
             "From a job's submission until a cell is first tried.",
-            totals.begun,
+            totals.tried_cells,
             totals.waited_seconds,
         )
         yield CounterMetricFamily("stn_cluster_jobs", "Jobs submitted.", totals.jobs)
         for name, text, value in (
-            ("workers", "Workers that have begun.", found.workers),
+            ("workers", "Workers that have started.", found.workers),
             ("images_per_second", "Training images, over all workers.", found.images_per_second),
-            ("in_trouble", "1 while something keeps the service from going on.", found.in_trouble),
+            ("in_trouble", "1 while something keeps the service from going on.", found.degraded),
         ):
             yield GaugeMetricFamily(f"stn_cluster_{name}", text, value)

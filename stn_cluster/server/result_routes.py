@@ -1,4 +1,4 @@
-"""Results and tables, from the store as it is at the moment."""
+"""Routes to results and tables, from the store as it is at the moment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from stn_cluster.client.schemas import CellQuery, JobId, Word
+from stn_cluster.client.schemas import JobId, ResultFilters, Word
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table
-from stn_cluster.server.backend import ServiceDep
+from stn_cluster.server.backend import BackendDep
 from stn_cluster.store import export
 
 router = APIRouter(tags=["results"])
@@ -24,18 +24,16 @@ _TABLES = {"text": "text/plain", "md": "text/markdown", "csv": "text/csv", "late
 _TABLES["html"] = "text/html"
 
 
-class ResultQuery(CellQuery):
-    """Which rows, and how."""
+class ResultQuery(ResultFilters):
+    """Selection and format of rows."""
 
-    status: list[Word] = []
     format: Literal["json", "csv", "parquet"] = "json"
     latest: bool = True  # each cell's current result only, rather than every attempt that ended it
 
 
-class TableQuery(CellQuery):
-    """Which entries, and how."""
+class TableQuery(ResultFilters):
+    """Selection and format of the table."""
 
-    status: list[Word] = []
     format: Literal["text", "md", "csv", "latex", "html"] = "text"
     reference: Word = "paper"
 
@@ -45,16 +43,16 @@ def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
-def results(asked: Annotated[ResultQuery, Query()], service: ServiceDep) -> StreamingResponse:
+def results(asked: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
-    tables = service.store.scan(asked.given(), asked.latest)
+    tables = backend.store.scan(asked.given(), asked.latest)
     return StreamingResponse(export(tables, asked.format), media_type=_MEDIA[asked.format])
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
-def table(asked: Annotated[TableQuery, Query()], service: ServiceDep) -> PlainTextResponse:
+def table(asked: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's beside it."""
-    compared = comparison_table(service.store, asked.reference, **asked.given())
+    compared = comparison_table(backend.store, asked.reference, **asked.given())
     return PlainTextResponse(render(compared, asked.format), media_type=_TABLES[asked.format])
 
 
@@ -64,9 +62,9 @@ def table(asked: Annotated[TableQuery, Query()], service: ServiceDep) -> PlainTe
     responses=_documented(_TABLES.values()),
 )
 def job_table(
-    job_id: JobId, asked: Annotated[TableQuery, Query()], service: ServiceDep
+    job_id: JobId, asked: Annotated[TableQuery, Query()], backend: BackendDep
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
-    keys = [status.cell.key for status in service.client.cells(job_id)]
-    compared = comparison_table(service.store, asked.reference, **{**asked.given(), "key": keys})
+    keys = [status.cell.key for status in backend.client.cells(job_id)]
+    compared = comparison_table(backend.store, asked.reference, **{**asked.given(), "key": keys})
     return PlainTextResponse(render(compared, asked.format), media_type=_TABLES[asked.format])

@@ -1,4 +1,4 @@
-"""What stands before every request: the token, the Host, the content type, the body's size."""
+"""Security middleware: checks the token, the Host, the content type and the body's size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stn_cluster.server.error_responses import answer
+from stn_cluster.server.error_responses import error_response
 
 OPEN = ("/v1/health", "/v1/ready")  # for probes, without a token
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -45,7 +45,7 @@ class SecurityMiddleware:
             except _TooLargeError:
                 refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most:,} bytes"
         if refused is not None:
-            await answer(*refused)(scope, receive, send)
+            await error_response(*refused)(scope, receive, send)
             return
         await self._app(scope, _again(body, receive), send)
 

@@ -11,7 +11,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Thread:
+class SingleThread:
     """A thread that runs calls in the order in which they are made.
 
     Args:
@@ -21,11 +21,11 @@ class Thread:
     def __init__(self, name: str) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
-    async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs it there and waits for it."""
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a call there and waits for what it returns or raises."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: call(*args, **kwargs))
 
     def close(self) -> None:
-        """Ends it after what it is at."""
+        """Ends the thread after the call it is at; calls that wait are dropped."""
         self._executor.shutdown(wait=False, cancel_futures=True)
