@@ -22,7 +22,7 @@ import typer
 from chaos_driver import make_cells, make_settings
 from chaos_figures import differences, of_queue, of_store, recoveries
 from chaos_kills import Chaos, Drivers, Kind, StalledError
-from own_ray import own_ray
+from support.own_ray import own_ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.connect import find, start

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import chaos_driver
 from chaos_driver import STAGES
-from processes import actors
+from support.processes import actors
 
 from stn_cluster.cluster.protocol import utc_now
 from stn_cluster.queue import FILE

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from processes import actors
+from support.processes import actors
 from usual_loop import train_usually
 
 from stn_cluster import load_results

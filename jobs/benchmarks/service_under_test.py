@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from own_ray import own_ray
-from processes import actors
+from support.own_ray import own_ray
+from support.processes import actors
 
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import Client

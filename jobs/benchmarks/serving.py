@@ -21,8 +21,8 @@ from uuid import uuid4
 import httpx
 import typer
 from large_queue import NOWHERE
-from ray_head import free_ports, ray_head
-from servers import TOKEN, Server
+from support.ray_head import free_ports, ray_head
+from support.servers import TOKEN, Server
 from service_under_test import noop_cells, resident_mib
 
 from stn_cluster.client.http_client import Client

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services import make_job, one_node, wait_until
+from support.services import make_job, one_node, wait_until
 
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.protocol import WEIGHTS

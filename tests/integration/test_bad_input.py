@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commands import stn_cluster
-from refusals import Command, Told, assert_refused, everything
+from support.commands import stn_cluster
+from support.refusals import Command, Told, assert_refused, everything
 
 from stn_cluster.data.mnist import FILES
 from stn_cluster.store import Store

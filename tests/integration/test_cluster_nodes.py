@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from services import HERE, make_job, serve, wait_until
-from troubles import PATIENCE, endings, parts, running, the_end
+from support.services import HERE, make_job, serve, wait_until
+from support.failures import PATIENCE, endings, parts, running, the_end
 
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.cluster.embedded_ray import only_what_trains

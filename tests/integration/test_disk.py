@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from refusals import Command, assert_refused
-from services import make_job, one_node, serve, wait_until
-from troubles import PATIENCE, rows, running, the_end
+from support.refusals import Command, assert_refused
+from support.services import make_job, one_node, serve, wait_until
+from support.failures import PATIENCE, rows, running, the_end
 
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start

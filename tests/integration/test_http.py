@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from http_service import QUICK, browser, ended, http_service, run
+from support.http_service import QUICK, browser, ended, http_service, run
 from httpx_sse import ServerSentEvent, connect_sse
 
 from stn_cluster import __version__, load_results

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from http_service import QUICK, browser, http_service
+from support.http_service import QUICK, browser, http_service
 
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Service

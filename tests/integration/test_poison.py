@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import stn_cluster
+from support.commands import stn_cluster
 
 from stn_cluster import load_results
 from stn_cluster.queue import AttemptRow, Queue
@@ -25,7 +25,7 @@ recipe: smoke
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """After a run in which one cell ends its process, and one its process's memory."""
     folder = tmp_path_factory.mktemp("poison")
-    shutil.copy(Path(__file__).with_name("breaking_plugin.py"), folder)
+    shutil.copy(PLUGINS / "breaking_plugin.py", folder)
     (folder / "grid.yaml").write_text(CONFIG)
     # Cells enough for a pack of two: the first one dies beside another.
     done = stn_cluster("run", "grid.yaml", "--store", "store", "--workers", "2", folder=folder)

@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from services import kill, make_job, one_node, serve, wait_until
-from troubles import PATIENCE, alive, parts, the_end
+from support.services import kill, make_job, one_node, serve, wait_until
+from support.failures import PATIENCE, alive, parts, the_end
 
 from stn_cluster.cluster.coordinator_client import Client
 from stn_cluster.grid import Cell

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import interrupted, numbers, predictions, stn_cluster
+from support.commands import interrupted, numbers, predictions, stn_cluster
 
 from stn_cluster import load_results
 from stn_cluster.cluster.state_folder import lock_state_folder

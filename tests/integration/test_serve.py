@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
-from commands import COMMAND
-from laptop import make_laptop
-from processes import actors
-from ray_head import Head, free_ports, ray_head
-from servers import PATIENCE, TOKEN, Server
+from support.commands import COMMAND
+from support.laptop import make_laptop
+from support.processes import actors
+from support.ray_head import Head, free_ports, ray_head
+from support.servers import PATIENCE, TOKEN, Server
 
 from stn_cluster import UserError, __version__, load_results
 from stn_cluster.client.http_client import Client

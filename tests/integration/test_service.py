@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import ray
-from commands import COMMAND
-from services import make_job, one_node, processes, serve, wait_until
-from troubles import PATIENCE, alive, endings, rows, running, the_end
+from support.commands import COMMAND
+from support.services import make_job, one_node, processes, serve, wait_until
+from support.failures import PATIENCE, alive, endings, rows, running, the_end
 
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import ray
-from services import HERE, kill, make_job, one_node, serve, wait_until
-from troubled import Helpless
-from troubles import PATIENCE, alive, contents, endings, rows, running, the_end
+from support.services import HERE, kill, make_job, one_node, serve, wait_until
+from support.faulty_workers import Helpless
+from support.failures import PATIENCE, alive, contents, endings, rows, running, the_end
 
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import Client
@@ -151,7 +151,7 @@ def test_a_worker_lost_before_its_first_word_is_noticed_within_a_lease_and_a_loo
     tmp_path: Path, sign: str
 ) -> None:
     with one_node(2, PYTHONPATH=str(HERE)):
-        client = serve(tmp_path, workers=1, lease_seconds=4.0, runner=f"troubled:{sign}")
+        client = serve(tmp_path, workers=1, lease_seconds=4.0, runner=f"support.faulty_workers:{sign}")
         job = make_job("job", models=["FCN"], distortions=["E"])
         client.submit(job)
         the_end(client, "job")

@@ -14,8 +14,8 @@ from stn_cluster.registry import components
 from stn_cluster.store import Store
 
 if TYPE_CHECKING:
-    from queues import Service
-    from s3 import S3Server
+    from support.queues import Service
+    from support.s3 import S3Server
 
     from stn_cluster.data.prepared import PreparedData
 
@@ -71,7 +71,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A queue in a folder of its own, and what its store holds."""
-    from queues import Service
+    from support.queues import Service
 
     service = Service(tmp_path / "state")
     yield service

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from records import make_record
+from support.records import make_record
 
 import stn_cluster
 from stn_cluster.store import Store

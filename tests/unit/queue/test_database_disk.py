@@ -1,0 +1,190 @@
+"""The disk that the queue is on: of another machine, not to be written, or full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.queues import Service, cells, files
+
+from stn_cluster.cluster.protocol import Checkpoint
+from stn_cluster.errors import StoreError
+from stn_cluster.queue import FILE, ExitReason, Queue, QueueError
+from stn_cluster.queue.database import connect_reader, filesystem
+from stn_cluster.queue.jobs import CellState
+
+NOBODY = 65534
+
+
+def contents(folder: Path) -> list[str]:
+    """Every row of every table."""
+    reader = connect_reader(folder)
+    try:
+        return list(reader.iterdump())
+    finally:
+        reader.close()
+
+
+# --- where it lies ---
+
+MOUNTS = r"""/dev/sda1 / ext4 rw,relatime 0 0
+proc /proc proc rw 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+/dev/sdb1 /home/me/local xfs rw 0 0
+//nas/my\040files /mnt/my\040files cifs rw 0 0
+host:/a /mnt/tab\011back\134slash lustre rw 0 0
+host:/b /mnt/größe nfs rw 0 0
+host:/c /mnt/wide　space nfs rw 0 0
+/dev/sdc1 /data ext4 rw 0 0
+me@host: /data fuse.sshfs rw 0 0
+ /mnt/nameless tmpfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/", "ext4"),
+        ("/somewhere/else", "ext4"),
+        ("/home", "nfs4"),
+        ("/home/me/state", "nfs4"),
+        ("/homestead", "ext4"),
+        ("/home/me/local/state", "xfs"),
+        ("/mnt/my files/state", "cifs"),
+        ("/mnt/tab\tback\\slash", "lustre"),
+        ("/mnt/größe/state", "nfs"),
+        ("/mnt/wide\u3000space", "nfs"),
+        ("/data/state", "fuse.sshfs"),  # mounted over the disk
+        ("/mnt/nameless", "tmpfs"),
+    ],
+)
+def test_a_folders_filesystem_is_that_of_the_innermost_mount(folder: str, kind: str) -> None:
+    assert filesystem(Path(folder), MOUNTS) == kind
+
+
+def test_where_nobody_tells_the_filesystem_none_is_known(tmp_path: Path) -> None:
+    assert filesystem(tmp_path, "") is None
+    assert filesystem(tmp_path) not in (None, "nfs")
+
+
+def test_a_state_on_a_network_filesystem_is_refused_before_a_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stn_cluster.queue.database.filesystem", lambda _: "nfs4")
+    with pytest.raises(QueueError, match="the state must be on a local disk, and this is nfs4"):
+        Queue(tmp_path)
+    assert files(tmp_path) == {}
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """One that anybody can get at; pytest's own is root's where root runs it."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def no_root() -> Iterator[None]:
+    """Root may write anywhere."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_folder_that_may_not_be_written_is_named_with_the_cause(
+    shared_folder: Path, used: bool
+) -> None:
+    if used:
+        Service(shared_folder).close()
+        (shared_folder / FILE).chmod(0o444)
+    shared_folder.chmod(0o555)
+    before = files(shared_folder)
+    with no_root(), pytest.raises(StoreError, match="cannot be opened: ") as caught:
+        Queue(shared_folder)
+    assert str(shared_folder / FILE) in str(caught.value)
+    assert files(shared_folder) == before
+
+
+# --- a full disk ---
+
+
+@contextmanager
+def full_disk(service: Service) -> Iterator[None]:
+    """The log cannot grow by a byte: each write of it is an error of the operating system."""
+    length = (service.folder / f"{FILE}-wal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def changes(service: Service) -> dict[str, Callable[[], object]]:
+    """All that writes, each with something to write."""
+    service.submit("a", cells(6))
+    saved, lost, done, failed, _ = (service.claim()[0] for _ in range(5))
+    service.fail(failed)
+    end = service.store(done)
+    return {
+        "submit": lambda: service.submit("b", cells(3, first=5)),
+        "claim": service.claim,
+        "finish": lambda: service.queue.finish([end]),
+        "lose": lambda: service.lose([lost], ExitReason.DIED),
+        "save": lambda: service.queue.note_checkpoint([Checkpoint(saved.assignment.attempt, 4)]),
+        "cancel": lambda: service.queue.cancel("a"),
+        "retry": lambda: service.queue.retry("a", service.ends),
+        "recover": lambda: service.queue.recover(service.ends),
+        "note recorded": lambda: service.queue.note_recorded("a"),
+    }
+
+
+NAMES = ["submit", "claim", "finish", "lose", "save", "cancel", "retry", "recover", "note recorded"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_full_disk_nothing_changes_and_with_room_again_all_goes_on(
+    service: Service, name: str
+) -> None:
+    change = changes(service)[name]
+    before = contents(service.folder)
+    for _ in range(3):
+        with full_disk(service), pytest.raises(sqlite3.OperationalError, match=r"disk|full"):
+            change()
+        assert contents(service.folder) == before
+    change()
+    assert contents(service.folder) != before
+    service.restart()
+    assert service.queue.job("a")[0].total == 6
+
+
+def test_a_large_submission_to_a_disk_that_fills_up_within_leaves_nothing(
+    service: Service,
+) -> None:
+    service.submit("a", cells(10))
+    before = contents(service.folder)
+    database = service.queue._db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 40}")
+    with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
+        service.submit("b", cells(500))
+    assert contents(service.folder) == before
+    assert len(service.claim()) == 1
+    database.execute("PRAGMA max_page_count = 1000000")
+    assert service.submit("b", cells(500))
+    assert service.states("b")[10:] == [CellState.QUEUED] * 490
