@@ -12,7 +12,7 @@ WEIGHTS = "weights.pt"  # file name of the checkpoint that a trained cell leaves
 
 
 class ExitReason(StrEnum):
-    """How an attempt ended."""
+    """Kind of an attempt's end."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # its own code raised, or its loss is not finite
@@ -26,7 +26,7 @@ class ExitReason(StrEnum):
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Where a worker runs."""
+    """Place where a worker runs."""
 
     host: str
     device: str
@@ -50,7 +50,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """The end of an attempt: how and why."""
+    """End of an attempt: how and why."""
 
     reason: ExitReason
     message: str | None = None  # for people; None where the reason says it all
@@ -68,11 +68,11 @@ class Attempt:
     pack_size: int
     worker: WorkerInfo
     started_at: datetime  # UTC
-    resume_from: Checkpoint | None = None
+    resume_from: Checkpoint | None = None  # said when it is claimed, as the next: no history
     is_first: bool = False  # nobody has tried the cell before
     end: AttemptEnd | None = None  # None while it runs
 
 
 def utc_now() -> datetime:
-    """The time for records."""
+    """Current time, for records."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Cells leave the queue in packs, each cell as a new attempt."""
+"""Claims: queued cells leave the queue in packs, each cell as a new attempt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue.attempts import Attempt, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.queries import named_cell
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ _WANTED_BY = (  # what is trained for the job itself is not looked up: it may be
 
 
 def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
-    """Queued cells by what they need; what is to be trained first comes first.
+    """Counts the queued cells by what they need; what is to be trained first comes first.
 
     Args:
         db: the queue.
@@ -77,7 +78,9 @@ def claim(
     wanted = _WANTED_BY if only is not None else ""
     asked = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
     columns = (
-        "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step"
+        "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step, "
+        "(SELECT recipe FROM job_cells "
+        "WHERE job_cells.key = cells.key AND job_cells.job = cells.job) AS recipe"
     )
     with transaction(db, "claim"):
         first = db.execute(
@@ -98,29 +101,21 @@ def claim(
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
                 {**asked, **dict(first), "more": most - 1},
             )
-        number = first["job"]
-        [job_id] = db.execute("SELECT job_id FROM jobs WHERE number = ?", (number,)).fetchone()
-        recipes = _recipes(db, number, [row["key"] for row in pack])
-        return tuple(_begin(db, row, recipes, job_id, len(pack), worker) for row in pack)
+        [job_id] = db.execute(
+            "SELECT job_id FROM jobs WHERE number = ?", (first["job"],)
+        ).fetchone()
+        return tuple(_begin(db, row, job_id, len(pack), worker) for row in pack)
 
 
 def _begin(
-    db: sqlite3.Connection,
-    row: sqlite3.Row,
-    recipes: dict[str, str],
-    job_id: str,
-    pack_size: int,
-    worker: WorkerInfo,
+    db: sqlite3.Connection, row: sqlite3.Row, job_id: str, pack_size: int, worker: WorkerInfo
 ) -> Attempt:
-    cell = Cell.model_validate_json(row["spec"])
-    if (recipe := recipes.get(row["key"], cell.recipe)) != cell.recipe:
-        cell = cell.model_copy(update={"recipe": recipe})
     resume_from = None
     if row["checkpoint_attempt"] is not None:
         resume_from = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
     attempt = Attempt(
         id=uuid4().hex,
-        cell=cell,
+        cell=named_cell(row["spec"], row["recipe"]),
         job_id=job_id,
         pack_size=pack_size,
         worker=worker,
@@ -141,12 +136,3 @@ def _begin(
         ),
     )
     return attempt
-
-
-def _recipes(db: sqlite3.Connection, job: int, keys: list[str]) -> dict[str, str]:
-    """The names that a job has for its cells' recipes, by key."""
-    return {
-        key: row["recipe"]
-        for key in keys
-        for row in db.execute("SELECT recipe FROM job_cells WHERE key = ? AND job = ?", (key, job))
-    }

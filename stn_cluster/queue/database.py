@@ -88,7 +88,7 @@ class QueueDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Runs a change, again and again until the disk takes it."""
+        """Runs a change as `write` does, again and again until the disk takes it."""
         while True:
             try:
                 return await self.write(change, *args, **kwargs)
@@ -119,8 +119,10 @@ class QueueDatabase:
                 self.degraded_reason = None
 
     async def close(self) -> None:
-        """Ends both connections, each in its own thread: in the midst of a statement SQLite would
-        crash."""
+        """Closes both connections, then ends their threads.
+
+        Each in its own thread, after what that is at: in the midst of a statement SQLite crashes.
+        """
         await self._reading.run(self._reader.close)
         await self._writing.run(self._writer.close)
         self._reading.close()
@@ -128,20 +130,20 @@ class QueueDatabase:
 
 
 def _with_changes(db: sqlite3.Connection, change: Callable[[], T]) -> tuple[T, bool]:
-    """Runs a change, which may find nothing to do; whether it has changed any row."""
+    """Runs a change; its value, and whether it has changed any row."""
     before = db.total_changes
     result = change()
     return result, db.total_changes > before
 
 
 def _touch(db: sqlite3.Connection) -> None:
-    """Writes a page."""
+    """Writes a page, which changes nothing."""
     with transaction(db):
         db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def connect_reader(folder: Path) -> sqlite3.Connection:
-    """A second connection, which changes nothing and waits for nobody."""
+    """Opens a second connection, which can change nothing and waits for nobody."""
     db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False, timeout=10)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA query_only = TRUE")
@@ -164,6 +166,9 @@ def connect(folder: Path) -> sqlite3.Connection:
         try:
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.callback(db.close)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
             version = _checked_version(db)
             if version > VERSION:
                 raise QueueError(
@@ -182,14 +187,11 @@ def connect(folder: Path) -> sqlite3.Connection:
 
 
 def _checked_version(db: sqlite3.Connection) -> int:
-    """The version of the file's layout, 0 if it is new.
+    """Version of the file's layout, 0 if it is new.
 
     Raises:
         sqlite3.DatabaseError: the file is damaged.
     """
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
     found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in found))
@@ -197,8 +199,8 @@ def _checked_version(db: sqlite3.Connection) -> int:
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[sqlite3.Connection]:
-    """All or nothing; once the block has ended it survives a power cut.
+def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[None]:
+    """Block that is written whole or not at all; once it has ended it survives a power cut.
 
     Args:
         db: the queue.
@@ -206,7 +208,7 @@ def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[sq
     """
     db.execute("BEGIN IMMEDIATE")
     try:
-        yield db
+        yield
         if point:
             failpoint(f"{point}-written")
         db.execute("COMMIT")
@@ -219,12 +221,12 @@ def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[sq
 
 
 def next_change(db: sqlite3.Connection) -> int:
-    """A number larger than that of every change before."""
+    """Number of the next change: larger than that of every change before."""
     return 1 + int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
 
 
 def filesystem(folder: Path, mounts: str | None = None) -> str | None:
-    """The type of the filesystem that a folder is on, as in 'ext4'; None where nobody says."""
+    """Type of the filesystem that a folder is on, as in 'ext4'; None where nobody says."""
     if mounts is None:
         try:
             mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes())

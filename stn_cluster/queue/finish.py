@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, utc_now
 from stn_cluster.queue.database import next_change, transaction
@@ -21,7 +21,11 @@ MAX_NODE_LOSSES = 20  # the same for lost nodes: a cell that kills nodes is to s
 
 
 def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool]:
-    """Notes results that the store has taken; for each, whether it was its cell's to give."""
+    """Notes results that the store has taken.
+
+    Returns:
+        For each, whether it was its cell's to give.
+    """
     with transaction(db, "result"):
         change = next_change(db)
         return [_finish(db, result, change) for result in results]
@@ -31,13 +35,12 @@ def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
     succeeded = result.error is None
     state = CellState.SUCCEEDED if succeeded else CellState.FAILED
     taken = db.execute(
-        "UPDATE cells SET state = ?, has_result = ?, test_error = ?, error = ?, exhausted = 0, "
-        "isolated = 0, checkpoint_attempt = NULL, checkpoint_step = NULL, changed = ? "
-        "WHERE key = ? AND attempt = ? AND (state = 'running' OR exhausted)",
-        (
-            *(state, succeeded, result.test_error, result.error, change),
-            *(result.key, result.attempt),
-        ),
+        "UPDATE cells SET state = :state, has_result = has_result OR :succeeded, "
+        "test_error = CASE WHEN :succeeded THEN :test_error ELSE test_error END, "
+        "error = :error, exhausted = 0, isolated = 0, checkpoint_attempt = NULL, "
+        "checkpoint_step = NULL, changed = :change "
+        "WHERE key = :key AND attempt = :attempt AND (state = 'running' OR exhausted)",
+        {**asdict(result), "state": state, "succeeded": succeeded, "change": change},
     ).rowcount
     if taken:
         db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
@@ -92,29 +95,28 @@ def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]
 
 
 def exhausted(db: sqlite3.Connection) -> list[Attempt]:
-    """The last attempts of cells without retries left, which wait to be stored as failed; the end
-    of each tells of all ends that counted, the first first."""
+    """Last attempts of cells without retries left, which wait to be stored as failed.
+
+    The message of each one's end names all ends that counted since the cell was queued anew, the
+    first first.
+    """
     rows = db.execute("SELECT * FROM cells WHERE exhausted").fetchall()
     return [_with_history(db, row) for row in rows]
 
 
 def _with_history(db: sqlite3.Connection, cell: sqlite3.Row) -> Attempt:
-    counted = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST)
-    history = db.execute(
-        "SELECT exit_reason, message, counts FROM attempts WHERE key = ? ORDER BY rowid",
-        (cell["key"],),
+    newest = db.execute(
+        "SELECT exit_reason, message FROM attempts "
+        "WHERE key = ? AND (counts OR exit_reason = ?) ORDER BY rowid DESC LIMIT ?",
+        (cell["key"], ExitReason.NODE_LOST, cell["failures"] + cell["node_losses"]),
     ).fetchall()
-    ends = [
-        f"{row['exit_reason']}: {row['message']}"
-        for row in history
-        if row["exit_reason"] in counted
-        and (row["counts"] or row["exit_reason"] == ExitReason.NODE_LOST)
-    ]
-    ends = ends[-(cell["failures"] + cell["node_losses"]) :]  # those since it was queued anew
+    ends = "\n".join(
+        f"{number}. {row['exit_reason']}: {row['message']}"
+        for number, row in enumerate(reversed(newest), 1)
+    )
     last = attempt_of(db, cell["attempt"])
     assert last.end is not None
-    told = "\n".join(f"{number}. {end}" for number, end in enumerate(ends, 1))
-    return replace(last, end=replace(last.end, message=f"given up after these ends:\n{told}"))
+    return replace(last, end=replace(last.end, message=f"given up after these ends:\n{ends}"))
 
 
 def save_checkpoints(

@@ -62,7 +62,7 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """The same for two jobs that ask for the same, whatever their ids."""
+        """Hash that two jobs share if they ask for the same, whatever their ids."""
         cells = [[cell.key, cell.recipe] for cell in self.cells]
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
@@ -145,7 +145,7 @@ class JobStatus:
 
     @property
     def total(self) -> int:
-        """How many cells it has."""
+        """Number of its cells."""
         return sum(self.counts.values())
 
     @property
@@ -155,7 +155,7 @@ class JobStatus:
 
 
 def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
-    """A job's state, from its cells and its cancel mark."""
+    """State of a job, from its cells and its cancel mark."""
     here = {state for state, count in counts.items() if count}
     if cancelled:
         return CellState.CANCELLED
@@ -168,7 +168,7 @@ def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
 
 
 def error_line(error: str) -> str:
-    """The line of a traceback that says what went wrong: the last 'SomeError: text'."""
+    """Line of a traceback that says what went wrong: the last 'SomeError: text'."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
     return (errors or lines or ["unknown"])[-1]

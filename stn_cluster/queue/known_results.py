@@ -1,4 +1,4 @@
-"""What the queue knows of the store: the newest success and the newest failure of each cell."""
+"""Known results: the newest success and the newest failure of each cell in the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StoredResult:
 
 
 class KnownResults:
-    """All results that the store holds; grows as results are committed."""
+    """Results that the store holds; grows as results are committed."""
 
     def __init__(self, results: Iterable[StoredResult] = ()) -> None:
         self._successes: dict[str, StoredResult] = {}
@@ -35,11 +35,11 @@ class KnownResults:
             self.watermark = max(self.watermark, result.accepted_at)
 
     def success(self, key: str) -> StoredResult | None:
-        """The newest success of a cell."""
+        """Newest success of a cell."""
         return self._successes.get(key)
 
     def after(self, key: str, since: int) -> StoredResult | None:
-        """The cell's result that was accepted later than `since`: a success before a failure."""
+        """Result of a cell that was accepted later than `since`: a success before a failure."""
         for results in (self._successes, self._failures):
             if key in results and results[key].accepted_at > since:
                 return results[key]

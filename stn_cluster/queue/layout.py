@@ -1,4 +1,4 @@
-"""The tables of the queue's SQLite file, and how an older file gets them."""
+"""Tables of the queue's SQLite file, and the migration of an older file."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ CREATE INDEX job_cells_by_key ON job_cells (key);
 CREATE INDEX attempts_by_key ON attempts (key, started_at);
 CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
 """
-# From the first layout: other names, and whether a cell has a result was told by its test error.
+# From the first layout: other names, and a result was told by its test error, which a success that
+# was not tested has not.
 _FROM_VERSION_1 = """
 DROP INDEX cells_to_claim;
 DROP INDEX cells_by_stream;
@@ -95,7 +96,7 @@ ALTER TABLE cells RENAME COLUMN uncharged TO requeues;
 ALTER TABLE cells RENAME COLUMN state_attempt TO checkpoint_attempt;
 ALTER TABLE cells RENAME COLUMN state_step TO checkpoint_step;
 ALTER TABLE cells ADD COLUMN has_result INTEGER NOT NULL DEFAULT 0;
-UPDATE cells SET has_result = 1 WHERE test_error IS NOT NULL;
+UPDATE cells SET has_result = 1 WHERE test_error IS NOT NULL OR state = 'succeeded';
 ALTER TABLE wants RENAME TO job_cells;
 ALTER TABLE job_cells RENAME COLUMN waits TO pending;
 ALTER TABLE job_cells RENAME COLUMN dropped TO cancelled;
@@ -106,7 +107,12 @@ ALTER TABLE attempts RENAME COLUMN reason TO message;
 
 
 def lay_out(db: sqlite3.Connection, version: int) -> None:
-    """Gives a file of an older layout, or an empty one (version 0), the present tables."""
+    """Migrates a file of an older layout, or an empty one, to the present tables; all or nothing.
+
+    Args:
+        db: the file, in no transaction.
+        version: of its layout; 0 if it is empty.
+    """
     if version == VERSION:
         return
     change = _TABLES if version == 0 else _FROM_VERSION_1

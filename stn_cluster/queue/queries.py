@@ -39,6 +39,13 @@ _COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
 _NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + (
     f", {_in_spec('settings.iterations')} AS iterations"
 )
+_ATTEMPTS = """
+    SELECT attempts.*, spec, (
+        SELECT recipe FROM job_cells JOIN jobs ON jobs.number = job_cells.job
+        WHERE jobs.job_id = attempts.job_id AND job_cells.key = attempts.key
+    ) AS recipe
+    FROM attempts JOIN cells USING (key)
+"""
 
 
 def _marks(values: Sequence[Any]) -> str:
@@ -46,7 +53,7 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
-    """A job's row.
+    """Row of a job.
 
     Raises:
         NotFoundError: there is no such job.
@@ -62,13 +69,13 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
 
 
 def jobs(db: sqlite3.Connection) -> list[JobStatus]:
-    """All jobs, oldest first, without their cells."""
+    """Status of all jobs, oldest first, without their cells."""
     rows = db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
     return [_job_status(db, row)[0] for row in rows]
 
 
 def job_status(db: sqlite3.Connection, job_id: str) -> tuple[JobStatus, float]:
-    """One job without its cells, and the cost of those of them that have not ended.
+    """Status of a job without its cells, and the cost of those of them that have not ended.
 
     Raises:
         NotFoundError: there is no such job.
@@ -97,7 +104,7 @@ def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, fl
 def cells(
     db: sqlite3.Connection, job_id: str, page: Page = EVERYTHING
 ) -> tuple[list[tuple[str | None, CellStatus]], int]:
-    """A job's cells in their order, each with its current attempt while it runs.
+    """Cells of a job in its order, each with its current attempt while it runs.
 
     Args:
         db: the queue.
@@ -150,7 +157,7 @@ def _cell_status(row: sqlite3.Row) -> CellStatus:
 
 
 def attempts(db: sqlite3.Connection, name: str) -> list[Attempt]:
-    """The history of a cell, oldest attempt first.
+    """History of a cell, oldest attempt first.
 
     Args:
         db: the queue.
@@ -174,11 +181,8 @@ def attempts(db: sqlite3.Connection, name: str) -> list[Attempt]:
 
 
 def attempt_of(db: sqlite3.Connection, attempt: str) -> Attempt:
-    """The attempt of an id, which is there."""
+    """Attempt of an id, which is there."""
     return _attempt(db.execute(f"{_ATTEMPTS} WHERE attempts.attempt = ?", (attempt,)).fetchone())
-
-
-_ATTEMPTS = "SELECT attempts.*, spec FROM attempts JOIN cells USING (key)"
 
 
 def _attempt(row: sqlite3.Row) -> Attempt:
@@ -192,7 +196,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         )
     return Attempt(
         id=row["attempt"],
-        cell=Cell.model_validate_json(row["spec"]),
+        cell=named_cell(row["spec"], row["recipe"]),
         job_id=row["job_id"],
         pack_size=row["pack_size"],
         worker=WorkerInfo(**json.loads(row["worker"])),
@@ -201,21 +205,31 @@ def _attempt(row: sqlite3.Row) -> Attempt:
     )
 
 
+def named_cell(spec: str, recipe: str) -> Cell:
+    """Cell of a job: the queue's, by the name that the job has for its recipe."""
+    return Cell.model_validate_json(spec).model_copy(update={"recipe": recipe})
+
+
 def totals(db: sqlite3.Connection) -> Totals:
     """Counts over the whole queue, with its history."""
 
-    def by(column: str, table: str) -> dict[Any, int]:
+    def count_by(column: str, table: str) -> dict[Any, int]:
         rows = db.execute(f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY 1")
         return {row["name"]: row["rows"] for row in rows}
 
-    [jobs] = db.execute("SELECT count(*) FROM jobs").fetchone()
+    [number] = db.execute("SELECT count(*) FROM jobs").fetchone()
     tried, waited = db.execute(
         "SELECT count(*), coalesce(sum(86400 * (julianday(started) - julianday(submitted_at))), 0) "
         "FROM (SELECT min(started_at) AS started, job_id FROM attempts GROUP BY key) "
         "JOIN jobs USING (job_id)"
     ).fetchone()
-    attempts = by("exit_reason", "attempts WHERE exit_reason IS NOT NULL")
-    return Totals(jobs, by("state", "cells"), attempts, tried, waited)
+    return Totals(
+        jobs=number,
+        cells=count_by("state", "cells"),
+        attempts=count_by("exit_reason", "attempts WHERE exit_reason IS NOT NULL"),
+        tried_cells=tried,
+        waited_seconds=waited,
+    )
 
 
 def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
@@ -225,7 +239,7 @@ def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
 
 
 def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
-    """The job's record in the store: all that was submitted."""
+    """Record of a job in the store: all that was submitted."""
     job = find_job(db, job_id)
     rows = db.execute(
         "SELECT spec, recipe FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? "
@@ -244,7 +258,7 @@ def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
 
 
 def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
-    """The newest job that asks for just this, was not cancelled, and has cells yet to end."""
+    """Id of the newest job of this digest that was not cancelled and has cells yet to end."""
     row = db.execute(
         "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
         "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending) "
@@ -255,6 +269,6 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
 
 
 def ended_keys(db: sqlite3.Connection) -> set[str]:
-    """The keys of cells that have succeeded or failed: nothing of theirs resumes."""
+    """Keys of cells that have succeeded or failed: nothing of theirs resumes."""
     rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
     return {row["key"] for row in rows}

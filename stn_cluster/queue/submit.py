@@ -22,9 +22,9 @@ _QUEUED_ANEW = (
     "error = NULL"
 )
 _UNFINISHED = "state IN ('queued', 'running')"
-# The job that a cell is trained for: of those that wait for it, the one that comes first.
-_OWNER = """
-    SELECT {column} FROM job_cells JOIN jobs ON jobs.number = job_cells.job
+# A cell is trained for the first of the jobs that wait for it.
+_FIRST_JOB = """
+    SELECT number, jobs.priority FROM job_cells JOIN jobs ON jobs.number = job_cells.job
     WHERE job_cells.key = cells.key AND pending ORDER BY jobs.priority DESC, number LIMIT 1
 """
 
@@ -88,7 +88,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         )
         of_job = f"key IN (SELECT key FROM job_cells WHERE job = {number} AND cancelled)"
         unfinished = f"{of_job} AND {_UNFINISHED}"
-        unwanted = f"{unfinished} AND ({_OWNER.format(column='number')}) IS NULL"
+        unwanted = f"{unfinished} AND NOT EXISTS ({_FIRST_JOB})"
         running = db.execute(f"SELECT attempt FROM cells WHERE {unwanted} AND state = 'running'")
         stopped = [row["attempt"] for row in running]
         for attempt in stopped:
@@ -100,8 +100,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
             (change,),
         )
         db.execute(
-            f"UPDATE cells SET job = ({_OWNER.format(column='number')}), "
-            f"priority = ({_OWNER.format(column='jobs.priority')}), changed = ? WHERE {unfinished}",
+            f"UPDATE cells SET (job, priority) = ({_FIRST_JOB}), changed = ? WHERE {unfinished}",
             (change,),
         )
     return stopped
@@ -138,10 +137,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
             f"WHERE {after} AND NOT {_UNFINISHED}",
             (known.watermark, change),
         )
-        db.execute(
-            f"UPDATE cells SET job = ({_OWNER.format(column='number')}), "
-            f"priority = ({_OWNER.format(column='jobs.priority')}) WHERE {after}"
-        )
+        db.execute(f"UPDATE cells SET (job, priority) = ({_FIRST_JOB}) WHERE {after}")
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
 
@@ -222,5 +218,5 @@ def _insert_cell(
 
 
 def needs_text(cell: Cell) -> str:
-    """The cell's needs as the queue compares them."""
+    """A cell's needs as the queue compares them: equal ones are written alike."""
     return cell.needs.model_dump_json(exclude_defaults=True)

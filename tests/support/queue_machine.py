@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.queue_model import WAITING, Model
-from support.queue_watch import Watch
-from support.records import make_cell
 
-from stn_cluster.cluster.protocol import Checkpoint, WorkerInfo
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, Needs
-from stn_cluster.queue import ExitReason, Loss, Queue
-from stn_cluster.queue.database import FILE, connect_reader
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, WorkerInfo
+from stn_cluster.queue.claim import claim
+from stn_cluster.queue.database import FILE, connect, connect_reader
+from stn_cluster.queue.finish import exhausted, finish, recover, requeue, save_checkpoints
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.submit import cancel, retry, submit
+from support.queue_model import UNFINISHED, Model
+from support.queue_watch import Watch
+from support.queues import end_of, ends_told
+from support.records import make_cell
 
 HERE = WorkerInfo("here", "cpu", "2.11")
 BIG = Needs(num_cpus=2)
@@ -31,6 +35,7 @@ CELLS = [
     for seed in (0, 1)
     for model, cost in COSTS.items()
 ]
+UNTESTED = CELLS[1].key  # its successes have no test error
 LOSSES = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST, ExitReason.INTERRUPTED)
 SOME_CELLS = [CELLS, CELLS[:3], CELLS[3:], CELLS[::-2], CELLS[1:5], CELLS[1:2]]
 FATES = ["runs", "succeeds", "fails", "saves"]
@@ -49,7 +54,8 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(cells=st.sampled_from(SOME_CELLS))
     def open(self, cells: list[Cell]) -> None:
         self.model = Model()
-        self.ends = KnownResults()
+        self.known = KnownResults()
+        self.claimed: dict[str, Attempt] = {}
         self.packs: list[list[str]] = []
         self.watch = Watch()
         self._open_in(new_folder())
@@ -57,7 +63,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _open_in(self, folder: Path) -> None:
         self.folder = folder
-        self.queue = Queue(folder)
+        self.queue = connect(folder)
         self.reader = connect_reader(folder)
 
     def teardown(self) -> None:
@@ -77,38 +83,38 @@ class QueueMachine(RuleBasedStateMachine):
     def submit(self, cells: list[Cell], priority: int, force: bool, name: bool) -> None:
         named = [cell.model_copy(update={"recipe": "mine"}) if name else cell for cell in cells]
         job = Job(f"job-{len(self.model.jobs)}", tuple(named), force=force, priority=priority)
-        assert self.queue.submit(job, self.ends)
+        assert submit(self.queue, job, self.known)
         assert self.model.submit(job)
 
     @rule(which=which)
     def submit_again(self, which: int) -> None:
         job = self.model.jobs[self._job(which)].job
-        assert not self.queue.submit(job, self.ends)
+        assert not submit(self.queue, job, self.known)
         other = Job(job.job_id, job.cells, force=job.force, priority=job.priority + 1)
         with pytest.raises(UserError, match="taken by a job that asks for other things"):
-            self.queue.submit(other, self.ends)
+            submit(self.queue, other, self.known)
 
-    @precondition(lambda self: self.jobs_with(*WAITING))
+    @precondition(lambda self: self.jobs_with(*UNFINISHED))
     @rule(which=which, again=st.booleans(), late=st.lists(st.booleans(), max_size=2))
     def cancel(self, which: int, again: bool, late: list[bool]) -> None:
         """Some of the attempts that it ends were just about to succeed or fail."""
         jobs = self.jobs_with(CellState.RUNNING) or self.jobs_with(CellState.QUEUED)
         job_id = jobs[which % len(jobs)]
-        stopped = self.queue.cancel(job_id)
+        stopped = cancel(self.queue, job_id)
         assert set(stopped) == self.model.cancel(job_id)
         if again:
-            assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
+            assert retry(self.queue, job_id, self.known) == self.model.retry(job_id)
         stopped.sort(key=list(self.model.attempts).index)
         for name, ok in zip(stopped, late, strict=False):
-            end = self._commit(name, ok)
-            assert self.queue.finish([end]) == [False] == [self.model.finish(end)]
+            result = self._commit(name, ok)
+            assert finish(self.queue, [result]) == [False] == [self.model.finish(result)]
 
     @precondition(lambda self: self.jobs_with(CellState.FAILED, CellState.CANCELLED))
     @rule(which=which)
     def retry(self, which: int) -> None:
         jobs = self.jobs_with(CellState.FAILED, CellState.CANCELLED)
         job_id = jobs[which % len(jobs)]
-        assert self.queue.retry(job_id, self.ends) == self.model.retry(job_id)
+        assert retry(self.queue, job_id, self.known) == self.model.retry(job_id)
 
     # --- attempts ---
 
@@ -129,20 +135,23 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _claim(self, size: int, needs: Needs, job_id: str | None = None) -> list[str]:
         expected = self.model.next_pack(needs, size, job_id)
-        claims = self.queue.claim(needs, lambda first: size, HERE, job_id)
-        assert [claim.assignment.cell.key for claim in claims] == expected
-        assert len({claim.assignment.cell.stream for claim in claims}) <= 1
-        for claim in claims:
-            key = claim.assignment.cell.key
+        attempts = claim(self.queue, needs, lambda first: size, HERE, job_id)
+        assert [attempt.cell.key for attempt in attempts] == expected
+        assert len({attempt.cell.stream for attempt in attempts}) <= 1
+        for attempt in attempts:
+            key = attempt.cell.key
             cell, owner = self.model.cells[key], self.model.owner(key)
             assert owner is not None
-            assert claim.job_id == owner.job.job_id
-            assert claim.assignment.cell in owner.job.cells  # by the job's name for its recipe
-            assert claim.assignment.resume == cell.checkpoint
-            assert claim.pack_size == len(claims)
-            assert claim.first == (cell.attempt is None)
-            self.model.begin(claim.assignment.attempt, key, len(claims))
-        self.packs.append([claim.assignment.attempt for claim in claims])
+            assert attempt.job_id == owner.job.job_id
+            assert attempt.cell in owner.job.cells  # by the job's name for its recipe
+            assert attempt.resume_from == cell.checkpoint
+            assert attempt.pack_size == len(attempts)
+            assert attempt.worker == HERE
+            assert attempt.is_first == (cell.attempt is None)
+            assert attempt.end is None
+            self.model.begin(attempt.id, key, len(attempts))
+            self.claimed[attempt.id] = attempt
+        self.packs.append([attempt.id for attempt in attempts])
         return self.packs[-1]
 
     @precondition(lambda self: self.model.running())
@@ -152,17 +161,17 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _finish(self, results: list[tuple[str, bool]]) -> None:
         group = [self._commit(name, ok) for name, ok in results]
-        assert self.queue.finish(group) == [self.model.finish(end) for end in group]
-        assert all(self.model.attempts[end.attempt].ending for end in group)
+        assert finish(self.queue, group) == [self.model.finish(result) for result in group]
+        assert all(self.model.attempts[result.attempt].reason for result in group)
 
     @precondition(lambda self: self._closed())
     @rule(which=which, ok=st.booleans())
-    def late_word(self, which: int, ok: bool) -> None:
+    def late_report(self, which: int, ok: bool) -> None:
         closed = self._closed()
         name = closed[which % len(closed)]
-        assert self.queue.finish([self._end(name, ok)]) == [False]
-        assert self.queue.note_checkpoint([Checkpoint(name, 8)]) == []
-        assert self.queue.lose([Loss(name, ExitReason.DIED, "again")]) == []
+        assert finish(self.queue, [self._result(name, ok)]) == [False]
+        assert save_checkpoints(self.queue, [Checkpoint(name, 8)]) == []
+        assert requeue(self.queue, {name: AttemptEnd(ExitReason.DIED, "again")}) == []
 
     @precondition(lambda self: self.model.running())
     @rule(which=which, step=st.integers(1, 7))
@@ -171,29 +180,35 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _save(self, name: str, step: int) -> None:
         saved = Checkpoint(name, step)
-        assert self.queue.note_checkpoint([saved]) == self.model.note_checkpoint(saved)
+        assert save_checkpoints(self.queue, [saved]) == self.model.save_checkpoint(saved)
 
     @precondition(lambda self: self.model.running())
-    @rule(which=which, ending=st.sampled_from(LOSSES))
-    def lose_a_pack(self, which: int, ending: ExitReason) -> None:
-        self._lose(self._running(which), ending)
+    @rule(which=which, reason=st.sampled_from(LOSSES))
+    def lose_a_worker(self, which: int, reason: ExitReason) -> None:
+        self._requeue(self._running(which), reason)
 
     @precondition(lambda self: self.model.queued(Needs()) and not self.model.running())
-    @rule(times=st.sampled_from([2, 3, 20]), ending=st.sampled_from(LOSSES))
-    def lose_whatever_is_tried(self, times: int, ending: ExitReason) -> None:
-        for _ in range(times if ending is ExitReason.NODE_LOST else min(times, 3)):
+    @rule(times=st.sampled_from([2, 3, 20]), reason=st.sampled_from(LOSSES))
+    def lose_every_worker(self, times: int, reason: ExitReason) -> None:
+        for _ in range(times if reason is ExitReason.NODE_LOST else min(times, 3)):
             if self.model.queued(Needs()):
                 self._claim(1, Needs())
-                self._lose(self.model.running()[-1], ending)
+                self._requeue(self.model.running()[-1], reason)
 
-    @precondition(lambda self: self.model.spent())
+    @precondition(lambda self: self.model.exhausted())
     @rule()
-    def fail_the_spent(self) -> None:
-        for spent in self.queue.spent():
-            cell = self.model.cells[spent.cell.key]
-            assert len(spent.reasons) == cell.charged + cell.node_losses
-            end = self._commit(spent.attempt, ok=False)
-            assert self.queue.finish([end]) == [True] == [self.model.finish(end)]
+    def fail_the_exhausted(self) -> None:
+        found = exhausted(self.queue)
+        assert {attempt.cell.key for attempt in found} == set(self.model.exhausted())
+        for attempt in found:
+            cell = self.model.cells[attempt.cell.key]
+            assert attempt.id == cell.attempt
+            assert len(ends_told(attempt)) == cell.failures + cell.node_losses
+            claimed = replace(self.claimed[attempt.id], resume_from=None, is_first=False)
+            assert replace(attempt, end=None) == claimed
+            assert end_of(attempt).reason is self.model.attempts[attempt.id].reason
+            result = self._commit(attempt.id, ok=False)
+            assert finish(self.queue, [result]) == [True] == [self.model.finish(result)]
 
     # --- the coordinator ends, and begins again ---
 
@@ -208,8 +223,8 @@ class QueueMachine(RuleBasedStateMachine):
                 shutil.copy(file, folder)
         self.teardown()
         self._open_in(folder)
-        self.ends = KnownResults(reversed(self.model.store))
-        ended, requeued = self.queue.recover(self.ends)
+        self.known = KnownResults(reversed(self.model.store))
+        ended, requeued = recover(self.queue, self.known)
         assert (ended, set(requeued)) == self.model.recover()
 
     @precondition(lambda self: self.model.running())
@@ -245,21 +260,23 @@ class QueueMachine(RuleBasedStateMachine):
         return [
             name
             for name, attempt in self.model.attempts.items()
-            if attempt.ending is not None and not self.model.cells[attempt.key].spent
+            if attempt.reason is not None and not self.model.cells[attempt.key].exhausted
         ]
 
-    def _end(self, name: str, ok: bool) -> StoredResult:
+    def _result(self, name: str, ok: bool) -> StoredResult:
         key, time = self.model.attempts[name].key, self.model.watermark + 1
-        return StoredResult(key, name, time, 5.0 if ok else None, None if ok else "ValueError: no")
+        if not ok:
+            return StoredResult(key, name, time, error="ValueError: no")
+        return StoredResult(key, name, time, test_error=None if key == UNTESTED else 5.0)
 
     def _commit(self, name: str, ok: bool) -> StoredResult:
-        end = self._end(name, ok)
-        self.model.store.append(end)
-        self.ends.add([end])
-        return end
+        result = self._result(name, ok)
+        self.model.store.append(result)
+        self.known.add([result])
+        return result
 
-    def _lose(self, name: str, ending: ExitReason) -> None:
+    def _requeue(self, name: str, reason: ExitReason) -> None:
         """All that its worker holds goes with it, also what had ended."""
         pack = next(pack for pack in self.packs if name in pack)
-        lost = self.queue.lose([Loss(name, ending, "it went") for name in pack])
-        assert lost == self.model.lose(pack, ending)
+        requeued = requeue(self.queue, dict.fromkeys(pack, AttemptEnd(reason, "it went")))
+        assert requeued == self.model.requeue(pack, reason)

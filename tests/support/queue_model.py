@@ -1,17 +1,17 @@
-"""What the queue must do, said once more: plain dicts, no SQL, nothing clever."""
+"""Model of the queue: the same rules once more, as plain dicts without SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.grid import Cell, Needs
-from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, ExitReason
+from stn_cluster.queue.attempts import Checkpoint, ExitReason
+from stn_cluster.queue.finish import MAX_FAILURES, MAX_NODE_LOSSES
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import StoredResult
 
-WAITING = (CellState.QUEUED, CellState.RUNNING)
+UNFINISHED = (CellState.QUEUED, CellState.RUNNING)
 
 
 @dataclass
@@ -22,23 +22,24 @@ class ModelCell:
     rank: int  # in the order in which cells came
     since: int
     state: CellState = CellState.QUEUED
-    test_error: float | None = None  # of its last end, if that was a success
+    has_result: bool = False  # it has succeeded
+    test_error: float | None = None  # of its last success, if it was tested
     attempt: str | None = None  # the current or the last one
     checkpoint: Checkpoint | None = None
-    alone: bool = False
-    charged: int = 0
+    isolated: bool = False
+    failures: int = 0
     node_losses: int = 0
-    spent: bool = False
+    exhausted: bool = False
 
 
 @dataclass
 class ModelJob:
-    """One job, and what it still has to do with its cells."""
+    """One job, and its interest in its cells."""
 
     job: Job
     number: int
     stored: set[str] = field(default_factory=set)  # had their result when it came
-    waits: set[str] = field(default_factory=set)  # have not ended for it yet
+    pending: set[str] = field(default_factory=set)  # have not ended for it yet
     dropped: set[str] = field(default_factory=set)  # by its cancellation
     cancelled: bool = False
 
@@ -50,12 +51,12 @@ class ModelJob:
 
 @dataclass
 class ModelAttempt:
-    """One attempt, and how it ended."""
+    """One attempt, and its end."""
 
     key: str
     pack_size: int
-    ending: ExitReason | None = None
-    charged: bool = False
+    reason: ExitReason | None = None  # None while it runs
+    counts: bool = False  # as a failure
 
 
 class Model:
@@ -94,31 +95,31 @@ class Model:
 
     def _enter(self, entry: ModelJob, cell: Cell) -> None:
         known = self.cells.get(cell.key)
-        if known is not None and known.state in WAITING:
-            entry.waits.add(cell.key)
+        if known is not None and known.state in UNFINISHED:
+            entry.pending.add(cell.key)
             return
         if known is None:
             known = self.cells[cell.key] = ModelCell(cell, len(self.cells), self.watermark)
         if not entry.job.force and (end := self.success(cell.key)):
             entry.stored.add(cell.key)
             known.state, known.attempt = CellState.SUCCEEDED, end.attempt
-            known.test_error = end.test_error
+            known.has_result, known.test_error = True, end.test_error
             return
-        entry.waits.add(cell.key)
+        entry.pending.add(cell.key)
         if entry.job.force:
             known.checkpoint = None
         self._queue_anew(known)
 
     def _queue_anew(self, cell: ModelCell) -> None:
         cell.state, cell.since = CellState.QUEUED, self.watermark
-        cell.alone, cell.charged, cell.node_losses, cell.spent = False, 0, 0, False
+        cell.isolated, cell.failures, cell.node_losses, cell.exhausted = False, 0, 0, False
 
     def cancel(self, job_id: str) -> set[str]:
         entry = self.jobs[job_id]
-        if not entry.waits:
+        if not entry.pending:
             return set()
         entry.cancelled = True
-        dropped, entry.waits = entry.waits, set()
+        dropped, entry.pending = entry.pending, set()
         entry.dropped |= dropped
         stopped = set()
         for key in dropped:
@@ -130,10 +131,10 @@ class Model:
         stopped = set()
         if cell.state is CellState.RUNNING:
             assert cell.attempt is not None
-            self.attempts[cell.attempt].ending = ExitReason.CANCELLED
+            self.attempts[cell.attempt].reason = ExitReason.CANCELLED
             stopped.add(cell.attempt)
-        cell.spent = False
-        cell.state = CellState.CANCELLED if cell.test_error is None else CellState.SUCCEEDED
+        cell.exhausted = False
+        cell.state = CellState.SUCCEEDED if cell.has_result else CellState.CANCELLED
         return stopped
 
     def retry(self, job_id: str) -> int:
@@ -141,22 +142,22 @@ class Model:
         entry.cancelled = False
         for key in (cell.key for cell in entry.job.cells):
             cell = self.cells[key]
-            if key in entry.dropped and cell.state in WAITING:
-                entry.waits.add(key)
+            if key in entry.dropped and cell.state in UNFINISHED:
+                entry.pending.add(key)
             elif cell.state in (CellState.FAILED, CellState.CANCELLED) or (
                 key in entry.dropped and entry.job.force
             ):
-                entry.waits.add(key)
+                entry.pending.add(key)
                 self._queue_anew(cell)
         entry.dropped = set()
-        return len(entry.waits)
+        return len(entry.pending)
 
     # --- attempts ---
 
     def owner(self, key: str) -> ModelJob | None:
         """The job that a cell is trained for."""
-        waiting = [entry for entry in self.jobs.values() if key in entry.waits]
-        return min(waiting, key=_place, default=None)
+        waiting = [entry for entry in self.jobs.values() if key in entry.pending]
+        return min(waiting, key=lambda entry: entry.place, default=None)
 
     def queued(self, needs: Needs | None = None, only: str | None = None) -> list[str]:
         """Keys of what may be claimed, in order."""
@@ -164,9 +165,9 @@ class Model:
             key
             for key, cell in self.cells.items()
             if cell.state is CellState.QUEUED
-            and not cell.spent
+            and not cell.exhausted
             and needs in (None, cell.cell.needs)
-            and (only is None or key in self.jobs[only].waits)
+            and (only is None or key in self.jobs[only].pending)
         ]
         return sorted(found, key=self._order)
 
@@ -181,14 +182,14 @@ class Model:
         if not queued:
             return []
         first = self.cells[queued[0]]
-        if first.alone:
+        if first.isolated:
             return queued[:1]
         mates = [
             key
             for key in queued
             if self.cells[key].cell.stream == first.cell.stream
             and self.owner(key) is self.owner(queued[0])
-            and not self.cells[key].alone
+            and not self.cells[key].isolated
         ]
         return mates[:size]
 
@@ -199,11 +200,11 @@ class Model:
 
     def running(self) -> list[str]:
         """The attempts under way, oldest first."""
-        return [name for name, attempt in self.attempts.items() if attempt.ending is None]
+        return [name for name, attempt in self.attempts.items() if attempt.reason is None]
 
-    def note_checkpoint(self, checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
+    def save_checkpoint(self, checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
         attempt = self.attempts[checkpoint.attempt]
-        if attempt.ending is not None:
+        if attempt.reason is not None:
             return []
         cell = self.cells[attempt.key]
         before, cell.checkpoint = cell.checkpoint, checkpoint
@@ -211,7 +212,7 @@ class Model:
 
     def finish(self, end: StoredResult) -> bool:
         cell = self.cells[end.key]
-        if cell.attempt != end.attempt or not (cell.state is CellState.RUNNING or cell.spent):
+        if cell.attempt != end.attempt or not (cell.state is CellState.RUNNING or cell.exhausted):
             return False
         self._end(cell, end)
         return True
@@ -219,52 +220,54 @@ class Model:
     def _end(self, cell: ModelCell, end: StoredResult) -> None:
         self.accepted.append(end.attempt)
         cell.state = CellState.FAILED if end.error else CellState.SUCCEEDED
-        cell.attempt, cell.test_error = end.attempt, end.test_error
-        cell.alone, cell.spent, cell.checkpoint = False, False, None
+        cell.attempt = end.attempt
+        if not end.error:
+            cell.has_result, cell.test_error = True, end.test_error
+        cell.isolated, cell.exhausted, cell.checkpoint = False, False, None
         for entry in self.jobs.values():
-            entry.waits.discard(end.key)
-        if self.attempts[end.attempt].ending is None:
-            self.attempts[end.attempt].ending = ExitReason(cell.state.value)
+            entry.pending.discard(end.key)
+        if self.attempts[end.attempt].reason is None:
+            self.attempts[end.attempt].reason = ExitReason(cell.state.value)
 
-    def lose(self, attempts: Iterable[str], ending: ExitReason) -> list[str]:
+    def requeue(self, attempts: Iterable[str], reason: ExitReason) -> list[str]:
         requeued = []
         for name in attempts:
             attempt = self.attempts[name]
-            if attempt.ending is not None:
+            if attempt.reason is not None:
                 continue
-            attempt.ending = ending
+            attempt.reason = reason
             cell = self.cells[attempt.key]
             cell.state = CellState.QUEUED
-            if ending in (ExitReason.DIED, ExitReason.EXPIRED):
-                attempt.charged = attempt.pack_size == 1
-                cell.charged += attempt.charged
-                cell.alone |= not attempt.charged
-            cell.node_losses += ending is ExitReason.NODE_LOST
-            cell.spent = cell.charged >= MAX_ATTEMPTS or cell.node_losses >= MAX_NODE_LOSSES
+            if reason in (ExitReason.DIED, ExitReason.EXPIRED):
+                attempt.counts = attempt.pack_size == 1
+                cell.failures += attempt.counts
+                cell.isolated |= not attempt.counts
+            cell.node_losses += reason is ExitReason.NODE_LOST
+            cell.exhausted = cell.failures >= MAX_FAILURES or cell.node_losses >= MAX_NODE_LOSSES
             requeued.append(attempt.key)
         return requeued
 
-    def spent(self) -> list[str]:
+    def exhausted(self) -> list[str]:
         """Keys of cells whose failure is to be stored."""
-        return [key for key, cell in self.cells.items() if cell.spent]
+        return [key for key, cell in self.cells.items() if cell.exhausted]
 
     def recover(self) -> tuple[int, set[tuple[str, str]]]:
         ended = 0
         for key, cell in self.cells.items():
             end = self.success(key, cell.since) or self.failure(key, cell.since)
-            if cell.state in WAITING and end is not None and not self._superseded(cell, end):
+            if cell.state in UNFINISHED and end is not None and not self._superseded(cell, end):
                 if cell.attempt and cell.attempt != end.attempt and cell.state is CellState.RUNNING:
-                    self.attempts[cell.attempt].ending = ExitReason.COORDINATOR_LOST
+                    self.attempts[cell.attempt].reason = ExitReason.COORDINATOR_LOST
                 self._end(cell, end)
                 ended += 1
         running = self.running()
-        self.lose(running, ExitReason.COORDINATOR_LOST)
+        self.requeue(running, ExitReason.COORDINATOR_LOST)
         return ended, {(self.attempts[name].key, name) for name in running}
 
     def _superseded(self, cell: ModelCell, end: StoredResult) -> bool:
-        if cell.spent and cell.attempt == end.attempt:
+        if cell.exhausted and cell.attempt == end.attempt:
             return False
-        return self.attempts[end.attempt].ending is not None
+        return self.attempts[end.attempt].reason is not None
 
     # --- what people see ---
 
@@ -279,7 +282,7 @@ class Model:
         }
 
     def state(self, job_id: str) -> CellState:
-        """Where a job stands."""
+        """State of a job."""
         seen = set(self.view(job_id).values())
         if self.jobs[job_id].cancelled:
             return CellState.CANCELLED
@@ -289,7 +292,3 @@ class Model:
             return CellState.RUNNING
         worst = (CellState.FAILED, CellState.CANCELLED, CellState.SUCCEEDED)
         return next(state for state in worst if state in seen)
-
-
-def _place(entry: ModelJob) -> tuple[int, int]:
-    return entry.place

@@ -39,11 +39,11 @@ def step(machine: QueueMachine, random: Random) -> None:
     if model.queued():
         possible += ["work"] * 3
     if model.running():
-        possible += ["results", "save", "lose a pack", "die between", "cancel"]
+        possible += ["results", "save", "lose a worker", "die between", "cancel"]
     elif model.queued(Needs()):
-        possible += ["lose again", "cancel"]
-    if model.spent():
-        possible += ["fail the spent"]
+        possible += ["lose every worker", "cancel"]
+    if model.exhausted():
+        possible += ["fail the exhausted"]
     if machine.jobs_with(CellState.FAILED, CellState.CANCELLED):
         possible += ["retry"]
     if len(model.jobs) < 8 or not possible:
@@ -62,14 +62,14 @@ def step(machine: QueueMachine, random: Random) -> None:
             machine.results([ok, True])
         case "save":
             machine.save(which, random.randint(1, 7))
-        case "lose a pack":
-            machine.lose_a_pack(which, random.choice(LOSSES))
+        case "lose a worker":
+            machine.lose_a_worker(which, random.choice(LOSSES))
         case "die between":
             machine.die_between_store_and_queue(which, ok, random.random() < 0.5)
-        case "lose again":
-            machine.lose_whatever_is_tried(3, random.choice(LOSSES))
-        case "fail the spent":
-            machine.fail_the_spent()
+        case "lose every worker":
+            machine.lose_every_worker(3, random.choice(LOSSES))
+        case "fail the exhausted":
+            machine.fail_the_exhausted()
         case "cancel":
             machine.cancel(which, random.random() < 0.5, [ok, True] if which < 4 else [])
         case "retry":
