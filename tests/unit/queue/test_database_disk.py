@@ -1,4 +1,4 @@
-"""The disk that the queue is on: of another machine, not to be written, or full."""
+"""The disk that the queue is on: of another machine, unwritable, or full."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.queues import Service, cells, files
+from support.queues import QueueUnderTest, cells, files
 
-from stn_cluster.cluster.protocol import Checkpoint
 from stn_cluster.errors import StoreError
-from stn_cluster.queue import FILE, ExitReason, Queue, QueueError
-from stn_cluster.queue.database import connect_reader, filesystem
+from stn_cluster.queue import queries, submit
+from stn_cluster.queue.attempts import Checkpoint, ExitReason
+from stn_cluster.queue.database import FILE, QueueError, connect, connect_reader, filesystem
+from stn_cluster.queue.finish import finish, recover, save_checkpoints
 from stn_cluster.queue.jobs import CellState
 
 NOBODY = 65534
@@ -79,7 +80,7 @@ def test_a_state_on_a_network_filesystem_is_refused_before_a_file_is_made(
 ) -> None:
     monkeypatch.setattr("stn_cluster.queue.database.filesystem", lambda _: "nfs4")
     with pytest.raises(QueueError, match="the state must be on a local disk, and this is nfs4"):
-        Queue(tmp_path)
+        connect(tmp_path)
     assert files(tmp_path) == {}
 
 
@@ -110,12 +111,12 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_cause(
     shared_folder: Path, used: bool
 ) -> None:
     if used:
-        Service(shared_folder).close()
+        QueueUnderTest(shared_folder).close()
         (shared_folder / FILE).chmod(0o444)
     shared_folder.chmod(0o555)
     before = files(shared_folder)
     with no_root(), pytest.raises(StoreError, match="cannot be opened: ") as caught:
-        Queue(shared_folder)
+        connect(shared_folder)
     assert str(shared_folder / FILE) in str(caught.value)
     assert files(shared_folder) == before
 
@@ -124,9 +125,9 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_cause(
 
 
 @contextmanager
-def full_disk(service: Service) -> Iterator[None]:
+def full_disk(queue: QueueUnderTest) -> Iterator[None]:
     """The log cannot grow by a byte: each write of it is an error of the operating system."""
-    length = (service.folder / f"{FILE}-wal").stat().st_size
+    length = (queue.folder / f"{FILE}-wal").stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
     try:
@@ -135,56 +136,58 @@ def full_disk(service: Service) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def changes(service: Service) -> dict[str, Callable[[], object]]:
+def changes(queue: QueueUnderTest) -> dict[str, Callable[[], object]]:
     """All that writes, each with something to write."""
-    service.submit("a", cells(6))
-    saved, lost, done, failed, _ = (service.claim()[0] for _ in range(5))
-    service.fail(failed)
-    end = service.store(done)
+    queue.submit("a", cells(6))
+    saved, lost, done, failed, _ = (queue.claim()[0] for _ in range(5))
+    queue.fail(failed)
+    result = queue.store(done)
     return {
-        "submit": lambda: service.submit("b", cells(3, first=5)),
-        "claim": service.claim,
-        "finish": lambda: service.queue.finish([end]),
-        "lose": lambda: service.lose([lost], ExitReason.DIED),
-        "save": lambda: service.queue.note_checkpoint([Checkpoint(saved.assignment.attempt, 4)]),
-        "cancel": lambda: service.queue.cancel("a"),
-        "retry": lambda: service.queue.retry("a", service.ends),
-        "recover": lambda: service.queue.recover(service.ends),
-        "note recorded": lambda: service.queue.note_recorded("a"),
+        "submit": lambda: queue.submit("b", cells(3, first=5)),
+        "claim": queue.claim,
+        "finish": lambda: finish(queue.db, [result]),
+        "requeue": lambda: queue.requeue([lost], ExitReason.DIED),
+        "save checkpoints": lambda: save_checkpoints(queue.db, [Checkpoint(saved.id, 4)]),
+        "cancel": lambda: queue.cancel("a"),
+        "retry": lambda: queue.retry("a"),
+        "recover": lambda: recover(queue.db, queue.known),
+        "mark recorded": lambda: submit.mark_recorded(queue.db, "a"),
     }
 
 
-NAMES = ["submit", "claim", "finish", "lose", "save", "cancel", "retry", "recover", "note recorded"]
+CHANGES = [
+    *("submit", "claim", "finish", "requeue", "save checkpoints", "cancel", "retry", "recover"),
+    "mark recorded",
+]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHANGES)
 def test_on_a_full_disk_nothing_changes_and_with_room_again_all_goes_on(
-    service: Service, name: str
+    queue: QueueUnderTest, name: str
 ) -> None:
-    change = changes(service)[name]
-    before = contents(service.folder)
+    change = changes(queue)[name]
+    before = contents(queue.folder)
     for _ in range(3):
-        with full_disk(service), pytest.raises(sqlite3.OperationalError, match=r"disk|full"):
+        with full_disk(queue), pytest.raises(sqlite3.OperationalError, match=r"disk|full"):
             change()
-        assert contents(service.folder) == before
+        assert contents(queue.folder) == before
     change()
-    assert contents(service.folder) != before
-    service.restart()
-    assert service.queue.job("a")[0].total == 6
+    assert contents(queue.folder) != before
+    queue.restart()
+    assert queries.job_status(queue.db, "a")[0].total == 6
 
 
 def test_a_large_submission_to_a_disk_that_fills_up_within_leaves_nothing(
-    service: Service,
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(10))
-    before = contents(service.folder)
-    database = service.queue._db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages + 40}")
+    queue.submit("a", cells(10))
+    before = contents(queue.folder)
+    pages = queue.db.execute("PRAGMA page_count").fetchone()[0]
+    queue.db.execute(f"PRAGMA max_page_count = {pages + 40}")
     with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
-        service.submit("b", cells(500))
-    assert contents(service.folder) == before
-    assert len(service.claim()) == 1
-    database.execute("PRAGMA max_page_count = 1000000")
-    assert service.submit("b", cells(500))
-    assert service.states("b")[10:] == [CellState.QUEUED] * 490
+        queue.submit("b", cells(500))
+    assert contents(queue.folder) == before
+    assert len(queue.claim()) == 1
+    queue.db.execute("PRAGMA max_page_count = 1000000")
+    assert queue.submit("b", cells(500))
+    assert queue.states("b")[10:] == [CellState.QUEUED] * 490

@@ -1,12 +1,19 @@
-"""Attempts: whose result counts, who is charged for a death, what a restart finds."""
+"""Attempts end: whose result counts, whose death counts as a failure, what a restart finds."""
 
 from __future__ import annotations
 
 import pytest
-from support.queues import HERE, Service, cells, pack, seeds
+from support.queues import HERE, QueueUnderTest, cells, end_of, ends_told, pack, seeds
 
-from stn_cluster.cluster.protocol import Checkpoint
-from stn_cluster.queue import MAX_ATTEMPTS, MAX_NODE_LOSSES, ExitReason
+from stn_cluster.queue import queries
+from stn_cluster.queue.attempts import Checkpoint, ExitReason
+from stn_cluster.queue.claim import demand
+from stn_cluster.queue.finish import (
+    MAX_FAILURES,
+    MAX_NODE_LOSSES,
+    finish,
+    save_checkpoints,
+)
 from stn_cluster.queue.jobs import CellState
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
@@ -17,263 +24,278 @@ ACCIDENTS = [ExitReason.INTERRUPTED, ExitReason.COORDINATOR_LOST]
 # --- results ---
 
 
-def test_a_result_counts_once_and_only_from_the_current_attempt(service: Service) -> None:
-    service.submit("a", cells(1))
-    [old] = service.claim()
-    service.lose([old], ExitReason.EXPIRED)
-    assert service.queue.finish([service.store(old)]) == [False]
-    [new] = service.claim()
-    assert service.queue.finish([service.store(old)]) == [False]
-    assert service.state("a") is RUNNING
-    end = service.store(new)
-    assert service.queue.finish([end, end]) == [True, False]
-    assert service.queue.finish([service.store(new, "ValueError: late")]) == [False]
-    assert service.state("a") is SUCCEEDED
+def test_a_result_counts_once_and_only_from_the_current_attempt(queue: QueueUnderTest) -> None:
+    queue.submit("a", cells(1))
+    [old] = queue.claim()
+    queue.requeue([old], ExitReason.EXPIRED)
+    assert finish(queue.db, [queue.store(old)]) == [False]
+    [new] = queue.claim()
+    assert finish(queue.db, [queue.store(old)]) == [False]
+    assert queue.state("a") is RUNNING
+    result = queue.store(new)
+    assert finish(queue.db, [result, result]) == [True, False]
+    assert finish(queue.db, [queue.store(new, "ValueError: late")]) == [False]
+    assert queue.state("a") is SUCCEEDED
 
 
-def test_a_failure_is_the_cells_own_and_leaves_the_rest_of_its_pack_alone(
-    service: Service,
+def test_a_failure_ends_its_cell_and_leaves_its_pack_mates_running(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", pack(3))
-    first, second, third = service.claim(3)
-    service.fail(first, error="ValueError: the loss is not finite")
-    assert service.states("a") == [FAILED, RUNNING, RUNNING]
-    service.succeed(second, third)
-    shown = [cell.error for _, cell in service.queue.cells("a")[0]]
-    assert shown == ["ValueError: the loss is not finite", None, None]
-    assert service.state("a") is FAILED
+    queue.submit("a", pack(3))
+    first, second, third = queue.claim(3)
+    queue.fail(first, error="ValueError: the loss is not finite")
+    assert queue.states("a") == [FAILED, RUNNING, RUNNING]
+    queue.succeed(second, third)
+    errors = [cell.error for _, cell in queries.cells(queue.db, "a")[0]]
+    assert errors == ["ValueError: the loss is not finite", None, None]
+    assert queue.state("a") is FAILED
 
 
-# --- losses ---
+# --- requeued ---
 
 
-@pytest.mark.parametrize("ending", DEATHS)
-def test_a_cell_that_dies_alone_three_times_is_to_be_failed_with_every_reason(
-    service: Service, ending: ExitReason
+@pytest.mark.parametrize("reason", DEATHS)
+def test_a_cell_that_dies_three_times_by_itself_is_exhausted_with_every_message(
+    queue: QueueUnderTest, reason: ExitReason
 ) -> None:
-    service.submit("a", cells(1))
-    service.die_alone(MAX_ATTEMPTS - 1, ending)
-    assert service.queue.spent() == []
-    service.restart()  # the count is durable
-    [last] = service.claim()
-    service.lose([last], ending, "at last")
-    assert service.claim() == []
-    assert service.queue.demand() == []
-    service.restart()
-    [spent] = service.queue.spent()
-    assert spent.reasons == (f"{ending}: reason 0", f"{ending}: reason 1", f"{ending}: at last")
-    assert (spent.cell, spent.attempt, spent.job_id) == (cells(1)[0], last.assignment.attempt, "a")
-    assert (spent.worker, spent.pack_size) == (HERE, 1)
-    service.fail(last, error="given up")
-    assert service.queue.spent() == []
-    assert service.state("a") is FAILED
+    queue.submit("a", cells(1))
+    queue.lose_workers(MAX_FAILURES - 1, reason)
+    assert queue.exhausted() == []
+    queue.restart()  # the count is durable
+    [last] = queue.claim()
+    queue.requeue([last], reason, "at last")
+    assert queue.claim() == []
+    assert demand(queue.db) == []
+    queue.restart()
+    [exhausted] = queue.exhausted()
+    assert ends_told(exhausted) == [
+        f"{reason}: message 0",
+        f"{reason}: message 1",
+        f"{reason}: at last",
+    ]
+    assert (exhausted.cell, exhausted.id, exhausted.job_id) == (cells(1)[0], last.id, "a")
+    assert (exhausted.worker, exhausted.pack_size) == (HERE, 1)
+    assert exhausted.started_at == last.started_at
+    assert end_of(exhausted).reason is reason
+    queue.fail(last, error="given up")
+    assert queue.exhausted() == []
+    assert queue.state("a") is FAILED
 
 
-def test_a_cell_that_takes_its_nodes_with_it_is_stopped_at_the_twentieth(service: Service) -> None:
-    service.submit("a", cells(1))
-    service.die_alone(MAX_NODE_LOSSES - 1, ExitReason.NODE_LOST)
-    assert service.queue.spent() == []
-    service.die_alone(1, ExitReason.NODE_LOST)
-    [spent] = service.queue.spent()
-    assert len(spent.reasons) == MAX_NODE_LOSSES
-    assert service.claim() == []
-    assert not any(attempt.charged for attempt in service.queue.attempts(spent.cell.key))
+def test_a_cell_is_exhausted_at_the_twentieth_lost_node(queue: QueueUnderTest) -> None:
+    queue.submit("a", cells(1))
+    queue.lose_workers(MAX_NODE_LOSSES - 1, ExitReason.NODE_LOST)
+    assert queue.exhausted() == []
+    queue.lose_workers(1, ExitReason.NODE_LOST)
+    [exhausted] = queue.exhausted()
+    assert ends_told(exhausted) == [
+        f"node lost: message {number}" for number in (*range(MAX_NODE_LOSSES - 1), 0)
+    ]
+    assert queue.claim() == []
+    assert not any(end_of(attempt).counts for attempt in queue.attempts(exhausted.cell.key))
 
 
-def test_the_reasons_are_of_all_ends_that_count_and_of_no_others(service: Service) -> None:
-    service.submit("a", cells(1))
-    service.die_alone(2)
-    service.fail(service.claim()[0])
-    service.queue.retry("a", service.ends)
-    endings = [
+def test_an_exhausted_cell_tells_of_the_ends_that_count_since_it_was_queued_anew(
+    queue: QueueUnderTest,
+) -> None:
+    queue.submit("a", cells(1))
+    queue.lose_workers(2)
+    queue.fail(queue.claim()[0])
+    queue.retry("a")
+    reasons = [
         ExitReason.DIED,
         ExitReason.NODE_LOST,
         *ACCIDENTS,
         ExitReason.DIED,
         ExitReason.EXPIRED,
     ]
-    for number, ending in enumerate(endings):
-        service.lose(service.claim(), ending, str(number))
-    [spent] = service.queue.spent()
-    assert spent.reasons == ("died: 0", "node lost: 1", "died: 4", "expired: 5")
+    for number, reason in enumerate(reasons):
+        queue.requeue(queue.claim(), reason, str(number))
+    [exhausted] = queue.exhausted()
+    assert ends_told(exhausted) == ["died: 0", "node lost: 1", "died: 4", "expired: 5"]
 
 
-@pytest.mark.parametrize("ending", [*ACCIDENTS, ExitReason.NODE_LOST])
-def test_what_is_no_fault_of_a_cell_is_not_charged_and_lets_it_keep_its_company(
-    service: Service, ending: ExitReason
+@pytest.mark.parametrize("reason", [*ACCIDENTS, ExitReason.NODE_LOST])
+def test_an_accident_does_not_count_as_a_failure_and_the_pack_stays_together(
+    queue: QueueUnderTest, reason: ExitReason
 ) -> None:
-    service.submit("a", pack(3))
+    queue.submit("a", pack(3))
     for _ in range(5):
-        assert len(service.lose(service.claim(3), ending)) == 3
-    assert len(service.claim(3)) == 3
-    assert service.queue.spent() == []
+        assert len(queue.requeue(queue.claim(3), reason)) == 3
+    assert len(queue.claim(3)) == 3
+    assert queue.exhausted() == []
 
 
-@pytest.mark.parametrize("ending", DEATHS)
-def test_the_death_of_a_pack_is_charged_to_nobody_and_each_is_tried_alone(
-    service: Service, ending: ExitReason
+@pytest.mark.parametrize("reason", DEATHS)
+def test_the_death_of_a_pack_counts_for_no_cell_and_each_is_tried_in_isolation(
+    queue: QueueUnderTest, reason: ExitReason
 ) -> None:
-    service.submit("a", pack(5))
-    dead = service.claim(3)
-    keys = [claim.assignment.cell.key for claim in dead]
-    assert service.lose(dead, ending) == keys
-    assert not any(service.queue.attempts(key)[0].charged for key in keys)
-    service.restart()  # who is to be alone is durable
-    alone = [service.claim(8) for _ in range(3)]
-    assert [[claim.assignment.cell.key for claim in claims] for claims in alone] == [
+    queue.submit("a", pack(5))
+    dead = queue.claim(3)
+    keys = [attempt.cell.key for attempt in dead]
+    assert queue.requeue(dead, reason) == keys
+    assert not any(end_of(queue.attempts(key)[0]).counts for key in keys)
+    queue.restart()  # which cells are isolated is durable
+    isolated = [queue.claim(8) for _ in range(3)]
+    assert [[attempt.cell.key for attempt in attempts] for attempts in isolated] == [
         [key] for key in keys
     ]
-    assert len(service.claim(8)) == 2  # those that were not in it stay together
-    service.lose(alone[0], ending)
-    assert [attempt.charged for attempt in service.queue.attempts(keys[0])] == [False, True]
-    for claims in alone[1:]:
-        service.succeed(*claims)
-    service.die_alone(2)
-    assert [spent.cell.key for spent in service.queue.spent()] == keys[:1]
+    assert len(queue.claim(8)) == 2  # those that were not in it stay together
+    queue.requeue(isolated[0], reason)
+    assert [end_of(attempt).counts for attempt in queue.attempts(keys[0])] == [False, True]
+    for attempts in isolated[1:]:
+        queue.succeed(*attempts)
+    queue.lose_workers(2)
+    assert [exhausted.cell.key for exhausted in queue.exhausted()] == keys[:1]
 
 
-def test_a_cell_queued_anew_may_be_in_a_pack_again(service: Service) -> None:
-    service.submit("a", pack(2))
-    service.lose(service.claim(2), ExitReason.DIED)
-    service.queue.cancel("a")
-    service.queue.retry("a", service.ends)
-    assert len(service.claim(2)) == 2
+def test_a_cell_queued_anew_may_be_in_a_pack_again(queue: QueueUnderTest) -> None:
+    queue.submit("a", pack(2))
+    queue.requeue(queue.claim(2), ExitReason.DIED)
+    queue.cancel("a")
+    queue.retry("a")
+    assert len(queue.claim(2)) == 2
 
 
-def test_only_the_cells_of_a_pack_that_had_not_ended_are_queued_again(service: Service) -> None:
-    service.submit("a", pack(3))
-    claims = service.claim(3)
-    service.succeed(claims[0])
-    service.fail(claims[1])
-    assert service.lose(claims, ExitReason.NODE_LOST) == [claims[2].assignment.cell.key]
-    assert service.states("a") == [SUCCEEDED, FAILED, QUEUED]
-    assert service.lose(claims, ExitReason.NODE_LOST) == []
-
-
-def test_a_cancelled_cell_that_had_used_up_its_attempts_is_no_longer_to_be_failed(
-    service: Service,
+def test_only_the_cells_of_a_pack_that_had_not_ended_are_queued_again(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(1))
-    service.die_alone(MAX_ATTEMPTS)
-    service.queue.cancel("a")
-    assert service.queue.spent() == []
-    service.queue.retry("a", service.ends)
-    service.die_alone(MAX_ATTEMPTS - 1)
-    assert service.queue.spent() == []
-    assert len(service.claim()) == 1
+    queue.submit("a", pack(3))
+    attempts = queue.claim(3)
+    queue.succeed(attempts[0])
+    queue.fail(attempts[1])
+    assert queue.requeue(attempts, ExitReason.NODE_LOST) == [attempts[2].cell.key]
+    assert queue.states("a") == [SUCCEEDED, FAILED, QUEUED]
+    assert queue.requeue(attempts, ExitReason.NODE_LOST) == []
+
+
+def test_a_cancelled_cell_is_no_longer_exhausted(
+    queue: QueueUnderTest,
+) -> None:
+    queue.submit("a", cells(1))
+    queue.lose_workers(MAX_FAILURES)
+    queue.cancel("a")
+    assert queue.exhausted() == []
+    queue.retry("a")
+    queue.lose_workers(MAX_FAILURES - 1)
+    assert queue.exhausted() == []
+    assert len(queue.claim()) == 1
 
 
 # --- checkpoints ---
 
 
-def test_a_lost_cell_goes_on_from_the_last_checkpoint_that_was_named(service: Service) -> None:
-    service.submit("a", cells(1))
-    [first] = service.claim()
-    assert first.assignment.resume is None
-    earlier, later = (Checkpoint(first.assignment.attempt, step) for step in (2, 4))
-    key = first.assignment.cell.key
-    assert service.queue.note_checkpoint([earlier]) == []
-    assert service.queue.note_checkpoint([later]) == [(key, earlier)]
-    assert service.queue.note_checkpoint([later]) == []
-    service.lose([first], ExitReason.DIED)
-    assert service.queue.note_checkpoint([Checkpoint(first.assignment.attempt, 6)]) == []
-    service.restart()
-    [second] = service.claim()
-    assert second.assignment.resume == later
-    assert not second.first
-    newer = Checkpoint(second.assignment.attempt, 6)
-    assert service.queue.note_checkpoint([newer]) == [(key, later)]
-    service.fail(second)
-    service.queue.retry("a", service.ends)
-    assert service.claim()[0].assignment.resume is None
+def test_a_requeued_cell_resumes_from_the_last_checkpoint_that_was_saved(
+    queue: QueueUnderTest,
+) -> None:
+    queue.submit("a", cells(1))
+    [first] = queue.claim()
+    assert first.resume_from is None
+    earlier, later = (Checkpoint(first.id, step) for step in (2, 4))
+    key = first.cell.key
+    assert save_checkpoints(queue.db, [earlier]) == []
+    assert save_checkpoints(queue.db, [later]) == [(key, earlier)]
+    assert save_checkpoints(queue.db, [later]) == []
+    queue.requeue([first], ExitReason.DIED)
+    assert save_checkpoints(queue.db, [Checkpoint(first.id, 6)]) == []
+    queue.restart()
+    [second] = queue.claim()
+    assert second.resume_from == later
+    assert not second.is_first
+    newer = Checkpoint(second.id, 6)
+    assert save_checkpoints(queue.db, [newer]) == [(key, later)]
+    queue.fail(second)
+    queue.retry("a")
+    assert queue.claim()[0].resume_from is None
 
 
 # --- restarts ---
 
 
-def test_a_restart_queues_again_what_ran_uncharged_and_keeps_all_else(service: Service) -> None:
-    service.submit("a", cells(6))
-    done, failed, running = (service.claim()[0] for _ in range(3))
-    service.succeed(done)
-    service.fail(failed)
-    saved = service.save(running, 3)
-    assignment = running.assignment
-    assert service.restart() == (0, [(assignment.cell.key, assignment.attempt)])
-    assert service.states("a") == [SUCCEEDED, FAILED, *[QUEUED] * 4]
-    [attempt] = service.queue.attempts(assignment.cell.key)
-    assert (attempt.ending, attempt.charged) == (ExitReason.COORDINATOR_LOST, False)
-    [again] = service.claim()
-    assert (again.assignment.cell, again.assignment.resume) == (assignment.cell, saved)
-    assert service.queue.finish([service.store(running)]) == [False]
-
-
-def test_a_restart_takes_from_the_store_what_the_queue_had_not_come_to_know(
-    service: Service,
+def test_a_restart_requeues_what_ran_without_counting_it_and_keeps_all_else(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(4))
-    first, second, third, _ = service.claim_all()
-    service.store(first)
-    service.store(second, "ValueError: no")
-    service.lose([third], ExitReason.DIED)
-    ended, requeued = service.restart()
+    queue.submit("a", cells(6))
+    done, failed, running = (queue.claim()[0] for _ in range(3))
+    queue.succeed(done)
+    queue.fail(failed)
+    saved = queue.save(running, 3)
+    assert queue.restart() == (0, [(running.cell.key, running.id)])
+    assert queue.states("a") == [SUCCEEDED, FAILED, *[QUEUED] * 4]
+    [attempt] = queue.attempts(running.cell.key)
+    end = end_of(attempt)
+    assert (end.reason, end.counts) == (ExitReason.COORDINATOR_LOST, False)
+    [again] = queue.claim()
+    assert (again.cell, again.resume_from) == (running.cell, saved)
+    assert finish(queue.db, [queue.store(running)]) == [False]
+
+
+def test_a_restart_takes_results_from_the_store_that_the_queue_had_not_heard_of(
+    queue: QueueUnderTest,
+) -> None:
+    queue.submit("a", cells(4))
+    first, second, third, _ = queue.claim_all()
+    queue.store(first)
+    queue.store(second, "ValueError: no")
+    queue.requeue([third], ExitReason.DIED)
+    ended, requeued = queue.restart()
     assert (ended, len(requeued)) == (2, 1)
-    assert service.states("a") == [SUCCEEDED, FAILED, QUEUED, QUEUED]
-    assert [attempt.ending for attempt in service.queue.attempts(second.assignment.cell.key)] == [
-        ExitReason.FAILED
-    ]
-    assert service.restart() == (0, [])
+    assert queue.states("a") == [SUCCEEDED, FAILED, QUEUED, QUEUED]
+    [attempt] = queue.attempts(second.cell.key)
+    assert end_of(attempt).reason is ExitReason.FAILED
+    assert queue.restart() == (0, [])
 
 
 def test_a_restart_does_not_take_an_earlier_result_for_that_of_a_forced_cell(
-    service: Service,
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(1))
-    service.succeed(*service.claim())
-    service.submit("b", cells(1), force=True)
-    service.claim()
-    ended, requeued = service.restart()
+    queue.submit("a", cells(1))
+    queue.succeed(*queue.claim())
+    queue.submit("b", cells(1), force=True)
+    queue.claim()
+    ended, requeued = queue.restart()
     assert (ended, len(requeued)) == (0, 1)
-    [claim] = service.claim()
-    service.store(claim)
-    assert service.restart() == (1, [])
-    assert service.state("b") is SUCCEEDED
+    [attempt] = queue.claim()
+    queue.store(attempt)
+    assert queue.restart() == (1, [])
+    assert queue.state("b") is SUCCEEDED
 
 
-def test_a_failure_that_was_on_its_way_when_its_cell_was_retried_is_refused_for_good(
-    service: Service,
+def test_a_failure_that_comes_after_its_cell_was_retried_is_refused_for_good(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(1))
-    [claim] = service.claim()
-    service.queue.cancel("a")
-    service.queue.retry("a", service.ends)
-    assert service.queue.finish([service.store(claim, "ValueError: no")]) == [False]
-    assert service.restart() == (0, [])
-    assert service.states("a") == [QUEUED]
+    queue.submit("a", cells(1))
+    [attempt] = queue.claim()
+    queue.cancel("a")
+    queue.retry("a")
+    assert finish(queue.db, [queue.store(attempt, "ValueError: no")]) == [False]
+    assert queue.restart() == (0, [])
+    assert queue.states("a") == [QUEUED]
 
 
-def test_a_restart_fails_a_spent_cell_whose_failure_had_just_been_stored(
-    service: Service,
+def test_a_restart_fails_an_exhausted_cell_whose_failure_had_just_been_stored(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(1))
-    service.die_alone(MAX_ATTEMPTS - 1)
-    [last] = service.claim()
-    service.lose([last], ExitReason.DIED)
-    service.store(last, "given up")
-    assert service.restart() == (1, [])
-    assert service.queue.spent() == []
-    assert service.states("a") == [FAILED]
+    queue.submit("a", cells(1))
+    queue.lose_workers(MAX_FAILURES - 1)
+    [last] = queue.claim()
+    queue.requeue([last], ExitReason.DIED)
+    queue.store(last, "given up")
+    assert queue.restart() == (1, [])
+    assert queue.exhausted() == []
+    assert queue.states("a") == [FAILED]
 
 
-def test_whatever_ends_a_shared_cell_its_attempt_is_told_under_the_job_it_ran_for(
-    service: Service,
+def test_an_attempt_at_a_shared_cell_is_told_under_the_job_it_ran_for(
+    queue: QueueUnderTest,
 ) -> None:
-    service.submit("a", cells(1))
-    service.submit("b", cells(1), priority=1)
-    [claim] = service.claim()
-    assert seeds([claim]) == [0]
-    service.queue.cancel("b")
-    service.succeed(claim)
-    [attempt] = service.queue.attempts(claim.assignment.cell.key)
+    queue.submit("a", cells(1))
+    queue.submit("b", cells(1), priority=1)
+    [claimed] = queue.claim()
+    assert seeds([claimed]) == [0]
+    queue.cancel("b")
+    queue.succeed(claimed)
+    [attempt] = queue.attempts(claimed.cell.key)
     assert attempt.job_id == "b"
-    assert service.states("a") == [SUCCEEDED]
-    assert service.states("b") == [CANCELLED]
+    assert queue.states("a") == [SUCCEEDED]
+    assert queue.states("b") == [CANCELLED]

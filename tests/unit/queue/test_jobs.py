@@ -1,4 +1,4 @@
-"""A job's values: its id, its states, and what a failure is called."""
+"""Values of a job: its id, its states, and the line that tells of a failure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from stn_cluster.queue.jobs import (
     CellState,
     Job,
     JobStatus,
-    done,
+    error_line,
     job_state,
     new_job_id,
-    reason,
 )
 
 FCN, CNN = make_cell("FCN"), make_cell("CNN")
@@ -74,7 +73,7 @@ def test_two_jobs_that_ask_for_the_same_have_one_digest_whatever_their_ids() -> 
     assert len({job.digest, *(other.digest for other in others)}) == 1 + len(others)
 
 
-# --- where it stands ---
+# --- states ---
 
 
 @pytest.mark.parametrize(
@@ -100,9 +99,9 @@ def test_a_jobs_state_is_that_of_its_cells_together(states: str, state: str) -> 
 @settings(derandomize=True)
 @given(counts=some_counts)
 def test_a_job_has_ended_when_nothing_is_queued_or_running(counts: dict[CellState, int]) -> None:
-    waits = any(counts.get(state) for state in (CellState.QUEUED, CellState.RUNNING))
+    unfinished = any(counts.get(state) for state in (CellState.QUEUED, CellState.RUNNING))
     status = JobStatus("j", job_state(counts, cancelled=False), counts)
-    assert status.ended is not waits
+    assert status.ended is not unfinished
     assert status.total == sum(counts.values())
 
 
@@ -116,7 +115,7 @@ def test_a_cancelled_job_is_cancelled_whatever_becomes_of_its_cells(
 
 
 def test_the_ended_states_of_a_cell_are_succeeded_failed_and_cancelled() -> None:
-    ended = {state for state in CellState if done(state)}
+    ended = {state for state in CellState if state.ended}
     assert ended == {CellState.SUCCEEDED, CellState.FAILED, CellState.CANCELLED}
 
 
@@ -138,8 +137,8 @@ def test_a_cell_is_known_by_its_name() -> None:
         ("\n \n", "unknown"),
     ],
 )
-def test_the_line_of_a_traceback_that_says_what_went_wrong(error: str, line: str) -> None:
-    assert reason(error) == line
+def test_the_error_line_of_a_traceback_says_what_went_wrong(error: str, line: str) -> None:
+    assert error_line(error) == line
 
 
 def test_a_job_id_begins_with_its_configs_name_and_is_never_the_same_twice() -> None:

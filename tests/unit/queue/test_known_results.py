@@ -1,4 +1,4 @@
-"""What the store says became of cells: the newest success and the newest failure of each."""
+"""Known results of the store: the newest success and the newest failure of each cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import make_cell, make_record
 
-from stn_cluster.cluster.history import stored_ends
+from stn_cluster.cluster.rows import stored_results
 from stn_cluster.errors import StoreError
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Store
@@ -18,62 +18,67 @@ from stn_cluster.store import Store
 steady = settings(derandomize=True, deadline=None)
 
 
-def success(key: str, time: int, error: float = 1.5) -> StoredResult:
-    return StoredResult(key, f"{key}-{time}", time, test_error=error)
+def success(key: str, time: int) -> StoredResult:
+    return StoredResult(key, f"{key}-{time}", time, test_error=1.5)
+
+
+def untested(key: str, time: int) -> StoredResult:
+    return StoredResult(key, f"{key}-{time}", time)
 
 
 def failure(key: str, time: int) -> StoredResult:
     return StoredResult(key, f"{key}-{time}", time, error="ValueError: no luck")
 
 
-some_ends = st.lists(
+some_results = st.lists(
     st.builds(
         lambda make, key, time: make(key, time),
-        st.sampled_from([success, failure]),
+        st.sampled_from([success, untested, failure]),
         st.sampled_from(["k", "l"]),
         st.integers(1, 50),
     ),
-    unique_by=lambda end: end.accepted_at,  # the store sees to that
+    unique_by=lambda result: result.accepted_at,  # the store sees to that
     max_size=12,
 )
 
 
 def newest(
-    ends: list[StoredResult], key: str, succeeded: bool, since: int = 0
+    results: list[StoredResult], key: str, succeeded: bool, since: int = 0
 ) -> StoredResult | None:
-    """By looking at all of them."""
-    found = [e for e in ends if e.key == key and (e.error is None) is succeeded]
-    found = [e for e in found if e.accepted_at > since]
-    return max(found, key=lambda end: end.accepted_at, default=None)
+    """The newest one by looking at all of them."""
+    found = [r for r in results if r.key == key and (r.error is None) is succeeded]
+    found = [r for r in found if r.accepted_at > since]
+    return max(found, key=lambda result: result.accepted_at, default=None)
 
 
 @steady
-@given(ends=some_ends, split=st.integers(0, 12), since=st.integers(0, 51))
-def test_ends_are_found_in_whatever_order_and_portions_they_are_noted(
-    ends: list[StoredResult], split: int, since: int
+@given(results=some_results, split=st.integers(0, 12), since=st.integers(0, 51))
+def test_the_newest_results_are_found_in_whatever_order_and_portions_they_were_added(
+    results: list[StoredResult], split: int, since: int
 ) -> None:
-    stored = KnownResults(ends[:split])
-    stored.add(ends[split:])
-    stored.add(ends[:1])  # twice is as once
+    known = KnownResults(results[:split])
+    known.add(results[split:])
+    known.add(results[:1])  # twice is as once
     for key in ("k", "l", "m"):
-        assert stored.success(key) == newest(ends, key, succeeded=True)
-        later = newest(ends, key, True, since) or newest(ends, key, False, since)
-        assert stored.after(key, since) == later
-    assert stored.watermark == max((end.accepted_at for end in ends), default=0)
+        assert known.success(key) == newest(results, key, succeeded=True)
+        later = newest(results, key, True, since) or newest(results, key, False, since)
+        assert known.after(key, since) == later
+    assert known.watermark == max((result.accepted_at for result in results), default=0)
 
 
-def test_a_later_failure_does_not_undo_a_success() -> None:
-    stored = KnownResults([success("k", 1), failure("k", 2)])
-    assert stored.success("k") == success("k", 1)
-    assert stored.after("k", 0) == success("k", 1)
-    assert stored.after("k", 1) == failure("k", 2)
-    assert stored.after("k", stored.watermark) is None
+@pytest.mark.parametrize("succeed", [success, untested])
+def test_a_later_failure_does_not_undo_a_success(succeed: Any) -> None:
+    known = KnownResults([succeed("k", 1), failure("k", 2)])
+    assert known.success("k") == succeed("k", 1)
+    assert known.after("k", 0) == succeed("k", 1)
+    assert known.after("k", 1) == failure("k", 2)
+    assert known.after("k", known.watermark) is None
 
 
 def test_a_failure_alone_is_no_success() -> None:
-    stored = KnownResults([failure("k", 1)])
-    assert stored.success("k") is None
-    assert stored.after("k", 0) == failure("k", 1)
+    known = KnownResults([failure("k", 1)])
+    assert known.success("k") is None
+    assert known.after("k", 0) == failure("k", 1)
 
 
 # --- from a real store ---
@@ -83,32 +88,34 @@ def microseconds(time: datetime) -> int:
     return (time - datetime(1970, 1, 1, tzinfo=UTC)) // (time.resolution)
 
 
-def test_the_ends_of_a_store_are_those_of_all_its_rows(any_store: Store) -> None:
-    cells = [make_cell(seed=seed) for seed in range(3)]
+def test_the_known_results_of_a_store_are_those_of_all_its_rows(any_store: Store) -> None:
+    cells = [make_cell(seed=seed) for seed in range(4)]
     records = [
         make_record(cells[0], error=2.0),
         make_record(cells[1], error=None),
         make_record(cells[0], error=3.0),
         make_record(cells[2], error=4.0),
         make_record(cells[2], error=None),
+        make_record(cells[3], test_error=None, test_accuracy=None, n_test=None, n_wrong=None),
     ]
     times = any_store.commit(records[:2]) + any_store.commit(records[2:])
-    stored = stored_ends(any_store)
+    known = stored_results(any_store)
 
-    def end(number: int, **fields: Any) -> StoredResult:
+    def result(number: int, **fields: Any) -> StoredResult:
         row = records[number].row
         return StoredResult(row["key"], row["attempt"], microseconds(times[number]), **fields)
 
     failed = {"error": "ValueError: the loss is not finite"}
     keys = [cell.key for cell in cells]
-    assert [stored.success(key) for key in keys] == [
-        end(2, test_error=3.0),
+    assert [known.success(key) for key in keys] == [
+        result(2, test_error=3.0),
         None,
-        end(3, test_error=4.0),
+        result(3, test_error=4.0),
+        result(5, test_error=None),
     ]
-    assert stored.after(keys[1], 0) == end(1, **failed)
-    assert stored.after(keys[2], microseconds(times[3])) == end(4, **failed)
-    assert stored.watermark == microseconds(times[-1])
+    assert known.after(keys[1], 0) == result(1, **failed)
+    assert known.after(keys[2], microseconds(times[3])) == result(4, **failed)
+    assert known.watermark == microseconds(times[-1])
 
 
 @pytest.mark.parametrize(
@@ -119,24 +126,24 @@ def test_the_ends_of_a_store_are_those_of_all_its_rows(any_store: Store) -> None
         ("", "unknown"),
     ],
 )
-def test_of_a_failures_text_the_line_that_says_why_is_kept(
+def test_the_line_that_says_why_is_kept_of_a_failures_text(
     store: Store, text: str, line: str
 ) -> None:
     record = make_record(make_cell(), error=None)
     record.row["error"] = text
     store.commit([record])
-    end = stored_ends(store).after(record.row["key"], 0)
-    assert end is not None
-    assert end.error == line
+    result = stored_results(store).after(record.row["key"], 0)
+    assert result is not None
+    assert result.error == line
 
 
-def test_an_empty_store_has_no_ends(any_store: Store) -> None:
-    stored = stored_ends(any_store)
-    assert (stored.watermark, stored.success("k"), stored.after("k", 0)) == (0, None, None)
+def test_an_empty_store_has_no_results(any_store: Store) -> None:
+    known = stored_results(any_store)
+    assert (known.watermark, known.success("k"), known.after("k", 0)) == (0, None, None)
 
 
-def test_a_store_that_cannot_be_read_is_no_store_without_ends(store: Store) -> None:
+def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_one(store: Store) -> None:
     assert store.local_path is not None
     (store.local_path / "cells" / "torn.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"torn\.parquet"):
-        stored_ends(store)
+        stored_results(store)
