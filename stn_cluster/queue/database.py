@@ -54,7 +54,7 @@ class QueueDatabase:
         self._reader = connect_reader(folder)
         self._writing = SingleThread("queue-writer")
         self._reading = SingleThread("queue-reader")
-        # Why the queue cannot be written, until a write has succeeded: reading says nothing of it.
+        # Why the queue cannot be written, until a page has been: a read says nothing of the disk.
         self.degraded_reason: str | None = None
 
     async def write(
@@ -69,17 +69,14 @@ class QueueDatabase:
             StoreError: the disk refuses it; nothing was changed.
         """
         try:
-            result, changed = await self._writing.run(
-                _with_changes, self._writer, lambda: change(self._writer, *args, **kwargs)
-            )
+            result = await self._writing.run(change, self._writer, *args, **kwargs)
         except sqlite3.OperationalError as error:  # any other is a mistake of ours
             message = f"{self._path}: cannot be written, nothing was changed: {error}"
             if self.degraded_reason is None:
                 log.error("%s", message)
             self.degraded_reason = message
             raise StoreError(message) from error
-        if changed:
-            self.degraded_reason = None
+        await self.probe()  # it may have had nothing to write, and succeeded on a full disk
         return result
 
     async def write_until_done(
@@ -112,7 +109,7 @@ class QueueDatabase:
             raise StoreError(f"{self._path}: cannot be read: {error}") from error
 
     async def probe(self) -> None:
-        """Tries the disk, where a write has failed: `degraded_reason` ends with its cause."""
+        """Writes a page where a write has failed: `degraded_reason` ends with its cause."""
         if self.degraded_reason is not None:
             with suppress(sqlite3.OperationalError):
                 await self._writing.run(_touch, self._writer)
@@ -129,15 +126,8 @@ class QueueDatabase:
         self._writing.close()
 
 
-def _with_changes(db: sqlite3.Connection, change: Callable[[], T]) -> tuple[T, bool]:
-    """Runs a change; its value, and whether it has changed any row."""
-    before = db.total_changes
-    result = change()
-    return result, db.total_changes > before
-
-
 def _touch(db: sqlite3.Connection) -> None:
-    """Writes a page, which changes nothing."""
+    """Writes a page and changes nothing."""
     with transaction(db):
         db.execute(f"PRAGMA user_version = {VERSION}")
 

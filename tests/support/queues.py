@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import resource
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue import claim, finish, queries, submit
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, WorkerInfo
-from stn_cluster.queue.database import connect
+from stn_cluster.queue.database import FILE, QueueDatabase, connect
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from support.records import make_cell
@@ -167,3 +169,37 @@ def ends_told(exhausted: Attempt) -> list[str]:
 def files(folder: Path) -> dict[str, bytes]:
     """Contents of all files in a folder, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@contextmanager
+def file_limit(length: int) -> Iterator[None]:
+    """No file can grow beyond a length, in bytes: the write is an error of the system."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """The queue's log cannot grow by a byte."""
+    with file_limit((folder / f"{FILE}-wal").stat().st_size):
+        yield
+
+
+@asynccontextmanager
+async def opened(folder: Path, job: Job) -> AsyncIterator[QueueDatabase]:
+    """A database that has one job, closed in the end."""
+    database = QueueDatabase(folder)
+    try:
+        await database.write(submit.submit, job, KnownResults())
+        yield database
+    finally:
+        await database.close()
+
+
+async def job_ids(database: QueueDatabase) -> list[str]:
+    """Ids of all jobs, oldest first."""
+    return [status.job_id for status in await database.read(queries.jobs)]

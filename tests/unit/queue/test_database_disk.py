@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sqlite3
 import tempfile
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.queues import QueueUnderTest, cells, files
+from support.queues import QueueUnderTest, cells, files, full_disk
 
 from stn_cluster.errors import StoreError
 from stn_cluster.queue import queries, submit
@@ -124,18 +123,6 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_cause(
 # --- a full disk ---
 
 
-@contextmanager
-def full_disk(queue: QueueUnderTest) -> Iterator[None]:
-    """The log cannot grow by a byte: each write of it is an error of the operating system."""
-    length = (queue.folder / f"{FILE}-wal").stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def changes(queue: QueueUnderTest) -> dict[str, Callable[[], object]]:
     """All that writes, each with something to write."""
     queue.submit("a", cells(6))
@@ -168,7 +155,7 @@ def test_on_a_full_disk_nothing_changes_and_with_room_again_all_goes_on(
     change = changes(queue)[name]
     before = contents(queue.folder)
     for _ in range(3):
-        with full_disk(queue), pytest.raises(sqlite3.OperationalError, match=r"disk|full"):
+        with full_disk(queue.folder), pytest.raises(sqlite3.OperationalError, match=r"disk|full"):
             change()
         assert contents(queue.folder) == before
     change()
