@@ -79,3 +79,8 @@ def _likeness(name: str, given: str) -> tuple[float, int]:
     name, given = name.lower(), given.lower()
     in_place = sum(a == b for a, b in zip(name, given, strict=False))
     return difflib.SequenceMatcher(None, name, given).ratio(), in_place
+
+
+def storable(text: str) -> str:
+    """Text as UTF-8 can hold it: an error may quote a file's name whose bytes are not text."""
+    return text.encode("utf-8", "replace").decode()

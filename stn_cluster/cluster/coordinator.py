@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -75,16 +76,19 @@ class Coordinator:
 
     Args:
         settings: the service's.
+        context: Ray's, of this actor; default: that of the actor in which this runs.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    worker_pool = WorkerPool  # what it makes its pool of workers with
+
+    def __init__(self, settings: Settings, context: Any = None) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         self.settings = settings
         self._held = ExitStack()
         self._stopped = False
         self._crashes = CrashLog(Path(settings.state))
         self._supervisor = Supervisor(self._crashes)
-        context = ray.get_runtime_context()
+        context = context or ray.get_runtime_context()
         self._myself = context.current_actor
         self._restarted = bool(context.was_current_actor_reconstructed)
         self._opening = asyncio.create_task(self._open())
@@ -93,14 +97,16 @@ class Coordinator:
         try:
             return await self._open_and_recover()
         except UserError:  # it is told to whoever asks
+            if (
+                not self._restarted
+            ):  # whoever started it may be gone, and it is in the next one's way
+                self._end_soon()
             raise
         except Exception as error:
             self._supervisor.crash("open store and queue", error)
 
     async def _open_and_recover(self) -> _Parts:
-        if not self._restarted:
-            self._crashes.clear()
-        elif verdict := self._crashes.verdict():
+        if self._restarted and (verdict := self._crashes.verdict()):
             self._end_soon()
             raise EndedError(f"the service has ended: {verdict}")
         while True:
@@ -114,6 +120,8 @@ class Coordinator:
                 # It worked before, so it may work again: a disk or network is away for a while.
                 log.error("not open yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
+        if not self._restarted:
+            self._crashes.clear()
         return await self._start(store, database, known)
 
     def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
@@ -134,7 +142,7 @@ class Coordinator:
         ended, requeued = await database.write_until_done(recover, known)
         log.info("open: %d cells found ended, %d queued again", ended, len(requeued))
         settings, start = self.settings, self._supervisor.start
-        pool = WorkerPool(settings, self._myself)
+        pool = self.worker_pool(settings, self._myself)
         leases = Leases(settings.lease_seconds, settings.scan_seconds)
         throughput = Throughput()
         thread = SingleThread("store")

@@ -177,9 +177,7 @@ class CoordinatorClient:
         deadline = time.monotonic() + self._patience
         while True:
             try:
-                return ray.get(
-                    getattr(self._actor, method).remote(*arguments), timeout=self._timeout
-                )
+                return self._call(method, *arguments)
             except GetTimeoutError as error:
                 raise ServiceError("the coordinator does not answer in time") from error
             except RayTaskError as error:
@@ -190,6 +188,9 @@ class CoordinatorClient:
                 time.sleep(0.2)
             except ActorDiedError as error:  # and is not restarted
                 raise EndedError(f"the service has ended: {error_line(str(error))}") from error
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return ray.get(getattr(self._actor, method).remote(*arguments), timeout=self._timeout)
 
 
 def _unwrapped(error: RayTaskError) -> Exception:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from stn_cluster.cluster.attempt_log import stamp
-from stn_cluster.errors import StoreError
+from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint
 from stn_cluster.queue.database import QueueDatabase
@@ -121,7 +121,7 @@ class Housekeeping:
     def _add_log(self, place: Place, text: str) -> None:
         if self._log_size + len(text) <= MAX_LOG_CHARACTERS:
             self._log_size += len(text)
-            self._logs[place].append(text)
+            self._logs[place].append(storable(text))
 
     def _append_logs(self, texts: dict[Place, str], written: set[Place]) -> None:
         """Writes logs, and notes those that are written."""

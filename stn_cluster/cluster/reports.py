@@ -54,7 +54,7 @@ class ReportHandler:
         now = time.monotonic()
         for attempt, step in report.started.items():
             if lease := self._leases.get(attempt):
-                lease.step = step  # what a checkpoint brought was not done now
+                lease.step = max(lease.step, step)  # what a checkpoint brought was not done now
         before = {lease.id: lease.step for lease in self._leases.of(worker)}
         lost = self._leases.renew(worker, report.steps, now)
         for attempt, step in before.items():
@@ -74,10 +74,15 @@ class ReportHandler:
         return lost
 
     def _record_checkpoints(self, worker: str, report: Report) -> None:
-        """Hands on those that are new, of attempts that are still in training."""
+        """Hands on those that are new, of attempts that are still in training.
+
+        A report that was sent again comes late: what it names may be gone from the store by now.
+        """
         for lease in self._leases.of(worker):
             step = report.saved.get(lease.id)
-            if step is not None and step != lease.saved and not lease.finishing:
+            if step is None or lease.finishing:
+                continue
+            if lease.saved is None or step > lease.saved:
                 lease.saved = step
                 self._checkpoints.add(lease.attempt.cell.key, Checkpoint(lease.id, step))
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 import stn_cluster
+from stn_cluster.errors import storable
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.queue.jobs import CellState, error_line
@@ -30,8 +31,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "job_id": attempt.job_id,
         "attempt": attempt.id,
         "status": (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value,
-        # Whatever a traceback quotes, it becomes text that can be stored.
-        "error": outcome.error and outcome.error.encode("utf-8", "replace").decode(),
+        "error": None if outcome.error is None else storable(outcome.error),
         "test_error": outcome.test_error,
         "test_accuracy": None if wrong is None else 1 - wrong,
         "n_test": outcome.n_test,
@@ -63,7 +63,7 @@ def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) 
         attempt=attempt.id,
         accepted_at=round(accepted_at.timestamp() * 1e6),
         test_error=outcome.test_error if outcome.error is None else None,
-        error=error_line(outcome.error) if outcome.error is not None else None,
+        error=None if outcome.error is None else error_line(storable(outcome.error)),
     )
 
 

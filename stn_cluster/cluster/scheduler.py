@@ -96,7 +96,9 @@ class Scheduler:
         self._stopping = False
         self._changed = asyncio.Event()  # set, and replaced, when there may be something to do
         self._requeueing: set[asyncio.Task[None]] = set()
-        self._failing: set[str] = set()  # cells without retries, on their way to the store, by key
+        self._failed: set[str] = (
+            set()
+        )  # attempts whose cells had no retries left: given to be stored
 
     @property
     def degraded_reason(self) -> str | None:
@@ -134,7 +136,6 @@ class Scheduler:
     def committed(self, results: Sequence[Result]) -> None:
         """Takes results that have become durable."""
         self._leases.end(result.attempt.id for result in results)
-        self._failing -= {result.attempt.cell.key for result in results}
 
     async def stop(self) -> None:
         """Stops all workers at their next step, with checkpoints, and waits for that."""
@@ -195,8 +196,9 @@ class Scheduler:
             self._pool.has_started(worker, await worker.hello())
             while pack := await self._next_pack(worker):
                 worker.state, worker.heard_at = WorkerState.BUSY, time.monotonic()
+                worker.cancel_requested_at = {}  # a late heartbeat may have told of the last pack's
                 await self._train(worker, pack)
-                worker.state, worker.cancel_requested_at = WorkerState.IDLE, {}
+                worker.state = WorkerState.IDLE
         except (WorkerLostError, WorkerUnavailableError) as error:
             if self._stopping:
                 pass
@@ -338,12 +340,11 @@ class Scheduler:
     async def _fail_exhausted(self) -> None:
         """Hands the failures of cells without retries left to the result writer."""
         for attempt in await self._database.read(exhausted):
-            key = attempt.cell.key
-            if key not in self._failing:
-                self._failing.add(key)
+            if attempt.id not in self._failed:
+                self._failed.add(attempt.id)
                 assert attempt.end is not None
-                error = attempt.end.message
-                self._results.add(Result(attempt, Outcome(key=key, error=error)))
+                outcome = Outcome(key=attempt.cell.key, error=attempt.end.message)
+                self._results.add(Result(attempt, outcome))
 
     async def _scan(self) -> None:
         """Looks again and again for workers that send no heartbeat, or do not end a cell."""
@@ -359,13 +360,13 @@ class Scheduler:
                     await self._requeue(name, reason, message)
                 else:
                     await self._give_up(worker, reason, message)
-            for worker in list(self._pool.workers.values()):
+            busy = [w for w in self._pool.workers.values() if w.state is WorkerState.BUSY]
+            for worker in busy:
                 asked_at = min(worker.cancel_requested_at.values(), default=now)
-                busy = worker.state is WorkerState.BUSY
                 if now - asked_at > self.settings.cancel_grace_seconds:
                     message = "its worker was ended with a cancelled cell that did not stop"
                     await self._give_up(worker, ExitReason.INTERRUPTED, message)
-                elif busy and now - worker.heard_at > 2 * self.settings.lease_seconds:
+                elif now - worker.heard_at > 2 * self.settings.lease_seconds:
                     message = "its worker does not come back"
                     await self._give_up(worker, ExitReason.EXPIRED, message)
 

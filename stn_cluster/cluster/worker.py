@@ -11,9 +11,9 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -30,22 +30,50 @@ LEASE_LOST = 75  # exit code
 RETRY_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
+class ReportCall:
+    """Call of the coordinator's `report`, from a worker's process."""
+
+    coordinator: Any  # the actor
+
+    def __call__(self, worker: str, report: Report, seconds: float) -> set[str]:
+        """Sends a report; returns the attempts that the worker holds no lease on any more.
+
+        Raises:
+            ConnectionError: no answer within so many seconds: the coordinator or the network is
+                away.
+        """
+        try:
+            lost: set[str] = ray.get(
+                self.coordinator.report.remote(worker, report), timeout=seconds
+            )
+        except RayError as error:
+            raise ConnectionError("the coordinator does not answer") from error
+        return lost
+
+
 class Worker:
     """Ray actor around a `PackRunner`: reports its progress, sends heartbeats.
 
     Args:
         name: unlike any other worker's.
         settings: the service's.
-        coordinator: the actor to report to.
+        device: where it trains: 'cpu' or 'cuda'.
+        report: hands a report to the coordinator; see `ReportCall`.
     """
 
-    def __init__(self, name: str, settings: Settings, coordinator: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        device: str,
+        report: Callable[[str, Report, float], set[str]],
+    ) -> None:
         self.name = name
         self.settings = settings
-        self._coordinator = coordinator
+        self._send = report
         # Here, so that the coordinator, which only names this class, starts without torch.
         module, _, runner = settings.runner.partition(":")
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
         self._runner = getattr(import_module(module), runner)(settings, device)
         self._log = AttemptLog()
         self._lock = threading.Lock()
@@ -116,10 +144,8 @@ class Worker:
             if left <= 0:
                 os._exit(LEASE_LOST)
             try:
-                lost: set[str] = ray.get(
-                    self._coordinator.report.remote(self.name, report), timeout=left
-                )
-            except RayError:  # the coordinator is away, or the network
+                lost = self._send(self.name, report, left)
+            except ConnectionError:
                 time.sleep(min(RETRY_SECONDS, left))
             else:
                 self._acknowledged = max(self._acknowledged, sent)

@@ -18,7 +18,8 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.worker import Worker
+from stn_cluster.cluster.worker import ReportCall, Worker
+from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 
@@ -96,7 +97,7 @@ class WorkerPool:
         self.workers: dict[str, WorkerHandle] = {}
         self.nodes: list[Node] = []
         self.start_failure: str | None = None  # why no worker starts
-        self._coordinator = coordinator
+        self._report = ReportCall(coordinator)
         self._failed_starts = 0  # in a row
         self._not_before = 0.0
         self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
@@ -140,9 +141,10 @@ class WorkerPool:
         """Asks Ray for a worker; None where it refuses (`start_failure` says why)."""
         name = uuid4().hex
         options = worker_options(needs, self.settings)
+        device = "cuda" if options["num_gpus"] else "cpu"
         try:
             worker_class = self._worker_class.options(**options)
-            actor = worker_class.remote(name, self.settings, self._coordinator)
+            actor = worker_class.remote(name, self.settings, device, self._report)
         except ValueError as error:  # Ray has rules of its own, as for TPUs
             self.start_failure = f"no worker can be asked for with {options}: {error}"
             return None
@@ -182,9 +184,9 @@ async def _answer(call: Awaitable[T]) -> T:
 
 def cause(error: RayError) -> str:
     """The part of Ray's error that is worth keeping, as one line."""
-    text = str(error).partition("Some common causes include")[0]
+    text = storable(str(error)).partition("Some common causes include")[0]
     if isinstance(error, RayTaskError):  # raised in our code
-        return str(error).strip().splitlines()[-1]
+        return text.strip().splitlines()[-1]
     if isinstance(error, RayActorError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         said = [line for line in lines if "because" in line or "Error: " in line]

@@ -1,71 +1,82 @@
-"""A ledger on a real store and a real queue, and results for it."""
+"""A result writer and housekeeping on a real store and a real queue, and results for them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from support.records import make_cell
-
-from stn_cluster.cluster.protocol import WorkerInfo, utc_now
+from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.result_writer import Result, ResultWriter
-from stn_cluster.cluster.rows import Attempt
-from stn_cluster.cluster.threads import Thread
-from stn_cluster.queue import Queue
+from stn_cluster.grid import Cell
+from stn_cluster.queue import queries
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.claim import claim
+from stn_cluster.queue.database import QueueDatabase, connect_reader
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.submit import submit
 from stn_cluster.store import Store
+from stn_cluster.threads import SingleThread
 from stn_cluster.training.outcome import CurvePoint, Outcome
+from support.records import make_cell
+from support.workers import HERE
 
-HERE = WorkerInfo("here", "cpu", "2.11")
 
-
-class Books:
-    """A ledger, what it writes to, and what it has told.
+class WriterUnderTest:
+    """A result writer with all that it writes to.
 
     Args:
         folder: for the store and the queue.
-        cells: how many are running, all of job `j`; at least 1.
     """
 
-    def __init__(self, folder: Path, cells: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.path = folder / "store"
         self.store = Store.open(self.path, create=True)
-        self.ends = KnownResults()
-        self.queue = Queue(folder / "state")
-        self.reader = Queue(folder / "state", reads_only=True)  # for those who only look
-        self.thread = Thread("queue")
+        self.known = KnownResults()
+        self.database = QueueDatabase(folder / "state")
+        self.reader = connect_reader(folder / "state")  # for tests that only look
+        self.thread = SingleThread("store")
+        self.housekeeping = Housekeeping(
+            store=self.store, thread=self.thread, database=self.database
+        )
+        self.results = ResultWriter(
+            store=self.store,
+            thread=self.thread,
+            known=self.known,
+            database=self.database,
+            housekeeping=self.housekeeping,
+        )
+        self.running: list[Attempt] = []  # those of job `j`
         self.committed: list[Result] = []
-        self.queue.submit(Job("j", tuple(make_cell(seed=i) for i in range(cells))), self.ends)
-        [pool] = self.queue.demand()
-        claims = [self.queue.claim(pool.needs, lambda first: 1, HERE)[0] for _ in range(cells)]
-        self.running = [
-            Attempt("j", c.assignment.cell, c.assignment.attempt, utc_now(), HERE, pack_size=1)
-            for c in claims
-        ]
-        self.ledger = ResultWriter(
-            self.store, self.ends, self.queue, self.thread, self.committed.extend
-        )
+        self.tasks: list[asyncio.Task[None]] = []
 
-    def result(self, number: int, *, error: str | None = None, clean: bool = False) -> Result:
-        """What came of one of the running cells."""
+    async def submit(self, *cells: Cell, job_id: str = "j", **fields: Any) -> None:
+        """Queues a job."""
+        await self.database.write(submit, Job(job_id, cells, **fields), self.known)
+
+    async def claim(self) -> Attempt:
+        """The next cell, by itself."""
+        [attempt] = await self.database.write(claim, make_cell().needs, lambda cell: 1, HERE)
+        return attempt
+
+    def result(
+        self, number: int, *, error: str | None = None, without_state: bool = False
+    ) -> Result:
+        """The result of one of the running cells."""
         attempt = self.running[number]
-        outcome = Outcome(
-            key=attempt.cell.key,
-            error=error,
-            n_test=None if error else 200,
-            n_wrong=None if error else number,
-            predictions=None if error else bytes([0, 1, 2]),
-            curve=(CurvePoint(step=8, train_loss=0.5, lr=0.1),),
-        )
-        return Result(attempt, outcome, clean)
+        return Result(attempt, make_outcome(attempt, error, n_wrong=number), without_state)
 
     def states(self) -> list[CellState]:
-        """Of the cells in the queue."""
-        return [status.state for _, status in self.reader.cells("j")[0]]
+        """States of the cells in the queue."""
+        return [status.state for _, status in queries.cells(self.reader, "j")[0]]
+
+    def unrecorded(self) -> list[str]:
+        """The jobs that the store has no record of."""
+        return queries.unrecorded_jobs(self.reader)
 
     def rows(self) -> list[str]:
         """The attempts in the store, in the order of their acceptance."""
@@ -76,19 +87,48 @@ class Books:
         """Files of `cells` that have rows."""
         return len(list((self.path / "cells").glob("2*.parquet")))
 
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        for task in self.tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self.thread.close()
+        self.reader.close()
+        await self.database.close()
+
 
 @asynccontextmanager
-async def keep_books(folder: Path, cells: int = 1) -> AsyncIterator[Books]:
-    """Books that are closed in any case."""
-    books = Books(folder, cells)
+async def result_writer(folder: Path, cells: int = 1) -> AsyncIterator[WriterUnderTest]:
+    """A result writer at work, and housekeeping; closed in any case.
+
+    Args:
+        folder: for the store and the queue.
+        cells: how many are running, all of job `j`; at least 1.
+    """
+    writer = WriterUnderTest(folder)
     try:
-        yield books
+        await writer.submit(*(make_cell(seed=seed) for seed in range(cells)))
+        writer.running = [await writer.claim() for _ in range(cells)]
+        writer.tasks = [
+            asyncio.create_task(writer.results.run(writer.committed.extend)),
+            asyncio.create_task(writer.housekeeping.run()),
+        ]
+        yield writer
     finally:
-        for task in books.ledger.tasks:
-            task.cancel()
-        await books.thread(books.queue.close)  # there: else it may be closed while it is at work
-        books.thread.close()
-        books.reader.close()
+        await writer.close()
+
+
+def make_outcome(attempt: Attempt, error: str | None = None, n_wrong: int = 7) -> Outcome:
+    """An attempt's outcome: of 200 test images so many are wrong, unless it failed."""
+    return Outcome(
+        key=attempt.cell.key,
+        error=error,
+        n_test=None if error else 200,
+        n_wrong=None if error else n_wrong,
+        predictions=None if error else bytes([0, 1, 2]),
+        curve=(CurvePoint(step=8, train_loss=0.5, lr=0.1),),
+    )
 
 
 async def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
@@ -100,5 +140,5 @@ async def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def attempts_of(results: Sequence[Result]) -> list[str]:
-    """Their ids."""
-    return [result.attempt.attempt for result in results]
+    """The ids of their attempts."""
+    return [result.attempt.id for result in results]

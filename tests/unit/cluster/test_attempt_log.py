@@ -1,4 +1,4 @@
-"""What attempts have to say: lines, prints and logging, gathered until they are taken."""
+"""Logs of attempts: lines, prints and logging, gathered until they are taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines_of(text: str) -> list[str]:
     return [line.partition(" ")[2] for line in text.splitlines()]
 
 
-def said(log: AttemptLog) -> list[str]:
+def new_lines(log: AttemptLog) -> list[str]:
     """The lines of attempt `a` that are new, without their times."""
     return lines_of(log.take().get("a", ""))
 
@@ -52,7 +52,7 @@ def test_a_line_has_the_time_before_it_and_is_taken_once(log: AttemptLog) -> Non
     assert taken["a"].endswith(" second\n")
     assert log.take() == {}
     log.line("a", "third")
-    assert said(log) == ["third"]
+    assert new_lines(log) == ["third"]
 
 
 def test_lines_of_many_threads_are_all_there_whole_and_in_each_threads_order(
@@ -62,28 +62,28 @@ def test_lines_of_many_threads_are_all_there_whole_and_in_each_threads_order(
     ready = threading.Barrier(threads + 1)
     taken: list[str] = []
 
-    def speak(name: int) -> None:
+    def write(name: int) -> None:
         ready.wait()
         for number in range(lines):
             log.line("a", f"{name} {number}")
 
-    speakers = [threading.Thread(target=speak, args=(name,)) for name in range(threads)]
-    for speaker in speakers:
-        speaker.start()
+    writers = [threading.Thread(target=write, args=(name,)) for name in range(threads)]
+    for writer in writers:
+        writer.start()
     ready.wait()
-    while any(speaker.is_alive() for speaker in speakers):
-        taken += said(log)
-    taken += said(log)
+    while any(writer.is_alive() for writer in writers):
+        taken += new_lines(log)
+    taken += new_lines(log)
     for name in range(threads):
         mine = [line for line in taken if line.startswith(f"{name} ")]
         assert mine == [f"{name} {number}" for number in range(lines)]
     assert len(taken) == threads * lines
 
 
-# --- what a pack prints and logs ---
+# --- prints and logging ---
 
 
-def test_what_a_pack_prints_goes_to_all_of_its_attempts(log: AttemptLog) -> None:
+def test_prints_of_a_pack_go_to_all_of_its_attempts(log: AttemptLog) -> None:
     with log.gathering(["a", "b"]):
         print("one", "line")
         print("to stderr", file=sys.stderr)
@@ -98,23 +98,23 @@ def test_a_line_is_whole_however_it_is_printed_and_the_last_needs_no_end(log: At
         print("epoch", end=" ")
         print(1, end="")
         print(": done\nepoch 2", end="")
-        assert said(log) == ["epoch 1: done"]
+        assert new_lines(log) == ["epoch 1: done"]
         print()
         print("\nlast", end="")
-    assert said(log) == ["epoch 2", "", "last"]
+    assert new_lines(log) == ["epoch 2", "", "last"]
 
 
-def test_what_libraries_log_is_gathered_with_its_level_and_name(
+def test_logging_of_libraries_is_gathered_with_level_and_name(
     log: AttemptLog, logger: logging.Logger
 ) -> None:
     with log.gathering(["a"]):
         logger.warning("careful: %d", 7)
-        logger.debug("unheard")
+        logger.debug("too fine")
     logger.warning("after")
-    assert said(log) == ["WARNING some.library: careful: 7"]
+    assert new_lines(log) == ["WARNING some.library: careful: 7"]
 
 
-def test_after_the_block_prints_go_where_they_went_before(
+def test_prints_go_where_they_went_before_once_the_block_has_ended(
     log: AttemptLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sys.stdout, sys.stderr, list(logging.getLogger().handlers)
@@ -128,33 +128,33 @@ def test_after_the_block_prints_go_where_they_went_before(
         break_off()
     assert (sys.stdout, sys.stderr, logging.getLogger().handlers) == before
     print("not gathered")
-    assert said(log) == ["gathered"]
+    assert new_lines(log) == ["gathered"]
     assert capsys.readouterr().out == "not gathered\n"
 
 
-def test_what_other_threads_say_is_not_the_packs(
+def test_prints_and_logging_of_other_threads_are_not_the_packs(
     log: AttemptLog, logger: logging.Logger, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def speak() -> None:
+    def write() -> None:
         print("somebody else")
-        logger.warning("somebody else's trouble")
+        logger.warning("somebody else's warning")
 
     with log.gathering(["a"]):
         print("mine, ", end="")
-        other = threading.Thread(target=speak)
+        other = threading.Thread(target=write)
         other.start()
         other.join()
         print("whole")
-    assert said(log) == ["mine, whole"]
+    assert new_lines(log) == ["mine, whole"]
     beside = capfd.readouterr().err
     assert "somebody else\n" in beside
-    assert "somebody else's trouble" in beside
+    assert "somebody else's warning" in beside
 
 
 # --- too much ---
 
 
-def test_more_than_the_limit_is_cut_off_and_said_so_until_it_is_taken(log: AttemptLog) -> None:
+def test_a_log_beyond_the_limit_is_cut_off_with_a_note_until_it_is_taken(log: AttemptLog) -> None:
     for number in range(3000):
         log.line("a", f"{number:04d} {'x' * 100}")
     log.line("b", "another's is not cut")
@@ -164,7 +164,7 @@ def test_more_than_the_limit_is_cut_off_and_said_so_until_it_is_taken(log: Attem
     assert taken["a"].count("cut off") == 1
     assert taken["b"].endswith("another's is not cut\n")
     log.line("a", "again")
-    assert said(log) == ["again"]
+    assert new_lines(log) == ["again"]
 
 
 def test_one_line_beyond_the_limit_is_cut_off(log: AttemptLog) -> None:
@@ -174,7 +174,7 @@ def test_one_line_beyond_the_limit_is_cut_off(log: AttemptLog) -> None:
     assert len(text) < MAX_CHARACTERS + 100
 
 
-def test_it_is_said_that_lines_were_cut_off_also_where_those_before_fill_the_limit_just(
+def test_the_note_is_there_also_where_the_lines_before_just_fill_the_limit(
     log: AttemptLog,
 ) -> None:
     log.line("a", "")

@@ -1,4 +1,4 @@
-"""Which workers nodes can hold, and what a worker is asked of Ray with."""
+"""Resources: which workers nodes can hold, and the options with which Ray is asked for one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from stn_cluster.cluster.placement import (
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.grid import Needs
 
-CPU = Settings("store", "state", threads_per_worker=3)
-GPU = Settings("store", "state", threads_per_worker=3, gpu=True)
+CPU = Settings(store="store", state="state", threads_per_worker=3)
+GPU = Settings(store="store", state="state", threads_per_worker=3, gpu=True)
 steady = settings(derandomize=True, deadline=None)
 
 UNIT = 10_000  # Ray counts resources in parts of this
@@ -52,7 +52,7 @@ amounts = st.one_of(st.integers(1, 8).map(float), st.integers(1, UNIT).map(lambd
         ({"resources": {"big": 2}}, CPU, {"num_cpus": 3, "num_gpus": 0, "resources": {"big": 2}}),
     ],
 )
-def test_what_needs_leave_out_is_the_services(
+def test_fields_that_needs_leave_out_are_the_settings(
     needs: dict[str, Any], service: Settings, options: dict[str, Any]
 ) -> None:
     assert worker_options(Needs.model_validate(needs), service) == options
@@ -66,7 +66,7 @@ def test_what_needs_leave_out_is_the_services(
     resources=st.dictionaries(st.sampled_from(["big", "x-1"]), amounts, max_size=2),
     service=st.sampled_from([CPU, GPU]),
 )
-def test_ray_takes_what_any_needs_become(service: Settings, **needs: Any) -> None:
+def test_ray_accepts_the_options_of_any_needs(service: Settings, **needs: Any) -> None:
     class Worker:
         pass
 
@@ -75,22 +75,20 @@ def test_ray_takes_what_any_needs_become(service: Settings, **needs: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "amounts"),
+    ("needs", "service", "amounts"),
     [
-        ({"num_cpus": 1, "num_gpus": 0}, {"CPU": 1}),
-        ({"num_cpus": 0, "num_gpus": 0.5}, {"GPU": 0.5}),
-        ({"num_cpus": 0, "num_gpus": 0}, {}),
-        ({"num_cpus": 2, "num_gpus": 0, "resources": {"big": 3}}, {"CPU": 2, "big": 3}),
-        (
-            {"num_cpus": 0, "num_gpus": 1, "accelerator_type": "H100"},
-            {"GPU": 1, "accelerator_type:H100": 0.001},
-        ),
+        ({"num_cpus": 1, "num_gpus": 0}, GPU, {"CPU": 1}),
+        ({}, CPU, {"CPU": 3}),
+        ({"num_cpus": 0, "num_gpus": 0.5}, CPU, {"GPU": 0.5}),
+        ({"num_cpus": 0, "num_gpus": 0}, GPU, {}),
+        ({"num_cpus": 2, "num_gpus": 0, "resources": {"big": 3}}, GPU, {"CPU": 2, "big": 3}),
+        ({"accelerator_type": "H100"}, CPU, {"GPU": 1, "accelerator_type:H100": 0.001}),
     ],
 )
-def test_options_as_amounts_of_a_nodes_resources(
-    options: dict[str, Any], amounts: dict[str, float]
+def test_needs_are_amounts_of_a_nodes_resources_and_nothing_is_no_amount(
+    needs: dict[str, Any], service: Settings, amounts: dict[str, float]
 ) -> None:
-    assert required(options) == amounts
+    assert required(Needs.model_validate(needs), service) == amounts
 
 
 def node(alive: bool = True, **resources: float) -> Node:
@@ -111,7 +109,7 @@ def node(alive: bool = True, **resources: float) -> Node:
         ({}, [node(), node()], 2),
     ],
 )
-def test_slots_are_what_the_living_nodes_hold_each_by_itself(
+def test_slots_are_counted_on_each_living_node_by_itself(
     needed: dict[str, float], nodes: list[Node], expected: int
 ) -> None:
     assert slots(needed, nodes) == expected
@@ -135,12 +133,12 @@ def test_slots_are_counted_as_ray_counts(
     assert found == sum(map(held, nodes))
 
 
-def test_what_is_needed_is_told_as_people_say_it() -> None:
+def test_resources_are_described_as_people_say_them() -> None:
     needed = {"CPU": 2.0, "GPU": 0.5, "accelerator_type:H100": 0.001, "big": 3.0}
     assert described(needed) == "2 CPU, 0.5 GPU, accelerator_type:H100, 3 big"
 
 
-def test_rays_nodes_are_read_also_those_that_died() -> None:
+def test_nodes_of_ray_are_parsed_with_those_that_died() -> None:
     rows = [
         {"NodeID": "a", "Alive": True, "Resources": {"CPU": 4.0}, "NodeName": "x"},
         {"NodeID": "b", "Alive": False, "Resources": {}},
