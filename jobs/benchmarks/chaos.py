@@ -17,13 +17,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
+import harness  # noqa: F401
 import ray
 import typer
 from chaos_driver import make_cells, make_settings
 from chaos_figures import differences, of_queue, of_store, recoveries
 from chaos_kills import Chaos, Drivers, Kind, StalledError
-from support.own_ray import own_ray
 from ray.exceptions import RayError
+from support.own_ray import own_ray
 
 from stn_cluster.cluster.connect import find, start
 from stn_cluster.errors import UserError

@@ -42,7 +42,7 @@ def make_settings(folder: Path, workers: int) -> Settings:
         store=str(folder / "store"),
         state=str(folder / "state"),
         workers=workers,
-        beat_seconds=0.5,
+        heartbeat_seconds=0.5,
         checkpoint_steps=16,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
 
+import harness  # noqa: F401
 from support.processes import descendants
 
 LOOK_SECONDS = 0.5

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import harness  # noqa: F401
 import torch
 import yaml
 from support.processes import actors

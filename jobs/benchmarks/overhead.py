@@ -30,7 +30,7 @@ from service_under_test import PAPER, cluster, noop_cells, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
-from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import CellState, Job
 
@@ -124,7 +124,7 @@ def run_cells(folder: Path, count: int, workers: int) -> dict[str, Figures]:
         }
 
 
-def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
+def run_job(client: CoordinatorClient, name: str, cells: Sequence[Cell]) -> Figures:
     """From submit until all results are durable."""
     job = Job(name, tuple(cells))
     meter, began = CpuMeter(), time.perf_counter()

@@ -43,11 +43,11 @@ TOGETHER: list[Points] = [
     (P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED, P.STATE_DROPPED),
 ]
 QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
-CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_NOTED)
-LOSSES = (P.LOSS_WRITTEN, P.LOSS_COMMITTED)
+CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
+REQUEUES = (P.REQUEUE_WRITTEN, P.REQUEUE_COMMITTED)
 # A loss is noted only where a worker has died.
 BY_ITSELF: list[Points] = [
-    (P.CHECKPOINT_WRITTEN, point) if point in LOSSES else (point,) for point in P
+    (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,) for point in P
 ]
 
 
@@ -80,11 +80,11 @@ def run_with_crashes(points: Points, folder: Path) -> Store:
         store=str(folder / "store"),
         state=str(folder / "state"),
         workers=1,
-        beat_seconds=0.5,
+        heartbeat_seconds=0.5,
         checkpoint_steps=15,
     )
     # Whenever it starts, a coordinator notes what was lost before, also where that is nothing.
-    counts = dict.fromkeys(LOSSES, 2)
+    counts = dict.fromkeys(REQUEUES, 2)
     faults = [f"{point}:{counts.get(point, 1)}:{marker}" for point, marker in markers.items()]
     client = start(settings, environment={VARIABLE: ",".join(faults)})
     client.submit(make_small_job())
@@ -141,7 +141,7 @@ def named(points: Points) -> str:
 
 def test_no_point_is_left_out() -> None:
     hit_here = {point for points in TOGETHER for point in points}
-    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *LOSSES}
+    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES}
 
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:

@@ -107,6 +107,16 @@ def test_a_wrong_option_is_named(
     assert everything(store) == before
 
 
+@pytest.mark.parametrize(
+    "option", ["--workers", "--state", "--data-root", "--threads-per-worker", "--checkpoint-steps"]
+)
+def test_options_of_this_machine_are_refused_where_a_service_trains(
+    option: str, command: Command
+) -> None:
+    arguments = ["rerun", "--server", "http://127.0.0.1:1", option, "1"]
+    assert_refused(command(*arguments), f"{option}: not with --server")
+
+
 def test_a_store_with_an_empty_name_is_refused(command: Command) -> None:
     """As `--store "$STORE"` gives it where the variable is not set."""
     assert_refused(command("run", SMOKE, "--store", ""), "store", "empty")

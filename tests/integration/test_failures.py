@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import stn_cluster
+from support.services import PLUGINS
 
 from stn_cluster import load_results
 

@@ -53,7 +53,8 @@ def test_a_run_on_s3_keeps_all_there_but_its_credentials_and_can_be_looked_at(
     assert [path for path, text in (kept | said).items() if SECRET.encode() in (text or b"")] == []
 
     looked = stn_cluster(
-        *("table", "--store", f"support.s3://bucket/{name}", "--format", "md"), **s3_server.environment
+        *("table", "--store", f"s3://bucket/{name}", "--format", "md"),
+        **s3_server.environment,
     )
     assert (looked.returncode, looked.stderr) == (0, "")
     assert looked.stdout == table
@@ -66,12 +67,12 @@ def test_a_server_that_is_not_there_is_told_in_one_line_within_seconds(
     with socket.socket() as holder:  # bound, so that nobody else gets it
         holder.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{holder.getsockname()[1]}"
-        uri = f"support.s3://{USER}:{SECRET}@bucket/mine?endpoint_override={server}&region=us-east-1"
+        uri = f"s3://{USER}:{SECRET}@bucket/mine?endpoint_override={server}&region=us-east-1"
         config = [CONFIG, "--state", tmp_path / "state"] if asked == "run" else []
         began = time.monotonic()
         told = command(asked, *config, "--store", uri)
     assert time.monotonic() - began < 15
-    assert_refused(told, "support.s3://bucket/mine: cannot be read", "Could not connect to server")
+    assert_refused(told, "s3://bucket/mine: cannot be read", "Could not connect to server")
     assert SECRET not in told.err
 
 
@@ -80,7 +81,7 @@ def test_a_bucket_that_is_not_there_is_named(
 ) -> None:
     uri = s3_server.uri("mine", bucket="nowhere")
     told = command("run", CONFIG, "--state", tmp_path / "state", "--store", uri)
-    assert_refused(told, "support.s3://nowhere/mine", "Bucket 'nowhere' not found")
+    assert_refused(told, "s3://nowhere/mine", "Bucket 'nowhere' not found")
 
 
 def test_wrong_credentials_are_told(
@@ -88,11 +89,11 @@ def test_wrong_credentials_are_told(
 ) -> None:
     with s3_server.checking_credentials():
         told = command("run", CONFIG, "--state", tmp_path, "--store", s3_server.uri(name))
-    assert_refused(told, f"support.s3://bucket/{name}", "ACCESS_DENIED")
+    assert_refused(told, f"s3://bucket/{name}", "ACCESS_DENIED")
     assert SECRET not in told.err
 
 
 def test_a_run_on_s3_has_to_be_told_where_its_state_is(command: Command) -> None:
-    told = command("run", CONFIG, "--store", f"support.s3://{USER}:{SECRET}@bucket/mine")
-    assert_refused(told, "support.s3://bucket/mine", "needs --state FOLDER")
+    told = command("run", CONFIG, "--store", f"s3://{USER}:{SECRET}@bucket/mine")
+    assert_refused(told, "s3://bucket/mine", "needs --state FOLDER")
     assert SECRET not in told.err

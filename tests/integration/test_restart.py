@@ -7,8 +7,8 @@ import shutil
 import signal
 from pathlib import Path
 
-from support.services import kill, make_job, one_node, serve, wait_until
 from support.failures import PATIENCE, rows, the_end
+from support.services import kill, make_job, one_node, serve, wait_until
 
 from stn_cluster.queue.jobs import CellState, Page
 

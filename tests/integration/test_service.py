@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import ray
 from support.commands import COMMAND
+from support.failures import PATIENCE, alive, counts, exit_reasons, rows, running, the_end
 from support.services import make_job, one_node, processes, serve, wait_until
-from support.failures import PATIENCE, alive, endings, rows, running, the_end
 
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start
-from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.make_jobs import rerun_job
 from stn_cluster.queue.jobs import CellName, CellState, Job, Page
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
@@ -51,10 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[Client]:
+def client(folder: Path) -> Iterator[CoordinatorClient]:
     """A service with two workers that is in nobody's way."""
     with one_node(2):
-        started = serve(folder, grace_seconds=1.0)
+        started = serve(folder, cancel_grace_seconds=1.0)
         yield started
         started.stop(60)
 
@@ -72,13 +73,13 @@ def job_of(*models: str, name: str = "", **options: Any) -> Job:
     )
 
 
-def log_of(client: Client, key: str) -> str:
+def log_of(client: CoordinatorClient, key: str) -> str:
     """The log of a cell's newest attempt so far."""
     return next((text for _, text in reversed(list(client.logs(key)))), "")
 
 
 def test_the_same_submission_a_hundred_times_at_once_is_one_job(
-    client: Client, folder: Path, tmp_path: Path
+    client: CoordinatorClient, folder: Path, tmp_path: Path
 ) -> None:
     job = job_of("CNN")
     with ThreadPoolExecutor(100) as threads:
@@ -104,7 +105,7 @@ def test_the_same_submission_a_hundred_times_at_once_is_one_job(
     assert "this is 0.0.0" in refused
 
 
-def test_another_job_under_a_taken_id_is_refused(client: Client) -> None:
+def test_another_job_under_a_taken_id_is_refused(client: CoordinatorClient) -> None:
     job = job_of("CNN")
     assert client.submit(job)
     for other in (job_of("CNN", name=job.job_id), replace(job, priority=1)):
@@ -113,7 +114,7 @@ def test_another_job_under_a_taken_id_is_refused(client: Client) -> None:
     assert the_end(client, job.job_id).counts == {CellState.SUCCEEDED: 1}
 
 
-def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: Client) -> None:
+def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: CoordinatorClient) -> None:
     client.submit(job_of("CNN", name="known"))
     with pytest.raises(UserError, match="unknown job 'knwon': did you mean 'known'"):
         client.status("knwon")
@@ -121,7 +122,9 @@ def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: Client) -> No
         client.attempts("nothing")
 
 
-def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client: Client) -> None:
+def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(
+    client: CoordinatorClient,
+) -> None:
     job = job_of("FCN", "CNN", "Raises", "Diverges", "Prints")
     assert client.submit(job)
     seen = list(client.watch(job.job_id, poll_seconds=0.05))
@@ -143,7 +146,9 @@ def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client
     assert client.cells(job.job_id, Page(states=(CellState.QUEUED, CellState.RUNNING))) == ()
 
 
-def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: Client) -> None:
+def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(
+    client: CoordinatorClient,
+) -> None:
     job = job_of("Prints", "Raises")
     client.submit(job)
     the_end(client, job.job_id)
@@ -162,7 +167,7 @@ def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: 
 
 
 def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
-    client: Client,
+    client: CoordinatorClient,
 ) -> None:
     job = job_of("Slow", distortions=["R", "P", "E"], recipe=LONG)
     client.submit(job)
@@ -172,8 +177,8 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     status = client.status(job.job_id)
     assert status.state is CellState.CANCELLED
     assert status.counts == {CellState.CANCELLED: 3}
-    keys = {attempt.key for attempt in begun}
-    assert [endings(client, key) for key in keys] == [["cancelled"]] * 2
+    keys = {attempt.cell.key for attempt in begun}
+    assert [exit_reasons(client, key) for key in keys] == [["cancelled"]] * 2
 
     # The two workers have come to the end of their step, and are there for other work.
     other = job_of("FCN", "CNN")
@@ -186,13 +191,13 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     assert client.status(job.job_id).state in (CellState.QUEUED, CellState.RUNNING)
     wait_until(lambda: all(len(client.attempts(key)) == 2 for key in keys), PATIENCE)
     for attempt in begun:
-        wait_until(lambda: "goes on from step" in log_of(client, attempt.key), PATIENCE)  # noqa: B023
-        assert f" of {attempt.attempt}\n" in log_of(client, attempt.key)
+        wait_until(lambda: "resumes from step" in log_of(client, attempt.cell.key), PATIENCE)  # noqa: B023
+        assert f" of {attempt.id}\n" in log_of(client, attempt.cell.key)
     client.cancel(job.job_id)
 
 
 def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_uncharged(
-    client: Client,
+    client: CoordinatorClient,
 ) -> None:
     seed = next(SEEDS)
     names = ("Sticks", "E"), ("Slow", "E"), *product(("Linear", "Prints"), ("R", "P:xy", "E"))
@@ -211,14 +216,14 @@ def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_u
     assert client.status("mates").counts.get(CellState.CANCELLED) is None
     wait_until(lambda: not alive(attempt.worker.process), 20)  # it would stick for a minute
     assert the_end(client, "mates").counts == {CellState.SUCCEEDED: 7}
-    assert endings(client, attempt.key) == ["cancelled"]
-    assert endings(client, stuck.cells[1].key) == ["interrupted", "succeeded"]
+    assert exit_reasons(client, attempt.cell.key) == ["cancelled"]
+    assert exit_reasons(client, stuck.cells[1].key) == ["interrupted", "succeeded"]
     histories = [client.attempts(cell.key) for cell in mates.cells]
-    assert not any(attempt.charged for history in histories for attempt in history)
+    assert not any(counts(attempt) for history in histories for attempt in history)
 
 
 def test_two_jobs_that_share_cells_train_them_once_and_cancelling_one_leaves_the_other_whole(
-    client: Client, folder: Path
+    client: CoordinatorClient, folder: Path
 ) -> None:
     six = job_of("Slow", "Linear", "Prints", distortions=["R", "E"], recipe=SHORT)
     one = replace(six, job_id="one", cells=six.cells[:4])
@@ -230,11 +235,13 @@ def test_two_jobs_that_share_cells_train_them_once_and_cancelling_one_leaves_the
     assert the_end(client, "two").counts == {CellState.SUCCEEDED: 4}
     assert client.status("one").state is CellState.CANCELLED
     for cell in two.cells:
-        assert endings(client, cell.key) == ["succeeded"]
+        assert exit_reasons(client, cell.key) == ["succeeded"]
         assert len(rows(folder / "store", cell.key)) == 1
 
 
-def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(client: Client) -> None:
+def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(
+    client: CoordinatorClient,
+) -> None:
     blocker = job_of("Slow", distortions=["R", "E"], recipe=LONG)
     client.submit(blocker)
     wait_until(lambda: len(running(client, blocker.job_id)) == 2, PATIENCE)
@@ -252,25 +259,28 @@ def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(client: Cl
     assert max(began[1]) < min(began[2])
 
 
-def test_rerun_trains_what_matches_anew_and_keeps_the_history(client: Client, folder: Path) -> None:
+def test_rerun_trains_what_matches_anew_and_keeps_the_history(
+    client: CoordinatorClient, folder: Path
+) -> None:
     job = job_of("Linear", "Prints")
     client.submit(job)
     the_end(client, job.job_id)
     chosen, other = job.cells
-    again = client.rerun({"seed": chosen.seed, "model": "Linear"})
+    again = rerun_job(str(folder / "store"), {"seed": chosen.seed, "model": "Linear"})
+    client.submit(again)
     assert [cell.key for cell in again.cells] == [chosen.key]
     assert the_end(client, again.job_id).state is CellState.SUCCEEDED
     history = rows(folder / "store", chosen.key)
     assert list(history["job_id"]) == [job.job_id, again.job_id]
     assert history["train_loss"].nunique() == 1
-    assert endings(client, chosen.key) == ["succeeded", "succeeded"]
+    assert exit_reasons(client, chosen.key) == ["succeeded", "succeeded"]
     assert len(rows(folder / "store", other.key)) == 1
     with pytest.raises(UserError, match="no cell matches model=Lineer"):
-        client.rerun({"model": "Lineer"})
+        rerun_job(str(folder / "store"), {"model": "Lineer"})
 
 
 def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it_comes(
-    client: Client, folder: Path, tmp_path: Path
+    client: CoordinatorClient, folder: Path, tmp_path: Path
 ) -> None:
     store, state = folder / "store", folder / "state"
     elsewhere = subprocess.Popen(  # on a Ray of its own
@@ -290,7 +300,7 @@ def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it
     assert client.settings() == settings  # the first one is none the worse
 
 
-def test_the_coordinator_never_imports_torch(client: Client) -> None:
+def test_the_coordinator_never_imports_torch(client: CoordinatorClient) -> None:
     """It takes seconds in which nobody would be answered, and its memory."""
     job = job_of("FCN", name="light")
     client.submit(job)

@@ -1,4 +1,4 @@
-"""What the tests of a service in trouble share, beside `services`."""
+"""Helpers for tests of a service that fails, beside `services`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from support.services import wait_until
 
-from stn_cluster.cluster.coordinator_client import Client
-from stn_cluster.queue import AttemptRow
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.jobs import CellState, JobStatus, Page
+from support.services import wait_until
 
 PATIENCE = 180.0  # seconds: on a busy machine a worker takes half a minute to start
 RESULT = ["key", "test_error", "train_loss", "n_wrong", "iterations", "parameters"]
 
 
-def the_end(client: Client, job_id: str) -> JobStatus:
+def the_end(client: CoordinatorClient, job_id: str) -> JobStatus:
     """The job once it has ended, with its cells."""
     seen: list[JobStatus] = []
 
@@ -25,19 +25,32 @@ def the_end(client: Client, job_id: str) -> JobStatus:
         seen[:] = [client.status(job_id)]
         return seen[0].ended
 
-    wait_until(ended, PATIENCE)
+    try:
+        wait_until(ended, PATIENCE)
+    except AssertionError as error:
+        raise AssertionError(f"{job_id} does not end: {seen[0]}") from error
     return next(iter(client.watch(job_id)))
 
 
-def running(client: Client, job_id: str, step: int = 0) -> list[AttemptRow]:
+def running(client: CoordinatorClient, job_id: str, step: int = 0) -> list[Attempt]:
     """The attempts of a job's cells that are being trained, and are so far."""
     cells = client.cells(job_id, Page(states=(CellState.RUNNING,)))
     return [client.attempts(cell.cell.key)[-1] for cell in cells if cell.step >= step]
 
 
-def endings(client: Client, name: str) -> list[str | None]:
+def exit_reasons(client: CoordinatorClient, name: str) -> list[str | None]:
     """How the attempts of a cell ended, oldest first."""
-    return [attempt.ending for attempt in client.attempts(name)]
+    return [exit_reason(attempt) for attempt in client.attempts(name)]
+
+
+def exit_reason(attempt: Attempt) -> str | None:
+    """How an attempt ended, or None while it runs."""
+    return attempt.end.reason if attempt.end else None
+
+
+def counts(attempt: Attempt) -> bool:
+    """Whether an attempt's end counts as a failure of its cell."""
+    return attempt.end is not None and attempt.end.counts
 
 
 def alive(pid: int) -> bool:

@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from support.services import one_node, serve
 
 from stn_cluster.server.app import create_app
-from stn_cluster.server.backend import Service
+from stn_cluster.server.backend import Backend
 from stn_cluster.store import Store
+from support.services import one_node, serve
 
 PATIENCE = 60.0  # seconds
 QUICK = {"recipe": "smoke", "models": ["FCN"], "distortions": ["E"]}  # one cell, 8 steps
 
 
 @contextmanager
-def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Service]:
+def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backend]:
     """A service with two workers."""
     with one_node(2):
         client = serve(folder)
-        yield Service(
+        yield Backend(
             client.with_patience(15, timeout=60), Store.open(folder / "store"), plugins=plugins
         )
         client.stop(60)
 
 
-def browser(service: Service, **options: Any) -> TestClient:
+def browser(backend: Backend, **options: Any) -> TestClient:
     """What asks it; an error of the server's is answered, as it is to others."""
-    app = create_app(service, **options)
+    app = create_app(backend, **options)
     return TestClient(app, base_url="http://127.0.0.1:8267", raise_server_exceptions=False)
 
 

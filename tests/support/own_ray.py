@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from stn_cluster.cluster.embedded_ray import only_what_trains
+from stn_cluster.cluster.embedded_ray import minimal_ray
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
     runtime: dict[str, Any] = {"env_vars": environment}
     if modules:  # Ray stumbles over an empty list
         runtime["py_modules"] = [str(file) for file in modules]
-    with only_what_trains():
+    with minimal_ray():
         ray.init(
             address="local",  # never one that the environment names
             num_cpus=cpus,

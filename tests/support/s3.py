@@ -47,7 +47,7 @@ class S3Server:
     def uri(self, name: str, bucket: str = BUCKET) -> str:
         """A URI that says all: credentials, server and region."""
         query = f"endpoint_override={self.url}&region={REGION}"
-        return f"support.s3://{USER}:{SECRET}@{bucket}/{name}?{query}"
+        return f"s3://{USER}:{SECRET}@{bucket}/{name}?{query}"
 
     @contextmanager
     def refusing(self, which: Callable[[str], bool]) -> Iterator[None]:

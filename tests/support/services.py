@@ -10,35 +10,34 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from support.own_ray import own_ray
-from support.processes import actors
-
 from stn_cluster.cluster.connect import start
-from stn_cluster.cluster.coordinator_client import Client
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import resolve
+from support.own_ray import own_ray
+from support.processes import actors
 
-HERE = Path(__file__).parent
-PLUGINS = ("breaking_plugin",)  # modules beside this one that jobs of the tests may name
+PLUGINS = Path(__file__).parent / "plugins"  # modules that jobs of the tests may name
 
 
 def one_node(cpus: int = 2, **environment: str) -> AbstractContextManager[str]:
     """Ray on this machine, with so many cores to give away."""
-    return own_ray(cpus, [HERE / f"{name}.py" for name in PLUGINS], **environment)
+    modules = [PLUGINS / "breaking_plugin.py", Path(__file__).parent]
+    return own_ray(cpus, modules, **environment)
 
 
-def serve(folder: Path, **settings: Any) -> Client:
+def serve(folder: Path, **settings: Any) -> CoordinatorClient:
     """A service with its store and state below a folder; `settings` are those of `Settings`."""
-    given = {"workers": 2, "beat_seconds": 0.2, "checkpoint_seconds": 0.2, **settings}
+    given = {"workers": 2, "heartbeat_seconds": 0.2, "checkpoint_seconds": 0.2, **settings}
     return start(Settings(store=str(folder / "store"), state=str(folder / "state"), **given))
 
 
 def make_cells(**config: Any) -> tuple[Cell, ...]:
     """The cells of a config, trained by `smoke` unless it says otherwise."""
-    return tuple(resolve(parse_config({"recipe": "smoke", **config}), folder=HERE))
+    return tuple(resolve(parse_config({"recipe": "smoke", **config}), folder=PLUGINS))
 
 
 def make_job(job_id: str, *, force: bool = False, priority: int = 0, **config: Any) -> Job:
@@ -50,7 +49,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float =
     """Waits until it is true; a test that waits in vain fails."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"waited in vain for {true.__qualname__}"
         time.sleep(every)
 
 

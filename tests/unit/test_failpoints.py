@@ -91,7 +91,7 @@ def test_a_point_that_there_is_not_is_refused_at_once() -> None:
 
 
 def named_points() -> Iterator[str]:
-    """The points that the source names: in `failpoint("...")`, and around `transaction(db, "...")`."""
+    """Points that the source names: in `failpoint("...")`, and around `transaction(db, "...")`."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -107,7 +107,7 @@ def stored_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The points that a store comes by when it writes a result, a checkpoint and a job's record."""
     reached: set[str] = set()
     for module in ("files", "store"):
-        monkeypatch.setattr(f"stn_cluster.store.{module}.reach", reached.add)
+        monkeypatch.setattr(f"stn_cluster.store.{module}.failpoint", reached.add)
     store.commit([make_record()])
     store.write_checkpoint("k", "a", "state.pt", b"state")
     store.write_job("j", {"cells": []})

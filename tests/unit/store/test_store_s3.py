@@ -49,22 +49,22 @@ def refusal(uri: str, seconds: float = 20) -> str:
 
 def test_a_server_that_is_not_there_is_told_within_seconds(closed_port: int) -> None:
     place = f"endpoint_override=http://127.0.0.1:{closed_port}"
-    text = refusal(f"support.s3://{USER}:{SECRET}@bucket/mine?{place}&{OPTIONS}", seconds=10)
-    assert text.startswith("support.s3://bucket/mine: cannot be read: ")
+    text = refusal(f"s3://{USER}:{SECRET}@bucket/mine?{place}&{OPTIONS}", seconds=10)
+    assert text.startswith("s3://bucket/mine: cannot be read: ")
     assert "Could not connect to server" in text
     assert str(closed_port) in text
 
 
 def test_a_server_that_says_nothing_is_given_up_within_seconds(silent_port: int) -> None:
     place = f"endpoint_override=http://127.0.0.1:{silent_port}"
-    text = refusal(f"support.s3://{USER}:{SECRET}@bucket/mine?{place}&{OPTIONS}", seconds=30)
+    text = refusal(f"s3://{USER}:{SECRET}@bucket/mine?{place}&{OPTIONS}", seconds=30)
     assert "Timeout was reached" in text
 
 
 def test_a_bucket_that_is_not_there_is_named_and_not_made(s3_server: S3Server) -> None:
     text = refusal(s3_server.uri("mine", bucket="nowhere"))
-    assert text.startswith("support.s3://nowhere/mine: cannot be made: Bucket 'nowhere' not found")
-    with pytest.raises(StoreError, match="support.s3://nowhere/mine: no result store here"):
+    assert text.startswith("s3://nowhere/mine: cannot be made: Bucket 'nowhere' not found")
+    with pytest.raises(StoreError, match="s3://nowhere/mine: no result store here"):
         load_results(s3_server.uri("mine", bucket="nowhere"))
 
 
@@ -79,10 +79,10 @@ def test_wrong_credentials_are_told(s3_server: S3Server, s3_store: Store) -> Non
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("support.s3://someone:swordfish@/mine", "Missing bucket name"),
-        ("support.s3://someone:sword fish@bucket/mine", "support.s3://bucket/mine"),
-        ("support.s3://someone:swordfish/swordfish@bucket/mine", "support.s3://bucket/mine"),
-        (f"support.s3://someone:swordfish@bucket/mine?{OPTIONS}&endpoint=swordfish", "'endpoint'"),
+        ("s3://someone:swordfish@/mine", "Missing bucket name"),
+        ("s3://someone:sword fish@bucket/mine", "s3://bucket/mine"),
+        ("s3://someone:swordfish/swordfish@bucket/mine", "s3://bucket/mine"),
+        (f"s3://someone:swordfish@bucket/mine?{OPTIONS}&endpoint=swordfish", "'endpoint'"),
         ("s3x://someone:swordfish@bucket/mine", "s3x://bucket/mine"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_store_needs_no_more_than_its_name_where_the_environment_says_the_rest
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     s3_store.commit([make_record()])
-    name = f"support.s3://{s3_store._files.root}"
+    name = f"s3://{s3_store._files.root}"
     assert len(load_results(name)) == 1
     assert len(pd.read_parquet(f"{name}/cells")) == 1
 
