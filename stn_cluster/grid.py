@@ -118,12 +118,18 @@ class Cell(Frozen):
         return copied
 
     @property
-    def stream(self) -> tuple[str, str, str, int, int, int]:
-        """Cells with equal streams see the same images in the same order, distorted alike."""
+    def batch_size(self) -> int:
+        """Images a step."""
+        return int(str(self.settings["batch_size"]))
+
+    @property
+    def stream(self) -> tuple[str | int, ...]:
+        """Cells with equal streams see the same images in the same order, distorted alike.
+
+        Its text names the draws: what is added to it later stays out where it is at its default.
+        """
         base = self.distortion.partition(":")[0]
-        batch_size = self.settings["batch_size"]
-        assert isinstance(batch_size, int)
-        return (self.dataset, base, self.variant, self.canvas, self.seed, batch_size)
+        return (self.dataset, base, self.variant, self.canvas, self.seed, self.batch_size)
 
 
 def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:

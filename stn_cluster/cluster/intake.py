@@ -87,8 +87,7 @@ class Intake:
         lease = self._leases.get(attempt)
         if lease is not None and lease.step > before:
             cell = lease.cell
-            batch_size = int(str(cell.settings["batch_size"]))
-            self._rate.add(lease.step - before, cell.iterations, batch_size, cell.cost, now)
+            self._rate.add(lease.step - before, cell.iterations, cell.batch_size, cell.cost, now)
 
     def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
         """Takes a result, if the attempt is still its cell's and the worker's."""

@@ -16,7 +16,7 @@ def largest_pack(cell: Cell, gpu: bool) -> int:
     """Cells of a pack that is worth its while, by the device and the pack's costliest cell."""
     if gpu:
         return GPU_PACK
-    images = cell.iterations * cell.stream[-1]
+    images = cell.iterations * cell.batch_size
     return SMALL_CPU_PACK if cell.cost / images < SMALL else CPU_PACK
 
 

@@ -27,14 +27,29 @@ class CNN(nn.Module):
 
     Pooling rounds up, which is the same at 28x28 and lets 21x21 inputs (a pooled 42x42) fit too.
 
+    Args:
+        channels: C of the input.
+        size: its height and width.
+        n_classes: how many scores it gives.
+        filters: of the first convolution.
+        second_filters: of the second; default: as many.
+
     Raises:
         ValueError: the input is too small for the second convolution.
     """
 
     SMALLEST = 21  # 21 -> 13 -> 7 -> 1 -> 1
 
-    def __init__(self, channels: int, size: Size, n_classes: int, filters: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        n_classes: int,
+        filters: int = 64,
+        second_filters: int | None = None,
+    ) -> None:
         super().__init__()
+        last = second_filters or filters
         if min(size) < self.SMALLEST:
             raise ValueError(
                 f"CNN takes inputs from {self.SMALLEST}x{self.SMALLEST} pixels, "
@@ -43,10 +58,10 @@ class CNN(nn.Module):
         height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
         self.features = nn.Sequential(
             ConvPool2d(channels, filters, 9, ceil_mode=True),
-            ConvPool2d(filters, filters, 7, ceil_mode=True),
+            ConvPool2d(filters, last, 7, ceil_mode=True),
             nn.Flatten(),
         )
-        self.classifier = nn.Linear(filters * height * width, n_classes)
+        self.classifier = nn.Linear(last * height * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores before the softmax."""

@@ -21,7 +21,8 @@ class Task:
     canvas: int = 28  # pixels, height and width of the input
     n_classes: int = 10
     transform: Callable[[Size], GridGenerator] | None = None  # None for a plain classifier
-    filters: int = 64  # of each convolution
+    filters: int = 64  # of each convolution, or of the first
+    second_filters: int | None = None  # of the second; None: as many
     hidden_units: int = 256  # of each fully connected layer
     transformer_size: int | None = None  # of a transformer's output; None: as published
 
@@ -38,7 +39,7 @@ def fcn(task: Task) -> nn.Module:
 
 def cnn(task: Task) -> nn.Module:
     """The convolutional network."""
-    return CNN(task.channels, task.size, task.n_classes, task.filters)
+    return CNN(task.channels, task.size, task.n_classes, task.filters, task.second_filters)
 
 
 def st_fcn(task: Task) -> nn.Module:
@@ -50,7 +51,8 @@ def st_fcn(task: Task) -> nn.Module:
 def st_cnn(task: Task) -> nn.Module:
     """A transformer with the convolutional localisation net, then the CNN."""
     front, size = _front(task, "conv")
-    return nn.Sequential(*front, CNN(task.channels, size, task.n_classes, task.filters))
+    cnn = CNN(task.channels, size, task.n_classes, task.filters, task.second_filters)
+    return nn.Sequential(*front, cnn)
 
 
 def _front(task: Task, localisation: Literal["conv", "linear"]) -> tuple[list[nn.Module], Size]:

@@ -210,11 +210,13 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     """The cell's network, with fresh weights from torch's current random numbers."""
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
+    filters, second_filters = recipe.widths
     task = Task(
         canvas=cell.canvas,
         n_classes=n_classes,
         transform=transform,
-        filters=recipe.filters,
+        filters=filters,
+        second_filters=second_filters,
         hidden_units=recipe.hidden_units,
         transformer_size=recipe.transformer_size,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from stn_cluster.errors import unknown
 from stn_cluster.grid import Frozen
@@ -15,13 +15,14 @@ from stn_cluster.grid import Frozen
 Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+MAX_FILTERS = 1024
 
 
 class Recipe(Frozen):
     """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
 
     iterations: Count
-    batch_size: Annotated[Count, Field(le=65536)]  # images a step
+    batch_size: Annotated[Count, Field(le=65536)]  # images a step; another one is another stream
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive  # the peak of the schedule
     schedule: Literal["constant", "step", "one-cycle"]
@@ -38,7 +39,8 @@ class Recipe(Frozen):
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
 
-    filters: Annotated[Count, Field(le=1024)] = 64  # of each convolution (paper: 32 to 64)
+    # Of each convolution (paper: 32 to 64), or of the first and of the second one: [32, 64].
+    filters: int | tuple[int, int] = 64
     hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)
     # None: the transformer's output has the input's size and is average-pooled by 2 on a large
     # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
@@ -48,19 +50,27 @@ class Recipe(Frozen):
     evaluate_every: Count | None = None  # iterations; None: at the end only
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
 
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _widths(cls, filters: Any) -> Any:
+        pair = isinstance(filters, list | tuple) and len(filters) == 2
+        widths = tuple(filters) if pair else (filters,)
+        if not all(type(width) is int and 1 <= width <= MAX_FILTERS for width in widths):
+            raise ValueError(f"1 to {MAX_FILTERS}, or two such numbers, as in [32, 64]")
+        return widths if len(set(widths)) == 2 else widths[0]  # one recipe, one key
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Recipe:
         if self.schedule == "step" and self.step_every is None:
             raise ValueError("schedule 'step' needs step_every")
         for model, fields in self.by_model.items():
-            shared = {"batch_size", "by_model"} & set(fields)
-            if shared:  # the batch size is the stream's: all models see the same images
-                raise ValueError(f"by_model.{model} cannot change {', '.join(sorted(shared))}")
+            if "by_model" in fields:
+                raise ValueError(f"by_model.{model} cannot change by_model")
             try:
                 self.for_model(model)
             except ValidationError as error:
                 first = error.errors()[0]
-                reason = first["msg"]
+                reason = first["msg"].removeprefix("Value error, ")
                 if first["type"] == "extra_forbidden":
                     reason = unknown("field", first["loc"][-1], Recipe.model_fields)
                 where = ".".join(["by_model", model, *map(str, first["loc"])])
@@ -73,6 +83,11 @@ class Recipe(Frozen):
             return self
         fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
         return type(self).model_validate(fields | self.by_model[model])
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Filters of the first and of the second convolution."""
+        return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step `step` (0 to iterations - 1)."""

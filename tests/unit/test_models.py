@@ -105,6 +105,14 @@ def test_classifiers_have_the_papers_layers(model: str, canvas: int, parameters:
     assert count(build(model, "none", canvas=canvas)) == parameters
 
 
+def test_the_second_convolution_may_have_filters_of_its_own() -> None:
+    parameters = (81 + 1) * 32 + (32 * 49 + 1) * 64 + (64 * 2 * 2 + 1) * 10
+    assert count(build("CNN", "none", filters=32, second_filters=64)) == parameters
+    behind = build("ST-CNN", "affine", filters=32, second_filters=64)
+    alone = build("ST-CNN", "affine", filters=64)
+    assert count(alone) - count(behind) == count(build("CNN", "none")) - parameters
+
+
 @pytest.mark.parametrize(("transform", "theta"), [("affine", 6), ("projective", 8), ("tps", 32)])
 def test_transformers_add_the_papers_localisation_nets(transform: str, theta: int) -> None:
     linear = (784 + 1) * 32 + 2 * (32 + 1) * 32 + (32 + 1) * theta
