@@ -19,6 +19,7 @@ from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.evaluation import confusion, count_wrong, predict
+from stn_cluster.training.initialisation import initialise_he
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 from stn_cluster.training.recipes import Recipe
@@ -221,4 +222,6 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         transformer_size=recipe.transformer_size,
     )
     model: nn.Module = entry.load()(task)
+    if recipe.initialisation == "he":
+        initialise_he(model)
     return model

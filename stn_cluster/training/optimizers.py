@@ -25,11 +25,15 @@ class Group:
     Args:
         parameters: at least one; each one's data and gradient are replaced.
         rate_factor: their learning rate, as a multiple of the schedule's.
+        weight_decay: as the algorithm means it.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], rate_factor: float) -> None:
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], rate_factor: float, weight_decay: float
+    ) -> None:
         self.parameters = tuple(parameters)
         self.rate_factor = rate_factor
+        self.weight_decay = weight_decay
         places, end = [], 0
         for parameter in parameters:
             places.append(end)
@@ -50,12 +54,10 @@ class Optimizer:
 
     Args:
         groups: from `parameter_groups`.
-        weight_decay: as the algorithm means it.
     """
 
-    def __init__(self, groups: Sequence[Group], weight_decay: float) -> None:
+    def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = tuple(groups)
-        self.weight_decay = weight_decay
         self._kept = [self._new(group) for group in groups]
 
     def set_rate(self, rate: Tensor | float) -> None:
@@ -103,9 +105,9 @@ class Optimizer:
 class SGD(Optimizer):
     """Plain, or with momentum; `weight_decay` is added to the gradient."""
 
-    def __init__(self, groups: Sequence[Group], weight_decay: float, momentum: float) -> None:
+    def __init__(self, groups: Sequence[Group], momentum: float) -> None:
         self.momentum = momentum
-        super().__init__(groups, weight_decay)
+        super().__init__(groups)
 
     def _new(self, group: Group) -> dict[str, Tensor]:
         return {"momentum": torch.zeros_like(group.values)} if self.momentum else {}
@@ -116,7 +118,7 @@ class SGD(Optimizer):
             [group.gradients],
             list(kept.values()),
             lr=group.rate,
-            weight_decay=self.weight_decay,
+            weight_decay=group.weight_decay,
             momentum=self.momentum,
             dampening=0.0,
             nesterov=False,
@@ -128,9 +130,9 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
-    def __init__(self, groups: Sequence[Group], weight_decay: float, beta2: float) -> None:
+    def __init__(self, groups: Sequence[Group], beta2: float) -> None:
         self.beta2 = beta2
-        super().__init__(groups, weight_decay)
+        super().__init__(groups)
 
     def _new(self, group: Group) -> dict[str, Tensor]:
         return {
@@ -151,7 +153,7 @@ class AdamW(Optimizer):
             lr=group.rate,
             beta1=BETA1,
             beta2=self.beta2,
-            weight_decay=self.weight_decay,
+            weight_decay=group.weight_decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,
@@ -160,19 +162,24 @@ class AdamW(Optimizer):
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's, with the localisation nets in groups of their own."""
-    groups = parameter_groups(model, recipe.localisation_rate)
+    groups = parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
-        return SGD(groups, recipe.weight_decay, recipe.momentum)
-    return AdamW(groups, recipe.weight_decay, recipe.beta2)
+        return SGD(groups, recipe.momentum)
+    return AdamW(groups, recipe.beta2)
 
 
-def parameter_groups(model: nn.Module, localisation_rate: float) -> list[Group]:
-    """The trainable parameters by learning rate and type."""
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[Group]:
+    """The trainable parameters by learning rate, weight decay and type."""
     transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
     localising = {id(p) for transformer in transformers for p in transformer.parameters()}
-    together: dict[tuple[float, torch.dtype], list[nn.Parameter]] = {}
+    placing = {id(p) for transformer in transformers for p in transformer.theta.parameters()}
+    together: dict[tuple[float, float, torch.dtype], list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        if parameter.requires_grad:
-            factor = localisation_rate if id(parameter) in localising else 1.0
-            together.setdefault((factor, parameter.dtype), []).append(parameter)
-    return [Group(members, factor) for (factor, _), members in together.items()]
+        if not parameter.requires_grad:
+            continue
+        factor = recipe.localisation_rate if id(parameter) in localising else 1.0
+        # Towards 0, theta would zoom into the middle, against the loss: its rest is the identity.
+        spared = parameter.ndim <= 1 or id(parameter) in placing
+        decay = 0.0 if spared and recipe.decay == "weights" else recipe.weight_decay
+        together.setdefault((factor, decay, parameter.dtype), []).append(parameter)
+    return [Group(members, factor, decay) for (factor, decay, _), members in together.items()]

@@ -14,6 +14,7 @@ from stn_cluster.grid import Frozen
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 MAX_FILTERS = 1024
 
@@ -32,7 +33,10 @@ class Recipe(Frozen):
     warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
     momentum: Fraction = 0.0  # sgd
     beta2: Fraction = 0.999  # adamw: how slowly its mean of squared gradients forgets
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: Amount = 0.0
+    # What it falls on: everything, or all but biases, other one-dimensional parameters and theta's
+    # layer.
+    decay: Literal["all", "weights"] = "all"
     # A large early step in theta never recovers; the localisation net may learn more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
 
@@ -46,6 +50,9 @@ class Recipe(Frozen):
     # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
     # no fewer than the CNN behind it needs.
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
+
+    # `he`: no layer's signal shrinks and no bias hides it, so that no unit is dead from the start.
+    initialisation: Literal["pytorch", "he"] = "pytorch"
 
     evaluate_every: Count | None = None  # iterations; None: at the end only
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
