@@ -5,21 +5,42 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stn_cluster.stn.convolution import ConvPool2d
+from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.grids import Size
 
 
 class FCN(nn.Sequential):
-    """Fully connected: two hidden layers, then the classifier. (N, C, H, W) -> (N, classes)."""
+    """Fully connected: two hidden layers, then the classifier. (N, C, H, W) -> (N, classes).
 
-    def __init__(self, channels: int, size: Size, n_classes: int, hidden_units: int = 256) -> None:
+    Args:
+        channels: C of the input.
+        size: its height and width.
+        n_classes: how many scores it gives.
+        hidden_units: of each hidden layer.
+        dropout: the part of them that is left out in training.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        n_classes: int,
+        hidden_units: int = 256,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(
             nn.Flatten(),
             nn.Linear(channels * size[0] * size[1], hidden_units),
-            nn.ReLU(),
+            _relu(dropout),
             nn.Linear(hidden_units, hidden_units),
-            nn.ReLU(),
+            _relu(dropout),
             nn.Linear(hidden_units, n_classes),
         )
+
+
+def _relu(dropout: float) -> nn.Module:
+    """One layer in either case, so that the names of weights are the same."""
+    return nn.Sequential(nn.ReLU(), Dropout(dropout)) if dropout else nn.ReLU()
 
 
 class CNN(nn.Module):

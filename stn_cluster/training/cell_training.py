@@ -16,7 +16,9 @@ from stn_cluster.data.prepared import LabelledImages
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.registry import check_revisions, lookup
+from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
+from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.evaluation import confusion, count_wrong, predict
 from stn_cluster.training.initialisation import initialise_he
@@ -50,13 +52,15 @@ class CellTraining:
         self.step = 0
         self.seconds = 0.0
         self.curve: list[CurvePoint] = []
-        # The cell's own random numbers (initial weights; dropout, if its model has such), so that
+        # The cell's own random numbers (initial weights; what a plug-in's model draws), so that
         # they don't depend on what else the process trains.
         seed = int(generator("weights", cell.seed).integers(2**62))
         self._random = torch.Generator().manual_seed(seed).get_state()
         with self._own_random_numbers():
             self.model = build_model(cell, self.recipe, test.n_classes).to(device)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        self._jitter = torch.zeros((), device=device)
+        self.noise = self._give_noise()
         self._loss_sum = torch.zeros((), device=device)
         self._loss_count = 0
 
@@ -80,11 +84,20 @@ class CellTraining:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
         """
         with self._own_random_numbers():
-            self.compute(images, labels, self.recipe.rate_at(self.step))
+            self.compute(images, labels, *self.recipe.at(self.step))
         self.stepped(1)
 
-    def compute(self, images: Tensor, labels: Tensor, rate: Tensor | float) -> None:
-        """The device's part of a step: it reads nothing back and works on fixed addresses."""
+    def compute(
+        self, images: Tensor, labels: Tensor, rate: Tensor | float, jitter: Tensor | float
+    ) -> None:
+        """The device's part of a step: it reads nothing back and works on fixed addresses.
+
+        Args:
+            images: (N, 1, canvas, canvas).
+            labels: (N,).
+            rate, jitter: what `Recipe.at` says of the step.
+        """
+        self._jitter.fill_(jitter)
         self.optimizer.set_rate(rate)
         self.optimizer.zero_grad()
         smoothing = self.recipe.label_smoothing
@@ -130,6 +143,7 @@ class CellTraining:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state(),
                 "random": self._random,
+                "noise": None if self.noise is None else self.noise.get_state(),
                 "loss_sum": self._loss_sum,
                 "loss_count": self._loss_count,
                 "curve": [asdict(point) for point in self.curve],
@@ -150,9 +164,24 @@ class CellTraining:
         self.step = state["step"]
         self.seconds = state["seconds"]
         self._random = state["random"]
+        if self.noise is not None:
+            self.noise.set_state(state["noise"])
         self._loss_sum = state["loss_sum"].to(self.device)
         self._loss_count = state["loss_count"]
         self.curve = [CurvePoint(**point) for point in state["curve"]]
+
+    def _give_noise(self) -> torch.Generator | None:
+        """The generator of what training itself draws, on the device, where it draws anything."""
+        if not (self.recipe.theta_jitter or self.recipe.dropout):
+            return None
+        seed = int(generator("noise", self.cell.seed).integers(2**62))
+        noise = torch.Generator(self.device).manual_seed(seed)
+        for module in self.model.modules():
+            if isinstance(module, Dropout):
+                module.generator = noise
+            if isinstance(module, SpatialTransformer) and self.recipe.theta_jitter:
+                module.jitter_theta(Jitter(self._jitter, noise))
+        return noise
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
@@ -219,6 +248,7 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         filters=filters,
         second_filters=second_filters,
         hidden_units=recipe.hidden_units,
+        dropout=recipe.dropout,
         transformer_size=recipe.transformer_size,
     )
     model: nn.Module = entry.load()(task)

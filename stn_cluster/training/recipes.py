@@ -17,6 +17,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 MAX_FILTERS = 1024
+FADING = 0.1  # the part of the steps, the last, in which the jitter of theta fades to nothing
 
 
 class Recipe(Frozen):
@@ -42,6 +43,10 @@ class Recipe(Frozen):
 
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
+    dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier
+    # Noise on theta in training, as a multiple of what the transform calls mild; it fades away in
+    # the last tenth of the steps.
+    theta_jitter: Amount = 0.0
 
     # Of each convolution (paper: 32 to 64), or of the first and of the second one: [32, 64].
     filters: int | tuple[int, int] = 64
@@ -95,6 +100,15 @@ class Recipe(Frozen):
     def widths(self) -> tuple[int, int]:
         """Filters of the first and of the second convolution."""
         return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
+
+    def at(self, step: int) -> tuple[float, ...]:
+        """What changes from step to step: the learning rate and theta's jitter."""
+        return self.rate_at(step), self.jitter_at(step)
+
+    def jitter_at(self, step: int) -> float:
+        """The multiple of theta's mild jitter that step `step` has."""
+        left = (self.iterations - 1 - step) / self.iterations
+        return self.theta_jitter * min(1.0, left / FADING)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step `step` (0 to iterations - 1)."""

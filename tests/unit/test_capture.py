@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -25,11 +25,18 @@ HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "equal"
 class NoHost(TorchDispatchMode):
     """Refuses operations that a capture would refuse on a GPU."""
 
+    def __init__(self, draws: Sequence[torch.Generator] = ()) -> None:
+        super().__init__()
+        self.known = {generator._cdata for generator in draws}  # type: ignore[attr-defined]
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
         if by_mask or name in HOST:  # how many a mask picks is known to the device alone
             raise RuntimeError(f"{func} cannot be captured")
+        generator = (kwargs or {}).get("generator")
+        if generator is not None and generator._cdata not in self.known:
+            raise RuntimeError(f"{func} cannot be captured: its generator is not registered")
         return func(*args, **(kwargs or {}))
 
 
@@ -40,12 +47,14 @@ class Rounds:
         self.captures = 0
         self.replays = 0
 
-    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+    def __call__(
+        self, work: Callable[[], None], draws: Sequence[torch.Generator]
+    ) -> Callable[[], None]:
         self.captures += 1
 
         def again() -> None:
             self.replays += 1
-            with NoHost():
+            with NoHost(draws):
                 work()
 
         return again
@@ -109,7 +118,7 @@ def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
     def peeks(task: object) -> nn.Module:
         return Peeks()
 
-    def capture(work: Callable[[], None]) -> Callable[[], None]:
+    def capture(work: Callable[[], None], draws: object) -> Callable[[], None]:
         with NoHost():
             work()
         raise AssertionError("it reads a value back")
@@ -126,10 +135,10 @@ def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
 def test_a_refusal_by_cuda_is_no_reason_to_end_the_worker_but_a_lack_of_memory_is(
     data: PreparedData,
 ) -> None:
-    def refuse(work: Callable[[], None]) -> Callable[[], None]:
+    def refuse(work: Callable[[], None], draws: object) -> Callable[[], None]:
         raise torch.AcceleratorError("CUDA error: operation not permitted while capturing")
 
-    def overflow(work: Callable[[], None]) -> Callable[[], None]:
+    def overflow(work: Callable[[], None], draws: object) -> Callable[[], None]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     [cell] = make_cells(models=["FCN"])
@@ -157,6 +166,7 @@ def test_what_is_forbidden_here_is_noticed() -> None:
             lambda: torch.tensor([1.0]),
             lambda: torch.ones(2).new_tensor([1.0]),
             lambda: torch.ones(3)[torch.ones(3) > 0],
+            lambda: torch.ones(3).normal_(generator=torch.Generator()),
         ):
             with pytest.raises(RuntimeError, match="cannot be captured"):
                 read()
