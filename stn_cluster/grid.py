@@ -123,13 +123,19 @@ class Cell(Frozen):
         return int(str(self.settings["batch_size"]))
 
     @property
+    def image_jitter(self) -> float:
+        """Standard deviation, in pixels, of the elastic jitter of its training images."""
+        return float(str(self.settings.get("image_jitter", 0.0)))
+
+    @property
     def stream(self) -> tuple[str | int, ...]:
         """Cells with equal streams see the same images in the same order, distorted alike.
 
         Its text names the draws: what is added to it later stays out where it is at its default.
         """
         base = self.distortion.partition(":")[0]
-        return (self.dataset, base, self.variant, self.canvas, self.seed, self.batch_size)
+        name = (self.dataset, base, self.variant, self.canvas, self.seed, self.batch_size)
+        return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
 
 def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:

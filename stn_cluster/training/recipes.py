@@ -44,6 +44,9 @@ class Recipe(Frozen):
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier
+    # Training images are bent by a thin plate spline whose 4x4 points move by N(0, this), in pixels
+    # of the distorted image; test images never are.
+    image_jitter: Amount = 0.0
     # Noise on theta in training, as a multiple of what the transform calls mild; it fades away in
     # the last tenth of the steps.
     theta_jitter: Amount = 0.0

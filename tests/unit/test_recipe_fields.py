@@ -25,6 +25,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "initialisation": {"initialisation": "he"},
     "theta_jitter": {"theta_jitter": 1.0},
     "dropout": {"dropout": 0.3},
+    "image_jitter": {"image_jitter": 0.8},
 }
 FIELDS["all"] = {name: value for fields in FIELDS.values() for name, value in fields.items()}
 every_field = pytest.mark.parametrize("fields", FIELDS.values(), ids=list(FIELDS))
