@@ -80,6 +80,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("elastic-0.5-cnn-rts", (CNN_RTS,), {"image_jitter": 0.5}),
     *(Arm(f"decay-{x}", ALL, {"weight_decay": x, "decay": "weights"}) for x in (0.05, 0.1)),
     *(Arm(f"dropout-{x}", CONNECTED, {"dropout": x}) for x in (0.1, 0.2)),
+    Arm("units-200", FCN, {"hidden_units": 200}),  # on 42x42, 256 are more than 400k parameters
     Arm("pooled", ST_FCN[1:], {"transformer_size": None}),  # as published: RTS comes to 21x21
     Arm("he", (CNN_R, FCN[0], *SPATIAL), {"initialisation": "he"}),
     # Width or length, at about equal compute.

@@ -135,7 +135,7 @@ class GridGenerator(nn.Module):
 
 
 _ROW_JITTER = (MATRIX_JITTER, MATRIX_JITTER, SHIFT_JITTER)
-_AFFINE_JITTER = torch.tensor([*_ROW_JITTER, *_ROW_JITTER], dtype=torch.float64)
+_AFFINE_JITTER = (*_ROW_JITTER, *_ROW_JITTER)
 
 
 class AffineGrid(GridGenerator):
@@ -147,7 +147,7 @@ class AffineGrid(GridGenerator):
         super().__init__(size)
         self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(2, 3, dtype=torch.float64).flatten())
-        self.constant("jitter", _AFFINE_JITTER)
+        self.constant("jitter", torch.tensor(_AFFINE_JITTER, dtype=torch.float64))
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 6) -> (N, H, W, 2)."""
@@ -164,8 +164,8 @@ class ProjectiveGrid(GridGenerator):
         super().__init__(size)
         self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(3, dtype=torch.float64).flatten()[:8])
-        perspective = torch.full((2,), PERSPECTIVE_JITTER, dtype=torch.float64)
-        self.constant("jitter", torch.cat([_AFFINE_JITTER, perspective]))
+        jitter = (*_AFFINE_JITTER, PERSPECTIVE_JITTER, PERSPECTIVE_JITTER)
+        self.constant("jitter", torch.tensor(jitter, dtype=torch.float64))
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 8) -> (N, H, W, 2), finite also where the denominator vanishes."""

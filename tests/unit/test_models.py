@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from parameters import parameters_of
 from torch import Tensor, nn
 
 from stn_cluster.registry import lookup
@@ -128,6 +129,15 @@ def test_every_row_keeps_to_the_papers_order_of_parameters(
 ) -> None:
     """The paper says about 400k for all; at 28x28 they cannot come to that."""
     assert 150_000 < count(build(model, transform, canvas=canvas)) < 600_000
+
+
+def test_a_recipes_widths_decide_how_many_numbers_are_learnt() -> None:
+    recipe = {"name": "smoke", "hidden_units": 200, "filters": [32, 64]}
+    counts = parameters_of(recipe)
+    assert len(counts) == 2 * len(ROWS)
+    assert counts["FCN", "none", 42] == (1764 + 1) * 200 + (200 + 1) * 200 + (200 + 1) * 10
+    front = counts["ST-CNN", "affine", 42] - (counts["CNN", "none", 28])  # samples onto 28x28
+    assert front == (25 + 1) * 20 + (20 * 25 + 1) * 20 + (20 * 16 + 1) * 20 + (20 + 1) * 6
 
 
 def test_the_cnn_on_a_pooled_42_pixel_canvas_comes_down_to_one_pixel() -> None:
