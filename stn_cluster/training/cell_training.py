@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,7 @@ from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
+from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.evaluation import confusion, count_wrong, predict
 from stn_cluster.training.initialisation import initialise_he
@@ -59,7 +60,8 @@ class CellTraining:
         with self._own_random_numbers():
             self.model = build_model(cell, self.recipe, test.n_classes).to(device)
         self.optimizer = make_optimizer(self.model, self.recipe)
-        self._jitter = torch.zeros((), device=device)
+        self.average = WeightAverage(self.optimizer.groups) if self.recipe.ema else None
+        self._jitter, self._averaging = torch.zeros(2, device=device).unbind()
         self.noise = self._give_noise()
         self._loss_sum = torch.zeros((), device=device)
         self._loss_count = 0
@@ -88,22 +90,30 @@ class CellTraining:
         self.stepped(1)
 
     def compute(
-        self, images: Tensor, labels: Tensor, rate: Tensor | float, jitter: Tensor | float
+        self,
+        images: Tensor,
+        labels: Tensor,
+        rate: Tensor | float,
+        jitter: Tensor | float,
+        averaging: Tensor | float,
     ) -> None:
         """The device's part of a step: it reads nothing back and works on fixed addresses.
 
         Args:
             images: (N, 1, canvas, canvas).
             labels: (N,).
-            rate, jitter: what `Recipe.at` says of the step.
+            rate, jitter, averaging: what `Recipe.at` says of the step.
         """
         self._jitter.fill_(jitter)
+        self._averaging.fill_(averaging)
         self.optimizer.set_rate(rate)
         self.optimizer.zero_grad()
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self._averaging)
         self._loss_sum += loss.detach()
 
     def stepped(self, steps: int) -> None:
@@ -120,13 +130,15 @@ class CellTraining:
 
     def outcome(self) -> Outcome:
         """Tests the trained model: what came of the cell."""
-        classes = predict(self.model, self.test.images)
+        with self._tested_weights():
+            classes = predict(self.model, self.test.images)
+            weights = to_bytes({"model": self.model.state_dict()})
         return self._outcome(
             predictions=classes.to(torch.uint8).cpu().numpy().tobytes(),
             confusion=confusion(classes, self.test),
             n_test=len(self.test.labels),
             n_wrong=count_wrong(classes, self.test.labels),
-            weights=to_bytes({"model": self.model.state_dict()}),
+            weights=weights,
         )
 
     def failure(self, error: str) -> Outcome:
@@ -142,6 +154,7 @@ class CellTraining:
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state(),
+                "average": None if self.average is None else self.average.state(),
                 "random": self._random,
                 "noise": None if self.noise is None else self.noise.get_state(),
                 "loss_sum": self._loss_sum,
@@ -161,6 +174,8 @@ class CellTraining:
             raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
         self.model.load_state_dict(state["model"])
         self.optimizer.restore(state["optimizer"])
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.step = state["step"]
         self.seconds = state["seconds"]
         self._random = state["random"]
@@ -203,6 +218,9 @@ class CellTraining:
             )
         return loss
 
+    def _tested_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place()
+
     @property
     def _curve_every(self) -> int:
         return max(1, self.recipe.iterations // CURVE_POINTS)
@@ -215,7 +233,8 @@ class CellTraining:
         mean = self._check_loss() / self._loss_count
         error = None
         if evaluate:
-            wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
+            with self._tested_weights():
+                wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
             error = 100 * wrong / len(self.test.labels)
         rate = self.recipe.rate_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))

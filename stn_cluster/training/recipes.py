@@ -44,6 +44,9 @@ class Recipe(Frozen):
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier
+    # How slowly a running average of the weights forgets, from half of the steps on; it is what is
+    # tested and kept. 0: the last weights are.
+    ema: Fraction = 0.0
     # Training images are bent by a thin plate spline whose 4x4 points move by N(0, this), in pixels
     # of the distorted image; test images never are.
     image_jitter: Amount = 0.0
@@ -105,8 +108,9 @@ class Recipe(Frozen):
         return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
 
     def at(self, step: int) -> tuple[float, ...]:
-        """What changes from step to step: the learning rate and theta's jitter."""
-        return self.rate_at(step), self.jitter_at(step)
+        """What changes from step to step: rate, jitter of theta, and the average's new part."""
+        averaging = 1 - self.ema if 2 * step >= self.iterations else 1.0
+        return self.rate_at(step), self.jitter_at(step), averaging
 
     def jitter_at(self, step: int) -> float:
         """The multiple of theta's mild jitter that step `step` has."""

@@ -15,6 +15,7 @@ from stn_cluster.data.prepared import PreparedData
 from stn_cluster.grid import Cell
 from stn_cluster.stn import AffineGrid, Dropout, GridGenerator, SpatialTransformer
 from stn_cluster.training.cell_training import CellTraining
+from stn_cluster.training.checkpoints import from_bytes
 from stn_cluster.training.recipes import Recipe, smoke
 from stn_cluster.training.trainer import PackTrainer
 
@@ -26,6 +27,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "theta_jitter": {"theta_jitter": 1.0},
     "dropout": {"dropout": 0.3},
     "image_jitter": {"image_jitter": 0.8},
+    "ema": {"ema": 0.8, "evaluate_every": 7},
 }
 FIELDS["all"] = {name: value for fields in FIELDS.values() for name, value in fields.items()}
 every_field = pytest.mark.parametrize("fields", FIELDS.values(), ids=list(FIELDS))
@@ -160,6 +162,27 @@ def test_dropout_stands_behind_each_hidden_layer_and_changes_no_name(data: Prepa
     assert not any(
         isinstance(m, Dropout | nn.Dropout) for m in trained_on(cell, data).model.modules()
     )
+
+
+# --- the average of the weights ---
+
+
+def test_the_average_of_the_second_half_is_what_is_tested_and_kept(data: PreparedData) -> None:
+    [cell] = cells_with({"ema": 0.75}, models=["FCN"], transforms=["none"])
+    run, feed = trained_on(cell, data), data.feed(cell)
+    averages: dict[str, torch.Tensor] = {}
+    while not run.done:
+        first_half = run.step < ITERATIONS / 2
+        run.train(*feed.batch(run.step))
+        for name, value in run.model.state_dict().items():
+            before = averages.get(name, value)
+            averages[name] = value.clone() if first_half else 0.75 * before + 0.25 * value
+    last = {name: value.clone() for name, value in run.model.state_dict().items()}
+    kept = from_bytes(run.outcome().weights or b"")["model"]
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(kept[name], averages[name])
+        assert not torch.equal(kept[name], last[name])
+        assert torch.equal(value, last[name])  # training would go on from these
 
 
 def test_other_seeds_draw_other_noise(data: PreparedData) -> None:
