@@ -83,6 +83,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("units-200", FCN, {"hidden_units": 200}),  # on 42x42, 256 are more than 400k parameters
     Arm("pooled", ST_FCN[1:], {"transformer_size": None}),  # as published: RTS comes to 21x21
     Arm("he", (CNN_R, FCN[0], *SPATIAL), {"initialisation": "he"}),
+    *(Arm(f"muon-{x}", CONVOLUTIONAL, {"muon_rate": x}) for x in (0.02, 0.05)),
     Arm("ema-0.999", (CNN_R, FCN[0], *SPATIAL), {"ema": 0.999}),
     # Width or length, at about equal compute.
     _width("32x60", 32, 60),

@@ -41,6 +41,10 @@ class Recipe(Frozen):
     # A large early step in theta never recovers; the localisation net may learn more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
 
+    # The peak rate of Muon, which then trains the weights of inner convolutions (the CNN's second)
+    # outside localisation nets; 0.02 to 0.1. None: they are trained as all others.
+    muon_rate: Positive | None = None
+
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
     dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier

@@ -27,6 +27,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "theta_jitter": {"theta_jitter": 1.0},
     "dropout": {"dropout": 0.3},
     "image_jitter": {"image_jitter": 0.8},
+    "muon_rate": {"muon_rate": 0.05},
     "ema": {"ema": 0.8, "evaluate_every": 7},
 }
 FIELDS["all"] = {name: value for fields in FIELDS.values() for name, value in fields.items()}
