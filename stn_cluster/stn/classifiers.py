@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from stn_cluster.stn.convolution import ConvPool2d
 from stn_cluster.stn.grids import Size
+from stn_cluster.stn.precision import Precision
 
 
 class FCN(nn.Sequential):
@@ -33,7 +34,14 @@ class CNN(nn.Module):
 
     SMALLEST = 21  # 21 -> 13 -> 7 -> 1 -> 1
 
-    def __init__(self, channels: int, size: Size, n_classes: int, filters: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        n_classes: int,
+        filters: int = 64,
+        precision: Precision = "float32",
+    ) -> None:
         super().__init__()
         if min(size) < self.SMALLEST:
             raise ValueError(
@@ -42,8 +50,8 @@ class CNN(nn.Module):
             )
         height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
         self.features = nn.Sequential(
-            ConvPool2d(channels, filters, 9, ceil_mode=True),
-            ConvPool2d(filters, filters, 7, ceil_mode=True),
+            ConvPool2d(channels, filters, 9, ceil_mode=True, precision=precision),
+            ConvPool2d(filters, filters, 7, ceil_mode=True, precision=precision),
             nn.Flatten(),
         )
         self.classifier = nn.Linear(filters * height * width, n_classes)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
 from stn_cluster.stn.classifiers import CNN, FCN
 from stn_cluster.stn.grids import GridGenerator, Size
+from stn_cluster.stn.localisation import ConvLocalisation, LinearLocalisation
+from stn_cluster.stn.precision import Precision
 from stn_cluster.stn.transformer import SpatialTransformer
 
 
@@ -24,6 +25,7 @@ class Task:
     filters: int = 64  # of each convolution
     hidden_units: int = 256  # of each fully connected layer
     transformer_size: int | None = None  # of a transformer's output; None: as published
+    precision: Precision = "float32"  # of what convolutions multiply
 
     @property
     def size(self) -> Size:
@@ -38,22 +40,24 @@ def fcn(task: Task) -> nn.Module:
 
 def cnn(task: Task) -> nn.Module:
     """The convolutional network."""
-    return CNN(task.channels, task.size, task.n_classes, task.filters)
+    return CNN(task.channels, task.size, task.n_classes, task.filters, task.precision)
 
 
 def st_fcn(task: Task) -> nn.Module:
     """A transformer with the fully connected localisation net, then the FCN."""
-    front, size = _front(task, "linear")
+    front, size = _front(task, LinearLocalisation(task.channels, task.size))
     return nn.Sequential(*front, FCN(task.channels, size, task.n_classes, task.hidden_units))
 
 
 def st_cnn(task: Task) -> nn.Module:
     """A transformer with the convolutional localisation net, then the CNN."""
-    front, size = _front(task, "conv")
-    return nn.Sequential(*front, CNN(task.channels, size, task.n_classes, task.filters))
+    localisation = ConvLocalisation(task.channels, task.size, precision=task.precision)
+    front, size = _front(task, localisation)
+    classifier = CNN(task.channels, size, task.n_classes, task.filters, task.precision)
+    return nn.Sequential(*front, classifier)
 
 
-def _front(task: Task, localisation: Literal["conv", "linear"]) -> tuple[list[nn.Module], Size]:
+def _front(task: Task, localisation: nn.Module) -> tuple[list[nn.Module], Size]:
     """The transformer and what follows it up to the classifier, and the classifier's input size.
 
     As published, the output keeps the input's size, and on a large canvas (RTS: 42 pixels) is
