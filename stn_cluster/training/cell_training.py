@@ -18,6 +18,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
+from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import confusion, count_wrong, predict
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
@@ -199,6 +200,7 @@ class CellTraining:
             train_loss=self.curve[-1].train_loss if self.curve else None,
             parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             iterations=self.step,
+            device=device_name(self.device, self.recipe.precision),
             train_seconds=self.seconds,
             images_per_second=images / self.seconds if self.seconds else None,
             curve=tuple(self.curve),
@@ -217,6 +219,7 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         filters=recipe.filters,
         hidden_units=recipe.hidden_units,
         transformer_size=recipe.transformer_size,
+        precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
     return model
