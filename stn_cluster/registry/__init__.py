@@ -11,7 +11,14 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.plugins import load_plugins, plugin_path
-from stn_cluster.registry.resolve import check_revisions, largest, parse_distortion, resolve
+from stn_cluster.registry.resolve import (
+    check_revisions,
+    largest,
+    parse_distortion,
+    present_name,
+    resolve,
+    with_present_name,
+)
 
 __all__ = [
     "Entry",
@@ -22,10 +29,12 @@ __all__ = [
     "names",
     "parse_distortion",
     "plugin_path",
+    "present_name",
     "register_dataset",
     "register_distortion",
     "register_model",
     "register_recipe",
     "register_transform",
     "resolve",
+    "with_present_name",
 ]

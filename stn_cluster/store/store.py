@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from stn_cluster.errors import StoreError
 from stn_cluster.faults import reach
 from stn_cluster.grid import Cell
+from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.record import Record, to_files
@@ -187,7 +188,8 @@ class Store:
             except ValidationError as error:
                 name = self._files.where(f"jobs/{record['job_id']}.json")
                 raise StoreError(f"{name}: its cells are not this version's") from error
-            cells.update(((cell.key, cell.recipe), cell) for cell in found)
+            named = map(with_present_name, found)
+            cells.update(((cell.key, cell.recipe), cell) for cell in named)
         return list(cells.values())
 
     def write_report(self, name: str, text: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stn_cluster.grid import Cell
+from stn_cluster.registry import names, parse_distortion
 from stn_cluster.store import Record
 
 
@@ -21,12 +22,16 @@ def make_cell(
     revision: int = 1,
 ) -> Cell:
     """A resolved cell; `revision` is its model's, so another one is another key."""
+    base, _, variant = distortion.partition(":")
+    canvas = 28
+    if base in names("distortion"):
+        _, variant, canvas, _ = parse_distortion(distortion)
     return Cell(
         model=model,
         transform=transform,
         distortion=distortion,
-        variant=distortion.partition(":")[2] or "plain",
-        canvas=28,
+        variant=variant or "plain",
+        canvas=canvas,
         seed=seed,
         dataset=dataset,
         recipe=recipe,

@@ -152,7 +152,7 @@ ALLOWED: dict[str, set[str]] = {
     "grid": set(),
     "config_file": {"errors", "grid"},
     "registry": {"errors", "grid"},
-    "store": {"errors", "faults", "grid"},
+    "store": {"errors", "faults", "grid", "registry"},
     "stn": {"errors"},
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"errors", "grid", "registry", "stn", "data"},
