@@ -21,14 +21,14 @@ StoreOption = Annotated[
 ]
 
 
-def full_path(store: str) -> str:
+def full_path(store: str, option: str = "--store") -> str:
     """The store, unless its path is relative: this runs in a copy of the working folder.
 
     Raises:
         UserError: it is.
     """
     if "://" not in store and not Path(store).is_absolute():
-        raise UserError(f"--store {store}: give a full path or a URI: a Ray job runs elsewhere")
+        raise UserError(f"{option} {store}: give a full path or a URI: a Ray job runs elsewhere")
     return store
 
 

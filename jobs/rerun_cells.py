@@ -11,6 +11,7 @@ from stn_cluster.cli.options import (
     CheckpointOption,
     DataRootOption,
     Filters,
+    IntoOption,
     PriorityOption,
     StateOption,
     ThreadsOption,
@@ -25,21 +26,26 @@ from stn_cluster.cluster.job import Job, new_job_id
 def rerun_cells(
     filters: Filters,
     store: StoreOption,
+    into: IntoOption = None,
     state: StateOption = None,
     data_root: DataRootOption = None,
     priority: PriorityOption = 0,
     threads_per_worker: ThreadsOption = 1,
     checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
-    """Train the cells that match all filters anew; their history is kept."""
+    """Train the cells that match all filters anew; their history is kept.
+
+    Cells of a published store are trained into another.
+    """
+    source = full_path(store)
     settings = make_settings(
-        full_path(store),
+        source if into is None else full_path(into, "--into"),
         state,
         data_root,
         threads_per_worker=threads_per_worker,
         checkpoint_seconds=checkpoint_seconds,
     )
-    cells = tuple(cells_to_rerun(settings.store, filters))
+    cells = tuple(cells_to_rerun(source, filters))
     run_and_print(Job(new_job_id("rerun"), cells, force=True, priority=priority), settings)
 
 

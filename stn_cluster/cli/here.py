@@ -13,6 +13,7 @@ from stn_cluster.cli.options import (
     CheckpointStepsOption,
     DataRootOption,
     Filters,
+    IntoOption,
     OverridesOption,
     PackOption,
     PriorityOption,
@@ -25,6 +26,7 @@ from stn_cluster.cli.options import (
     place,
 )
 from stn_cluster.cli.outcome import Watch, conclude, show
+from stn_cluster.errors import UserError
 from stn_cluster.server.wire import PORT, TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ def rerun(
     filters: Filters,
     store: StoreOption = None,
     server: ServerOption = None,
+    into: IntoOption = None,
     priority: PriorityOption = 0,
     state: StateOption = None,
     data_root: DataRootOption = None,
@@ -77,17 +80,21 @@ def rerun(
     checkpoint_steps: CheckpointStepsOption = None,
 ) -> None:
     """Train cells anew that match all filters: of a store on this machine, or of a service, which
-    gives it a job. Their history is kept."""
+    gives it a job. Their history is kept. Cells of a published store are trained into another."""
     from stn_cluster.store import Store
 
     found = place(store, server)
     if not isinstance(found, Store):
+        if into is not None:
+            raise UserError("--into: a service trains into its own store; name one with --store")
         typer.echo(found.rerun(priority=priority, **filters).job_id)
         return
     from stn_cluster.cluster.embedded import Machine
     from stn_cluster.cluster.history import cells_to_rerun
     from stn_cluster.cluster.job import Job, new_job_id
 
+    target = found.uri if into is None else into
+    Store.refuse_published(target)
     cells = tuple(cells_to_rerun(found, filters))
     job = Job(new_job_id("rerun"), cells, force=True, priority=priority)
     machine = Machine(
@@ -99,7 +106,7 @@ def rerun(
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
     )
-    _run(job, found.uri, machine)
+    _run(job, target, machine)
 
 
 def serve(

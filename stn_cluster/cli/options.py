@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stn_cluster.store import Store
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
+IntoOption = Annotated[
+    str | None, typer.Option("--into", help="Store to train them in; default: the one they are of.")
+]
 StateOption = Annotated[
     Path | None, typer.Option("--state", help="Folder on a local disk; default: in the store.")
 ]

@@ -84,8 +84,8 @@ def make_settings(
         others: of `Settings`.
 
     Raises:
-        UserError: the store is not on a disk and there is no `state`; its URI is not one; or a
-            value makes no sense.
+        UserError: the store is a published one, or not on a disk and there is no `state`; its URI
+            is not one; or a value makes no sense.
     """
     Machine(
         workers=others.get("workers"),
@@ -98,6 +98,7 @@ def make_settings(
         if local is None:
             raise UserError(f"{shown(store)}: a store that is not on a disk needs --state FOLDER")
         state = local / STATE_FOLDER
+    Store.refuse_published(store)
     return Settings(
         store=str(local.resolve()) if local else store,
         state=str(state.resolve()),

@@ -89,6 +89,7 @@ class Coordinator:
         self._dispatcher = dispatcher
 
     def _open_files(self) -> StoredEnds:
+        Store.refuse_published(self.settings.store)
         state = Path(self.settings.state)
         self._held.enter_context(hold(state, LET_GO_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come

@@ -72,6 +72,7 @@ def run_job(
 
     What else the queue holds is left alone, but the same job that was interrupted is gone on with.
     KeyboardInterrupt stops the workers at their next step, with checkpoints, and is raised again.
+    A published store is only looked at.
 
     Returns:
         The job when it has ended, with its cells.
@@ -81,8 +82,17 @@ def run_job(
     """
     from stn_cluster.store import Store
 
+    watch = watch or _ignore
+    _check(machine, store)
+    if Store.is_published(store):
+        published = _published(job, Store.open(store))
+        watch(published)
+        return published
+    if machine.state is not None:
+        with hold(Path(machine.state), LET_GO_SECONDS):
+            pass
     data_root = Path(machine.data_root).resolve() if machine.data_root else None
-    _check(job.cells, machine, store, data_root)
+    prepare(job.cells, data_root)
     opened = Store.open(store, create=True)
     opened.check()
     local = opened.local_path
@@ -90,8 +100,9 @@ def run_job(
     # The coordinator will hold both: where another service does, say so before Ray starts.
     with opened.lock(LET_GO_SECONDS), hold(state, LET_GO_SECONDS):
         job = _or_unfinished(job, state)
-    if not job.force and (stored := _stored(job, opened)):
-        (watch or _ignore)(stored)
+    # What is all there needs no Ray.
+    if not job.force and (stored := _stored(job, opened)).total == len(job.cells):
+        watch(stored)
         return stored
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
     with embedded_ray(machine, plugins) as machinery:
@@ -109,7 +120,7 @@ def run_job(
             give_up_after=STILLBORN,
             only_job=job.job_id,
         )
-        return _run(job, settings, watch or _ignore, machinery.interrupted)
+        return _run(job, settings, watch, machinery.interrupted)
 
 
 def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
@@ -124,16 +135,12 @@ def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
             check(data_root)
 
 
-def _check(cells: Sequence[Cell], machine: Machine, store: str, data_root: Path | None) -> None:
+def _check(machine: Machine, store: str) -> None:
     machine.check()
     if machine.state is None and "://" in store and not store.startswith("file:"):
         from stn_cluster.store import shown
 
         raise UserError(f"{shown(store)}: a store that is not on this machine needs --state FOLDER")
-    if machine.state is not None:
-        with hold(Path(machine.state), LET_GO_SECONDS):
-            pass
-    prepare(cells, data_root)
 
 
 def _or_unfinished(job: Job, state: Path) -> Job:
@@ -168,8 +175,8 @@ def _ignore(status: JobStatus) -> None:
     pass
 
 
-def _stored(job: Job, store: Store) -> JobStatus | None:
-    """The job as the store has it, if all of its cells are there: then Ray need not start."""
+def _stored(job: Job, store: Store) -> JobStatus:
+    """The job as the store has it: with those of its cells that are there."""
     ends = stored_ends(store)
     found = [(cell, ends.success(cell.key)) for cell in job.cells]
     cells = [
@@ -177,7 +184,23 @@ def _stored(job: Job, store: Store) -> JobStatus | None:
         for cell, end in found
         if end is not None
     ]
-    if len(cells) < len(job.cells):
-        return None
     counts = {State.SUCCEEDED: len(cells)}
     return JobStatus(job.job_id, State.SUCCEEDED, counts, cells=tuple(cells))
+
+
+def _published(job: Job, store: Store) -> JobStatus:
+    """The job as a published store has it, which nothing is trained into.
+
+    Raises:
+        UserError: it lacks some of the cells, or they are to be trained anew.
+    """
+    store.check()
+    if job.force:
+        store.refuse_published(store.uri)
+    stored = _stored(job, store)
+    if lacking := len(job.cells) - stored.total:
+        raise UserError(
+            f"{store.name}: is a published store, and lacks {lacking} of these {len(job.cells)} "
+            "cells; name another with --store to train them"
+        )
+    return stored

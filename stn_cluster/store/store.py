@@ -32,6 +32,7 @@ from stn_cluster.store.schema import SCHEMAS, Kind, encode
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others
+_MANIFEST = "manifest.json"  # of a published store
 
 
 class Store:
@@ -51,12 +52,13 @@ class Store:
 
         Raises:
             StoreError: the path is a file; there is no store and `create` is false; or `create` is
-                true and it cannot be written to.
+                true and it is a published one or cannot be written to.
         """
         files = Files.at(uri)
         if files.is_file():
             raise StoreError(f"{files.where()}: is a file; a store is a folder")
         if create:
+            cls.refuse_published(uri)
             # An object store has no folders; being asked for the root it tells of a missing bucket.
             for folder in _FOLDERS if files.local else ("",):
                 files.make_folder(folder)
@@ -81,6 +83,28 @@ class Store:
             StoreError: the URI's scheme is unknown, or it is not a URI.
         """
         return Files.at(uri).local
+
+    @staticmethod
+    def is_published(uri: str | os.PathLike[str]) -> bool:
+        """Whether a store's rows are published: it has a manifest, and nothing adds to them.
+
+        Raises:
+            StoreError: its place cannot be looked at.
+        """
+        return Files.at(uri).is_file(_MANIFEST)
+
+    @classmethod
+    def refuse_published(cls, uri: str | os.PathLike[str]) -> None:
+        """For whoever would train into a store, before anything is made.
+
+        Raises:
+            StoreError: it is a published one.
+        """
+        if cls.is_published(uri):
+            raise StoreError(
+                f"{Files.at(uri).where()}: is a published store (it has a {_MANIFEST}), and "
+                "nothing is trained into it; name another with --store, or with rerun's --into"
+            )
 
     @property
     def uri(self) -> str:

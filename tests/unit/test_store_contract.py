@@ -69,6 +69,23 @@ def test_nothing_that_people_see_has_credentials_or_options_in_it(any_store: Sto
         assert not any(part in text for part in ("swordfish", "someone", "?", "endpoint"))
 
 
+def test_a_published_store_is_read_and_nobody_opens_it_to_write(any_store: Store) -> None:
+    any_store.commit([make_record()])
+    assert not Store.is_published(any_store.uri)
+    any_store._files.write("manifest.json", b"{}")
+    assert Store.is_published(any_store.uri)
+    before = contents(any_store)
+    assert len(load_results(any_store.uri)) == 1
+    with pytest.raises(StoreError, match="is a published store") as caught:
+        Store.open(any_store.uri, create=True)
+    assert "swordfish" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert contents(any_store) == before
+    missing = below(any_store.uri, "missing")
+    assert not Store.is_published(missing)
+    Store.refuse_published(missing)
+
+
 # --- results ---
 
 

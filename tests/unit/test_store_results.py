@@ -112,7 +112,9 @@ def test_a_reading_that_is_not_the_plain_one_any_more_is_shown_by_its_own_name(
     store: Store, renamed: Callable[[], None]
 ) -> None:
     cells = [make_cell(distortion=distortion) for distortion in [*READINGS, "P:xy", "R"]]
-    store.commit([make_record(cell, error=number) for number, cell in enumerate(cells)])
+    records = [make_record(cell, error=number) for number, cell in enumerate(cells)]
+    records[0].row["spec"] = cells[0].model_dump_json()  # without blanks, as it is really written
+    store.commit(records)
     before = load_results(store).sort_values("test_error")
     assert list(before["distortion"]) == [*READINGS, "P:xy", "R"]
     renamed()
