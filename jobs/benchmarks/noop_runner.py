@@ -11,9 +11,17 @@ import torch
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 
 N_TEST = 100
+PREDICTIONS = Predictions(
+    test_set="0" * 16,
+    n_classes=10,
+    first=bytes(N_TEST),
+    second=bytes(N_TEST),
+    confidence=bytes(2 * N_TEST),
+    second_confidence=bytes(2 * N_TEST),
+)
 
 
 class NoopRunner:
@@ -45,7 +53,7 @@ def _outcome(assignment: Assignment) -> Outcome:
     iterations = assignment.cell.iterations
     return Outcome(
         key=assignment.cell.key,
-        predictions=bytes(N_TEST),
+        predictions=PREDICTIONS,
         confusion=(N_TEST, *[0] * 99),
         n_test=N_TEST,
         n_wrong=0,

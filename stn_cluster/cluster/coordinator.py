@@ -97,6 +97,7 @@ class Coordinator:
         new = not (state / FILE).exists()
         self._store = Store.open(self.settings.store, create=new)
         self._held.enter_context(self._store.lock(LET_GO_SECONDS))
+        self._store.renew()
         self._queue = Queue(state)
         self._held.callback(self._queue.close)
         self._reader = Queue(state, reads_only=True)

@@ -92,6 +92,8 @@ class Intake:
 
     def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
         """Takes a result, if the attempt is still its cell's and the worker's."""
+        if outcome.labels is not None:  # of a refused result, too: those after it go without
+            self._ledger.note(outcome.labels)
         lease = self._leases.get(attempt)
         if lease is None or lease.worker != worker:
             log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)

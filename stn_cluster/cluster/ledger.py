@@ -15,19 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from stn_cluster.cluster.attempt_log import stamp
 from stn_cluster.cluster.job import reason
 from stn_cluster.cluster.messages import WEIGHTS, Checkpoint
 from stn_cluster.cluster.queue import Queue
-from stn_cluster.cluster.record import Attempt, to_record
+from stn_cluster.cluster.record import Attempt, to_record, to_test_set
 from stn_cluster.cluster.stored import StoredEnd, StoredEnds
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.errors import StoreError
 from stn_cluster.faults import reach
 from stn_cluster.store import Record, Store
-from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.outcome import Labels, Outcome
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -77,6 +78,7 @@ class Ledger:
         self._committed = committed
         self._thread = Thread("store")
         self._results: list[Result] = []
+        self._labels: dict[str, Labels] = {}  # of test sets that the store may not have
         self._replaced: list[tuple[str, Checkpoint]] = []
         self._logs: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._log_size = 0
@@ -96,6 +98,10 @@ class Ledger:
         self._results.append(result)
         self._idle.clear()
         self._news.set()
+
+    def note(self, labels: Labels) -> None:
+        """Takes a test set's labels, which are told once for several results."""
+        self._labels[labels.test_set] = labels
 
     def drop(self, replaced: Sequence[tuple[str, Checkpoint]]) -> None:
         """Takes checkpoints, with their cells' keys, that nothing goes on from any more."""
@@ -146,7 +152,11 @@ class Ledger:
                 group = self._results[:GROUP]
                 reach("result-received")
                 records = await self._thread(_records, group)
-                times = await self._patiently(self._thread, self._store.commit, records)
+                labels = list(self._labels.values())
+                commit = partial(self._store.commit, test_sets=[to_test_set(one) for one in labels])
+                times = await self._patiently(self._thread, commit, records)
+                for one in labels:
+                    self._labels.pop(one.test_set, None)
                 stored = [_end(result, time) for result, time in zip(group, times, strict=True)]
                 self._ends.add(stored)
                 await self._patiently(self._queue_thread, self._queue.finish, stored)

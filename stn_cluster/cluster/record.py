@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import stn_cluster
 from stn_cluster.cluster.job import State
 from stn_cluster.cluster.messages import WorkerInfo, utc_now
 from stn_cluster.grid import Cell
 from stn_cluster.store import Record
-from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.outcome import MANY_CLASSES, Labels, Outcome, Predictions
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,36 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "confusion": None if outcome.confusion is None else list(outcome.confusion),
     }
     curve = tuple(asdict(point) for point in outcome.curve)
-    return Record(row=row, curve=curve, predictions=outcome.predictions)
+    predictions = None if outcome.predictions is None else _predictions(outcome.predictions)
+    return Record(row=row, curve=curve, predictions=predictions)
+
+
+def to_test_set(labels: Labels) -> dict[str, Any]:
+    """The row that the store keeps of a test set, but its schema_version."""
+    return {
+        "test_set": labels.test_set,
+        "dataset": labels.dataset,
+        "revision": labels.revision,
+        "repeats": labels.repeats,
+        "labels": np.frombuffer(labels.classes, "<u2"),
+        "class_names": labels.class_names,
+    }
+
+
+def _predictions(found: Predictions) -> dict[str, Any]:
+    wide = found.n_classes > MANY_CLASSES
+    first, second = (
+        np.frombuffer(c, "<u2" if wide else "<u1") for c in (found.first, found.second)
+    )
+    return {
+        "test_set": found.test_set,
+        "predictions": None if wide else first,
+        "second": None if wide else second,
+        "confidence": np.frombuffer(found.confidence, "<u2"),
+        "second_confidence": np.frombuffer(found.second_confidence, "<u2"),
+        "predictions_wide": first if wide else None,
+        "second_wide": second if wide else None,
+    }
 
 
 @lru_cache(maxsize=1)

@@ -100,9 +100,10 @@ class Runner:
         yield Report(steps=steps, began=steps)
         logged = time.monotonic()
         saved = _Saved(logged, trainer.steps())
+        told: set[str] = set()  # test sets
         for progress in trainer.run():
             ended = {
-                attempts[outcome.key]: self._keep(outcome, attempts[outcome.key], log)
+                attempts[outcome.key]: self._keep(outcome, attempts[outcome.key], log, told)
                 for outcome in progress.ended
             }
             for key in [key for key in progress.steps if attempts[key] in self._dropped]:
@@ -162,12 +163,19 @@ class Runner:
                 states[a.cell.key] = state
         return states
 
-    def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog) -> Outcome:
-        """Writes a trained cell's weights to the store; they don't travel with the report."""
+    def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]) -> Outcome:
+        """Writes a trained cell's weights to the store; they don't travel with the report.
+
+        Labels do, once in a pack: all of its cells on a test set have the same.
+        """
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)
             self._patiently(attempt, log, self.store.write_checkpoint, *where)
             reach("weights-written")
+        labels = outcome.labels
+        if labels is None or labels.test_set in told:
+            return replace(outcome, weights=None, labels=None)
+        told.add(labels.test_set)
         return replace(outcome, weights=None)
 
     def _patiently(

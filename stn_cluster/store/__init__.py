@@ -5,6 +5,7 @@ Loads neither torch nor ray.
 
 from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
+from stn_cluster.store.predictions import load_predictions
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
     CELLS,
@@ -13,6 +14,7 @@ from stn_cluster.store.schema import (
     PREDICTIONS,
     SCHEMA_VERSION,
     SCHEMAS,
+    TEST_SETS,
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
@@ -27,6 +29,7 @@ __all__ = [
     "PREDICTIONS",
     "SCHEMAS",
     "SCHEMA_VERSION",
+    "TEST_SETS",
     "Kind",
     "Record",
     "Store",
@@ -35,6 +38,7 @@ __all__ = [
     "from_parquet",
     "in_table_order",
     "json_records",
+    "load_predictions",
     "load_results",
     "newest",
     "select",

@@ -12,13 +12,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import LabelledImages
+from stn_cluster.data.prepared import DistortedTestSet
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
-from stn_cluster.training.evaluation import confusion, count_wrong, predict
+from stn_cluster.training.evaluation import (
+    as_labels,
+    as_predictions,
+    confusion,
+    count_wrong,
+    predict,
+    rank,
+)
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 from stn_cluster.training.recipes import Recipe
@@ -40,7 +47,7 @@ class CellTraining:
         device: where.
     """
 
-    def __init__(self, cell: Cell, test: LabelledImages, device: torch.device) -> None:
+    def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
@@ -106,12 +113,14 @@ class CellTraining:
 
     def outcome(self) -> Outcome:
         """Tests the trained model: what came of the cell."""
-        classes = predict(self.model, self.test.images)
+        ranking = rank(self.model, self.test.images)
+        cell = self.cell
         return self._outcome(
-            predictions=classes.to(torch.uint8).cpu().numpy().tobytes(),
-            confusion=confusion(classes, self.test),
+            predictions=as_predictions(ranking, self.test),
+            labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
+            confusion=confusion(ranking.first, self.test),
             n_test=len(self.test.labels),
-            n_wrong=count_wrong(classes, self.test.labels),
+            n_wrong=count_wrong(ranking.first, self.test.labels),
             weights=to_bytes({"model": self.model.state_dict()}),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 from records import make_cell
 
 from stn_cluster.cluster.job import Job, State
@@ -18,9 +19,22 @@ from stn_cluster.cluster.record import Attempt
 from stn_cluster.cluster.stored import StoredEnds
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.store import Store
-from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 
 HERE = WorkerInfo("here", "cpu", "2.11")
+
+
+def make_predictions(test_set: str = "0123456789abcdef") -> Predictions:
+    """Of three images."""
+    probabilities = np.array([60_000, 40_000, 30_000], "<u2").tobytes()
+    return Predictions(
+        test_set=test_set,
+        n_classes=10,
+        first=bytes([0, 1, 2]),
+        second=bytes([1, 2, 3]),
+        confidence=probabilities,
+        second_confidence=bytes(6),
+    )
 
 
 class Books:
@@ -56,7 +70,7 @@ class Books:
             error=error,
             n_test=None if error else 200,
             n_wrong=None if error else number,
-            predictions=None if error else bytes([0, 1, 2]),
+            predictions=None if error else make_predictions(),
             curve=(CurvePoint(step=8, train_loss=0.5, lr=0.1),),
         )
         return Result(attempt, outcome, clean)
