@@ -19,7 +19,7 @@ import typer
 from stn_cluster import load_results
 from stn_cluster.config_file import load_config
 from stn_cluster.registry import resolve
-from stn_cluster.store import Store
+from stn_cluster.store import Store, is_published
 
 LIBRARIES = ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow", "pydantic")
 
@@ -29,7 +29,7 @@ def main(
     store: Annotated[Path, typer.Option(help="Result store.")],
 ) -> None:
     """Write STORE/manifest.json of the config's current results; those missing are named in it."""
-    if not Store.is_published(store):
+    if not is_published(store):
         with Store.open(store).lock():  # a service that is at work in it would go on writing
             pass
     cells = resolve(load_config(config))

@@ -81,7 +81,7 @@ def rerun(
 ) -> None:
     """Train cells anew that match all filters: of a store on this machine, or of a service, which
     gives it a job. Their history is kept. Cells of a published store are trained into another."""
-    from stn_cluster.store import Store
+    from stn_cluster.store import Store, refuse_published
 
     found = place(store, server)
     if not isinstance(found, Store):
@@ -94,7 +94,7 @@ def rerun(
     from stn_cluster.cluster.job import Job, new_job_id
 
     target = found.uri if into is None else into
-    Store.refuse_published(target)
+    refuse_published(target)
     cells = tuple(cells_to_rerun(found, filters))
     job = Job(new_job_id("rerun"), cells, force=True, priority=priority)
     machine = Machine(

@@ -22,7 +22,7 @@ from stn_cluster.cluster.service import find, is_running, start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.registry import plugin_path
-from stn_cluster.store import Store, shown
+from stn_cluster.store import Store, refuse_published, shown
 
 GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
 REACH_SECONDS = 5.0  # for a connection to the cluster's head
@@ -98,7 +98,7 @@ def make_settings(
         if local is None:
             raise UserError(f"{shown(store)}: a store that is not on a disk needs --state FOLDER")
         state = local / STATE_FOLDER
-    Store.refuse_published(store)
+    refuse_published(store)
     return Settings(
         store=str(local.resolve()) if local else store,
         state=str(state.resolve()),

@@ -34,7 +34,7 @@ from stn_cluster.cluster.stored import StoredEnds
 from stn_cluster.cluster.threads import Thread
 from stn_cluster.errors import EndedError, ServiceError, StoreError
 from stn_cluster.faults import reach
-from stn_cluster.store import Store
+from stn_cluster.store import Store, refuse_published
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -89,7 +89,7 @@ class Coordinator:
         self._dispatcher = dispatcher
 
     def _open_files(self) -> StoredEnds:
-        Store.refuse_published(self.settings.store)
+        refuse_published(self.settings.store)
         state = Path(self.settings.state)
         self._held.enter_context(hold(state, LET_GO_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come

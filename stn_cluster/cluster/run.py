@@ -80,11 +80,11 @@ def run_job(
     Raises:
         UserError: see `run_grid`.
     """
-    from stn_cluster.store import Store
+    from stn_cluster.store import Store, is_published
 
     watch = watch or _ignore
     _check(machine, store)
-    if Store.is_published(store):
+    if is_published(store):
         published = _published(job, Store.open(store))
         watch(published)
         return published
@@ -194,9 +194,11 @@ def _published(job: Job, store: Store) -> JobStatus:
     Raises:
         UserError: it lacks some of the cells, or they are to be trained anew.
     """
+    from stn_cluster.store import refuse_published
+
     store.check()
     if job.force:
-        store.refuse_published(store.uri)
+        refuse_published(store.uri)
     stored = _stored(job, store)
     if lacking := len(job.cells) - stored.total:
         raise UserError(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from stn_cluster.grid import Cell
 from stn_cluster.report.render import render
 from stn_cluster.report.table import cells_table, comparison_table
-from stn_cluster.store import Store
+from stn_cluster.store import Store, is_published
 
 
 def write_tables(store: Store) -> None:
@@ -31,6 +31,6 @@ def write_report(store: str, cells: Collection[Cell]) -> str:
         StoreError: see `write_tables`.
     """
     opened = Store.open(store)
-    if not Store.is_published(store):
+    if not is_published(store):
         write_tables(opened)
     return render(cells_table(opened, cells), "text")

@@ -26,13 +26,13 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
+from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import Record, files_of_test_sets, to_files
 from stn_cluster.store.scan import read_files, scan
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others
-_MANIFEST = "manifest.json"  # of a published store
 
 
 class Store:
@@ -59,7 +59,7 @@ class Store:
         if files.is_file():
             raise StoreError(f"{files.where()}: is a file; a store is a folder")
         if create:
-            cls.refuse_published(uri)
+            refuse_published(uri)
             # An object store has no folders; being asked for the root it tells of a missing bucket.
             for folder in _FOLDERS if files.local else ("",):
                 files.make_folder(folder)
@@ -82,28 +82,6 @@ class Store:
             StoreError: the URI's scheme is unknown, or it is not a URI.
         """
         return Files.at(uri).local
-
-    @staticmethod
-    def is_published(uri: str | os.PathLike[str]) -> bool:
-        """Whether a store's rows are published: it has a manifest, and nothing adds to them.
-
-        Raises:
-            StoreError: its place cannot be looked at.
-        """
-        return Files.at(uri).is_file(_MANIFEST)
-
-    @classmethod
-    def refuse_published(cls, uri: str | os.PathLike[str]) -> None:
-        """For whoever would train into a store, before anything is made.
-
-        Raises:
-            StoreError: it is a published one.
-        """
-        if cls.is_published(uri):
-            raise StoreError(
-                f"{Files.at(uri).where()}: is a published store (it has a {_MANIFEST}), and "
-                "nothing is trained into it; name another with --store, or with rerun's --into"
-            )
 
     @property
     def uri(self) -> str:
@@ -350,7 +328,7 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
     Args:
         store: a store, or its path or URI.
         filters: dataset, recipe, model, transform, distortion, seed, key, status: a value, or
-            several; as in `load_results("results/mnist", model="ST-CNN", seed=[0, 1])`.
+            several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
     Returns:
         The columns of `cells`, in the order of the table; no rows if nothing matches.

@@ -13,7 +13,7 @@ from stn_cluster.config_file import load_config
 from stn_cluster.grid import Cell
 from stn_cluster.registry import components, resolve
 from stn_cluster.report.table import cells_table
-from stn_cluster.store import Store
+from stn_cluster.store import Store, is_published
 from stn_cluster.training import recipes
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_a_published_stores_config_asks_for_its_rows_and_no_others(name: str, co
 
 @pytest.mark.parametrize("name", ["mnist-v1", "readings-of-p"])
 def test_a_published_stores_manifest_is_of_its_rows(name: str) -> None:
-    assert Store.is_published(RESULTS / name)
+    assert is_published(RESULTS / name)
     manifest = json.loads((RESULTS / name / "manifest.json").read_text())
     published = rows(name)
     assert manifest["cells"] == len(published)

@@ -12,7 +12,15 @@ from records import PREDICTIONS, make_cell, make_record
 
 from stn_cluster import comparison_table, load_results
 from stn_cluster.errors import StoreError
-from stn_cluster.store import CELLS, SCHEMA_VERSION, SCHEMAS, Record, Store
+from stn_cluster.store import (
+    CELLS,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    Record,
+    Store,
+    is_published,
+    refuse_published,
+)
 from stn_cluster.store.files import Files
 
 
@@ -71,9 +79,9 @@ def test_nothing_that_people_see_has_credentials_or_options_in_it(any_store: Sto
 
 def test_a_published_store_is_read_and_nobody_opens_it_to_write(any_store: Store) -> None:
     any_store.commit([make_record()])
-    assert not Store.is_published(any_store.uri)
+    assert not is_published(any_store.uri)
     any_store._files.write("manifest.json", b"{}")
-    assert Store.is_published(any_store.uri)
+    assert is_published(any_store.uri)
     before = contents(any_store)
     assert len(load_results(any_store.uri)) == 1
     with pytest.raises(StoreError, match="is a published store") as caught:
@@ -82,8 +90,8 @@ def test_a_published_store_is_read_and_nobody_opens_it_to_write(any_store: Store
     assert "\n" not in str(caught.value)
     assert contents(any_store) == before
     missing = below(any_store.uri, "missing")
-    assert not Store.is_published(missing)
-    Store.refuse_published(missing)
+    assert not is_published(missing)
+    refuse_published(missing)
 
 
 # --- results ---
