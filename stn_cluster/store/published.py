@@ -16,7 +16,9 @@ def is_published(uri: str | os.PathLike[str]) -> bool:
     Raises:
         StoreError: it cannot be looked at.
     """
-    return Files.at(uri).is_file(MANIFEST)
+    files = Files.at(uri)
+    # The root first: where it is out of reach, the error names it.
+    return not files.is_file() and files.is_file(MANIFEST)
 
 
 def refuse_published(uri: str | os.PathLike[str]) -> None:

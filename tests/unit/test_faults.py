@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from records import make_record
+from records import TEST_SET, make_record
 
 import stn_cluster
 from stn_cluster.faults import VARIABLE, FaultPoint
@@ -108,7 +108,7 @@ def stored_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     reached: set[str] = set()
     for module in ("files", "store"):
         monkeypatch.setattr(f"stn_cluster.store.{module}.reach", reached.add)
-    store.commit([make_record()])
+    store.commit([make_record()], [TEST_SET])
     store.write_checkpoint("k", "a", "state.pt", b"state")
     store.write_job("j", {"cells": []})
     return reached
