@@ -1,20 +1,22 @@
-"""What the scripts beside this one share."""
+"""Parts that the scripts beside this one share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stn_cluster.cli import run_app
-from stn_cluster.cli.outcome import Watch, conclude, show
-from stn_cluster.cluster.cluster_run import cluster, run_on_cluster, with_gpus
-from stn_cluster.cluster.job import Job, JobStatus
+from stn_cluster.cli.progress import follow, print_result
+from stn_cluster.cluster.connect import ray_cluster, with_gpus
+from stn_cluster.cluster.run_cluster import run_on_cluster
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
+from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
+from stn_cluster.store import refuse_published
 
 StoreOption = Annotated[
     str, typer.Option("--store", help="Folder (its full path) or URI that every node reaches.")
@@ -34,14 +36,15 @@ def full_path(store: str, option: str = "--store") -> str:
 
 def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
+    refuse_published(settings.store)
+    status = follow(_run(job, settings), interrupted="the same command goes on from here")
+    print_result(write_report(settings.store, job.cells), status.cells)
+
+
+def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
-
-    def run(watch: Watch) -> JobStatus:
-        with cluster(plugins=plugins):
-            return run_on_cluster(job, with_gpus(settings), watch)
-
-    status = show(run, interrupted="the same command goes on from here")
-    conclude(write_report(settings.store, job.cells), status.cells)
+    with ray_cluster(plugins=plugins):
+        yield from run_on_cluster(job, with_gpus(settings))
 
 
 def main(command: Callable[..., Any]) -> None:

@@ -8,45 +8,33 @@ from __future__ import annotations
 from ray_job import StoreOption, full_path, main, run_and_print
 
 from stn_cluster.cli.options import (
-    CheckpointOption,
-    DataRootOption,
     Filters,
     IntoOption,
+    MachineOptions,
     PriorityOption,
-    StateOption,
-    ThreadsOption,
     filtered,
+    with_machine,
 )
-from stn_cluster.cluster.cluster_run import make_settings
-from stn_cluster.cluster.history import cells_to_rerun
-from stn_cluster.cluster.job import Job, new_job_id
+from stn_cluster.cluster.make_jobs import rerun_job
+from stn_cluster.cluster.settings import make_settings
 
 
+@with_machine
 @filtered
 def rerun_cells(
     filters: Filters,
+    machine: MachineOptions,
     store: StoreOption,
     into: IntoOption = None,
-    state: StateOption = None,
-    data_root: DataRootOption = None,
     priority: PriorityOption = 0,
-    threads_per_worker: ThreadsOption = 1,
-    checkpoint_seconds: CheckpointOption = 30.0,
 ) -> None:
     """Train the cells that match all filters anew; their history is kept.
 
     Cells of a published store are trained into another.
     """
     source = full_path(store)
-    settings = make_settings(
-        source if into is None else full_path(into, "--into"),
-        state,
-        data_root,
-        threads_per_worker=threads_per_worker,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    cells = tuple(cells_to_rerun(source, filters))
-    run_and_print(Job(new_job_id("rerun"), cells, force=True, priority=priority), settings)
+    settings = make_settings(source if into is None else full_path(into, "--into"), **machine)
+    run_and_print(rerun_job(source, filters, priority=priority), settings)
 
 
 if __name__ == "__main__":

@@ -14,42 +14,25 @@ from typing import Annotated
 import typer
 from ray_job import StoreOption, full_path, main, run_and_print
 
-from stn_cluster.cli.options import (
-    CheckpointOption,
-    DataRootOption,
-    OverridesOption,
-    PriorityOption,
-    StateOption,
-    ThreadsOption,
-)
-from stn_cluster.cluster.cluster_run import make_settings
-from stn_cluster.cluster.grid_job import grid_job
-from stn_cluster.cluster.job import new_job_id, plain
+from stn_cluster.cli.options import MachineOptions, OverridesOption, PriorityOption, with_machine
+from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.cluster.settings import make_settings
+from stn_cluster.queue.jobs import id_prefix, new_job_id
 
 
+@with_machine
 def run_grid(
     config: Annotated[Path, typer.Argument(help="YAML file: what to run.")],
+    machine: MachineOptions,
     store: StoreOption,
-    state: StateOption = None,
-    data_root: DataRootOption = None,
     overrides: OverridesOption = None,
     priority: PriorityOption = 0,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="At most.")] = None,
-    threads_per_worker: ThreadsOption = 1,
-    checkpoint_seconds: CheckpointOption = 30.0,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
     """Train a grid's cells that the store does not hold yet, on this Ray cluster."""
-    settings = make_settings(
-        full_path(store),
-        state,
-        data_root,
-        workers=workers,
-        threads_per_worker=threads_per_worker,
-        checkpoint_seconds=checkpoint_seconds,
-    )
+    settings = make_settings(full_path(store), **machine)
     job = grid_job(config, overrides=overrides or (), force=force, priority=priority)
-    same = f"{plain(job.name)}-{job.digest[:12]}"
+    same = f"{id_prefix(job.name)}-{job.digest[:12]}"
     job = replace(job, job_id=new_job_id(job.name) if force else same)
     run_and_print(job, settings)
 

@@ -17,7 +17,6 @@ import typer
 
 from stn_cluster import run_grid
 from stn_cluster.cli.options import DataRootOption
-from stn_cluster.cluster.embedded import Machine
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
 
@@ -72,7 +71,7 @@ def main(
     rows = {}
     for name, settings, kept in variants():  # in turn: early ones can be looked at
         cells = list(panel(settings))
-        trained = run_grid({"cells": cells}, store, machine=Machine(data_root, workers=workers))
+        trained = run_grid({"cells": cells}, store, data_root=data_root, workers=workers)
         rows[name] = [f"{error:.2f}" for error in errors(trained, cells)] + [
             "yes" if kept else "no"
         ]

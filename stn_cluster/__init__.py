@@ -15,10 +15,9 @@ from stn_cluster.registry import (
 )
 
 if TYPE_CHECKING:
-    from stn_cluster.cluster.embedded import Machine as Machine
-    from stn_cluster.cluster.run import run_grid as run_grid
+    from stn_cluster.client.http_client import Client as Client
+    from stn_cluster.cluster.run_local import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
-    from stn_cluster.server.client import Client as Client
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
 
@@ -26,7 +25,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Client",
-    "Machine",
     "StoreError",
     "UserError",
     "__version__",
@@ -46,9 +44,8 @@ _LAZY = {
     "load_results": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
-    "run_grid": "stn_cluster.cluster.run",
-    "Machine": "stn_cluster.cluster.embedded",
-    "Client": "stn_cluster.server.client",
+    "run_grid": "stn_cluster.cluster.run_local",
+    "Client": "stn_cluster.client.http_client",
 }
 
 

@@ -11,8 +11,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from stn_cluster.errors import UserError, unknown
+from stn_cluster.errors import UserError, first_error, unknown
 from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
+
+MAX_VALUES = 1_000_000  # in a config
+
+# ValueError: a date or number that is none; RecursionError: thousands of brackets.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
@@ -45,10 +50,8 @@ def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig
 def describe(error: ValidationError) -> str:
     """The first of pydantic's errors as one line, 'field.path: what is wrong'."""
     errors = error.errors()
-    # A misspelt field first: it tells more than that the right one is missing.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    first, message = first_error(errors)
     where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         *path, name = first["loc"]
         parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
@@ -62,12 +65,6 @@ def describe(error: ValidationError) -> str:
         message += f" (given: {first['input']!r})"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {message}{more}"
-
-
-MAX_VALUES = 1_000_000  # in a config
-
-# ValueError: a date or number that is none; RecursionError: thousands of brackets.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 NEAR = 0.5  # the likeness from which a name is proposed
 
@@ -55,6 +56,15 @@ def within(field: str) -> Iterator[None]:
         raise
 
 
+def first_error(errors: Sequence[Any]) -> tuple[Any, str]:
+    """The one of pydantic's errors that a user is told of, and its message.
+
+    A misspelt field comes first: it tells more than that the right one is missing.
+    """
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    return first, first["msg"].removeprefix("Value error, ")
+
+
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
     """'unknown model 'CNM': did you mean 'CNN'? Allowed: CNN, FCN' (one line)."""
     names = sorted(allowed)
@@ -69,3 +79,8 @@ def _likeness(name: str, given: str) -> tuple[float, int]:
     name, given = name.lower(), given.lower()
     in_place = sum(a == b for a, b in zip(name, given, strict=False))
     return difflib.SequenceMatcher(None, name, given).ratio(), in_place
+
+
+def storable(text: str) -> str:
+    """Text as UTF-8 can hold it: an error may quote a file's name whose bytes are not text."""
+    return text.encode("utf-8", "replace").decode()

@@ -34,6 +34,7 @@ SMALLEST_AMOUNT = 0.0001  # of anything that a worker is given, as Ray counts
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
 PAPER_DISTORTIONS = ("R", "RTS", "P", "E")
+CELL_FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key")
 
 
 class Frozen(BaseModel):
@@ -98,6 +99,16 @@ class Cell(Frozen):
         """Steps in all."""
         return int(str(self.settings["iterations"]))
 
+    @property
+    def batch_size(self) -> int:
+        """Images a step."""
+        return int(str(self.settings["batch_size"]))
+
+    @property
+    def distortion_name(self) -> str:
+        """The distortion without its variant and canvas: 'P' of 'P:xy-42'."""
+        return base_distortion(self.distortion)
+
     @cached_property
     def key(self) -> str:
         """16 hex digits of the SHA-256 of all that determines the result.
@@ -108,7 +119,7 @@ class Cell(Frozen):
         identity = self.model_dump(
             exclude={"recipe", "plugins", "cost", "distortion", "needs"}, exclude_defaults=True
         )
-        identity["distortion"] = self.distortion.partition(":")[0]
+        identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Cell:
@@ -120,23 +131,25 @@ class Cell(Frozen):
     @property
     def stream(self) -> tuple[str, str, str, int, int, int]:
         """Cells with equal streams see the same images in the same order, distorted alike."""
-        base = self.distortion.partition(":")[0]
-        batch_size = self.settings["batch_size"]
-        assert isinstance(batch_size, int)
-        return (self.dataset, base, self.variant, self.canvas, self.seed, batch_size)
+        name = self.distortion_name
+        return (self.dataset, name, self.variant, self.canvas, self.seed, self.batch_size)
 
     def test_set(self, frame: int) -> str:
         """The id of the cell's own test set; `frame` is the size of the data set's images (px)."""
-        base = self.distortion.partition(":")[0]
         return hash_test_set(
             dataset=self.dataset,
             dataset_revision=self.revisions[f"dataset:{self.dataset}"],
-            distortion=base,
-            distortion_revision=self.revisions[f"distortion:{base}"],
+            distortion=self.distortion_name,
+            distortion_revision=self.revisions[f"distortion:{self.distortion_name}"],
             variant=self.variant,
             canvas=self.canvas,
             frame=frame,
         )
+
+
+def base_distortion(name: str) -> str:
+    """'P' of 'P:xy-42'."""
+    return name.partition(":")[0]
 
 
 def hash_test_set(

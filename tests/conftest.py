@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from s3 import S3Server
+    from support.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """A server that speaks S3, with one bucket."""
-    from s3 import S3Server  # takes a second to import, and few tests need it
+    from support.s3 import S3Server  # takes a second to import, and few tests need it
 
     server = S3Server()
     yield server

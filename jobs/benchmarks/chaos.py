@@ -17,18 +17,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
+import harness  # noqa: F401
 import ray
 import typer
 from chaos_driver import make_cells, make_settings
 from chaos_figures import differences, of_queue, of_store, recoveries
 from chaos_kills import Chaos, Drivers, Kind, StalledError
-from own_ray import own_ray
 from ray.exceptions import RayError
+from support.own_ray import own_ray
 
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.service import find, start
+from stn_cluster.cluster.connect import find, start
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
 STOP_SECONDS = 120.0

@@ -12,11 +12,11 @@ from typing import Annotated
 import ray
 import typer
 
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import resolve
 
 JOB_ID = "chaos"
@@ -42,7 +42,7 @@ def make_settings(folder: Path, workers: int) -> Settings:
         store=str(folder / "store"),
         state=str(folder / "state"),
         workers=workers,
-        beat_seconds=0.5,
+        heartbeat_seconds=0.5,
         checkpoint_steps=16,
     )
 

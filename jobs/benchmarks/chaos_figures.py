@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from stn_cluster.cluster.queue.database import connect_reader
 from stn_cluster.grid import Cell
+from stn_cluster.queue.database import connect_reader
 from stn_cluster.store import Store
 
 NUMBERS = ["test_error", "n_wrong", "train_loss"]

@@ -14,11 +14,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import chaos_driver
+import harness  # noqa: F401
 from chaos_driver import STAGES
-from processes import actors
+from support.processes import actors
 
-from stn_cluster.cluster.messages import utc_now
-from stn_cluster.cluster.queue import FILE
+from stn_cluster.queue.attempts import utc_now
+from stn_cluster.queue.database import FILE
 
 POLL_SECONDS = 0.05
 STALL_SECONDS = 300.0  # without a new result, and the run is given up

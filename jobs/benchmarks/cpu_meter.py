@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
 
-from processes import descendants
+import harness  # noqa: F401
+from support.processes import descendants
 
 LOOK_SECONDS = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")  # a second, in /proc

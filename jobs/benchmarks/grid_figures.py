@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import harness  # noqa: F401
 import torch
 import yaml
-from processes import actors
+from support.processes import actors
 from usual_loop import train_usually
 
 from stn_cluster import load_results

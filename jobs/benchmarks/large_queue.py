@@ -12,7 +12,7 @@ from typing import Any
 
 from service_under_test import coordinator, noop_cells, resident_mib, service
 
-from stn_cluster.cluster.job import Job, Page
+from stn_cluster.queue.jobs import Job, Page
 
 LOOKS = 5
 PAGE = 1000  # cells

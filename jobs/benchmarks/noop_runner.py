@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 
 N_TEST = 100
@@ -25,11 +26,11 @@ PREDICTIONS = Predictions(
 
 
 class NoopRunner:
-    """Like `stn_cluster.cluster.runner.Runner`, but that every cell ends at once, all right."""
+    """A `PackRunner` (`stn_cluster.cluster`) whose cells succeed at once."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.device = device
-        self.trouble: str | None = None
+        self.degraded_reason: str | None = None
 
     def info(self) -> WorkerInfo:
         """Where it runs."""
@@ -42,17 +43,17 @@ class NoopRunner:
     def drop(self, attempts: set[str]) -> None:
         """Nothing to drop."""
 
-    def train(self, pack: tuple[Assignment, ...], log: AttemptLog) -> Iterator[Report]:
+    def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
         """Ends all cells of the pack with a whole record: its row, curve and predictions."""
-        began = {a.attempt: 0 for a in pack}
-        yield Report(steps=began, began=began)
-        yield Report(ended={a.attempt: _outcome(a) for a in pack})
+        started = {a.id: 0 for a in pack}
+        yield Report(steps=started, started=started)
+        yield Report(ended={a.id: _outcome(a) for a in pack})
 
 
-def _outcome(assignment: Assignment) -> Outcome:
-    iterations = assignment.cell.iterations
+def _outcome(attempt: Attempt) -> Outcome:
+    iterations = attempt.cell.iterations
     return Outcome(
-        key=assignment.cell.key,
+        key=attempt.cell.key,
         predictions=PREDICTIONS,
         confusion=(N_TEST, *[0] * 99),
         n_test=N_TEST,

@@ -30,9 +30,9 @@ from service_under_test import PAPER, cluster, noop_cells, service
 from tune_trials import NoopTrainable, noop_function, run_trials
 
 import stn_cluster
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, State
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import CellState, Job
 
 POLL_SECONDS = 0.1
 WARM_UP = 50  # cells
@@ -124,7 +124,7 @@ def run_cells(folder: Path, count: int, workers: int) -> dict[str, Figures]:
         }
 
 
-def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
+def run_job(client: CoordinatorClient, name: str, cells: Sequence[Cell]) -> Figures:
     """From submit until all results are durable."""
     job = Job(name, tuple(cells))
     meter, began = CpuMeter(), time.perf_counter()
@@ -132,7 +132,7 @@ def run_job(client: Client, name: str, cells: Sequence[Cell]) -> Figures:
     while not (status := client.status(name)).ended:
         time.sleep(POLL_SECONDS)
     seconds, used = time.perf_counter() - began, meter.stop()
-    if status.counts != {State.SUCCEEDED: len(cells)}:
+    if status.counts != {CellState.SUCCEEDED: len(cells)}:
         raise RuntimeError(f"not all cells succeeded: {status}")
     return {"wall_ms": each(seconds, len(cells)), "cpu_ms": each(used, len(cells))}
 

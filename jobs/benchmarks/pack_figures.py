@@ -13,9 +13,9 @@ import torch
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.prepared import PreparedData
+from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
 from stn_cluster.training.cell_training import CellTraining
-from stn_cluster.training.recipes import Recipe
 from stn_cluster.training.trainer import PackTrainer
 
 Config = dict[str, Any]

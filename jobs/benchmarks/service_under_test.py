@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from own_ray import own_ray
-from processes import actors
+import harness  # noqa: F401
+from support.own_ray import own_ray
+from support.processes import actors
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
@@ -33,7 +34,7 @@ def cluster(cpus: int) -> AbstractContextManager[str]:
 
 
 @contextmanager
-def service(folder: Path, **settings: Any) -> Iterator[Client]:
+def service(folder: Path, **settings: Any) -> Iterator[CoordinatorClient]:
     """A service of no-op cells with its store and state below a folder."""
     client = start(
         Settings(

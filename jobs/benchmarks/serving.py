@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
+import harness  # noqa: F401
 import httpx
 import typer
 from large_queue import NOWHERE
-from ray_head import free_ports, ray_head
-from servers import TOKEN, Server
 from service_under_test import noop_cells, resident_mib
+from support.ray_head import free_ports, ray_head
+from support.servers import TOKEN, Server
 
-from stn_cluster.cluster.messages import WorkerInfo, utc_now
-from stn_cluster.cluster.record import Attempt, to_record
-from stn_cluster.server.client import Client
+from stn_cluster.client.http_client import Client
+from stn_cluster.cluster.protocol import WorkerInfo, utc_now
+from stn_cluster.cluster.rows import Attempt, to_record
 from stn_cluster.store import Store
 from stn_cluster.training.outcome import Outcome
 

@@ -26,7 +26,7 @@ from torchvision.transforms import functional as TF
 
 from stn_cluster.data.datasets import Dataset
 from stn_cluster.grid import Cell
-from stn_cluster.training.recipes import Recipe
+from stn_cluster.recipes import Recipe
 
 BILINEAR = InterpolationMode.BILINEAR
 CORNERS = ((0.0, 0.0), (42.0, 0.0), (42.0, 42.0), (0.0, 42.0))  # of a canvas, clockwise

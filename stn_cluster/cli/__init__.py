@@ -13,8 +13,8 @@ import typer
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import here, results, service
-from stn_cluster.cli.outcome import DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cli import local, remote, results
+from stn_cluster.cli.progress import DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.errors import UserError
 
 app = typer.Typer(
@@ -24,9 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(here.run, here.serve),
-    *(service.submit, service.jobs, service.status, service.watch, service.cancel, service.retry),
-    *(service.logs, here.rerun, results.results, results.table),
+    *(local.run, local.serve),
+    *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
+    *(remote.logs, local.rerun, results.results, results.table),
 ):
     app.command()(command)
 

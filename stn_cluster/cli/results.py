@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, place
+from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, store_or_client
 
 
 @filtered
@@ -21,7 +21,7 @@ def results(
     from stn_cluster.store import Store, load_results
 
     check_format(format)
-    found = place(store, server)
+    found = store_or_client(store, server)
     rows = load_results(found) if isinstance(found, Store) else found.results(**filters)
     typer.echo(listing(rows, filters, format), nl=False)
 
@@ -39,7 +39,7 @@ def table(
     from stn_cluster.report.table import comparison_table
     from stn_cluster.store import Store
 
-    found = place(store, server)
+    found = store_or_client(store, server)
     if isinstance(found, Store):
         text = render(comparison_table(found, reference, **filters), format)
     else:

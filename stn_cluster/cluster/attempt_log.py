@@ -1,4 +1,4 @@
-"""What the attempts of a pack have to say: gathered in a worker, sent to the store in pieces."""
+"""Logs of the attempts of a pack: gathered in a worker, sent to the store in pieces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-from stn_cluster.cluster.messages import utc_now
+from stn_cluster.queue.attempts import utc_now
 
 MAX_CHARACTERS = 100_000  # of one attempt between two sendings; more is cut off, and said so
 
@@ -31,15 +31,15 @@ class AttemptLog:
         self._add(attempt, f"{stamp()} {text}\n")
 
     def take(self) -> dict[str, str]:
-        """What is new since the last time, by attempt."""
+        """Lines that are new since the last time, by attempt."""
         with self._lock:
             taken, self._text = dict(self._text), defaultdict(str)
         return taken
 
     @contextmanager
     def gathering(self, attempts: Sequence[str]) -> Iterator[None]:
-        """What the block prints or logs goes to these attempts' logs: it cannot be told whose of
-        them it is."""
+        """Sends all that the block prints or logs to the logs of these attempts: it cannot be told
+        which of them it belongs to."""
         stream = _Stream(self, attempts)
         handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -68,7 +68,7 @@ class _Stream(io.TextIOBase):
         self._attempts = attempts
         self._thread = threading.get_ident()
         self._rest = ""
-        self._beside = sys.__stderr__  # other threads' words are not the pack's
+        self._beside = sys.__stderr__  # what other threads print is not the pack's
 
     def write(self, text: str) -> int:
         if threading.get_ident() != self._thread:
@@ -80,7 +80,7 @@ class _Stream(io.TextIOBase):
         return len(text)
 
     def end_line(self) -> None:
-        """Gives out a last line without an end."""
+        """Completes a last line without an end."""
         if self._rest:
             self.write("\n")
 

@@ -1,4 +1,4 @@
-"""The coordinator: a Ray actor that owns the queue, the store's rows and the workers.
+"""Coordinator: a Ray actor that owns the queue, the store's rows and the workers.
 
 Its event loop never waits for a disk: that is done in threads. When it dies its workers end with
 it; Ray starts it again, and it goes on from what queue and store hold.
@@ -8,243 +8,327 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any
 
 import ray
 
 import stn_cluster
-from stn_cluster.cluster.crew import Crew
-from stn_cluster.cluster.dispatcher import Dispatcher
-from stn_cluster.cluster.history import stored_ends
-from stn_cluster.cluster.job import EVERYTHING, CellStatus, Job, JobStatus, Page
-from stn_cluster.cluster.ledger import Ledger
-from stn_cluster.cluster.messages import Report
-from stn_cluster.cluster.metrics import Metrics
-from stn_cluster.cluster.queue import FILE, AttemptRow, Queue
-from stn_cluster.cluster.record import git_commit
+from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.housekeeping import Housekeeping
+from stn_cluster.cluster.leases import Leases
+from stn_cluster.cluster.placement import unsatisfiable
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.reports import ReportHandler
+from stn_cluster.cluster.result_writer import ResultWriter
+from stn_cluster.cluster.rows import stored_results
+from stn_cluster.cluster.scheduler import Scheduler
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.state_folder import hold
-from stn_cluster.cluster.stored import StoredEnds
-from stn_cluster.cluster.threads import Thread
-from stn_cluster.errors import EndedError, ServiceError, StoreError
-from stn_cluster.faults import reach
+from stn_cluster.cluster.state_folder import lock_state_folder
+from stn_cluster.cluster.supervision import CrashLog, Supervisor
+from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.worker_pool import WorkerPool
+from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
+from stn_cluster.failpoints import failpoint
+from stn_cluster.provenance import git_commit
+from stn_cluster.queue import queries, submit
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.claim import demand
+from stn_cluster.queue.database import FILE, QueueDatabase
+from stn_cluster.queue.finish import recover
+from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Metrics, Page
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Store, refuse_published
+from stn_cluster.threads import SingleThread
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 RETRY_SECONDS = 2.0
-LET_GO_SECONDS = 10.0  # in which a dead predecessor's processes let go of store and state
+TAKEOVER_SECONDS = 10.0  # in which a dead predecessor's processes let go of store and state
 CLOSE_SECONDS = 30.0  # for the last results to be written
 END_SECONDS = 5.0  # after it has stopped, in which its client ends it
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a coordinator that serves; they exist once store and queue are open."""
+
+    database: QueueDatabase
+    known: KnownResults
+    pool: WorkerPool
+    leases: Leases
+    throughput: Throughput
+    store_thread: SingleThread
+    results: ResultWriter
+    housekeeping: Housekeeping
+    reports: ReportHandler
+    scheduler: Scheduler
+
+
 class Coordinator:
-    """Runs the queue's cells on workers; see `stn_cluster.cluster.client` for who calls it.
+    """Runs the queue's cells on workers; `coordinator_client` has those who call it.
 
     Every public method waits until it serves, and raises a UserError if store or queue cannot be
     used at all.
+
+    Args:
+        settings: the service's.
+        context: Ray's, of this actor; default: that of the actor in which this runs.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    worker_pool = WorkerPool  # what it makes its pool of workers with
+
+    def __init__(self, settings: Settings, context: Any = None) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         self.settings = settings
         self._held = ExitStack()
         self._stopped = False
-        self._queue_thread = Thread("queue")
-        self._reader_thread = Thread("queue-reader")
-        self._myself = ray.get_runtime_context().current_actor
-        self._crew = Crew(settings, self._myself)
+        self._crashes = CrashLog(Path(settings.state))
+        self._supervisor = Supervisor(self._crashes)
+        context = context or ray.get_runtime_context()
+        self._myself = context.current_actor
+        self._restarted = bool(context.was_current_actor_reconstructed)
         self._opening = asyncio.create_task(self._open())
 
-    async def _open(self) -> None:
-        again = ray.get_runtime_context().was_current_actor_reconstructed
+    async def _open(self) -> _Parts:
+        try:
+            return await self._open_and_recover()
+        except UserError:  # it is told to whoever asks
+            if (
+                not self._restarted
+            ):  # whoever started it may be gone, and it is in the next one's way
+                self._end_soon()
+            raise
+        except Exception as error:
+            self._supervisor.crash("open store and queue", error)
+
+    async def _open_and_recover(self) -> _Parts:
+        if self._restarted and (verdict := self._crashes.verdict()):
+            self._end_soon()
+            raise EndedError(f"the service has ended: {verdict}")
         while True:
             try:
-                self._ends = await asyncio.to_thread(self._open_files)
+                store, database, known = await asyncio.to_thread(self._open_files)
                 break
             except StoreError as error:
                 self._held.close()
-                if not again:
+                if not self._restarted:
                     raise
                 # It worked before, so it may work again: a disk or network is away for a while.
                 log.error("not open yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-        ended, lost = await self._queue_thread(self._queue.recover, self._ends)
-        log.info("open: %d cells found ended, %d queued again", ended, len(lost))
-        dispatcher = Dispatcher(self.settings, self._queue, self._queue_thread, self._crew)
-        ledger = Ledger(
-            self._store, self._ends, self._queue, self._queue_thread, dispatcher.committed
-        )
-        for key, attempt in lost:
-            ledger.log_line(key, attempt, "coordinator lost: the cell is queued again")
-        dispatcher.start(ledger)
-        self._dispatcher = dispatcher
+        if not self._restarted:
+            self._crashes.clear()
+        return await self._start(store, database, known)
 
-    def _open_files(self) -> StoredEnds:
+    def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
         refuse_published(self.settings.store)
         state = Path(self.settings.state)
-        self._held.enter_context(hold(state, LET_GO_SECONDS))
+        self._held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
         # back, and a new one in its place would hide it.
         new = not (state / FILE).exists()
-        self._store = Store.open(self.settings.store, create=new)
-        self._held.enter_context(self._store.lock(LET_GO_SECONDS))
-        self._store.renew()
-        self._queue = Queue(state)
-        self._held.callback(self._queue.close)
-        self._reader = Queue(state, reads_only=True)
-        self._held.callback(self._reader.close)
+        store = Store.open(self.settings.store, create=new)
+        self._held.enter_context(store.lock(TAKEOVER_SECONDS))
+        store.renew()
         with suppress(StoreError):
-            self._store.sweep()
+            store.sweep()
         git_commit()  # asks git once, now, rather than when results wait
-        return stored_ends(self._store)
+        known = stored_results(store)
+        return store, QueueDatabase(state), known
 
-    # --- what clients ask ---
+    async def _start(self, store: Store, database: QueueDatabase, known: KnownResults) -> _Parts:
+        ended, requeued = await database.write_until_done(recover, known)
+        log.info("open: %d cells found ended, %d queued again", ended, len(requeued))
+        settings, start = self.settings, self._supervisor.start
+        pool = self.worker_pool(settings, self._myself)
+        leases = Leases(settings.lease_seconds, settings.scan_seconds)
+        throughput = Throughput()
+        thread = SingleThread("store")
+        housekeeping = Housekeeping(store=store, thread=thread, database=database)
+        results = ResultWriter(
+            store=store, thread=thread, known=known, database=database, housekeeping=housekeeping
+        )
+        checkpoints = CheckpointRecorder(database, housekeeping.discard)
+        scheduler = Scheduler(
+            settings=settings,
+            database=database,
+            pool=pool,
+            leases=leases,
+            throughput=throughput,
+            results=results,
+            checkpoints=checkpoints,
+            housekeeping=housekeeping,
+            supervisor=self._supervisor,
+        )
+        reports = ReportHandler(
+            leases=leases,
+            pool=pool,
+            throughput=throughput,
+            results=results,
+            checkpoints=checkpoints,
+            housekeeping=housekeeping,
+        )
+        for key, attempt in requeued:
+            housekeeping.log_requeued(key, attempt)
+        start("write results", results.run(scheduler.committed))
+        start("keep house", housekeeping.run())
+        start("record checkpoints", checkpoints.run())
+        scheduler.start()
+        return _Parts(
+            database=database,
+            known=known,
+            pool=pool,
+            leases=leases,
+            throughput=throughput,
+            store_thread=thread,
+            results=results,
+            housekeeping=housekeeping,
+            reports=reports,
+            scheduler=scheduler,
+        )
+
+    # --- clients ---
 
     async def version(self) -> str:
-        """Of the code that it runs."""
+        """Version of the running code."""
         return stn_cluster.__version__
 
     async def opened(self) -> Settings:
         """Its settings, once it serves."""
-        await self._ready()
+        await self._parts()
         return self.settings
 
     async def submit(self, job: Job) -> bool:
         """Accepts a job: once this returns it is never lost. Returns whether it is new."""
-        await self._ready()
-        reach("submit-received")
-        new = await self._change(self._queue.submit, job, self._ends)
-        self._dispatcher.wake()
+        parts = await self._parts()
+        failpoint("submit-received")
+        new = await parts.database.write(submit.submit, job, parts.known)
+        parts.scheduler.wake()
         return new
 
     async def cancel(self, job_id: str) -> None:
         """Drops a job's interest in its cells."""
-        await self._ready()
-        self._dispatcher.cancelled(await self._change(self._queue.cancel, job_id))
-        self._dispatcher.wake()
+        parts = await self._parts()
+        parts.scheduler.cancel(await parts.database.write(submit.cancel, job_id))
+        parts.scheduler.wake()
 
     async def retry(self, job_id: str) -> int:
         """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
-        await self._ready()
-        waiting = await self._change(self._queue.retry, job_id, self._ends)
-        self._dispatcher.wake()
-        return waiting
+        parts = await self._parts()
+        pending = await parts.database.write(submit.retry, job_id, parts.known)
+        parts.scheduler.wake()
+        return pending
 
     async def jobs(self) -> list[JobStatus]:
-        """All jobs, oldest first."""
-        await self._ready()
-        return [self._complete(job) for job in await self._look(self._reader.jobs)]
+        """All jobs, oldest first, without their cells."""
+        parts = await self._parts()
+        return [self._complete(job, parts) for job in await parts.database.read(queries.jobs)]
 
     async def status(self, job_id: str) -> JobStatus:
         """A job, without its cells."""
-        await self._ready()
-        status, cost_left = await self._look(self._reader.job, job_id)
+        parts = await self._parts()
+        found, cost_left = await parts.database.read(queries.job_status, job_id)
+        status = self._complete(found, parts)
         if status.ended:
-            return self._complete(status)
-        if self._crew.hopeless:
-            raise ServiceError(str(self._crew.trouble))
-        demand = await self._look(self._reader.demand, job_id)
-        cost_left -= self._dispatcher.leases.work_done(job_id)
-        eta = self._dispatcher.rate.eta_seconds(cost_left, time.monotonic())
-        waiting = self._crew.waiting(demand)
-        return replace(self._complete(status), eta_seconds=eta, waiting=waiting)
+            return status
+        if parts.pool.has_given_up:
+            raise ServiceError(str(parts.pool.start_failure))
+        queued = await parts.database.read(demand, job_id)
+        cost_left -= parts.leases.work_done(job_id)
+        eta = parts.throughput.eta_seconds(cost_left, time.monotonic())
+        waiting = unsatisfiable(queued, parts.pool.nodes, self.settings)
+        return replace(status, eta_seconds=eta, waiting=waiting)
 
     async def cells(
         self, job_id: str, page: Page = EVERYTHING
     ) -> tuple[tuple[CellStatus, ...], int]:
-        """Some of a job's cells; see `queue.listing.cells`."""
-        await self._ready()
-        found, last = await self._look(self._reader.cells, job_id, page)
-        return tuple(self._with_step(*one) for one in found), last
+        """Some of a job's cells, and the number of the last change; see `queue.queries.cells`."""
+        parts = await self._parts()
+        found, last = await parts.database.read(queries.cells, job_id, page)
+        leases = ((parts.leases.get(attempt), status) for attempt, status in found)
+        cells = (replace(status, step=lease.step) if lease else status for lease, status in leases)
+        return tuple(cells), last
 
-    async def attempts(self, name: str) -> list[AttemptRow]:
+    async def attempts(self, name: str) -> list[Attempt]:
         """The history of a cell, by its key or label."""
-        await self._ready()
-        return await self._look(self._reader.attempts, name)
+        parts = await self._parts()
+        return await parts.database.read(queries.attempts, name)
 
     async def metrics(self) -> Metrics:
         """The service in numbers."""
-        await self._ready()
+        parts = await self._parts()
         return Metrics(
-            await self._look(self._reader.totals),
-            workers=self._crew.working,
-            images_per_second=self._dispatcher.rate.images_per_second(time.monotonic()),
-            in_trouble=bool(self._trouble()),
+            await parts.database.read(queries.totals),
+            workers=parts.pool.started_count,
+            images_per_second=parts.throughput.images_per_second(time.monotonic()),
+            degraded=self._degraded_reason(parts) is not None,
         )
 
     async def log_of(self, key: str, attempt: str) -> str | None:
         """An attempt's log so far, or None."""
-        await self._ready()
-        return await self._dispatcher.ledger.read_log(key, attempt)
+        parts = await self._parts()
+        return await parts.housekeeping.read_log(key, attempt)
 
     async def stop(self) -> None:
-        """Ends the service: running cells are checkpointed, results written, workers let go.
+        """Ends the service: running cells are checkpointed, results written, workers stopped.
 
         Raises:
             StoreError: results could not be written; their cells are still queued.
         """
-        await self._ready()
-        await self._dispatcher.stop()
+        parts = await self._parts()
+        await parts.scheduler.stop()
         self._stopped = True
         try:
-            await self._dispatcher.ledger.close(CLOSE_SECONDS)
+            await parts.results.close(CLOSE_SECONDS)
+            with suppress(StoreError, TimeoutError):
+                await asyncio.wait_for(parts.housekeeping.write_logs(), CLOSE_SECONDS)
         finally:
-            # In their own threads: closed in the middle of a statement, SQLite crashes.
-            await self._reader_thread(self._reader.close)
-            await self._queue_thread(self._queue.close)
+            self._supervisor.cancel_all()
+            parts.store_thread.close()
+            await parts.database.close()
             self._held.close()
             # Should the client that asked for it be gone by now, nobody else would end the actor.
-            asyncio.get_running_loop().call_later(END_SECONDS, ray.kill, self._myself)
+            self._end_soon()
 
-    # --- what workers say ---
+    # --- workers ---
 
     async def report(self, worker: str, report: Report) -> set[str]:
-        """See `Intake.report`."""
-        await self._ready()
-        return await self._dispatcher.intake.report(worker, report)
+        """Takes a worker's report; see `ReportHandler.handle`."""
+        parts = await self._parts()
+        try:
+            return parts.reports.handle(worker, report)
+        except Exception as error:  # the worker would try again until its lease is over
+            self._supervisor.crash("handle a report", error)
 
-    # --- small things ---
+    # --- inside ---
 
-    async def _ready(self) -> None:
-        await self._opening
+    async def _parts(self) -> _Parts:
+        """The parts, once it serves.
+
+        Raises:
+            EndedError: it has ended, or is about to.
+            UserError: store or queue cannot be used.
+        """
+        parts = await asyncio.shield(self._opening)
         if self._stopped:
             raise EndedError("the service has ended")
-        if self._dispatcher.failure is not None:
-            raise self._dispatcher.failure
+        return parts
 
-    def _complete(self, status: JobStatus) -> JobStatus:
-        """A job as the queue has it, with what is known of the service."""
+    def _complete(self, status: JobStatus, parts: _Parts) -> JobStatus:
+        """A job's status from the queue, with what is known of the service."""
         return replace(
             status,
-            workers=self._crew.working,
-            images_per_second=self._dispatcher.rate.images_per_second(time.monotonic()),
-            trouble=self._trouble(),
+            workers=parts.pool.started_count,
+            images_per_second=parts.throughput.images_per_second(time.monotonic()),
+            trouble=self._degraded_reason(parts),
         )
 
-    def _trouble(self) -> str | None:
-        return self._dispatcher.trouble or self._crew.trouble
+    def _degraded_reason(self, parts: _Parts) -> str | None:
+        return parts.scheduler.degraded_reason or parts.pool.start_failure
 
-    def _with_step(self, attempt: str | None, status: CellStatus) -> CellStatus:
-        lease = self._dispatcher.leases.get(attempt)
-        return status if lease is None else replace(status, step=lease.step)
-
-    async def _change(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Changes the queue for a client, who hears of it if that is not possible."""
-        try:
-            return await self._queue_thread(call, *args, **kwargs)
-        except sqlite3.Error as error:
-            path = Path(self.settings.state) / FILE
-            raise StoreError(f"{path}: cannot be written, nothing was changed: {error}") from error
-
-    async def _look(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Looks something up, beside those who change the queue."""
-        return await self._reader_thread(call, *args, **kwargs)
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_later(END_SECONDS, ray.kill, self._myself)

@@ -1,4 +1,4 @@
-"""Which attempts run where, how far they are, and until when silence is forgiven.
+"""Leases: which attempts run where, how far they are, and the deadlines of their heartbeats.
 
 Leases are timed by receipt, on this process's monotonic clock: no other machine's clock counts.
 """
@@ -6,42 +6,33 @@ Leases are timed by receipt, on this process's monotonic clock: no other machine
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
-from stn_cluster.cluster.messages import utc_now
-from stn_cluster.cluster.queue import Claim
-from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import Attempt
 
 
 @dataclass
 class Lease:
-    """One running attempt."""
+    """A worker's hold on one running attempt."""
 
-    claim: Claim
+    attempt: Attempt
     worker: str  # the worker's name
     deadline: float  # seconds on the clock
     step: int = 0  # steps done
     saved: int | None = None  # step of its newest checkpoint in the store
-    ending: bool = False  # its result is being written: nothing can take it away any more
-    started_at: datetime = field(default_factory=utc_now)
+    finishing: bool = False  # its result is being written: nothing can take it away any more
 
     @property
-    def attempt(self) -> str:
-        """The fencing token."""
-        return self.claim.assignment.attempt
-
-    @property
-    def cell(self) -> Cell:
-        """What is trained."""
-        return self.claim.assignment.cell
+    def id(self) -> str:
+        """The attempt's id, the fencing token."""
+        return self.attempt.id
 
 
 class Leases:
-    """All running attempts, by attempt.
+    """All running attempts, by id.
 
     Args:
-        seconds: how long a worker may be silent.
+        seconds: how long a worker may send no heartbeat.
         scan_seconds: between two looks at the clock.
     """
 
@@ -55,24 +46,36 @@ class Leases:
         return len(self._leases)
 
     def grant(self, lease: Lease) -> None:
-        """An attempt begins."""
-        self._leases[lease.attempt] = lease
+        """Notes that an attempt runs."""
+        self._leases[lease.id] = lease
 
     def get(self, attempt: str | None) -> Lease | None:
         """An attempt's lease while it runs."""
         return self._leases.get(attempt) if attempt else None
 
     def of(self, worker: str) -> list[Lease]:
-        """What a worker holds."""
+        """The leases that a worker holds."""
         return [lease for lease in self._leases.values() if lease.worker == worker]
 
     def work_done(self, job_id: str) -> float:
         """The part of the running cells' costs that is behind them, for one job's."""
-        mine = [lease for lease in self._leases.values() if lease.claim.job_id == job_id]
-        return sum(lease.cell.cost * lease.step / lease.cell.iterations for lease in mine)
+        running = [lease for lease in self._leases.values() if lease.attempt.job_id == job_id]
+        return sum(
+            lease.attempt.cell.cost * lease.step / lease.attempt.cell.iterations
+            for lease in running
+        )
 
-    def heard(self, worker: str, steps: Mapping[str, int], now: float) -> set[str]:
-        """A worker tells where its attempts stand; returns those of them that are not its own."""
+    def renew(self, worker: str, steps: Mapping[str, int], now: float) -> set[str]:
+        """Takes a worker's heartbeat.
+
+        Args:
+            worker: its name.
+            steps: steps done, by attempt.
+            now: seconds on the clock.
+
+        Returns:
+            Those of the attempts that it holds no lease on.
+        """
         for lease in self.of(worker):
             lease.deadline = now + self.seconds
         lost = set()
@@ -91,7 +94,7 @@ class Leases:
     def expired(self, now: float) -> list[Lease]:
         """Leases past their deadline. Called every `scan_seconds`.
 
-        If that did not happen this process itself was held up, and the beats wait unread: what it
+        If that did not happen this process itself was held up, and heartbeats wait unread: what it
         missed is added to every lease.
         """
         late = now - self._scanned - self.scan_seconds if self._scanned is not None else 0.0
@@ -100,5 +103,5 @@ class Leases:
             for lease in self._leases.values():
                 lease.deadline += late
         return [
-            lease for lease in self._leases.values() if lease.deadline < now and not lease.ending
+            lease for lease in self._leases.values() if lease.deadline < now and not lease.finishing
         ]

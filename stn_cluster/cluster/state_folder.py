@@ -1,4 +1,4 @@
-"""The folder on the coordinator's machine that one service holds; the queue's place."""
+"""State folder of a service: on the coordinator's machine, held by one service at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from stn_cluster.errors import StoreError
 
 
-def hold(folder: Path, wait: float = 0, what: str = "service") -> ExitStack:
+def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> ExitStack:
     """Makes the folder and keeps others off it until closed, or until the process ends.
 
     Raises:

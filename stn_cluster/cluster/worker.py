@@ -1,8 +1,8 @@
-"""A worker: a long-lived Ray actor that trains packs, one per CPU core or GPU.
+"""Worker: a long-lived Ray actor that trains packs, one per CPU core or GPU.
 
-A thread of its own tells the coordinator now and then how far the pack is, and hears which attempts
-are not the worker's any more. Not heard for a lease, the worker ends itself: by then its cells are
-another's.
+A thread of its own sends heartbeats with the pack's progress to the coordinator, which answers with
+the attempts that are not the worker's any more. Where no heartbeat has been answered for a lease,
+the worker ends itself: by then its cells are another's.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -19,37 +21,66 @@ import ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.messages import Assignment, Report, WorkerInfo
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.training.outcome import Outcome
 
 LEASE_LOST = 75  # exit code
 RETRY_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
+class ReportCall:
+    """Call of the coordinator's `report`, from a worker's process."""
+
+    coordinator: Any  # the actor
+
+    def __call__(self, worker: str, report: Report, seconds: float) -> set[str]:
+        """Sends a report; returns the attempts that the worker holds no lease on any more.
+
+        Raises:
+            ConnectionError: no answer within so many seconds: the coordinator or the network is
+                away.
+        """
+        try:
+            lost: set[str] = ray.get(
+                self.coordinator.report.remote(worker, report), timeout=seconds
+            )
+        except RayError as error:
+            raise ConnectionError("the coordinator does not answer") from error
+        return lost
+
+
 class Worker:
-    """Runs a `Runner` and speaks for it.
+    """Ray actor around a `PackRunner`: reports its progress, sends heartbeats.
 
     Args:
         name: unlike any other worker's.
         settings: the service's.
-        coordinator: the actor to report to.
+        device: where it trains: 'cpu' or 'cuda'.
+        report: hands a report to the coordinator; see `ReportCall`.
     """
 
-    def __init__(self, name: str, settings: Settings, coordinator: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        device: str,
+        report: Callable[[str, Report, float], set[str]],
+    ) -> None:
         self.name = name
         self.settings = settings
-        self._coordinator = coordinator
+        self._send = report
         # Here, so that the coordinator, which only names this class, starts without torch.
         module, _, runner = settings.runner.partition(":")
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
         self._runner = getattr(import_module(module), runner)(settings, device)
         self._log = AttemptLog()
         self._lock = threading.Lock()
-        self._latest = Report()  # what the coordinator has not been told yet
+        self._latest = Report()  # what has not been reported yet
         self._training = threading.Event()
-        self._acknowledged = time.monotonic()  # when the last word that was heard was sent
-        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self._acknowledged = time.monotonic()  # when the last answered report was sent
+        threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
 
     def hello(self) -> WorkerInfo:
         """Where it runs."""
@@ -60,20 +91,23 @@ class Worker:
         """Ends the pack in training at its next step, with a checkpoint."""
         self._runner.stop()
 
-    def train(self, pack: tuple[Assignment, ...]) -> None:
-        """Trains a pack to its end; what comes of it is reported, not returned."""
+    def train(self, pack: Sequence[Attempt]) -> None:
+        """Trains a pack to its end; results are reported, not returned."""
         self._acknowledged = time.monotonic()
         self._latest = Report()
         self._training.set()
         try:
             report = Report()
-            with self._log.gathering([a.attempt for a in pack]):
+            with self._log.gathering([attempt.id for attempt in pack]):
                 for report in self._runner.train(pack, self._log):
                     self._note(report)
                     if report.ended:
-                        self._tell(report.ended)
-            if not report.ended or self._log:  # else the last word has been said
-                self._tell({})
+                        self._report(report.ended)
+            if not report.ended or self._log:  # else the last report has all
+                self._report({})
+        except Exception as error:  # this process is of no use any more: it ran out of memory, say
+            self._report_last_lines(pack, error)
+            raise
         finally:
             self._training.clear()
 
@@ -82,39 +116,44 @@ class Worker:
             self._latest = replace(
                 self._latest,
                 steps=report.steps,
-                began={**self._latest.began, **report.began},
+                started={**self._latest.started, **report.started},
                 saved={**self._latest.saved, **report.saved},
             )
 
-    def _tell(self, ended: Mapping[str, Outcome]) -> None:
-        """Tells the coordinator where the pack stands, and waits for its answer."""
+    def _report(self, ended: Mapping[str, Outcome]) -> None:
+        """Reports where the pack stands, and waits for the answer."""
         with self._lock:
-            log, trouble = self._log.take(), self._runner.trouble
-            report = replace(self._latest, ended=ended, log=log, trouble=trouble)
+            lines, degraded_reason = self._log.take(), self._runner.degraded_reason
+            report = replace(self._latest, ended=ended, log=lines, degraded_reason=degraded_reason)
             self._latest = Report(steps=report.steps, saved=report.saved)
         self._runner.drop(self._deliver(report))
 
+    def _report_last_lines(self, pack: Sequence[Attempt], error: Exception) -> None:
+        """Adds the fatal error to the attempts' logs, and reports them while there is time."""
+        with suppress(Exception):  # whatever works: the error itself is raised in any case
+            for attempt in pack:
+                self._log.line(attempt.id, "".join(traceback.format_exception(error)).rstrip())
+            self._report({})
+
     def _deliver(self, report: Report) -> set[str]:
-        """Says it until it is heard; what is said twice changes nothing. Ends the process when the
-        lease is over: then nobody may hear it any more."""
+        """Sends a report until it is answered; one that comes twice changes nothing. Ends the
+        process when the lease is over: then its attempts are another's."""
         while True:
             sent = time.monotonic()
             left = self._acknowledged + self.settings.lease_seconds - sent
             if left <= 0:
                 os._exit(LEASE_LOST)
             try:
-                lost: set[str] = ray.get(
-                    self._coordinator.report.remote(self.name, report), timeout=left
-                )
-            except RayError:  # the coordinator is away, or the network
+                lost = self._send(self.name, report, left)
+            except ConnectionError:
                 time.sleep(min(RETRY_SECONDS, left))
             else:
                 self._acknowledged = max(self._acknowledged, sent)
                 return lost
 
-    def _beat(self) -> None:
-        """Tells the coordinator now and then; a thread of its own, for as long as it lives."""
+    def _send_heartbeats(self) -> None:
+        """Reports now and then, in a thread of its own, for as long as the process lives."""
         while True:
-            time.sleep(self.settings.beat_seconds)
+            time.sleep(self.settings.heartbeat_seconds)
             if self._training.is_set():
-                self._tell({})
+                self._report({})

@@ -1,4 +1,4 @@
-"""What the names in a config mean: built-in components, plug-ins, and a config's resolved cells."""
+"""Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
 from stn_cluster.registry.components import (
     Entry,
@@ -11,6 +11,7 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.plugins import load_plugins, plugin_path
+from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
     largest,
@@ -29,6 +30,7 @@ __all__ = [
     "names",
     "parse_distortion",
     "plugin_path",
+    "prepare_datasets",
     "present_name",
     "register_dataset",
     "register_distortion",

@@ -86,9 +86,9 @@ _BUILT_IN = (
     _built_in("dataset", "digits", "data.digits:digits", revision=2),
     _built_in("dataset", "mnist", "data.mnist:mnist", prepare=_MNIST_FILES),
     _built_in("dataset", "mnist-validation", "data.mnist:mnist_validation", prepare=_MNIST_FILES),
-    _built_in("recipe", "paper", "training.recipes:paper"),
-    _built_in("recipe", "fast", "training.recipes:fast"),
-    _built_in("recipe", "smoke", "training.recipes:smoke"),
+    _built_in("recipe", "paper", "recipes:paper"),
+    _built_in("recipe", "fast", "recipes:fast"),
+    _built_in("recipe", "smoke", "recipes:smoke"),
 )
 
 _entries: dict[tuple[Kind, str], Entry] = {(e.kind, e.name): e for e in _BUILT_IN}
@@ -157,7 +157,7 @@ def register_dataset(name: str, *, prepare: Callable[..., Any] | None = None) ->
 
 
 def register_recipe(name: str) -> Callable[[T], T]:
-    """Registers `make() -> stn_cluster.training.recipes.Recipe`."""
+    """Registers `make() -> stn_cluster.recipes.Recipe`."""
     return _register("recipe", name)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stn_cluster.errors import UserError, unknown, within
+from stn_cluster.errors import UserError, first_error, unknown, within
 from stn_cluster.grid import (
     PAPER_DISTORTIONS,
     PAPER_MODELS,
@@ -18,13 +18,14 @@ from stn_cluster.grid import (
     Cell,
     GridConfig,
     RecipeChoice,
+    base_distortion,
     short_hash,
 )
 from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
 from stn_cluster.registry.plugins import load_plugins
 
 if TYPE_CHECKING:
-    from stn_cluster.training.recipes import Recipe
+    from stn_cluster.recipes import Recipe
 
 DEFAULT_RECIPE = "fast"
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
@@ -248,7 +249,7 @@ def present_name(stored: str, variant: str, canvas: int) -> str:
     Names leave out what is plain, and another variant may have become the plain one since. A
     variant that is not registered here, as a plug-in's may be, keeps its name.
     """
-    base = stored.partition(":")[0]
+    base = base_distortion(stored)
     entry = lookup("distortion", base) if base in names("distortion") else None
     if entry is None or variant not in dict(entry.variants):
         return stored
@@ -287,13 +288,12 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
     try:
         recipe = type(base).model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
+        first, message = first_error(error.errors())
         where = ".".join([field, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             known = type(base).model_fields
             message = unknown("field", first["loc"][-1], known)
             raise UserError(f"{where}: {message}", where) from None
-        message = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if first["loc"] else ""
         raise UserError(f"{where}: {message}{given}", where) from None
     for model in recipe.by_model:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from stn_cluster.errors import UserError, unknown
-
-_DISTORTIONS = ("R", "RTS", "P", "E")
+from stn_cluster.grid import PAPER_DISTORTIONS, base_distortion
 
 # Jaderberg et al. 2015 (arXiv 1506.02025), Table 1 left: distorted MNIST, percent wrong.
 _TABLE_1 = {
@@ -28,7 +27,7 @@ PAPER: Reference = MappingProxyType(
     {
         (model, transform, distortion): error
         for (model, transform), errors in _TABLE_1.items()
-        for distortion, error in zip(_DISTORTIONS, errors, strict=True)
+        for distortion, error in zip(PAPER_DISTORTIONS, errors, strict=True)
     }
 )
 
@@ -48,4 +47,4 @@ def find_reference(name: str) -> Reference:
 
 def reference_error(reference: Reference, model: str, transform: str, distortion: str) -> float:
     """Percent wrong, by the distortion's base name ('P:xy-42' is P); NaN if not published."""
-    return reference.get((model, transform, distortion.partition(":")[0]), math.nan)
+    return reference.get((model, transform, base_distortion(distortion)), math.nan)

@@ -10,10 +10,18 @@ from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
 
 from stn_cluster import __version__
-from stn_cluster.server import cells, events, health, jobs, metrics, problems, results
-from stn_cluster.server.guard import Guard
-from stn_cluster.server.logs import RequestLog
-from stn_cluster.server.service import Service
+from stn_cluster.server import (
+    cell_routes,
+    error_responses,
+    event_routes,
+    health_routes,
+    job_routes,
+    metrics_routes,
+    result_routes,
+)
+from stn_cluster.server.backend import Backend
+from stn_cluster.server.request_log import RequestLog
+from stn_cluster.server.security import SecurityMiddleware
 
 THREADS = 200  # requests that wait for the coordinator or the disk at a time, watchers among them
 
@@ -27,13 +35,13 @@ async def _with_threads(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def create_app(service: Service, token: str | None = None, loopback: bool = True) -> FastAPI:
+def create_app(backend: Backend, token: str | None = None, loopback: bool = True) -> FastAPI:
     """The application that a server runs.
 
     Args:
-        service: what it speaks for.
-        token: see `Guard`.
-        loopback: see `Guard`.
+        backend: what the routes speak for.
+        token: see `SecurityMiddleware`.
+        loopback: see `SecurityMiddleware`.
     """
     app = FastAPI(
         lifespan=_with_threads,
@@ -43,16 +51,16 @@ def create_app(service: Service, token: str | None = None, loopback: bool = True
         docs_url="/v1/docs",
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        responses=problems.ANSWERS,
+        responses=error_responses.ERROR_RESPONSES,
     )
-    app.state.service = service
-    problems.install(app)
-    app.include_router(health.router, prefix="/v1")
+    app.state.backend = backend
+    error_responses.add_handlers(app)
+    app.include_router(health_routes.router, prefix="/v1")
     secured = [Security(_BEARER)]
-    for module in (jobs, events, cells, results, metrics):
+    for module in (job_routes, event_routes, cell_routes, result_routes, metrics_routes):
         app.include_router(module.router, prefix="/v1", dependencies=secured)
-    page = problems.document(app.openapi())
+    page = error_responses.document(app.openapi())
     app.openapi = lambda: page  # type: ignore[method-assign]
-    app.add_middleware(Guard, token=token, loopback=loopback)
+    app.add_middleware(SecurityMiddleware, token=token, loopback=loopback)
     app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged
     return app

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 
 import uvicorn
 
 from stn_cluster import __version__
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.cluster_run import cluster, with_gpus
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.state_folder import hold
+from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
-from stn_cluster.server.logs import log_as_json
-from stn_cluster.server.service import Service
-from stn_cluster.server.wire import TOKEN_VARIABLE, usable
-from stn_cluster.store import Store, shown
+from stn_cluster.server.backend import Backend
+from stn_cluster.server.listen import ListenAddress
+from stn_cluster.server.request_log import log_as_json
+from stn_cluster.store import Store, redact, refuse_published
 
 log = logging.getLogger(__name__)
 
@@ -35,57 +33,18 @@ ANSWER_SECONDS = 60.0  # in which the coordinator answers a request
 STOP_SECONDS = 120.0  # for the running steps and their checkpoints
 DRAIN_SECONDS = 5  # for requests that are being answered when it stops
 LOOK_SECONDS = 5.0  # between two looks whether the coordinator is still there
-SHORTEST_TOKEN = 16  # characters
 
 
-@dataclass(frozen=True)
-class Door:
-    """Where it listens, and who may come in."""
-
-    host: str = "127.0.0.1"
-    port: int = 8267  # 0: any that is free
-    token: str | None = field(default=None, repr=False)
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine reaches it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    def check(self) -> None:
-        """Raises UserError where it would stand open."""
-        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
-            raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
-        if self.token is not None and not usable(self.token):
-            raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
-        if self.token is None and not self.loopback:
-            raise UserError(
-                f"--host {self.host}: others could reach it, so it needs a token: "
-                f"set {TOKEN_VARIABLE}, as in {TOKEN_VARIABLE}=$(openssl rand -hex 32)"
-            )
-
-    def open(self) -> socket.socket:
-        """Listens; requests wait until they are answered."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            return socket.create_server((self.host, self.port), family=family, backlog=512)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error
-
-
-def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | None = None) -> None:
+def serve(
+    settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
+) -> None:
     """Serves until SIGTERM or Ctrl-C; then running cells are checkpointed and the service ends.
 
     Killed outright, it leaves the coordinator at work, and the next `serve` finds it.
 
     Args:
         settings: of the coordinator.
-        door: where it listens.
+        listen: where it listens.
         address: of the Ray cluster; this must be its head node.
         gpu: whether each worker has one; default: if a node has one.
 
@@ -94,13 +53,14 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
         KeyboardInterrupt: it was interrupted, and has ended as it should.
     """
     log_as_json()
-    door.check()
+    listen.check()
+    refuse_published(settings.store)
     load_plugins(settings.plugins)
     with ExitStack() as stack:
         state = Path(settings.state)
-        stack.enter_context(hold(state / "server", what="server"))
-        listening = stack.enter_context(door.open())
-        stack.enter_context(cluster(address, settings.plugins))
+        stack.enter_context(lock_state_folder(state / "server", what="server"))
+        listening = stack.enter_context(listen.open())
+        stack.enter_context(ray_cluster(address, settings.plugins))
         settings = with_gpus(settings, gpu)
         client = start(settings)
         running = client.settings()
@@ -108,20 +68,22 @@ def serve(settings: Settings, door: Door, address: str = "auto", gpu: bool | Non
             ours, theirs = getattr(settings, name), getattr(running, name)
             if ours != theirs:
                 raise UserError(
-                    f"{shown(settings.store)}: is served already, with {name} {theirs} and not "
+                    f"{redact(settings.store)}: is served already, with {name} {theirs} and not "
                     f"{ours}; serve it with the same, or end that service first"
                 )
-        service = Service(
+        backend = Backend(
             client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
             store=Store.open(settings.store),
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(service, client, door, listening)
+        _serve(backend, client, listen, listening)
 
 
-def _serve(service: Service, client: Client, door: Door, listening: socket.socket) -> None:
-    app = create_app(service, door.token, door.loopback)
+def _serve(
+    backend: Backend, client: CoordinatorClient, listen: ListenAddress, listening: socket.socket
+) -> None:
+    app = create_app(backend, listen.token, listen.loopback)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -137,16 +99,17 @@ def _serve(service: Service, client: Client, door: Door, listening: socket.socke
         thread.start()
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        said = {"url": url, "store": service.store.name, "version": __version__}
+        said = {"url": url, "store": backend.store.name, "version": __version__}
         log.info("serving", extra=said)
-        lost = False
-        while thread.is_alive() and not told.wait(LOOK_SECONDS) and not lost:
-            lost = _lost(client)
+        ended: EndedError | None = None
+        while thread.is_alive() and not told.wait(LOOK_SECONDS) and not ended:
+            ended = _end_of_coordinator(client)
         server.should_exit = True
         thread.join()
         log.info("stopping: running cells are checkpointed")
-        if lost or not told.is_set():
-            raise EndedError("the service has ended; its queue and store are as they were")
+        if ended or not told.is_set():
+            why = ended or "the service has ended"
+            raise EndedError(f"{why}; its queue and store are as they were")
         try:
             client.stop(STOP_SECONDS)
         except UserError as error:
@@ -157,15 +120,15 @@ def _serve(service: Service, client: Client, door: Door, listening: socket.socke
         raise KeyboardInterrupt
 
 
-def _lost(client: Client) -> bool:
-    """Whether the coordinator has ended for good; while Ray restarts it, it is just away."""
+def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:
+    """Why the coordinator has ended for good, if it has; while Ray restarts it, it is just away."""
     try:
         client.with_patience(0, timeout=LOOK_SECONDS).settings()
-    except EndedError:
-        return True
+    except EndedError as error:
+        return error
     except ServiceError as error:
         log.warning("%s", error)
-    return False
+    return None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
-from stn_cluster.store.uris import shown
+from stn_cluster.store.uris import redact
 
 __all__ = [
     "CELLS",
@@ -43,7 +43,7 @@ __all__ = [
     "load_predictions",
     "load_results",
     "newest",
+    "redact",
     "refuse_published",
     "select",
-    "shown",
 ]

@@ -18,8 +18,8 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from stn_cluster.errors import StoreError
-from stn_cluster.faults import reach
-from stn_cluster.store.uris import connect, shown
+from stn_cluster.failpoints import failpoint
+from stn_cluster.store.uris import connect, redact
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Files:
 
     def where(self, name: str = "") -> str:
         """The full path of a file, for people to read."""
-        place = self.root if self.local else shown(self.uri)
+        place = self.root if self.local else redact(self.uri)
         return f"{place.rstrip('/')}/{name}" if name else place
 
     def is_file(self, name: str = "") -> bool:
@@ -164,7 +164,7 @@ def _write_durably(root: Path, name: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        reach(f"{_kind(name)}-drafted")
+        failpoint(f"{_kind(name)}-drafted")
         draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)

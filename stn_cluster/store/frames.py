@@ -9,10 +9,16 @@ import pandas as pd
 import pyarrow as pa
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.grid import PAPER_DISTORTIONS, PAPER_MODELS, PAPER_TRANSFORMS
+from stn_cluster.grid import (
+    CELL_FILTERS,
+    PAPER_DISTORTIONS,
+    PAPER_MODELS,
+    PAPER_TRANSFORMS,
+    base_distortion,
+)
 
 # What rows may be chosen by: equal to a value, or one of several.
-FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key", "status")
+FILTERS = (*CELL_FILTERS, "status")
 
 _MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
 _ORDER = ("dataset", "recipe", "model", "transform", "distortion", "seed", "accepted_at")
@@ -54,7 +60,7 @@ def _rank(column: str, value: Any) -> Any:
     if column not in _PAPER_ORDER:
         return value
     known = _PAPER_ORDER[column]
-    base = value.partition(":")[0]  # 'P:xy' follows 'P'
+    base = base_distortion(value)  # 'P:xy' follows 'P'
     return (known.index(base) if base in known else len(known), value)
 
 

@@ -12,6 +12,7 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stn_cluster.grid import base_distortion
 from stn_cluster.registry import lookup, names, present_name
 
 # In a cell's JSON; to parse all of that would take seconds for 100,000 rows.
@@ -42,7 +43,7 @@ def with_present_names(rows: pa.Table) -> pa.Table:
 
 def _has_readings(name: str | None) -> bool:
     """Whether its variants, of which one is left out of the name, are several."""
-    base = (name or "").partition(":")[0]
+    base = base_distortion(name or "")
     return base in names("distortion") and len(lookup("distortion", base).variants) > 1
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError
-from stn_cluster.faults import reach
+from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
@@ -304,7 +304,7 @@ class Store:
             for name, content in contents.items():
                 tried.append(name)
                 self._files.write(name, content)
-                reach(f"{name.partition('/')[0]}-written")
+                failpoint(f"{name.partition('/')[0]}-written")
         except StoreError:
             # Else trying the commit again would leave an attempt's predictions there twice.
             for name in reversed(tried):

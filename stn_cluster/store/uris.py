@@ -21,10 +21,10 @@ def connect(uri: str) -> tuple[FileSystem, str]:
     try:
         filesystem, root = FileSystem.from_uri(asked)
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).replace(asked, shown(uri)).split())
-        raise StoreError(f"{shown(uri)}: {reason}") from error
+        reason = " ".join(str(error).replace(asked, redact(uri)).split())
+        raise StoreError(f"{redact(uri)}: {reason}") from error
     if not root:
-        raise StoreError(f"{shown(uri)}: names no bucket or folder")
+        raise StoreError(f"{redact(uri)}: names no bucket or folder")
     # From a URI, pyarrow tries a server that is silent 30 times, for 100 seconds; a copy is made
     # by the constructor, and tries three times. Who can wait for longer asks again.
     if uri.startswith("s3:") and "tls_verify_certificates" not in uri:  # a copy forgets that one
@@ -32,7 +32,7 @@ def connect(uri: str) -> tuple[FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
-def shown(uri: str) -> str:
+def redact(uri: str) -> str:
     """A path, or a URI without the credentials and options it may carry: for errors and logs."""
     if "://" not in uri:
         return uri

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stn_cluster.data.prepared import DistortedTestSet
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
+from stn_cluster.recipes import Recipe
 from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.models import Task
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
@@ -28,7 +29,6 @@ from stn_cluster.training.evaluation import (
 )
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
-from stn_cluster.training.recipes import Recipe
 
 CHECK_EVERY = 16  # steps between looks at the loss, each of which waits for the device
 CURVE_POINTS = 50

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stn_cluster.recipes import Recipe
 from stn_cluster.stn.transformer import SpatialTransformer
-from stn_cluster.training.recipes import Recipe
 
 ALIGNED = 16  # float32s, 64 bytes: where each parameter begins, for the sake of matrix products
 BETA1, EPSILON = 0.9, 1e-8  # AdamW's usual

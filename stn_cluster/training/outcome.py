@@ -63,3 +63,15 @@ class Outcome:
     images_per_second: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     weights: bytes | None = None  # a checkpoint of the trained model
+
+    @property
+    def error_rate(self) -> float | None:
+        """Part of the test images with a wrong prediction, 0 to 1; None without a test."""
+        if not self.n_test or self.n_wrong is None:
+            return None
+        return self.n_wrong / self.n_test
+
+    @property
+    def test_error(self) -> float | None:
+        """The same in percent."""
+        return None if self.error_rate is None else 100 * self.error_rate

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services import make_job, one_node, wait_until
+from support.services import make_job, one_node, wait_until
 
-from stn_cluster.cluster.job import Job
-from stn_cluster.cluster.messages import WEIGHTS
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.protocol import WEIGHTS
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.faults import VARIABLE, FaultPoint
+from stn_cluster.failpoints import VARIABLE, Failpoint
+from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
-Points = tuple[FaultPoint, ...]
+Points = tuple[Failpoint, ...]
 Crashed = dict[Points, "Future[Store]"]
 
 SECONDS = 600.0  # for a job, however often it is interrupted, on a busy machine
 SIDE_BY_SIDE = 4  # services; each has one worker
-P = FaultPoint
+P = Failpoint
 pytestmark = pytest.mark.timeout(2 * SECONDS)
 
 # Each service dies at the next of these that it comes by, until it has died at all of them.
@@ -44,11 +44,11 @@ TOGETHER: list[Points] = [
     (P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED, P.STATE_DROPPED),
 ]
 QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
-CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_NOTED)
-LOSSES = (P.LOSS_WRITTEN, P.LOSS_COMMITTED)
+CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
+REQUEUES = (P.REQUEUE_WRITTEN, P.REQUEUE_COMMITTED)
 # A loss is noted only where a worker has died.
 BY_ITSELF: list[Points] = [
-    (P.CHECKPOINT_WRITTEN, point) if point in LOSSES else (point,) for point in P
+    (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,) for point in P
 ]
 
 
@@ -81,11 +81,11 @@ def run_with_crashes(points: Points, folder: Path) -> Store:
         store=str(folder / "store"),
         state=str(folder / "state"),
         workers=1,
-        beat_seconds=0.5,
+        heartbeat_seconds=0.5,
         checkpoint_steps=15,
     )
     # Whenever it starts, a coordinator notes what was lost before, also where that is nothing.
-    counts = dict.fromkeys(LOSSES, 2)
+    counts = dict.fromkeys(REQUEUES, 2)
     faults = [f"{point}:{counts.get(point, 1)}:{marker}" for point, marker in markers.items()]
     client = start(settings, environment={VARIABLE: ",".join(faults)})
     client.submit(make_small_job())
@@ -142,7 +142,7 @@ def named(points: Points) -> str:
 
 def test_no_point_is_left_out() -> None:
     hit_here = {point for points in TOGETHER for point in points}
-    assert hit_here == set(FaultPoint) - {*CHECKPOINTS, *LOSSES}
+    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES}
 
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:

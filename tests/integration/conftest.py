@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from refusals import Command, make_command
+from support.refusals import Command, make_command
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commands import stn_cluster
-from refusals import Command, Told, assert_refused, everything
+from support.commands import stn_cluster
+from support.refusals import Command, Told, assert_refused, everything
 
 from stn_cluster.data.mnist import FILES
 from stn_cluster.store import Store
@@ -105,6 +105,16 @@ def test_a_wrong_option_is_named(
     before = everything(store)
     assert_refused(command("run", SMOKE, "--store", store, *options), *told)
     assert everything(store) == before
+
+
+@pytest.mark.parametrize(
+    "option", ["--workers", "--state", "--data-root", "--threads-per-worker", "--checkpoint-steps"]
+)
+def test_options_of_this_machine_are_refused_where_a_service_trains(
+    option: str, command: Command
+) -> None:
+    arguments = ["rerun", "--server", "http://127.0.0.1:1", option, "1"]
+    assert_refused(command(*arguments), f"{option}: not with --server")
 
 
 def test_a_store_with_an_empty_name_is_refused(command: Command) -> None:

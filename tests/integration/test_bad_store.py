@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import stn_cluster
-from refusals import Command, Told, assert_refused, everything
+from support.commands import stn_cluster
+from support.refusals import Command, Told, assert_refused, everything
 
 from stn_cluster.config_file import load_config
 from stn_cluster.registry import resolve
@@ -26,7 +26,7 @@ LOOKING = ("results", "table")
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with the results of the smoke config's first two cells."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "unit")
-    from records import make_record
+    from support.records import make_record
 
     cells = resolve(load_config(SMOKE))
     path = tmp_path / "store"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from refusals import Command, assert_refused
-from services import make_job, one_node, serve, wait_until
-from troubles import PATIENCE, rows, running, the_end
+from support.failures import PATIENCE, exit_reasons, rows, running, the_end
+from support.refusals import Command, assert_refused
+from support.services import make_job, one_node, serve, wait_until
 
 from stn_cluster import UserError
-from stn_cluster.cluster.job import Job, State
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue.jobs import CellState, Job
 
 QUEUE = Path("state", "queue.sqlite")
 Trouble = Callable[[Path], Iterator[str]]
@@ -77,7 +78,7 @@ def test_a_job_goes_on_by_itself_once_the_store_can_be_written_again(
     a_ray: None, mounted: Path, tmp_path: Path, trouble: Trouble
 ) -> None:
     store = mounted / "store"
-    client = start(Settings(str(store), str(tmp_path / "state"), workers=1, beat_seconds=0.2))
+    client = start(Settings(str(store), str(tmp_path / "state"), workers=1, heartbeat_seconds=0.2))
     before = make_job("before", models=["FCN"], distortions=["E"])
     client.submit(before)
     the_end(client, "before")
@@ -93,10 +94,10 @@ def test_a_job_goes_on_by_itself_once_the_store_can_be_written_again(
         # Nothing is begun that could not be stored, and nothing counts that is not.
         after = make_job("after", models=["CNN"], distortions=["E"])
         client.submit(after)
-        assert client.status("after").counts == {State.QUEUED: 1}
-        assert client.status("job").counts.get(State.SUCCEEDED, 0) == 0
+        assert client.status("after").counts == {CellState.QUEUED: 1}
+        assert client.status("job").counts.get(CellState.SUCCEEDED, 0) == 0
     for wanted in (job, after):
-        assert the_end(client, wanted.job_id).state is State.SUCCEEDED
+        assert the_end(client, wanted.job_id).state is CellState.SUCCEEDED
     wait_until(lambda: client.status("job").trouble is None)
     cells = (*before.cells, *job.cells, *after.cells)
     for cell in cells:
@@ -117,7 +118,7 @@ def test_without_the_queues_file_nothing_is_trained_that_the_store_holds(
     client = serve(tmp_path)
     assert client.jobs() == []
     assert client.submit(job)
-    assert client.status("job").counts == {State.SUCCEEDED: 2}
+    assert client.status("job").counts == {CellState.SUCCEEDED: 2}
     assert all(cell.stored for cell in client.cells("job"))
     assert len(rows(tmp_path / "store")) == 2
     client.stop(60)
@@ -138,3 +139,42 @@ def test_a_damaged_queue_is_told_in_one_line_and_left_as_it_is(
     told = command("run", tmp_path / "one.yaml", *places)
     assert_refused(told, str(queue), "damaged", "submit the jobs again")
     assert queue.read_bytes() == content
+
+
+def test_a_full_state_disk_costs_no_running_cell_its_attempt_and_is_told_until_a_write_succeeds(
+    a_ray: None, tmp_path: Path, mounted: Path
+) -> None:
+    lease = 3.0
+    client = start(
+        Settings(
+            store=str(tmp_path / "store"),
+            state=str(mounted / "state"),
+            workers=1,
+            heartbeat_seconds=0.2,
+            lease_seconds=lease,
+            checkpoint_seconds=0.3,
+        )
+    )
+    job = make_job(
+        "job",
+        models=["Slow"],
+        distortions=["R"],
+        plugins=["breaking_plugin"],
+        recipe={"name": "smoke", "iterations": 600},  # half a minute
+    )
+    client.submit(job)
+    wait_until(lambda: running(client, "job", step=10), PATIENCE)
+    with full(mounted):
+        wait_until(lambda: client.status("job").trouble, PATIENCE)
+        began = client.cells("job")[0].step
+        until = time.monotonic() + 3 * lease
+        while time.monotonic() < until:
+            trouble = client.status("job").trouble
+            assert trouble is not None, "the trouble was forgotten while it lasted"
+            assert "database or disk is full" in trouble
+            time.sleep(0.1)
+        assert client.cells("job")[0].step > began  # heartbeats went on being heard
+    wait_until(lambda: client.status("job").trouble is None, PATIENCE)
+    assert the_end(client, "job").state is CellState.SUCCEEDED
+    assert exit_reasons(client, job.cells[0].key) == ["succeeded"]
+    client.stop(60)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import stn_cluster
+from support.commands import stn_cluster
+from support.services import PLUGINS
 
 from stn_cluster import load_results
 
@@ -23,7 +24,7 @@ recipe: smoke
 def after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
     """The folder, exit code, output and errors of a run in which two cells of four fail."""
     folder = tmp_path_factory.mktemp("failures")
-    shutil.copy(Path(__file__).with_name("breaking_plugin.py"), folder)
+    shutil.copy(PLUGINS / "breaking_plugin.py", folder)
     (folder / "grid.yaml").write_text(CONFIG)
     # One worker, and so packs of several cells.
     done = stn_cluster("run", "grid.yaml", "--store", "store", "--workers", "1", folder=folder)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray_head import free_ports
+from support.ray_head import free_ports
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 90

@@ -10,21 +10,21 @@ from typing import Any
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from http_service import QUICK, browser, ended, http_service, run
 from httpx_sse import ServerSentEvent, connect_sse
+from support.http_service import QUICK, browser, ended, http_service, run
 
 from stn_cluster import __version__, load_results
-from stn_cluster.server.service import Service
+from stn_cluster.server.backend import Backend
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     with http_service(tmp_path_factory.mktemp("http"), plugins=("breaking_plugin",)) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def http(service: Service) -> Iterator[TestClient]:
+def http(service: Backend) -> Iterator[TestClient]:
     with browser(service) as client:
         yield client
 
@@ -129,7 +129,7 @@ def test_whoever_lost_the_stream_is_told_only_what_is_new(http: TestClient, done
 
 
 def test_results_are_the_stores_in_every_format(
-    http: TestClient, done: str, service: Service
+    http: TestClient, done: str, service: Backend
 ) -> None:
     query = {"distortion": "R", "model": ["CNN", "FCN"]}
     wanted = load_results(service.store, **query).set_index("attempt")["test_error"].to_dict()

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from http_service import QUICK, browser, http_service
+from support.http_service import QUICK, browser, http_service
 
 from stn_cluster.server.app import create_app
-from stn_cluster.server.guard import MAX_BODY, OPEN
-from stn_cluster.server.service import Service
+from stn_cluster.server.backend import Backend
+from stn_cluster.server.security import MAX_BODY, OPEN
 
 TOKEN = "correct-horse-battery-staple"
 JSON = {"Content-Type": "application/json"}
@@ -21,13 +21,13 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     with http_service(tmp_path_factory.mktemp("hostile")) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def http(service: Service) -> Iterator[TestClient]:
+def http(service: Backend) -> Iterator[TestClient]:
     """On loopback, without a token."""
     with browser(service) as client:
         yield client
@@ -35,7 +35,7 @@ def http(service: Service) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def guarded(service: Service) -> Iterator[TestClient]:
+def guarded(service: Backend) -> Iterator[TestClient]:
     """Listening to the world, with a token."""
     with browser(service, token=TOKEN, loopback=False) as client:
         yield client
@@ -52,7 +52,7 @@ def refused(response: httpx.Response, *statuses: int) -> str:
 # --- the token ---
 
 
-def every_route(service: Service) -> list[tuple[str, str]]:
+def every_route(service: Backend) -> list[tuple[str, str]]:
     paths = create_app(service).openapi()["paths"]
     routes = [(method.upper(), path) for path, methods in paths.items() for method in methods]
     return [*routes, ("GET", "/v1/docs"), ("GET", "/v1/openapi.json"), ("GET", "/"), ("GET", "/x")]
@@ -74,7 +74,7 @@ def every_route(service: Service) -> list[tuple[str, str]]:
     ],
 )
 def test_without_the_token_nothing_but_the_probes_is_answered(
-    guarded: TestClient, service: Service, header: str | None
+    guarded: TestClient, service: Backend, header: str | None
 ) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     asked = every_route(service)
@@ -214,7 +214,7 @@ def test_a_config_names_no_code_and_no_places(http: TestClient, config: dict[str
     "job_id",
     ["%2e%2e%2fescape", "..%2F..%2Fetc", "a%00b", "a%0Ab", "x" * 65, "caf%C3%A9", "a b", "%", ";"],
 )
-def test_a_job_id_is_a_plain_word(http: TestClient, service: Service, job_id: str) -> None:
+def test_a_job_id_is_a_plain_word(http: TestClient, service: Backend, job_id: str) -> None:
     response = http.put(f"/v1/jobs/{job_id}", json={"config": QUICK})
     assert refused(response, 404, 422)
     assert http.get(f"/v1/jobs/{job_id}").status_code in (404, 422)

@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from commands import stn_cluster
-from refusals import Command, assert_refused, everything
-from s3 import SECRET, USER, S3Server
+from support.commands import stn_cluster
+from support.refusals import Command, assert_refused, everything
+from support.s3 import SECRET, USER, S3Server
 
 from stn_cluster import load_results
 from stn_cluster.store.files import Files
@@ -53,7 +53,8 @@ def test_a_run_on_s3_keeps_all_there_but_its_credentials_and_can_be_looked_at(
     assert [path for path, text in (kept | said).items() if SECRET.encode() in (text or b"")] == []
 
     looked = stn_cluster(
-        *("table", "--store", f"s3://bucket/{name}", "--format", "md"), **s3_server.environment
+        *("table", "--store", f"s3://bucket/{name}", "--format", "md"),
+        **s3_server.environment,
     )
     assert (looked.returncode, looked.stderr) == (0, "")
     assert looked.stdout == table

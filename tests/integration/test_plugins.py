@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import stn_cluster
+from support.commands import stn_cluster
 
 from stn_cluster import load_results
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from commands import stn_cluster
+from support.commands import stn_cluster
+from support.failures import counts, exit_reason
+from support.services import PLUGINS
 
 from stn_cluster import load_results
-from stn_cluster.cluster.queue import AttemptRow, Queue
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.database import connect_reader
+from stn_cluster.queue.queries import attempts
 
 DEADLY = ("Dies", "Hoards")
 CONFIG = """
@@ -25,7 +30,7 @@ recipe: smoke
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """After a run in which one cell ends its process, and one its process's memory."""
     folder = tmp_path_factory.mktemp("poison")
-    shutil.copy(Path(__file__).with_name("breaking_plugin.py"), folder)
+    shutil.copy(PLUGINS / "breaking_plugin.py", folder)
     (folder / "grid.yaml").write_text(CONFIG)
     # Cells enough for a pack of two: the first one dies beside another.
     done = stn_cluster("run", "grid.yaml", "--store", "store", "--workers", "2", folder=folder)
@@ -37,40 +42,38 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def history(folder: Path) -> dict[str, list[AttemptRow]]:
+def history(folder: Path) -> dict[str, list[Attempt]]:
     """The attempts at one cell of each model."""
-    queue = Queue(folder / "store" / "queue", reads_only=True)
     found = load_results(folder / "store")
-    attempts = {row.model: queue.attempts(row.key) for row in found.itertuples()}
-    queue.close()
-    return attempts
+    with closing(connect_reader(folder / "store" / "queue")) as queue:
+        return {row.model: attempts(queue, row.key) for row in found.itertuples()}
 
 
 def test_a_deadly_cell_is_failed_after_three_charged_attempts_with_every_reason_kept(
-    folder: Path, history: dict[str, list[AttemptRow]]
+    folder: Path, history: dict[str, list[Attempt]]
 ) -> None:
     results = load_results(folder / "store").set_index("model")
     for model in DEADLY:
-        charged = [attempt for attempt in history[model] if attempt.charged]
+        charged = [attempt for attempt in history[model] if counts(attempt)]
         assert [attempt.pack_size for attempt in charged] == [1, 1, 1]
-        assert {attempt.ending for attempt in history[model][:-1]} == {"died"}
+        assert {exit_reason(attempt) for attempt in history[model][:-1]} == {"died"}
         assert len({attempt.worker.process for attempt in charged}) == 3
         error = results.at[model, "error"]
         assert results.at[model, "status"] == "failed"
         assert error.startswith("given up after these ends:\n1. died: ")
         assert [line[:2] for line in error.splitlines()[1:]] == ["1.", "2.", "3."]
-        assert all(attempt.reason in error for attempt in charged)
+        assert all(str(attempt.end.message) in error for attempt in charged)
     assert "worker process has died" in results.at["Dies", "error"]
     assert "can't allocate memory" in results.at["Hoards", "error"]
 
 
 def test_all_others_finish_and_none_is_charged_with_the_death_of_a_pack_mate(
-    folder: Path, history: dict[str, list[AttemptRow]]
+    folder: Path, history: dict[str, list[Attempt]]
 ) -> None:
     results = load_results(folder / "store")
     assert len(results) == 8
     assert set(results.query("status == 'failed'")["model"]) == set(DEADLY)
     others = [a for model, attempts in history.items() if model not in DEADLY for a in attempts]
-    assert not any(attempt.charged for attempt in others)
+    assert not any(counts(attempt) for attempt in others)
     in_company = [a for attempts in history.values() for a in attempts if a.pack_size > 1]
-    assert "died" in {attempt.ending for attempt in in_company}  # or it has shown nothing
+    assert "died" in {exit_reason(attempt) for attempt in in_company}  # or it has shown nothing

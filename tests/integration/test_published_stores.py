@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import numbers, predictions, stn_cluster
-from refusals import Command, assert_refused, everything
+from support.commands import numbers, predictions, stn_cluster
+from support.records import make_record
+from support.refusals import Command, assert_refused, everything
 
-from stn_cluster import Machine, StoreError, UserError, run_grid
+from stn_cluster import StoreError, UserError, run_grid
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import load_config
@@ -41,11 +42,8 @@ def traces(folder: Path) -> dict[str, tuple[bytes | None, int]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(tmp_path: Path) -> Path:
     """A published store with all cells of the smoke config."""
-    monkeypatch.syspath_prepend(ROOT / "tests" / "unit")
-    from records import make_record
-
     path = tmp_path / "store"
     Store.open(path, create=True).commit(
         [make_record(cell) for cell in resolve(load_config(SMOKE))]
@@ -134,7 +132,7 @@ def test_a_coordinator_does_not_open_it(store: Path, tmp_path: Path) -> None:
 
 def test_python_is_refused_as_the_command_is(store: Path) -> None:
     with pytest.raises(UserError, match="lacks 32 of these 32 cells"):
-        run_grid({"recipe": "smoke", "seeds": [7]}, store, machine=Machine(workers=1))
+        run_grid({"recipe": "smoke", "seeds": [7]}, store, workers=1)
 
 
 def test_its_report_and_manifest_can_be_written_anew(store: Path) -> None:

@@ -9,16 +9,21 @@ from pathlib import Path
 SCRIPT = """
 import stn_cluster
 
+import ray._private.worker
+
+printing = ray._private.worker.print_to_stdstream
 seen = []
 results = stn_cluster.run_grid(
     {"models": ["FCN", "CNN"], "distortions": ["R"], "recipe": "smoke", "name": "two"},
     store="here",
-    machine=stn_cluster.Machine(workers=1, checkpoint_seconds=5),
+    workers=1,
+    checkpoint_seconds=5,
     watch=seen.append,
 )
 assert list(results["label"]) == ["FCN/none/R/seed0", "CNN/none/R/seed0"], results
 assert results.equals(stn_cluster.load_results("here"))
 assert seen[-1].ended and len(seen[-1].cells) == 2
+assert ray._private.worker.print_to_stdstream is printing  # the user's own Ray prints as before
 table = stn_cluster.comparison_table("here")
 assert list(table["test_error_mean"]) == list(results["test_error"])
 assert list(table["reference_error"]) == [2.1, 1.2]

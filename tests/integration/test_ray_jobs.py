@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import actors
-from ray_head import BIN, Head, ray_head
+from support.processes import actors
+from support.ray_head import BIN, Head, ray_head
 
 from stn_cluster.store import Store
 

@@ -7,10 +7,10 @@ import shutil
 import signal
 from pathlib import Path
 
-from services import kill, make_job, one_node, serve, wait_until
-from troubles import PATIENCE, rows, the_end
+from support.failures import PATIENCE, rows, the_end
+from support.services import kill, make_job, one_node, serve, wait_until
 
-from stn_cluster.cluster.job import Page, State
+from stn_cluster.queue.jobs import CellState, Page
 
 
 def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damaged_log(
@@ -40,7 +40,7 @@ def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damag
 
     with one_node(2):
         client = serve(whole)  # nothing is submitted again
-        assert the_end(client, "job").counts == {State.SUCCEEDED: 6}
+        assert the_end(client, "job").counts == {CellState.SUCCEEDED: 6}
         stored = rows(whole / "store")
         assert sorted(stored["key"]) == sorted(cell.key for cell in job.cells)
         assert set(ended["attempt"]) <= set(stored["attempt"])
@@ -49,7 +49,7 @@ def test_after_the_whole_cluster_died_the_next_service_goes_on_also_with_a_damag
         client = serve(damaged)
         client.submit(job)  # it may be forgotten, but not what the store has of it
         client.cancel("job")
-        done = client.cells("job", Page(states=(State.SUCCEEDED,)))
+        done = client.cells("job", Page(states=(CellState.SUCCEEDED,)))
         assert {cell.cell.key for cell in done} == set(rows(damaged / "store")["key"])
         assert set(rows(damaged / "store")["attempt"]) == set(ended["attempt"])
         client.stop(60)

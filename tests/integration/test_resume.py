@@ -7,12 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
-from services import kill, make_job, one_node, serve, wait_until
-from troubles import PATIENCE, alive, parts, the_end
+from support.failures import PATIENCE, alive, parts, the_end
+from support.services import kill, make_job, one_node, serve, wait_until
 
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import Job, Page, State
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import CellState, Job, Page
 
 RECIPE = {"name": "smoke", "iterations": 400}
 
@@ -27,12 +27,11 @@ def resumed_equals_undisturbed(folder: Path, rounds: list[tuple[Cell, ...]], see
     rng = random.Random(seed)
     whole = tuple({cell.key: cell for cells in rounds for cell in cells}.values())
     with one_node(2):
-        client = serve(folder, beat_seconds=0.05)
+        client = serve(folder, heartbeat_seconds=0.05)
         client.submit(Job("undisturbed", whole))
         the_end(client, "undisturbed")
         expected = {
-            cell.key: parts(folder / "store", client.attempts(cell.key)[0].attempt)
-            for cell in whole
+            cell.key: parts(folder / "store", client.attempts(cell.key)[0].id) for cell in whole
         }
         resumed = 0
         for number, cells in enumerate(rounds):
@@ -43,17 +42,17 @@ def resumed_equals_undisturbed(folder: Path, rounds: list[tuple[Cell, ...]], see
             for cell in cells:
                 last, text = list(client.logs(cell.key))[-1]
                 resumed += "goes on from step" in text
-                assert parts(folder / "store", last.attempt) == expected[cell.key], cell.label
+                assert parts(folder / "store", last.id) == expected[cell.key], cell.label
         assert resumed > 0  # else it has shown nothing
         client.stop(60)
 
 
-def kill_at(client: Client, job_id: str, targets: dict[str, int]) -> None:
+def kill_at(client: CoordinatorClient, job_id: str, targets: dict[str, int]) -> None:
     """Kills the worker of each cell, once, when the cell is at its step."""
     left = dict(targets)
 
     def all_killed() -> bool:
-        for cell in client.cells(job_id, Page(states=(State.RUNNING,))):
+        for cell in client.cells(job_id, Page(states=(CellState.RUNNING,))):
             key = cell.cell.key
             if cell.step < left.get(key, math.inf):
                 continue

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import interrupted, numbers, predictions, stn_cluster
+from support.commands import interrupted, numbers, predictions, stn_cluster
 
 from stn_cluster import load_predictions, load_results
-from stn_cluster.cluster.state_folder import hold
+from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
 from stn_cluster.store import Store
@@ -166,7 +166,7 @@ def test_rerun_takes_a_cell_that_was_submitted_and_has_not_run(tmp_path: Path) -
 @pytest.mark.parametrize("what", ["store", "state"])
 def test_a_second_service_is_refused_in_one_line(tmp_path: Path, what: str) -> None:
     store = Store.open(tmp_path / "store", create=True)
-    with store.lock() if what == "store" else hold(tmp_path / "state"):
+    with store.lock() if what == "store" else lock_state_folder(tmp_path / "state"):
         done = stn_cluster(
             "run", CONFIG, "--store", tmp_path / "store", "--state", tmp_path / "state"
         )

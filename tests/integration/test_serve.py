@@ -17,16 +17,16 @@ from typing import Any
 
 import httpx
 import pytest
-from commands import COMMAND
-from laptop import make_laptop
-from processes import actors
-from ray_head import Head, free_ports, ray_head
-from servers import PATIENCE, TOKEN, Server
+from support.commands import COMMAND
+from support.laptop import make_laptop
+from support.processes import actors
+from support.ray_head import Head, free_ports, ray_head
+from support.servers import PATIENCE, TOKEN, Server
 
 from stn_cluster import UserError, __version__, load_results
-from stn_cluster.cluster.job import State
+from stn_cluster.client.http_client import Client
 from stn_cluster.errors import ConflictError, NotFoundError, ServiceError
-from stn_cluster.server.client import Client
+from stn_cluster.queue.jobs import CellState
 from stn_cluster.store import Store
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -129,7 +129,7 @@ def test_what_needs_the_cluster_says_how_to_get_it(laptop: dict[str, str], tmp_p
 def test_results_are_those_of_the_store(client: Client, server: Server) -> None:
     job = client.submit({**QUICK, "seeds": [1, 2]})
     *_, last = client.watch(job.job_id)
-    assert last.counts == {State.SUCCEEDED: 2}
+    assert last.counts == {CellState.SUCCEEDED: 2}
     found = client.results(seed=[1, 2])
     wanted = load_results(server.store, seed=[1, 2])
     assert found.drop(columns="confusion").equals(wanted.drop(columns="confusion"))
@@ -284,7 +284,7 @@ def test_a_watch_survives_the_servers_death_and_nothing_is_done_twice(server: Se
         env=server.environment,
     )
     with Client(server.url, TOKEN) as client:
-        while client.status("survives").counts.get(State.SUCCEEDED, 0) < 4:
+        while client.status("survives").counts.get(CellState.SUCCEEDED, 0) < 4:
             time.sleep(0.1)
     server.end(signal.SIGKILL)
     time.sleep(2)
@@ -341,7 +341,7 @@ def test_its_log_is_json_and_keeps_the_token_to_itself(server: Server) -> None:
 
 
 def test_another_version_is_refused_on_either_side(client: Client) -> None:
-    from stn_cluster.server import answers as module
+    from stn_cluster.client import responses as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "__version__", "0.0.1")

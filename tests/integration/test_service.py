@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 import ray
-from commands import COMMAND
-from services import make_job, one_node, processes, serve, wait_until
-from troubles import PATIENCE, alive, endings, rows, running, the_end
+from support.commands import COMMAND
+from support.failures import PATIENCE, alive, counts, exit_reasons, rows, running, the_end
+from support.services import make_job, one_node, processes, serve, wait_until
 
 from stn_cluster import UserError
-from stn_cluster.cluster.client import Client
-from stn_cluster.cluster.job import CellName, Job, Page, State
-from stn_cluster.cluster.service import start
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.make_jobs import rerun_job
+from stn_cluster.queue.jobs import CellName, CellState, Job, Page
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 LONG = {"name": "smoke", "iterations": 400}  # 20 s of `Slow`
@@ -31,7 +32,7 @@ SEEDS = count(1)  # a test's cells are its own
 OTHER_PROCESS = """
 import pickle, sys
 import ray
-from stn_cluster.cluster import service
+from stn_cluster.cluster import connect as service
 
 address, store, job = sys.argv[1:]
 ray.init(address=address, log_to_driver=False, logging_level="error")
@@ -51,10 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[Client]:
+def client(folder: Path) -> Iterator[CoordinatorClient]:
     """A service with two workers that is in nobody's way."""
     with one_node(2):
-        started = serve(folder, grace_seconds=1.0)
+        started = serve(folder, cancel_grace_seconds=1.0)
         yield started
         started.stop(60)
 
@@ -72,13 +73,13 @@ def job_of(*models: str, name: str = "", **options: Any) -> Job:
     )
 
 
-def log_of(client: Client, key: str) -> str:
+def log_of(client: CoordinatorClient, key: str) -> str:
     """The log of a cell's newest attempt so far."""
     return next((text for _, text in reversed(list(client.logs(key)))), "")
 
 
 def test_the_same_submission_a_hundred_times_at_once_is_one_job(
-    client: Client, folder: Path, tmp_path: Path
+    client: CoordinatorClient, folder: Path, tmp_path: Path
 ) -> None:
     job = job_of("CNN")
     with ThreadPoolExecutor(100) as threads:
@@ -104,16 +105,16 @@ def test_the_same_submission_a_hundred_times_at_once_is_one_job(
     assert "this is 0.0.0" in refused
 
 
-def test_another_job_under_a_taken_id_is_refused(client: Client) -> None:
+def test_another_job_under_a_taken_id_is_refused(client: CoordinatorClient) -> None:
     job = job_of("CNN")
     assert client.submit(job)
     for other in (job_of("CNN", name=job.job_id), replace(job, priority=1)):
         with pytest.raises(UserError, match=f"job id '{job.job_id}' is taken"):
             client.submit(other)
-    assert the_end(client, job.job_id).counts == {State.SUCCEEDED: 1}
+    assert the_end(client, job.job_id).counts == {CellState.SUCCEEDED: 1}
 
 
-def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: Client) -> None:
+def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: CoordinatorClient) -> None:
     client.submit(job_of("CNN", name="known"))
     with pytest.raises(UserError, match="unknown job 'knwon': did you mean 'known'"):
         client.status("knwon")
@@ -121,15 +122,17 @@ def test_an_unknown_job_or_cell_is_told_with_what_there_is(client: Client) -> No
         client.attempts("nothing")
 
 
-def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client: Client) -> None:
+def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(
+    client: CoordinatorClient,
+) -> None:
     job = job_of("FCN", "CNN", "Raises", "Diverges", "Prints")
     assert client.submit(job)
     seen = list(client.watch(job.job_id, poll_seconds=0.05))
     assert [status.ended for status in seen] == [False] * (len(seen) - 1) + [True]
     steps = [[cell.step for cell in status.cells if cell.error is None] for status in seen]
     assert steps[-1] == [8, 8, 8]
-    assert seen[-1].state is State.FAILED
-    assert seen[-1].counts == {State.SUCCEEDED: 3, State.FAILED: 2}
+    assert seen[-1].state is CellState.FAILED
+    assert seen[-1].counts == {CellState.SUCCEEDED: 3, CellState.FAILED: 2}
     assert seen[-1].total == 5
     assert [cell.cell for cell in seen[-1].cells] == [CellName.of(cell) for cell in job.cells]
 
@@ -137,13 +140,15 @@ def test_cells_come_in_pages_and_by_state_and_a_job_is_watched_to_its_end(client
     pages = [client.cells(job.job_id, Page(offset, 2)) for offset in (0, 2, 4, 6)]
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert sum(pages, ()) == whole
-    failed = client.cells(job.job_id, Page(states=(State.FAILED,)))
+    failed = client.cells(job.job_id, Page(states=(CellState.FAILED,)))
     assert [cell.cell.model for cell in failed] == ["Raises", "Diverges"]
     assert failed[0].error == "RuntimeError: broken on purpose"
-    assert client.cells(job.job_id, Page(states=(State.QUEUED, State.RUNNING))) == ()
+    assert client.cells(job.job_id, Page(states=(CellState.QUEUED, CellState.RUNNING))) == ()
 
 
-def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: Client) -> None:
+def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(
+    client: CoordinatorClient,
+) -> None:
     job = job_of("Prints", "Raises")
     client.submit(job)
     the_end(client, job.job_id)
@@ -162,7 +167,7 @@ def test_logs_tell_of_every_attempt_what_its_cell_said_and_how_it_ended(client: 
 
 
 def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
-    client: Client,
+    client: CoordinatorClient,
 ) -> None:
     job = job_of("Slow", distortions=["R", "P", "E"], recipe=LONG)
     client.submit(job)
@@ -170,10 +175,10 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     begun = running(client, job.job_id)
     client.cancel(job.job_id)
     status = client.status(job.job_id)
-    assert status.state is State.CANCELLED
-    assert status.counts == {State.CANCELLED: 3}
-    keys = {attempt.key for attempt in begun}
-    assert [endings(client, key) for key in keys] == [["cancelled"]] * 2
+    assert status.state is CellState.CANCELLED
+    assert status.counts == {CellState.CANCELLED: 3}
+    keys = {attempt.cell.key for attempt in begun}
+    assert [exit_reasons(client, key) for key in keys] == [["cancelled"]] * 2
 
     # The two workers have come to the end of their step, and are there for other work.
     other = job_of("FCN", "CNN")
@@ -183,16 +188,16 @@ def test_cancel_stops_running_cells_and_retry_goes_on_from_their_checkpoints(
     assert used <= {attempt.worker.process for attempt in begun}
 
     assert client.retry(job.job_id) == 3
-    assert client.status(job.job_id).state in (State.QUEUED, State.RUNNING)
+    assert client.status(job.job_id).state in (CellState.QUEUED, CellState.RUNNING)
     wait_until(lambda: all(len(client.attempts(key)) == 2 for key in keys), PATIENCE)
     for attempt in begun:
-        wait_until(lambda: "goes on from step" in log_of(client, attempt.key), PATIENCE)  # noqa: B023
-        assert f" of {attempt.attempt}\n" in log_of(client, attempt.key)
+        wait_until(lambda: "resumes from step" in log_of(client, attempt.cell.key), PATIENCE)  # noqa: B023
+        assert f" of {attempt.id}\n" in log_of(client, attempt.cell.key)
     client.cancel(job.job_id)
 
 
 def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_uncharged(
-    client: Client,
+    client: CoordinatorClient,
 ) -> None:
     seed = next(SEEDS)
     names = ("Sticks", "E"), ("Slow", "E"), *product(("Linear", "Prints"), ("R", "P:xy", "E"))
@@ -208,17 +213,17 @@ def test_a_cancelled_cell_that_is_stuck_is_killed_and_its_pack_mates_run_again_u
     [attempt] = client.attempts(stuck.cells[0].key)
     assert attempt.pack_size == 2
     client.cancel("stuck")
-    assert client.status("mates").counts.get(State.CANCELLED) is None
+    assert client.status("mates").counts.get(CellState.CANCELLED) is None
     wait_until(lambda: not alive(attempt.worker.process), 20)  # it would stick for a minute
-    assert the_end(client, "mates").counts == {State.SUCCEEDED: 7}
-    assert endings(client, attempt.key) == ["cancelled"]
-    assert endings(client, stuck.cells[1].key) == ["interrupted", "succeeded"]
+    assert the_end(client, "mates").counts == {CellState.SUCCEEDED: 7}
+    assert exit_reasons(client, attempt.cell.key) == ["cancelled"]
+    assert exit_reasons(client, stuck.cells[1].key) == ["interrupted", "succeeded"]
     histories = [client.attempts(cell.key) for cell in mates.cells]
-    assert not any(attempt.charged for history in histories for attempt in history)
+    assert not any(counts(attempt) for history in histories for attempt in history)
 
 
 def test_two_jobs_that_share_cells_train_them_once_and_cancelling_one_leaves_the_other_whole(
-    client: Client, folder: Path
+    client: CoordinatorClient, folder: Path
 ) -> None:
     six = job_of("Slow", "Linear", "Prints", distortions=["R", "E"], recipe=SHORT)
     one = replace(six, job_id="one", cells=six.cells[:4])
@@ -227,14 +232,16 @@ def test_two_jobs_that_share_cells_train_them_once_and_cancelling_one_leaves_the
     client.submit(two)
     wait_until(lambda: running(client, "one"), PATIENCE)
     client.cancel("one")
-    assert the_end(client, "two").counts == {State.SUCCEEDED: 4}
-    assert client.status("one").state is State.CANCELLED
+    assert the_end(client, "two").counts == {CellState.SUCCEEDED: 4}
+    assert client.status("one").state is CellState.CANCELLED
     for cell in two.cells:
-        assert endings(client, cell.key) == ["succeeded"]
+        assert exit_reasons(client, cell.key) == ["succeeded"]
         assert len(rows(folder / "store", cell.key)) == 1
 
 
-def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(client: Client) -> None:
+def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(
+    client: CoordinatorClient,
+) -> None:
     blocker = job_of("Slow", distortions=["R", "E"], recipe=LONG)
     client.submit(blocker)
     wait_until(lambda: len(running(client, blocker.job_id)) == 2, PATIENCE)
@@ -252,25 +259,28 @@ def test_the_job_of_higher_priority_goes_first_and_then_the_older_one(client: Cl
     assert max(began[1]) < min(began[2])
 
 
-def test_rerun_trains_what_matches_anew_and_keeps_the_history(client: Client, folder: Path) -> None:
+def test_rerun_trains_what_matches_anew_and_keeps_the_history(
+    client: CoordinatorClient, folder: Path
+) -> None:
     job = job_of("Linear", "Prints")
     client.submit(job)
     the_end(client, job.job_id)
     chosen, other = job.cells
-    again = client.rerun({"seed": chosen.seed, "model": "Linear"})
+    again = rerun_job(str(folder / "store"), {"seed": chosen.seed, "model": "Linear"})
+    client.submit(again)
     assert [cell.key for cell in again.cells] == [chosen.key]
-    assert the_end(client, again.job_id).state is State.SUCCEEDED
+    assert the_end(client, again.job_id).state is CellState.SUCCEEDED
     history = rows(folder / "store", chosen.key)
     assert list(history["job_id"]) == [job.job_id, again.job_id]
     assert history["train_loss"].nunique() == 1
-    assert endings(client, chosen.key) == ["succeeded", "succeeded"]
+    assert exit_reasons(client, chosen.key) == ["succeeded", "succeeded"]
     assert len(rows(folder / "store", other.key)) == 1
     with pytest.raises(UserError, match="no cell matches model=Lineer"):
-        client.rerun({"model": "Lineer"})
+        rerun_job(str(folder / "store"), {"model": "Lineer"})
 
 
 def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it_comes(
-    client: Client, folder: Path, tmp_path: Path
+    client: CoordinatorClient, folder: Path, tmp_path: Path
 ) -> None:
     store, state = folder / "store", folder / "state"
     elsewhere = subprocess.Popen(  # on a Ray of its own
@@ -290,12 +300,12 @@ def test_a_second_service_on_the_same_store_or_state_is_refused_from_wherever_it
     assert client.settings() == settings  # the first one is none the worse
 
 
-def test_the_coordinator_never_imports_torch(client: Client) -> None:
+def test_the_coordinator_never_imports_torch(client: CoordinatorClient) -> None:
     """It takes seconds in which nobody would be answered, and its memory."""
     job = job_of("FCN", name="light")
     client.submit(job)
     *_, status = client.watch(job.job_id)
-    assert status.state is State.SUCCEEDED
+    assert status.state is CellState.SUCCEEDED
     [process] = processes("Coordinator")
     loaded = Path(f"/proc/{process}/maps").read_text()
     assert "_raylet" in loaded

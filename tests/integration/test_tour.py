@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from ray_head import BIN, free_ports
+from support.ray_head import BIN, free_ports
 
 from stn_cluster import load_results
 

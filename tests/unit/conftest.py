@@ -14,8 +14,8 @@ from stn_cluster.registry import components
 from stn_cluster.store import Store
 
 if TYPE_CHECKING:
-    from queues import Service
-    from s3 import S3Server
+    from support.queues import QueueUnderTest
+    from support.s3 import S3Server
 
     from stn_cluster.data.prepared import PreparedData
 
@@ -69,10 +69,16 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def queue(tmp_path: Path) -> Iterator[QueueUnderTest]:
     """A queue in a folder of its own, and what its store holds."""
-    from queues import Service
+    from support.queues import QueueUnderTest
 
-    service = Service(tmp_path / "state")
-    yield service
-    service.close()
+    queue = QueueUnderTest(tmp_path / "state")
+    yield queue
+    queue.close()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Event loop of tests that are marked `anyio`."""
+    return "asyncio"

@@ -12,8 +12,8 @@ import pytest
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig, RecipeChoice
+from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
-from stn_cluster.training.recipes import Recipe
 
 SHIPPED = Path(__file__).parents[2] / "configs"
 

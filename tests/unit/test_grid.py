@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from stn_cluster.grid import Cell, Needs, hash_test_set, short_hash
-from stn_cluster.training.recipes import Recipe, fast, paper, smoke
+from stn_cluster.recipes import Recipe, fast, paper, smoke
 
 # Every value written out: nothing here moves when a default, a recipe or a revision does.
 PLAIN = Cell(

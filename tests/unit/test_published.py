@@ -8,13 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stn_cluster import comparison_table
+from stn_cluster import comparison_table, recipes
 from stn_cluster.config_file import load_config
 from stn_cluster.grid import Cell
 from stn_cluster.registry import components, resolve
 from stn_cluster.report.table import cells_table
 from stn_cluster.store import Store, is_published
-from stn_cluster.training import recipes
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"

@@ -1,0 +1,209 @@
+"""Views of a running job: a live matrix on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
+
+PLAIN_PROGRESS_SECONDS = 30.0  # between lines of progress where nothing ends
+
+
+class View(Protocol):
+    """Shows a job; given its status whenever there is news."""
+
+    def __enter__(self) -> View: ...
+    def __exit__(self, *error: object) -> None: ...
+    def update(self, status: JobStatus) -> None:
+        """Shows where the job stands."""
+
+
+def make_view(console: Console) -> View:
+    """The live matrix on a terminal, plain lines where the output is piped."""
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+class LiveView:
+    """The matrix, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._open = ExitStack()
+
+    def __enter__(self) -> LiveView:
+        self._live = self._open.enter_context(
+            Live(console=self.console, auto_refresh=False, transient=True)
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def update(self, status: JobStatus) -> None:
+        """Redraws."""
+        self._live.update(matrix(status), refresh=True)
+
+
+class PlainView:
+    """One line for each cell that ends, and one now and then between."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._told: set[str] = set()
+        self._trouble: str | None = None
+        self._waiting: tuple[str, ...] = ()
+        self._quiet_since: float | None = None
+        self._began = False
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, status: JobStatus) -> None:
+        """Prints what is new."""
+        now = self.console.get_time()
+        if not self._began:
+            self._began = True
+            stored = [s for s in status.cells if s.stored]
+            self._told |= {s.cell.key for s in stored}
+            count = f"{len(status.cells)} cell{'s' if len(status.cells) > 1 else ''}"
+            held = f", {len(stored)} of them in the store" if stored else ""
+            self._line(f"{status.job_id}: {count}{held}")
+            self._quiet_since = now
+        ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._told]
+        for cell in ended:
+            self._told.add(cell.cell.key)
+            self._line(f"[{len(self._told)}/{len(status.cells)}] {cell.cell.label}: {_end(cell)}")
+        if status.trouble != self._trouble:
+            self._trouble = status.trouble
+            self._line(status.trouble or "it goes on")
+        if status.waiting != self._waiting:
+            self._waiting = status.waiting
+            for text in status.waiting:
+                self._line(text)
+        if ended:
+            self._quiet_since = now
+        elif now - (self._quiet_since or now) > PLAIN_PROGRESS_SECONDS:
+            self._quiet_since = now
+            self._line(summary(status))
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def matrix(status: JobStatus) -> RenderableType:
+    """The job as a table: rows are models and transforms, columns distortions."""
+    blocks: list[RenderableType] = []
+    grids: dict[tuple[str, str], list[CellStatus]] = {}
+    for cell in status.cells:
+        grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
+    for (dataset, recipe), cells in grids.items():
+        blocks.append(Text(f"{dataset}, recipe {recipe}: test error in %", style="italic"))
+        blocks.append(_grid(cells))
+    blocks.append(Text(summary(status)))
+    failed = [s for s in status.cells if s.state is CellState.FAILED]
+    blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
+    blocks += [Text(text, style="yellow") for text in status.waiting]
+    if status.trouble:
+        blocks.append(Text(status.trouble, style="bold red"))
+    return Group(*blocks)
+
+
+def _grid(cells: Iterable[CellStatus]) -> Table:
+    """Cells of one data set and recipe as a table."""
+    columns: dict[str, None] = {}  # in the order in which they come
+    rows: dict[tuple[str, str], dict[str, list[CellStatus]]] = {}
+    for status in cells:
+        cell = status.cell
+        columns[cell.distortion] = None
+        row = rows.setdefault((cell.model, cell.transform), {})
+        row.setdefault(cell.distortion, []).append(status)
+    table = Table()
+    table.add_column("model")
+    for column in columns:
+        table.add_column(column, justify="right", min_width=9)
+    for (model, transform), row in rows.items():
+        name = model if transform == "none" else f"{model} {transform}"
+        table.add_row(name, *(_entry(row.get(column, ())) for column in columns))
+    return table
+
+
+def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
+    """Jobs as a table, a line each."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("job", "state", "submitted (UTC)"):
+        table.add_column(name)
+    for name in ("priority", "cells", *(state.value for state in CellState)):
+        table.add_column(name, justify="right")
+    for job in jobs:
+        submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
+        counts = [str(job.counts.get(state, 0) or "-") for state in CellState]
+        words = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
+        table.add_row(*words, *counts)
+    return table
+
+
+def summary(status: JobStatus) -> str:
+    """'12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
+    counts = status.counts
+    parts = [f"{counts.get(CellState.SUCCEEDED, 0)} of {status.total} cells done"]
+    others = (CellState.RUNNING, CellState.FAILED, CellState.CANCELLED)
+    parts += [f"{counts[state]} {state.value}" for state in others if counts.get(state)]
+    if not status.ended:
+        if status.images_per_second:
+            parts.append(f"{status.images_per_second:,.0f} images/s")
+        if status.eta_seconds is not None:
+            parts.append(f"{duration(status.eta_seconds)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '2 min 10 s', '3 h 5 min'."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if whole < 60:
+        return f"{whole} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _entry(cells: Iterable[CellStatus]) -> Text:
+    """One entry of the matrix: all seeds of a model, transform and distortion."""
+    cells = list(cells)
+    errors = [
+        s.test_error for s in cells if s.state is CellState.SUCCEEDED and s.test_error is not None
+    ]
+    if not cells:
+        return Text("")
+    for state in (CellState.FAILED, CellState.CANCELLED):
+        if any(s.state is state for s in cells):
+            return Text(state.value, style="red")
+    if len(errors) == len(cells):
+        return Text(f"{sum(errors) / len(errors):.2f}", style="green")
+    if all(s.state is CellState.SUCCEEDED for s in cells):
+        return Text("not tested", style="green")
+    running = [s for s in cells if s.state is CellState.RUNNING]
+    if running or errors:
+        part = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
+        return Text(f"{part:.0%}", style="yellow")
+    return Text("queued", style="dim")
+
+
+def _end(status: CellStatus) -> str:
+    if status.state is CellState.FAILED:
+        return f"failed: {status.error}"
+    if status.state is CellState.CANCELLED:
+        return "cancelled"
+    if status.test_error is None:
+        return "trained, not tested"
+    return f"test error {status.test_error:.2f} %"

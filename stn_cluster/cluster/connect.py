@@ -1,0 +1,178 @@
+"""Connections to a Ray cluster, and to the one coordinator on it that serves a store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from stn_cluster import __version__
+from stn_cluster.cluster.coordinator import Coordinator
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.errors import ServiceError, UserError
+from stn_cluster.grid import short_hash
+from stn_cluster.registry import plugin_path
+from stn_cluster.store import redact
+
+NAMESPACE = "stn-cluster"
+HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
+MAX_CALLS = 1000  # at a time; the event loop answers them in turns
+REACH_SECONDS = 5.0  # for a connection to the cluster's head
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None]:
+    """A connection to a Ray cluster; its workers can import the plug-ins.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    _check_reachable(address)
+    environment: dict[str, Any] = {}
+    if plugins:
+        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level="error", runtime_env=environment
+        )
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise _no_cluster(address, error) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes to reach an address where nobody listens."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    host, colon, port = address.rpartition(":")
+    host = host.strip("[]")  # IPv6
+    if not colon or not port.isdecimal() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"{address}: no Ray cluster to connect to; start one with `ray start --head` ({reason})"
+    )
+
+
+def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
+    """The settings, with a GPU for each worker if that is asked for or, by default, a node has one.
+
+    Ray must be connected.
+    """
+    return replace(settings, gpu=ray.cluster_resources().get("GPU", 0) > 0 if gpu is None else gpu)
+
+
+def start(
+    settings: Settings,
+    coordinator: type[Coordinator] = Coordinator,
+    environment: Mapping[str, str] | None = None,
+) -> CoordinatorClient:
+    """Starts the store's coordinator, or finds it; Ray must be connected.
+
+    It is on the head node, Ray restarts it whenever it dies, and it outlives this process.
+
+    Args:
+        settings: of the service.
+        coordinator: what to start.
+        environment: variables of its process and of its workers', beside those they have anyway.
+
+    Raises:
+        UserError: store or queue cannot be used, another service holds one of them, or the
+            coordinator that is there runs another version.
+    """
+    actor, started_here = _find(settings.store), False
+    if actor is None:
+        actor, started_here = _start(settings, coordinator, environment)
+    client = _client(actor)
+    try:
+        running = client.settings()
+    except ServiceError:  # it is away, or has ended and is still to be asked why
+        raise
+    except UserError:
+        if started_here:  # it never served anyone
+            ray.kill(actor)
+        raise
+    if running.state != settings.state:
+        raise UserError(
+            f"{redact(settings.store)}: is served already, with its state in {running.state} and "
+            f"not in {settings.state}"
+        )
+    return client
+
+
+def _start(
+    settings: Settings, coordinator: type[Coordinator], environment: Mapping[str, str] | None
+) -> tuple[Any, bool]:
+    """The store's coordinator, and whether it was started here: someone may have been quicker."""
+    head = next(node["NodeID"] for node in ray.nodes() if HEAD in node["Resources"])
+    actor_class: Any = ray.remote(coordinator)
+    options = actor_class.options(
+        name=_name(settings.store),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        max_restarts=-1,
+        max_concurrency=MAX_CALLS,
+        num_cpus=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False),
+        runtime_env={"env_vars": dict(environment)} if environment else None,
+    )
+    try:
+        return options.remote(settings), True
+    except ValueError:  # the name is taken
+        return ray.get_actor(_name(settings.store), NAMESPACE), False
+
+
+def is_running(store: str) -> bool:
+    """Whether a coordinator serves the store; Ray must be connected."""
+    return _find(store) is not None
+
+
+def find(store: str) -> CoordinatorClient:
+    """The coordinator that serves a store; Ray must be connected.
+
+    Raises:
+        UserError: there is none, or it runs another version.
+    """
+    actor = _find(store)
+    if actor is None:
+        raise UserError(f"{redact(store)}: no service on this cluster has this store")
+    return _client(actor)
+
+
+def _find(store: str) -> Any:
+    try:
+        return ray.get_actor(_name(store), NAMESPACE)
+    except ValueError:
+        return None
+
+
+def _client(actor: Any) -> CoordinatorClient:
+    client = CoordinatorClient(actor)
+    if (version := client.version()) != __version__:
+        raise UserError(
+            f"the coordinator runs stn-cluster {version}, and this is {__version__}: "
+            "use the same on both sides"
+        )
+    return client
+
+
+def _name(store: str) -> str:
+    return f"coordinator-{short_hash(store, digits=16)}"

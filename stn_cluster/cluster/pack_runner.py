@@ -1,0 +1,209 @@
+"""Pack runner: training, checkpoints and logs of packs in a worker's process, without Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from stn_cluster.cluster.attempt_log import AttemptLog
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.data.prepared import PreparedData
+from stn_cluster.errors import StoreError, UserError
+from stn_cluster.failpoints import failpoint
+from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
+from stn_cluster.registry import load_plugins
+from stn_cluster.store import Store
+from stn_cluster.training.device import device_name
+from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.trainer import PackTrainer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STORE_RETRY_SECONDS = 2.0
+LOG_SECONDS = 30.0  # between two lines of progress in an attempt's log
+
+
+@dataclass
+class _Saved:
+    """When a pack was last checkpointed, and where it stood."""
+
+    time: float
+    steps: dict[str, int]
+
+
+class PackRunner:
+    """Trains packs on one device, one after the other.
+
+    Args:
+        settings: the service's.
+        device: 'cpu' or 'cuda'.
+
+    Raises:
+        StoreError: the store cannot be reached from here.
+        UserError: the data root is not a folder here.
+    """
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        torch.set_num_threads(settings.threads_per_worker)
+        torch.backends.cudnn.allow_tf32 = False  # its 10 bits are not the CPU's float32
+        self.settings = settings
+        self.device = torch.device(device)
+        self.store = Store.open(settings.store, create=False)
+        data_root = Path(settings.data_root) if settings.data_root else None
+        if data_root and not data_root.is_dir():
+            raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
+        self.data = PreparedData(data_root, self.device)
+        self.degraded_reason: str | None = None  # why the store cannot be reached, while it lasts
+        self._stop = threading.Event()
+        self._dropped: set[str] = set()  # attempts
+
+    def info(self) -> WorkerInfo:
+        """Where it runs."""
+        # str(): torch.__version__ is a class that unpickling would import torch for.
+        version = str(torch.__version__)
+        return WorkerInfo(
+            socket.gethostname(), device_name(self.device), version, process=os.getpid()
+        )
+
+    def stop(self) -> None:
+        """Ends the pack in training at its next step, with a checkpoint; from any thread."""
+        self._stop.set()
+
+    def drop(self, attempts: set[str]) -> None:
+        """Ends some attempts at their next step, without reporting them; from any thread."""
+        self._dropped |= attempts
+
+    def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
+        """Trains a pack; yields about every few steps, and whenever a cell ends.
+
+        Args:
+            pack: the attempts.
+            log: gets lines for the attempts' logs.
+        """
+        attempts = {a.cell.key: a.id for a in pack}
+        failed = {a.id: failure for a in pack if (failure := _import_plugins(a.cell))}
+        if failed:
+            yield Report(ended=failed)
+        pack = tuple(a for a in pack if a.id not in failed)
+        trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack, log))
+        steps = {attempts[key]: step for key, step in trainer.steps().items()}
+        yield Report(steps=steps, started=steps)
+        logged = time.monotonic()
+        saved = _Saved(logged, trainer.steps())
+        told: set[str] = set()  # test sets
+        for progress in trainer.run():
+            ended = {
+                attempts[outcome.key]: self._keep(outcome, attempts[outcome.key], log, told)
+                for outcome in progress.ended
+            }
+            for key in [key for key in progress.steps if attempts[key] in self._dropped]:
+                trainer.drop(key)
+            written = {}
+            if self._stop.is_set() or self._due(saved, trainer.steps()):
+                written = self._save(trainer, attempts, log)
+                saved = _Saved(time.monotonic(), trainer.steps())
+            steps = {attempts[key]: step for key, step in trainer.steps().items()}
+            if time.monotonic() - logged > LOG_SECONDS:
+                logged = time.monotonic()
+                for attempt, step in steps.items():
+                    log.line(attempt, f"step {step}")
+            yield Report(steps=steps, saved=written, ended=ended)
+            if self._stop.is_set():
+                return
+
+    def _due(self, saved: _Saved, steps: dict[str, int]) -> bool:
+        """Whether it is time for a checkpoint."""
+        if time.monotonic() - saved.time >= self.settings.checkpoint_seconds:
+            return True
+        every = self.settings.checkpoint_steps
+        return every is not None and any(
+            step - saved.steps.get(key, 0) >= every for key, step in steps.items()
+        )
+
+    def _save(
+        self, trainer: PackTrainer, attempts: dict[str, str], log: AttemptLog
+    ) -> dict[str, int]:
+        """Writes checkpoints if it can: without one, an interruption just costs more."""
+        written = {}
+        steps = trainer.steps()
+        for key, state in trainer.states().items():
+            attempt, step = attempts[key], steps[key]
+            try:
+                name = Checkpoint(attempt, step).name
+                self.store.write_checkpoint(key, attempt, name, state)
+            except StoreError as error:
+                log.line(attempt, f"no checkpoint at step {step}: {error}")
+                continue
+            failpoint("checkpoint-written")
+            written[attempt] = step
+        return written
+
+    def _states(self, pack: Sequence[Attempt], log: AttemptLog) -> dict[str, bytes]:
+        """The checkpoints that the pack's cells resume from, by key."""
+        states = {}
+        for a in pack:
+            if (checkpoint := a.resume_from) is None:
+                continue
+            where = (a.cell.key, checkpoint.attempt, checkpoint.name)
+            state = self._retry(a.id, log, self.store.read_checkpoint, *where)
+            if state is None:
+                log.line(a.id, f"the checkpoint of step {checkpoint.step} is not there")
+            else:
+                log.line(a.id, f"resumes from step {checkpoint.step} of {checkpoint.attempt}")
+                states[a.cell.key] = state
+        return states
+
+    def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]) -> Outcome:
+        """Writes a trained cell's weights to the store; they don't travel with the report.
+
+        Labels do, once in a pack: all of its cells on a test set have the same.
+        """
+        if outcome.weights is not None:
+            where = (outcome.key, attempt, WEIGHTS, outcome.weights)
+            self._retry(attempt, log, self.store.write_checkpoint, *where)
+            failpoint("weights-written")
+        labels = outcome.labels
+        if labels is None or labels.test_set in told:
+            return replace(outcome, weights=None, labels=None)
+        told.add(labels.test_set)
+        return replace(outcome, weights=None)
+
+    def _retry(
+        self, attempt: str, log: AttemptLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Reads or writes the store, again and again while it is away.
+
+        Raises:
+            StoreError: it is still away, and the attempt is to end.
+        """
+        while True:
+            try:
+                done = call(*args, **kwargs)
+            except StoreError as error:
+                self.degraded_reason = str(error)
+                log.line(attempt, f"waits for the store: {error}")
+                if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
+                    raise
+            else:
+                self.degraded_reason = None
+                return done
+
+
+def _import_plugins(cell: Cell) -> Outcome | None:
+    """Imports a cell's plug-ins; the cell's failure if that is not possible here."""
+    try:
+        load_plugins(cell.plugins)
+    except UserError as error:
+        return Outcome(key=cell.key, error=f"UserError: {error}")
+    return None

@@ -1,0 +1,242 @@
+"""Placement: which workers to start, which to release, and how many cells make a pack.
+
+Pure functions of what is queued, which workers and nodes there are, and the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue.claim import Demand
+
+PENDING_SECONDS = 5.0  # a worker that has not started by then waits for others to make room
+
+PACKS_A_WORKER = 2  # at least, where there are cells enough: so that the last to end are short
+GPU_PACK = 16  # cells: each is a branch of one graph, and small ones fill the device only together
+# On a CPU a pack saves its cells the distorting, and nothing else. That is much of a small cell's
+# step and little of a large one's, and large packs balance the load worse.
+CPU_PACK, SMALL_CPU_PACK = 4, 8
+SMALL = 5.0  # relative cost of a training image: the fully connected cells are below it
+
+
+class WorkerState(Enum):
+    """State of a worker."""
+
+    STARTING = "starting"  # asked of Ray; perhaps waiting for a node
+    IDLE = "idle"
+    BUSY = "busy"  # it trains a pack
+
+
+class PlacedWorker(Protocol):
+    """A worker as far as placement looks at it."""
+
+    needs: Needs
+    state: WorkerState
+    requested_at: float  # seconds on the monotonic clock
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster."""
+
+    node_id: str
+    alive: bool
+    resources: Mapping[str, float]  # in all, used or not
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Decision of `plan_workers`."""
+
+    start: tuple[Needs, ...] = ()  # one new worker for each
+    starved: Needs | None = None  # the most urgent kind that has cells and gets no worker
+    full: bool = False  # no more workers are allowed
+
+
+def plan_workers(
+    demand: Sequence[Demand],
+    workers: Sequence[PlacedWorker],
+    nodes: Sequence[Node],
+    settings: Settings,
+    now: float,
+) -> Plan:
+    """Decides which workers to start, and which kind of cells the others keep waiting.
+
+    Args:
+        demand: what is queued, the most urgent first.
+        workers: those that are there, or asked for.
+        nodes: the cluster's.
+        settings: the service's; `workers` limits those that present nodes can hold.
+        now: seconds on the monotonic clock.
+    """
+    start: list[Needs] = []
+    starved: Needs | None = None
+    limit = settings.workers
+    # Only those that a node can hold: pending ones beside them just ask for nodes.
+    present = sum(slots(required(w.needs, settings), nodes) > 0 for w in workers)
+    for pool in demand:
+        same = [w for w in workers if w.needs == pool.needs]
+        if not slots(required(pool.needs, settings), nodes):
+            start += [] if same else [pool.needs]  # pending, it makes an autoscaler add a node
+            continue
+        room = max(0, capacity(pool.needs, nodes, settings) - len(same))
+        if limit is not None:
+            room = min(room, max(0, limit - present))
+        if _blocks(pool.needs, starved, False, settings):
+            room = 0  # they would have to be released at once for the starved kind
+        free = sum(w.state is not WorkerState.BUSY for w in same)
+        more = min(room, max(0, pool.cells - free))
+        present += more
+        start += [pool.needs] * more
+        late = any(
+            w.state is WorkerState.STARTING and now - w.requested_at > PENDING_SECONDS for w in same
+        )
+        started = any(w.state is not WorkerState.STARTING for w in same)
+        if starved is None and not started and not more and (late or not same):
+            starved = pool.needs
+    return Plan(tuple(start), starved, full=limit is not None and present >= limit)
+
+
+def should_release(needs: Needs, plan: Plan, demand: Sequence[Demand], settings: Settings) -> bool:
+    """Whether a worker between two packs should make room for the starved kind.
+
+    Args:
+        needs: the worker's.
+        plan: the newest plan.
+        demand: what is queued now, the most urgent first.
+        settings: the service's.
+    """
+    if plan.starved is None or not _blocks(needs, plan.starved, plan.full, settings):
+        return False
+    order = [pool.needs for pool in demand]
+    if plan.starved not in order:  # it has been served since the plan was made
+        return False
+    if needs not in order:
+        return True
+    return order.index(plan.starved) < order.index(needs)
+
+
+def _blocks(needs: Needs, starved: Needs | None, full: bool, settings: Settings) -> bool:
+    """Whether workers of a kind hold what the starved kind waits for."""
+    if starved is None or starved == needs:
+        return False
+    held, wanted = required(needs, settings), required(starved, settings)
+    return full or not held.keys().isdisjoint(wanted)
+
+
+# --- resources ---
+
+
+def parse_nodes(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
+    """`ray.nodes()` as values."""
+    return [Node(row["NodeID"], row["Alive"], row.get("Resources") or {}) for row in rows]
+
+
+def worker_options(needs: Needs, settings: Settings) -> dict[str, Any]:
+    """Options with which Ray is asked for a worker for such cells."""
+    gpus = needs.num_gpus
+    if gpus is None:
+        gpus = 1 if settings.gpu or needs.accelerator_type else 0
+    cpus = needs.num_cpus
+    if cpus is None:
+        cpus = 0 if gpus else settings.threads_per_worker
+    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+    if needs.accelerator_type:
+        options["accelerator_type"] = needs.accelerator_type
+    if needs.resources:
+        options["resources"] = dict(needs.resources)
+    return options
+
+
+def required(needs: Needs, settings: Settings) -> dict[str, float]:
+    """The same as amounts of a node's resources."""
+    options = worker_options(needs, settings)
+    amounts = {"CPU": options["num_cpus"], "GPU": options["num_gpus"]}
+    if "accelerator_type" in options:
+        amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001  # as Ray counts it
+    amounts |= options.get("resources", {})
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def slots(needed: Mapping[str, float], nodes: Sequence[Node]) -> int:
+    """How many such workers the nodes could hold if they held nothing else; at least 0."""
+    return sum(
+        int(
+            1e-6  # 0.6 / 0.2 is a little less than 3
+            + min(
+                (node.resources.get(name, 0) / amount for name, amount in needed.items()), default=1
+            )
+        )
+        for node in nodes
+        if node.alive
+    )
+
+
+def capacity(needs: Needs, nodes: Sequence[Node], settings: Settings) -> int:
+    """How many workers of a kind there can be, at least 1."""
+    room = slots(required(needs, settings), nodes)
+    return max(1, room if settings.workers is None else min(room, settings.workers))
+
+
+def unsatisfiable(
+    demand: Sequence[Demand], nodes: Sequence[Node], settings: Settings
+) -> tuple[str, ...]:
+    """Sentences for people: which queued cells wait for a node that is not there."""
+    missing = []
+    for pool in demand:
+        needed = required(pool.needs, settings)
+        if not slots(needed, nodes):
+            cells = f"{pool.cells} cell{'s wait' if pool.cells > 1 else ' waits'}"
+            missing.append(f"{cells} for a node with {described(needed)}")
+    return tuple(missing)
+
+
+def described(needed: Mapping[str, float]) -> str:
+    """'1 GPU, accelerator_type:H100, 2 big': as people say it."""
+    return ", ".join(
+        name if name.startswith("accelerator_type:") else f"{amount:g} {name}"
+        for name, amount in needed.items()
+    )
+
+
+# --- packs ---
+
+
+def pack_size(first: Cell, queued: int, needs: Needs, workers: int, settings: Settings) -> int:
+    """How many cells a worker takes at once, at least 1.
+
+    Args:
+        first: the pack's first and costliest cell.
+        queued: cells of its kind that wait.
+        needs: the worker's.
+        workers: how many there are to keep busy, at least 1.
+        settings: the service's.
+    """
+    gpu = bool(worker_options(needs, settings)["num_gpus"])
+    most = settings.cells_per_pack or largest_pack(first, gpu)
+    return min(fair_share(queued, workers), most)
+
+
+def largest_pack(cell: Cell, gpu: bool) -> int:
+    """Largest pack that pays, by the device and the pack's costliest cell."""
+    if gpu:
+        return GPU_PACK
+    images = cell.iterations * cell.batch_size
+    return SMALL_CPU_PACK if cell.cost / images < SMALL else CPU_PACK
+
+
+def fair_share(queued: int, workers: int) -> int:
+    """Cells that a worker may take at once without leaving another one idle, at least 1.
+
+    Args:
+        queued: how many cells wait.
+        workers: how many there are to keep busy, at least 1.
+    """
+    if workers == 1:
+        return max(1, queued)
+    return max(1, queued // (PACKS_A_WORKER * workers))

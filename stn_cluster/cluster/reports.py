@@ -1,0 +1,114 @@
+"""Report handler: progress, checkpoints, results and log lines that workers report."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.housekeeping import Housekeeping
+from stn_cluster.cluster.leases import Lease, Leases
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.result_writer import Result, ResultWriter
+from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.worker_pool import WorkerPool
+from stn_cluster.queue.attempts import Checkpoint
+from stn_cluster.training.outcome import Outcome
+
+log = logging.getLogger(__name__)
+
+
+class ReportHandler:
+    """Accepts reports for attempts that the worker holds a lease on, and for no others.
+
+    It waits for nothing: a heartbeat that waited for a disk would cost the worker its lease.
+
+    Args:
+        leases: gets the heartbeats.
+        pool: the workers.
+        throughput: gets the steps that were done.
+        results: gets results.
+        checkpoints: gets new checkpoints.
+        housekeeping: gets lines for logs.
+    """
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        pool: WorkerPool,
+        throughput: Throughput,
+        results: ResultWriter,
+        checkpoints: CheckpointRecorder,
+        housekeeping: Housekeeping,
+    ) -> None:
+        self._leases = leases
+        self._pool = pool
+        self._throughput = throughput
+        self._results = results
+        self._checkpoints = checkpoints
+        self._housekeeping = housekeeping
+
+    def handle(self, worker: str, report: Report) -> set[str]:
+        """Takes a worker's report; returns its attempts that it holds no lease on any more."""
+        now = time.monotonic()
+        for attempt, step in report.started.items():
+            if lease := self._leases.get(attempt):
+                lease.step = max(lease.step, step)  # what a checkpoint brought was not done now
+        before = {lease.id: lease.step for lease in self._leases.of(worker)}
+        lost = self._leases.renew(worker, report.steps, now)
+        for attempt, step in before.items():
+            if lease := self._leases.get(attempt):
+                self._count(lease, step, now)
+        for attempt, text in report.log.items():
+            if lease := self._leases.get(attempt):
+                self._housekeeping.log(lease.attempt, text)
+        self._record_checkpoints(worker, report)  # first: results are told of them
+        for attempt, outcome in report.ended.items():
+            self._take(worker, attempt, outcome)
+        if handle := self._pool.workers.get(worker):
+            handle.heard_at = now
+            handle.degraded_reason = report.degraded_reason
+            asked = handle.cancel_requested_at
+            handle.cancel_requested_at = {attempt: asked.get(attempt, now) for attempt in lost}
+        return lost
+
+    def _record_checkpoints(self, worker: str, report: Report) -> None:
+        """Hands on those that are new, of attempts that are still in training.
+
+        A report that was sent again comes late: what it names may be gone from the store by now.
+        """
+        for lease in self._leases.of(worker):
+            step = report.saved.get(lease.id)
+            if step is None or lease.finishing:
+                continue
+            if lease.saved is None or step > lease.saved:
+                lease.saved = step
+                self._checkpoints.add(lease.attempt.cell.key, Checkpoint(lease.id, step))
+
+    def _count(self, lease: Lease, before: int, now: float) -> None:
+        """Counts the steps that a cell has done since it was at `before`."""
+        if lease.step > before:
+            self._throughput.add(lease.attempt.cell, lease.step - before, now)
+
+    def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
+        """Takes a result, if the worker holds the attempt's lease."""
+        if outcome.labels is not None:  # of a refused result, too: those after it go without
+            self._results.add_labels(outcome.labels)
+        lease = self._leases.get(attempt)
+        if lease is None or lease.worker != worker:
+            log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)
+            return
+        if lease.finishing:  # reported twice, as our answer was lost
+            return
+        lease.finishing = True
+        if outcome.error is None:
+            before, lease.step = lease.step, lease.attempt.cell.iterations
+            self._count(lease, before, time.monotonic())
+            text = "trained and tested"
+        else:
+            text = f"failed: {outcome.error}"
+            log.warning("%s failed: %s", lease.attempt.cell.label, outcome.error)
+        self._housekeeping.log_line(lease.attempt, text)
+        without_state = lease.attempt.is_first and lease.saved is None
+        self._results.add(Result(lease.attempt, outcome, without_state))

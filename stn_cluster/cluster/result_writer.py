@@ -1,0 +1,155 @@
+"""Result writer: commits results to the store in groups, then tells the queue.
+
+Where the store is away or full, results are buffered and the commit is retried; `degraded_reason`
+says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stn_cluster.cluster.housekeeping import Housekeeping
+from stn_cluster.cluster.rows import to_record, to_stored_result, to_test_set
+from stn_cluster.errors import StoreError
+from stn_cluster.failpoints import failpoint
+from stn_cluster.queue.attempts import Attempt
+from stn_cluster.queue.database import QueueDatabase
+from stn_cluster.queue.finish import finish
+from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.store import Record, Store
+from stn_cluster.threads import SingleThread
+from stn_cluster.training.outcome import Labels, Outcome
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+GROUP = 500  # results in one commit, at most
+COMMIT_SECONDS = 0.2  # between the beginnings of two commits: what comes meanwhile is one group
+
+
+@dataclass(frozen=True)
+class Result:
+    """An ended attempt on its way to the store."""
+
+    attempt: Attempt
+    outcome: Outcome
+    without_state: bool = False  # there is no training state of its cell in the store
+
+
+class ResultWriter:
+    """Writes results for the coordinator.
+
+    Args:
+        store: the result store; this alone writes its rows.
+        thread: where the store is written.
+        known: grows with what is written.
+        database: hears of every result that the store has taken.
+        housekeeping: removes the training state of ended cells.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        thread: SingleThread,
+        known: KnownResults,
+        database: QueueDatabase,
+        housekeeping: Housekeeping,
+    ) -> None:
+        self.degraded_reason: str | None = None
+        self._store = store
+        self._thread = thread
+        self._known = known
+        self._database = database
+        self._housekeeping = housekeeping
+        self._results: list[Result] = []
+        self._labels: dict[str, Labels] = {}  # of test sets that the store may not have
+        self._added = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def pending(self) -> int:
+        """How many results are not durable yet."""
+        return len(self._results)
+
+    def add(self, result: Result) -> None:
+        """Takes a result; it counts once it is durable."""
+        self._results.append(result)
+        self._idle.clear()
+        self._added.set()
+
+    def add_labels(self, labels: Labels) -> None:
+        """Takes a test set's labels, which are told once for several results."""
+        self._labels[labels.test_set] = labels
+
+    async def run(self, on_commit: Callable[[Sequence[Result]], None]) -> None:
+        """Writes results: the first at once, then in groups whatever came meanwhile.
+
+        Args:
+            on_commit: called with results that have become durable.
+        """
+        began = 0.0
+        while True:
+            await self._added.wait()
+            self._added.clear()
+            while self._results:
+                await asyncio.sleep(began + COMMIT_SECONDS - time.monotonic())
+                began = time.monotonic()
+                group = self._results[:GROUP]
+                await self._write(group)
+                del self._results[: len(group)]
+                on_commit(group)
+                left = [r.attempt.cell.key for r in group if not r.without_state]
+                await self._housekeeping.drop_states(left)
+            self._idle.set()
+
+    async def close(self, seconds: float) -> None:
+        """Waits until all results are durable, for so long at most.
+
+        Raises:
+            StoreError: results could not be written; they are lost, and their cells still queued.
+        """
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            reason = self.degraded_reason or "results could not be written in time"
+            raise StoreError(reason) from None
+
+    async def _write(self, group: Sequence[Result]) -> None:
+        failpoint("result-received")
+        records = await self._thread.run(_records, group)
+        times = await self._commit(records)
+        stored = [
+            to_stored_result(result.attempt, result.outcome, time)
+            for result, time in zip(group, times, strict=True)
+        ]
+        self._known.add(stored)
+        await self._database.write_until_done(finish, stored)
+
+    async def _commit(self, records: Sequence[Record]) -> list[datetime]:
+        """Commits to the store, again and again until the disk or the network takes it."""
+        labels = list(self._labels.values())
+        test_sets = [to_test_set(one) for one in labels]
+        while True:
+            try:
+                times = await self._thread.run(self._store.commit, records, test_sets)
+            except StoreError as error:
+                if self.degraded_reason is None:
+                    log.error("results are buffered: %s", error)
+                self.degraded_reason = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self.degraded_reason = None
+                for one in labels:
+                    self._labels.pop(one.test_set, None)
+                return times
+
+
+def _records(group: Sequence[Result]) -> list[Record]:
+    return [to_record(result.attempt, result.outcome) for result in group]

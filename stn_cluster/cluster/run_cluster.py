@@ -1,0 +1,65 @@
+"""A job on a Ray cluster, from a script on it: `jobs/` has the scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from stn_cluster.cluster.connect import find, is_running, start
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.run_local import STOP_SECONDS
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.signals import interrupts
+from stn_cluster.errors import EndedError, UserError
+from stn_cluster.queue.jobs import CellState, Job, JobStatus
+from stn_cluster.registry import prepare_datasets
+
+GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
+
+
+def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
+    """Runs a job through the store's coordinator, which is started if need be, and then stopped.
+
+    The same job again is resumed, whatever became of the last one. KeyboardInterrupt and SIGTERM
+    stop a coordinator that was started here: running cells are checkpointed.
+
+    Args:
+        job: what to run; Ray must be connected.
+        settings: of a coordinator that has to be started.
+
+    Yields:
+        The job's status with its cells, again and again; the last when it has ended.
+
+    Raises:
+        UserError: see `start`; or a data set is not there.
+    """
+    data_root = Path(settings.data_root) if settings.data_root else None
+    prepare_datasets(job.cells, data_root)
+    with interrupts() as interrupted:
+        while True:
+            started_here, client = not is_running(settings.store), None
+            try:
+                client = start(settings)
+                for status in _statuses(client, job):
+                    yield status
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
+                return
+            except EndedError:
+                if started_here:  # by itself: it failed again and again
+                    raise
+                time.sleep(GONE_SECONDS)  # whoever had started it has stopped it
+            finally:
+                if started_here:
+                    with contextlib.suppress(UserError):
+                        (client or find(settings.store)).stop(STOP_SECONDS)
+
+
+def _statuses(client: CoordinatorClient, job: Job) -> Iterator[JobStatus]:
+    known = not client.submit(job)
+    status = client.status(job.job_id)
+    if known and status.ended and status.state is not CellState.SUCCEEDED:
+        client.retry(job.job_id)
+    yield from client.watch(job.job_id)

@@ -1,0 +1,380 @@
+"""Scheduler: gives packs to workers, follows them, and requeues what they leave behind.
+
+It runs as tasks on the coordinator's event loop:
+
+- `_manage` plans, once a second and whenever something changes, and starts workers;
+- `_employ` is the life of one worker: hello, packs, idle, goodbye;
+- `_scan` looks for workers that send no heartbeat, or do not end a cancelled cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.housekeeping import Housekeeping
+from stn_cluster.cluster.leases import Lease, Leases
+from stn_cluster.cluster.placement import (
+    Plan,
+    WorkerState,
+    capacity,
+    pack_size,
+    plan_workers,
+    should_release,
+)
+from stn_cluster.cluster.result_writer import Result, ResultWriter
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.supervision import Supervisor
+from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.worker_pool import (
+    WorkerHandle,
+    WorkerLostError,
+    WorkerPool,
+    WorkerUnavailableError,
+)
+from stn_cluster.errors import StoreError
+from stn_cluster.failpoints import failpoint
+from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason
+from stn_cluster.queue.claim import Demand, claim, demand
+from stn_cluster.queue.database import QueueDatabase
+from stn_cluster.queue.finish import exhausted, requeue
+from stn_cluster.training.outcome import Outcome
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # between two looks at what is queued and which nodes there are
+MAX_PENDING = 2000  # results in memory; with more, no cell is claimed
+STOP_SECONDS = 60.0  # for workers to come to the end of their step
+
+
+class Scheduler:
+    """Keeps the workers busy with the queue's cells.
+
+    Args:
+        settings: the service's.
+        database: the queue.
+        pool: the workers.
+        leases: the running attempts.
+        throughput: told when work begins.
+        results: gets the failures of cells without retries left.
+        checkpoints: flushed before a cell is requeued: it resumes from the newest.
+        housekeeping: gets lines for logs.
+        supervisor: runs the tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: QueueDatabase,
+        pool: WorkerPool,
+        leases: Leases,
+        throughput: Throughput,
+        results: ResultWriter,
+        checkpoints: CheckpointRecorder,
+        housekeeping: Housekeeping,
+        supervisor: Supervisor,
+    ) -> None:
+        self.settings = settings
+        self.demand: list[Demand] = []
+        self._database = database
+        self._pool = pool
+        self._leases = leases
+        self._throughput = throughput
+        self._results = results
+        self._checkpoints = checkpoints
+        self._housekeeping = housekeeping
+        self._supervisor = supervisor
+        self._plan = Plan()
+        self._ray_failure: str | None = None  # why Ray does not say which nodes there are
+        self._stopping = False
+        self._changed = asyncio.Event()  # set, and replaced, when there may be something to do
+        self._requeueing: set[asyncio.Task[None]] = set()
+        self._failed: set[str] = (
+            set()
+        )  # attempts whose cells had no retries left: given to be stored
+
+    @property
+    def degraded_reason(self) -> str | None:
+        """Why cells cannot be started or finished, while it lasts."""
+        return (
+            self._database.degraded_reason
+            or self._ray_failure
+            or self._results.degraded_reason
+            or self._pool.degraded_reason
+        )
+
+    def start(self) -> None:
+        """Begins to work."""
+        self._supervisor.start("plan workers", self._manage())
+        self._supervisor.start("scan leases", self._scan())
+
+    def wake(self) -> None:
+        """Says that there may be something to do."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def cancel(self, attempts: Iterable[str]) -> None:
+        """Ends attempts that no job wants any more; their workers hear of it at the next
+        heartbeat."""
+        for attempt in attempts:
+            lease = self._leases.get(attempt)
+            if lease is not None and not lease.finishing:
+                self._leases.end([attempt])
+                if worker := self._pool.workers.get(lease.worker):
+                    worker.cancel_requested_at[attempt] = time.monotonic()
+                self._housekeeping.log_line(
+                    lease.attempt, "cancelled: no job wants the cell any more"
+                )
+
+    def committed(self, results: Sequence[Result]) -> None:
+        """Takes results that have become durable."""
+        self._leases.end(result.attempt.id for result in results)
+
+    async def stop(self) -> None:
+        """Stops all workers at their next step, with checkpoints, and waits for that."""
+        self._stopping = True
+        for worker in list(self._pool.workers.values()):
+            if worker.state is WorkerState.STARTING and worker.task:
+                worker.task.cancel()
+            else:
+                worker.stop()
+        self.wake()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._pool.workers and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for worker in list(self._pool.workers.values()):
+            await self._give_up(worker, ExitReason.INTERRUPTED, "it did not stop in time")
+        await asyncio.gather(*self._requeueing)
+
+    # --- packs ---
+
+    async def _manage(self) -> None:
+        """Sees to it that there are the workers that the queue needs."""
+        while not self._stopping:
+            changed = self._changed
+            try:
+                await self._pool.refresh_nodes()
+                self.demand = await self._database.read(demand, self.settings.only_job)
+                await self._fail_exhausted()
+                self._ray_failure = None
+            except ConnectionError as error:
+                self._ray_failure = f"Ray does not answer: {error}"
+            except StoreError as error:
+                log.error("%s", error)
+            else:
+                self._start_workers(time.monotonic())
+            await self._database.probe()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
+
+    def _start_workers(self, now: float) -> None:
+        """Starts what the plan says, and cancels pending workers that no queued cell needs."""
+        pool = self._pool
+        if pool.may_start(now):
+            workers = list(pool.workers.values())
+            self._plan = plan_workers(self.demand, workers, pool.nodes, self.settings, now)
+            for needs in self._plan.start:
+                if worker := pool.start(needs, now):
+                    name = f"employ worker {worker.name}"
+                    worker.task = self._supervisor.start(name, self._employ(worker))
+        wanted = [kind.needs for kind in self.demand]
+        for worker in list(pool.workers.values()):
+            pending = worker.state is WorkerState.STARTING
+            if pending and worker.needs not in wanted and worker.task:
+                worker.task.cancel()
+
+    async def _employ(self, worker: WorkerHandle) -> None:
+        """Keeps one worker busy, and stops it when it has been idle for a while."""
+        try:
+            self._pool.has_started(worker, await worker.hello())
+            while pack := await self._next_pack(worker):
+                worker.state, worker.heard_at = WorkerState.BUSY, time.monotonic()
+                worker.cancel_requested_at = {}  # a late heartbeat may have told of the last pack's
+                await self._train(worker, pack)
+                worker.state = WorkerState.IDLE
+        except (WorkerLostError, WorkerUnavailableError) as error:
+            if self._stopping:
+                pass
+            elif worker.state is WorkerState.STARTING:
+                self._pool.failed_to_start(error, time.monotonic())
+            else:
+                log.warning("a worker on %s is replaced: %s", worker.info.host, error)
+        finally:
+            self._pool.remove(worker)
+            self.wake()
+
+    async def _next_pack(self, worker: WorkerHandle) -> tuple[Attempt, ...]:
+        """The pack that the worker is to train next; empty once it is to go."""
+        idle_since = time.monotonic()
+        while not self._stopping:
+            if should_release(worker.needs, self._plan, self.demand, self.settings):
+                break
+            changed = self._changed
+            if pack := await self._claim(worker):
+                return pack
+            left = idle_since + self.settings.idle_seconds - time.monotonic()
+            if left <= 0:
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, LOOK_SECONDS))
+        return ()
+
+    async def _claim(self, worker: WorkerHandle) -> tuple[Attempt, ...]:
+        """The next pack for a worker, if there is one and results can be stored."""
+        kind = next((d for d in self.demand if d.needs == worker.needs), None)
+        if kind is None or self.degraded_reason or self._results.pending > MAX_PENDING:
+            return ()
+        queued = kind.cells
+        workers = capacity(worker.needs, self._pool.nodes, self.settings)
+
+        def size(first: Cell) -> int:
+            return pack_size(first, queued, worker.needs, workers, self.settings)
+
+        try:
+            pack = await self._database.write(
+                claim, worker.needs, size, worker.info, self.settings.only_job
+            )
+        except StoreError:
+            return ()  # the database says that it is degraded
+        # Until the queue is looked at again: what is taken is not there for the next worker.
+        left = queued - len(pack) if pack else 0
+        counted = [replace(d, cells=left) if d.needs == worker.needs else d for d in self.demand]
+        self.demand = [d for d in counted if d.cells]
+        return pack
+
+    async def _train(self, worker: WorkerHandle, pack: tuple[Attempt, ...]) -> None:
+        """Has one pack trained.
+
+        Raises:
+            WorkerLostError: the worker is of no use any more; its cells have been seen to.
+        """
+        now = time.monotonic()
+        if not self._leases:
+            self._throughput.begin(now)
+        for attempt in pack:
+            self._leases.grant(Lease(attempt, worker.name, now + self.settings.lease_seconds))
+            self._housekeeping.log_line(attempt, _opening_line(attempt))
+        training = worker.train(pack)
+        failpoint("claim-handed-over")
+        try:
+            await self._until_done(worker, training)
+        except WorkerLostError as error:
+            with suppress(ConnectionError):
+                await self._pool.refresh_nodes()
+            node_lost = error.node_lost or self._pool.node_is_lost(worker.info)
+            reason = ExitReason.NODE_LOST if node_lost else ExitReason.DIED
+            reason = ExitReason.INTERRUPTED if self._stopping else reason
+            await self._requeue(worker.name, reason, str(error))
+            raise
+        if self._stopping:
+            await self._requeue(worker.name, ExitReason.INTERRUPTED, "the service was stopped")
+        else:
+            why = "its worker came back without its result"
+            await self._requeue(worker.name, ExitReason.DIED, why)
+
+    async def _until_done(self, worker: WorkerHandle, training: Awaitable[None]) -> None:
+        """Waits for a pack's end, also where the connection breaks and the worker lives.
+
+        Raises:
+            WorkerLostError: the worker died, or the pack's training did.
+        """
+        try:
+            await training
+        except WorkerUnavailableError:
+            await self._until_reached(worker)
+            while any(not lease.finishing for lease in self._leases.of(worker.name)):
+                await asyncio.sleep(self.settings.heartbeat_seconds)
+
+    async def _until_reached(self, worker: WorkerHandle) -> None:
+        """Waits until a worker answers, or Ray knows how it died: of a node's end it hears late.
+
+        Raises:
+            WorkerLostError: it died.
+        """
+        while True:
+            try:
+                await worker.hello()
+            except WorkerUnavailableError:  # for a lease at most: then it is given up
+                await asyncio.sleep(self.settings.heartbeat_seconds)
+            else:
+                return
+
+    # --- attempts that come to nothing ---
+
+    async def _requeue(self, worker: str, reason: ExitReason, message: str) -> None:
+        """Queues again what a worker held; fails cells without retries left."""
+        lost = self._leases.end([x.id for x in self._leases.of(worker) if not x.finishing])
+        if not lost:
+            return
+        for lease in lost:
+            self._housekeeping.log_line(lease.attempt, f"{reason}: {message}")
+            label = lease.attempt.cell.label
+            log.warning("%s is queued again: %s: %s", label, reason, message)
+        end = AttemptEnd(reason, message)
+        # In a task of its own: whoever called may be cancelled, and the queue must hear of it.
+        ends = {lease.id: end for lease in lost}
+        task = self._supervisor.start("requeue cells", self._write_requeued(ends))
+        self._requeueing.add(task)
+        task.add_done_callback(self._requeueing.discard)
+        await asyncio.shield(task)
+
+    async def _write_requeued(self, ends: Mapping[str, AttemptEnd]) -> None:
+        await self._checkpoints.flush()
+        await self._database.write_until_done(requeue, ends)
+        self.wake()  # cells without retries left are failed then
+
+    async def _give_up(self, worker: WorkerHandle, reason: ExitReason, message: str) -> None:
+        """Kills an unresponsive worker and requeues its cells."""
+        self._pool.remove(worker)
+        if worker.task:
+            worker.task.cancel()
+        await self._requeue(worker.name, reason, message)
+
+    async def _fail_exhausted(self) -> None:
+        """Hands the failures of cells without retries left to the result writer."""
+        for attempt in await self._database.read(exhausted):
+            if attempt.id not in self._failed:
+                self._failed.add(attempt.id)
+                assert attempt.end is not None
+                outcome = Outcome(key=attempt.cell.key, error=attempt.end.message)
+                self._results.add(Result(attempt, outcome))
+
+    async def _scan(self) -> None:
+        """Looks again and again for workers that send no heartbeat, or do not end a cell."""
+        while True:
+            await asyncio.sleep(self.settings.scan_seconds)
+            now = time.monotonic()
+            for name in {lease.worker for lease in self._leases.expired(now)}:
+                worker = self._pool.workers.get(name)
+                gone = worker is not None and self._pool.node_is_lost(worker.info)
+                reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
+                message = f"its worker was not heard of for {self.settings.lease_seconds:g} s"
+                if worker is None:
+                    await self._requeue(name, reason, message)
+                else:
+                    await self._give_up(worker, reason, message)
+            busy = [w for w in self._pool.workers.values() if w.state is WorkerState.BUSY]
+            for worker in busy:
+                asked_at = min(worker.cancel_requested_at.values(), default=now)
+                if now - asked_at > self.settings.cancel_grace_seconds:
+                    message = "its worker was ended with a cancelled cell that did not stop"
+                    await self._give_up(worker, ExitReason.INTERRUPTED, message)
+                elif now - worker.heard_at > 2 * self.settings.lease_seconds:
+                    message = "its worker does not come back"
+                    await self._give_up(worker, ExitReason.EXPIRED, message)
+
+
+def _opening_line(attempt: Attempt) -> str:
+    cell, worker = attempt.cell, attempt.worker
+    beside = f", in a pack of {attempt.pack_size}" if attempt.pack_size > 1 else ""
+    return (
+        f"{cell.label} ({cell.dataset}, {cell.recipe}) for job {attempt.job_id} "
+        f"on {worker.host}, {worker.device}, process {worker.process}{beside}"
+    )

@@ -1,0 +1,138 @@
+"""Claims: queued cells leave the queue in packs, each cell as a new attempt."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from uuid import uuid4
+
+from stn_cluster.grid import Cell, Needs
+from stn_cluster.queue.attempts import Attempt, Checkpoint, WorkerInfo, utc_now
+from stn_cluster.queue.database import next_change, transaction
+from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.queries import named_cell
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Queued cells that need the same of a worker."""
+
+    needs: Needs
+    cells: int
+    priority: int  # the highest
+    job: int  # the number of the oldest job of that priority
+
+
+_ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
+_WANTED_BY = (  # what is trained for the job itself is not looked up: it may be very much
+    f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM job_cells "
+    f"WHERE job_cells.key = cells.key AND job_cells.job = {_ONLY} AND pending))"
+)
+
+
+def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
+    """Counts the queued cells by what they need; what is to be trained first comes first.
+
+    Args:
+        db: the queue.
+        only: a job's id: no others' cells are counted.
+    """
+    wanted = _WANTED_BY if only is not None else ""
+    rows = db.execute(
+        "SELECT needs, priority, min(job) AS job, count(*) AS cells "
+        "FROM cells INDEXED BY cells_to_claim "
+        f"WHERE state = 'queued' AND NOT exhausted {wanted} "
+        "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
+        {"only": only},
+    )
+    found: dict[str, Demand] = {}
+    for row in rows:
+        new = Demand(Needs.model_validate_json(row["needs"]), 0, row["priority"], row["job"])
+        pool = found.get(row["needs"], new)
+        found[row["needs"]] = replace(pool, cells=pool.cells + row["cells"])
+    return list(found.values())
+
+
+def claim(
+    db: sqlite3.Connection,
+    needs: Needs,
+    size: Callable[[Cell], int],
+    worker: WorkerInfo,
+    only: str | None = None,
+) -> tuple[Attempt, ...]:
+    """Hands out the next pack: of the job that comes first its costliest cell, and cells of the
+    same stream beside it.
+
+    Args:
+        db: the queue.
+        needs: what the worker has; cells that need just this are taken.
+        size: how many cells at most, where this one is the first.
+        worker: where they will run.
+        only: a job's id: no others' cells are taken.
+
+    Returns:
+        The pack; empty if there is nothing to train.
+    """
+    wanted = _WANTED_BY if only is not None else ""
+    asked = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
+    columns = (
+        "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step, "
+        "(SELECT recipe FROM job_cells "
+        "WHERE job_cells.key = cells.key AND job_cells.job = cells.job) AS recipe"
+    )
+    with transaction(db, "claim"):
+        first = db.execute(
+            f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
+            f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted {wanted} "
+            "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
+            asked,
+        ).fetchone()
+        if first is None:
+            return ()
+        pack = [first]
+        most = 1 if first["isolated"] else size(Cell.model_validate_json(first["spec"]))
+        if most > 1:
+            pack += db.execute(
+                f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
+                "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT exhausted "
+                "AND NOT isolated AND job = :job AND priority = :priority AND key != :key "
+                f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
+                {**asked, **dict(first), "more": most - 1},
+            )
+        [job_id] = db.execute(
+            "SELECT job_id FROM jobs WHERE number = ?", (first["job"],)
+        ).fetchone()
+        return tuple(_begin(db, row, job_id, len(pack), worker) for row in pack)
+
+
+def _begin(
+    db: sqlite3.Connection, row: sqlite3.Row, job_id: str, pack_size: int, worker: WorkerInfo
+) -> Attempt:
+    resume_from = None
+    if row["checkpoint_attempt"] is not None:
+        resume_from = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
+    attempt = Attempt(
+        id=uuid4().hex,
+        cell=named_cell(row["spec"], row["recipe"]),
+        job_id=job_id,
+        pack_size=pack_size,
+        worker=worker,
+        started_at=utc_now(),
+        resume_from=resume_from,
+        is_first=row["attempt"] is None,
+    )
+    db.execute(
+        "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",
+        (CellState.RUNNING, attempt.id, next_change(db), row["key"]),
+    )
+    db.execute(
+        "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            *(attempt.id, row["key"], job_id, pack_size),
+            *(json.dumps(asdict(worker)), attempt.started_at.isoformat()),
+        ),
+    )
+    return attempt

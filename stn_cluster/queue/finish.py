@@ -1,0 +1,206 @@
+"""Attempts end: with a result, or come to nothing and the cell is queued again.
+
+The attempt's id is the fencing token: what is said in the name of any but a cell's current attempt
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, utc_now
+from stn_cluster.queue.database import next_change, transaction
+from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.queries import attempt_of
+
+MAX_FAILURES = 3  # attempts that may fail before the cell does
+MAX_NODE_LOSSES = 20  # the same for lost nodes: a cell that kills nodes is to stop some day
+
+
+def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool]:
+    """Notes results that the store has taken.
+
+    Returns:
+        For each, whether it was its cell's to give.
+    """
+    with transaction(db, "result"):
+        change = next_change(db)
+        return [_finish(db, result, change) for result in results]
+
+
+def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
+    succeeded = result.error is None
+    state = CellState.SUCCEEDED if succeeded else CellState.FAILED
+    taken = db.execute(
+        "UPDATE cells SET state = :state, has_result = has_result OR :succeeded, "
+        "test_error = CASE WHEN :succeeded THEN :test_error ELSE test_error END, "
+        "error = :error, exhausted = 0, isolated = 0, checkpoint_attempt = NULL, "
+        "checkpoint_step = NULL, changed = :change "
+        "WHERE key = :key AND attempt = :attempt AND (state = 'running' OR exhausted)",
+        {**asdict(result), "state": state, "succeeded": succeeded, "change": change},
+    ).rowcount
+    if taken:
+        db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
+        close_attempt(db, result.attempt, ExitReason(state.value), result.error)
+    return bool(taken)
+
+
+def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]:
+    """Queues the cells of lost attempts again.
+
+    A death counts as a failure of a cell that ran alone; of a pack, each cell is tried in
+    isolation from now on.
+
+    Args:
+        db: the queue.
+        ends: how they ended, by attempt.
+
+    Returns:
+        The keys of those attempts that were still current.
+    """
+    requeued = []
+    with transaction(db, "requeue"):
+        for attempt, end in ends.items():
+            row = db.execute(
+                "SELECT cells.key, pack_size FROM cells JOIN attempts USING (attempt) "
+                "WHERE cells.attempt = ? AND state = 'running'",
+                (attempt,),
+            ).fetchone()
+            if row is None:
+                continue
+            death = end.reason in (ExitReason.DIED, ExitReason.EXPIRED)
+            counts = death and row["pack_size"] == 1
+            db.execute(
+                "UPDATE cells SET state = 'queued', isolated = isolated OR :isolate, "
+                "failures = failures + :counts, requeues = requeues + NOT :counts, "
+                "node_losses = node_losses + :node, changed = :change, "
+                "exhausted = failures + :counts >= :most OR node_losses + :node >= :most_nodes "
+                "WHERE key = :key",
+                {
+                    "key": row["key"],
+                    "isolate": death and not counts,
+                    "counts": counts,
+                    "node": end.reason == ExitReason.NODE_LOST,
+                    "change": next_change(db),
+                    "most": MAX_FAILURES,
+                    "most_nodes": MAX_NODE_LOSSES,
+                },
+            )
+            close_attempt(db, attempt, end.reason, end.message, counts)
+            requeued.append(row["key"])
+    return requeued
+
+
+def exhausted(db: sqlite3.Connection) -> list[Attempt]:
+    """Last attempts of cells without retries left, which wait to be stored as failed.
+
+    The message of each one's end names all ends that counted since the cell was queued anew, the
+    first first.
+    """
+    rows = db.execute("SELECT * FROM cells WHERE exhausted").fetchall()
+    return [_with_history(db, row) for row in rows]
+
+
+def _with_history(db: sqlite3.Connection, cell: sqlite3.Row) -> Attempt:
+    newest = db.execute(
+        "SELECT exit_reason, message FROM attempts "
+        "WHERE key = ? AND (counts OR exit_reason = ?) ORDER BY rowid DESC LIMIT ?",
+        (cell["key"], ExitReason.NODE_LOST, cell["failures"] + cell["node_losses"]),
+    ).fetchall()
+    ends = "\n".join(
+        f"{number}. {row['exit_reason']}: {row['message']}"
+        for number, row in enumerate(reversed(newest), 1)
+    )
+    last = attempt_of(db, cell["attempt"])
+    assert last.end is not None
+    return replace(last, end=replace(last.end, message=f"given up after these ends:\n{ends}"))
+
+
+def save_checkpoints(
+    db: sqlite3.Connection, saved: Sequence[Checkpoint]
+) -> list[tuple[str, Checkpoint]]:
+    """Names the checkpoints that running cells would resume from.
+
+    Returns:
+        Those they replace, with their cells' keys: nothing resumes from them any more.
+    """
+    replaced = []
+    with transaction(db):
+        for checkpoint in saved:
+            row = db.execute(
+                "SELECT key, checkpoint_attempt, checkpoint_step FROM cells "
+                "WHERE attempt = ? AND state = 'running'",
+                (checkpoint.attempt,),
+            ).fetchone()
+            if row is None:
+                continue
+            db.execute(
+                "UPDATE cells SET checkpoint_attempt = ?, checkpoint_step = ? WHERE key = ?",
+                (checkpoint.attempt, checkpoint.step, row["key"]),
+            )
+            if row["checkpoint_attempt"] is not None:
+                before = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
+                if before != checkpoint:
+                    replaced.append((row["key"], before))
+    return replaced
+
+
+def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tuple[str, str]]]:
+    """Makes the queue agree with the store after whatever end the coordinator had.
+
+    A cell whose result the store holds has ended, also where the queue had not come to know, or
+    has forgotten it. Whatever ran is queued again; it does not count as a failure.
+
+    Returns:
+        How many cells were found ended; key and attempt of those that are queued again.
+    """
+    ended = 0
+    with transaction(db):
+        change = next_change(db)
+        unfinished = db.execute(
+            "SELECT key, attempt, since, exhausted FROM cells WHERE state IN ('queued', 'running')"
+        ).fetchall()
+        for row in unfinished:
+            result = known.after(row["key"], row["since"])
+            if result is None or _superseded(db, row, result.attempt):
+                continue
+            if row["attempt"] and row["attempt"] != result.attempt:
+                close_attempt(
+                    db, row["attempt"], ExitReason.COORDINATOR_LOST, "its cell has a result"
+                )
+            db.execute(
+                "UPDATE cells SET state = 'running', attempt = ? WHERE key = ?",
+                (result.attempt, row["key"]),
+            )
+            _finish(db, result, change)
+            ended += 1
+    running = db.execute("SELECT key, attempt FROM cells WHERE state = 'running'").fetchall()
+    lost = AttemptEnd(ExitReason.COORDINATOR_LOST, "the coordinator ended")
+    requeue(db, {row["attempt"]: lost for row in running})
+    return ended, [(row["key"], row["attempt"]) for row in running]
+
+
+def _superseded(db: sqlite3.Connection, cell: sqlite3.Row, attempt: str) -> bool:
+    """Whether an attempt had ended without a result, so that the cell was no more its to end."""
+    if cell["exhausted"] and cell["attempt"] == attempt:
+        return False
+    ended = "SELECT 1 FROM attempts WHERE attempt = ? AND ended_at IS NOT NULL"
+    return db.execute(ended, (attempt,)).fetchone() is not None
+
+
+def close_attempt(
+    db: sqlite3.Connection,
+    attempt: str,
+    reason: ExitReason,
+    message: str | None,
+    counts: bool = False,
+) -> None:
+    """Notes an attempt's end in the history, unless it is there already."""
+    db.execute(
+        "UPDATE attempts SET ended_at = ?, exit_reason = ?, message = ?, counts = ? "
+        "WHERE attempt = ? AND ended_at IS NULL",
+        (utc_now().isoformat(), reason, message, counts, attempt),
+    )

@@ -1,0 +1,46 @@
+"""Known results: the newest success and the newest failure of each cell in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """One row of the store's `cells`, as far as the queue needs it."""
+
+    key: str
+    attempt: str
+    accepted_at: int  # microseconds since 1970, UTC
+    test_error: float | None = None  # percent; None for a failure, or a success without a test
+    error: str | None = None  # why it failed, one line; None for a success
+
+
+class KnownResults:
+    """Results that the store holds; grows as results are committed."""
+
+    def __init__(self, results: Iterable[StoredResult] = ()) -> None:
+        self._successes: dict[str, StoredResult] = {}
+        self._failures: dict[str, StoredResult] = {}
+        self.watermark = 0  # accepted_at of the newest
+        self.add(results)
+
+    def add(self, results: Iterable[StoredResult]) -> None:
+        """Notes rows of the store, in any order."""
+        for result in results:
+            newest = self._successes if result.error is None else self._failures
+            if result.key not in newest or newest[result.key].accepted_at < result.accepted_at:
+                newest[result.key] = result
+            self.watermark = max(self.watermark, result.accepted_at)
+
+    def success(self, key: str) -> StoredResult | None:
+        """Newest success of a cell."""
+        return self._successes.get(key)
+
+    def after(self, key: str, since: int) -> StoredResult | None:
+        """Result of a cell that was accepted later than `since`: a success before a failure."""
+        for results in (self._successes, self._failures):
+            if key in results and results[key].accepted_at > since:
+                return results[key]
+        return None

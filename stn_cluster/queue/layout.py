@@ -1,0 +1,119 @@
+"""Tables of the queue's SQLite file, and the migration of an older file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+VERSION = 2
+
+_TABLES = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,         -- by age
+    job_id TEXT NOT NULL UNIQUE,
+    digest TEXT NOT NULL,               -- of all that was submitted: the same id, the same job
+    config TEXT NOT NULL,               -- JSON
+    folder TEXT,
+    force INTEGER NOT NULL,
+    priority INTEGER NOT NULL,          -- the larger, the sooner
+    submitted_at TEXT NOT NULL,         -- UTC
+    cancelled_at TEXT,
+    recorded INTEGER NOT NULL DEFAULT 0 -- whether the store has the job's record
+);
+CREATE TABLE cells (
+    key TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,                 -- JSON of the Cell
+    label TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    needs TEXT NOT NULL,                -- JSON
+    cost REAL NOT NULL,
+    state TEXT NOT NULL,
+    job INTEGER,                        -- the job it is trained for: of those that want it, the
+    priority INTEGER NOT NULL,          -- one with the highest priority, then the oldest
+    isolated INTEGER NOT NULL DEFAULT 0, -- it was in a pack that died: it is tried by itself
+    exhausted INTEGER NOT NULL DEFAULT 0, -- no retries are left; its failure is to be stored
+    attempt TEXT,                       -- the current one while it runs, else the last one
+    failures INTEGER NOT NULL DEFAULT 0, -- ends that count, since it was last queued anew
+    requeues INTEGER NOT NULL DEFAULT 0, -- ends that do not count
+    node_losses INTEGER NOT NULL DEFAULT 0, -- of these: its node went
+    checkpoint_attempt TEXT,            -- whose checkpoint it resumes from
+    checkpoint_step INTEGER,
+    since INTEGER NOT NULL,             -- what the store accepted later (us) is its result
+    has_result INTEGER NOT NULL DEFAULT 0, -- it has succeeded; also while trained anew
+    test_error REAL,                    -- percent; of the last success, if it was tested
+    error TEXT,                         -- why it failed, one line
+    changed INTEGER NOT NULL            -- number of the last change to any cell
+);
+CREATE TABLE job_cells (                -- which job wants which cells
+    job INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    recipe TEXT NOT NULL,               -- the job's name for it
+    stored INTEGER NOT NULL,            -- it had its result when the job came
+    pending INTEGER NOT NULL,           -- it has not ended for this job yet
+    cancelled INTEGER NOT NULL DEFAULT 0, -- before it ended
+    PRIMARY KEY (job, position)
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    attempt TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    job_id TEXT NOT NULL,
+    pack_size INTEGER NOT NULL,
+    worker TEXT NOT NULL,               -- JSON: where it ran
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    exit_reason TEXT,
+    counts INTEGER NOT NULL DEFAULT 0,  -- towards the failures that a cell may have
+    message TEXT
+);
+"""
+_INDEXES = """
+CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC)
+    WHERE state = 'queued' AND NOT exhausted;
+CREATE INDEX cells_by_stream ON cells (stream, job, needs, cost DESC)
+    WHERE state = 'queued' AND NOT exhausted AND NOT isolated;
+CREATE INDEX cells_running ON cells (attempt) WHERE state = 'running';
+CREATE INDEX cells_exhausted ON cells (key) WHERE exhausted;
+CREATE INDEX cells_changed ON cells (changed);
+CREATE INDEX job_cells_by_key ON job_cells (key);
+CREATE INDEX attempts_by_key ON attempts (key, started_at);
+CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
+"""
+# From the first layout: other names, and a result was told by its test error, which a success that
+# was not tested has not.
+_FROM_VERSION_1 = """
+DROP INDEX cells_to_claim;
+DROP INDEX cells_by_stream;
+DROP INDEX cells_running;
+DROP INDEX cells_spent;
+DROP INDEX cells_changed;
+DROP INDEX wants_by_key;
+DROP INDEX attempts_by_key;
+DROP INDEX attempts_open;
+ALTER TABLE cells RENAME COLUMN alone TO isolated;
+ALTER TABLE cells RENAME COLUMN spent TO exhausted;
+ALTER TABLE cells RENAME COLUMN charged TO failures;
+ALTER TABLE cells RENAME COLUMN uncharged TO requeues;
+ALTER TABLE cells RENAME COLUMN state_attempt TO checkpoint_attempt;
+ALTER TABLE cells RENAME COLUMN state_step TO checkpoint_step;
+ALTER TABLE cells ADD COLUMN has_result INTEGER NOT NULL DEFAULT 0;
+UPDATE cells SET has_result = 1 WHERE test_error IS NOT NULL OR state = 'succeeded';
+ALTER TABLE wants RENAME TO job_cells;
+ALTER TABLE job_cells RENAME COLUMN waits TO pending;
+ALTER TABLE job_cells RENAME COLUMN dropped TO cancelled;
+ALTER TABLE attempts RENAME COLUMN ending TO exit_reason;
+ALTER TABLE attempts RENAME COLUMN charged TO counts;
+ALTER TABLE attempts RENAME COLUMN reason TO message;
+"""
+
+
+def lay_out(db: sqlite3.Connection, version: int) -> None:
+    """Migrates a file of an older layout, or an empty one, to the present tables; all or nothing.
+
+    Args:
+        db: the file, in no transaction.
+        version: of its layout; 0 if it is empty.
+    """
+    if version == VERSION:
+        return
+    change = _TABLES if version == 0 else _FROM_VERSION_1
+    db.executescript(f"BEGIN;{change}{_INDEXES}PRAGMA user_version = {VERSION};COMMIT;")

@@ -1,0 +1,274 @@
+"""Queries on jobs, cells and attempts; nothing here changes the queue."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from stn_cluster.errors import NotFoundError, UserError, unknown
+from stn_cluster.grid import CELL_FILTERS, Cell
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason, WorkerInfo
+from stn_cluster.queue.jobs import (
+    EVERYTHING,
+    CellName,
+    CellState,
+    CellStatus,
+    JobStatus,
+    Page,
+    Totals,
+    job_state,
+)
+
+# A cancelled job has no part any more in what becomes of the cells that it dropped.
+_STATE = "CASE WHEN cancelled THEN 'cancelled' ELSE state END"
+
+
+def _in_spec(name: str) -> str:
+    return f"json_extract(spec, '$.{name}')"
+
+
+# Where the columns are that a job's cells are filtered by: the recipe's name is the job's own.
+_COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
+    "recipe": "job_cells.recipe",
+    "key": "cells.key",
+}
+_NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + (
+    f", {_in_spec('settings.iterations')} AS iterations"
+)
+_ATTEMPTS = """
+    SELECT attempts.*, spec, (
+        SELECT recipe FROM job_cells JOIN jobs ON jobs.number = job_cells.job
+        WHERE jobs.job_id = attempts.job_id AND job_cells.key = attempts.key
+    ) AS recipe
+    FROM attempts JOIN cells USING (key)
+"""
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
+    """Row of a job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM jobs WHERE job_id = ?", (job_id,)
+    ).fetchone()
+    if row is None:
+        recent = db.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 20")
+        known = [row["job_id"] for row in recent]
+        raise NotFoundError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
+    return row
+
+
+def jobs(db: sqlite3.Connection) -> list[JobStatus]:
+    """Status of all jobs, oldest first, without their cells."""
+    rows = db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+    return [_job_status(db, row)[0] for row in rows]
+
+
+def job_status(db: sqlite3.Connection, job_id: str) -> tuple[JobStatus, float]:
+    """Status of a job without its cells, and the cost of those of them that have not ended.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    return _job_status(db, find_job(db, job_id))
+
+
+def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, float]:
+    by_state = db.execute(
+        f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost "
+        "FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? GROUP BY 1",
+        (row["number"],),
+    ).fetchall()
+    counts = {CellState(found["state"]): found["cells"] for found in by_state}
+    cost_left = sum(found["cost"] for found in by_state if not CellState(found["state"]).ended)
+    status = JobStatus(
+        job_id=row["job_id"],
+        state=job_state(counts, row["cancelled_at"] is not None),
+        counts=counts,
+        priority=row["priority"],
+        submitted_at=datetime.fromisoformat(row["submitted_at"]),
+    )
+    return status, cost_left
+
+
+def cells(
+    db: sqlite3.Connection, job_id: str, page: Page = EVERYTHING
+) -> tuple[list[tuple[str | None, CellStatus]], int]:
+    """Cells of a job in its order, each with its current attempt while it runs.
+
+    Args:
+        db: the queue.
+        job_id: the job.
+        page: which of them.
+
+    Returns:
+        The cells, and the number of the last change.
+
+    Raises:
+        NotFoundError: there is no such job.
+        UserError: there is no filter of that name.
+    """
+    number = find_job(db, job_id)["number"]
+    # First: what changes while the cells are read is then found twice, rather than never.
+    last = int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
+    columns: dict[str, Sequence[Any]] = {f"({_STATE})": page.states} if page.states else {}
+    for name, values in page.filters.items():
+        if name not in _COLUMNS:
+            raise UserError(unknown("filter", name, _COLUMNS))
+        columns[_COLUMNS[name]] = values
+    chosen = "".join(f" AND {column} IN ({_marks(values)})" for column, values in columns.items())
+    given = [value for values in columns.values() for value in values]
+    tables, new = "job_cells CROSS JOIN cells USING (key)", ""
+    if page.since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
+        tables = "cells CROSS JOIN job_cells USING (key)"
+        new = f"AND (changed > {page.since} OR state = 'running')"
+    rows = db.execute(
+        f"SELECT {_NAME}, stored, {_STATE} AS state, attempt, test_error, error "
+        f"FROM {tables} WHERE job_cells.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
+        (number, *given, page.limit, page.offset),
+    )
+    found = [
+        (row["attempt"] if row["state"] == "running" else None, _cell_status(row)) for row in rows
+    ]
+    return found, last
+
+
+def _cell_status(row: sqlite3.Row) -> CellStatus:
+    name = CellName(**{field.name: row[field.name] for field in fields(CellName)})
+    state = CellState(row["state"])
+    return CellStatus(
+        name,
+        state,
+        step=name.iterations if state is CellState.SUCCEEDED else 0,
+        test_error=row["test_error"] if state is CellState.SUCCEEDED else None,
+        error=row["error"] if state is CellState.FAILED else None,
+        stored=bool(row["stored"]),
+    )
+
+
+def attempts(db: sqlite3.Connection, name: str) -> list[Attempt]:
+    """History of a cell, oldest attempt first.
+
+    Args:
+        db: the queue.
+        name: its key; or a label, which may be that of several cells.
+
+    Raises:
+        NotFoundError: no cell is called that.
+    """
+    keys = db.execute("SELECT key FROM cells WHERE key = :name OR label = :name", {"name": name})
+    found = [row["key"] for row in keys]
+    if not found:
+        known = db.execute("SELECT DISTINCT label FROM cells LIMIT 1000")
+        labels = [row["label"] for row in known]
+        near = unknown("cell", name, labels).partition("allowed")[0].rstrip()
+        raise NotFoundError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
+    rows = db.execute(
+        f"{_ATTEMPTS} WHERE key IN ({_marks(found)}) ORDER BY started_at, attempts.rowid",
+        found,
+    )
+    return [_attempt(row) for row in rows]
+
+
+def attempt_of(db: sqlite3.Connection, attempt: str) -> Attempt:
+    """Attempt of an id, which is there."""
+    return _attempt(db.execute(f"{_ATTEMPTS} WHERE attempts.attempt = ?", (attempt,)).fetchone())
+
+
+def _attempt(row: sqlite3.Row) -> Attempt:
+    end = None
+    if row["exit_reason"] is not None:
+        end = AttemptEnd(
+            ExitReason(row["exit_reason"]),
+            row["message"],
+            counts=bool(row["counts"]),
+            at=datetime.fromisoformat(row["ended_at"]),
+        )
+    return Attempt(
+        id=row["attempt"],
+        cell=named_cell(row["spec"], row["recipe"]),
+        job_id=row["job_id"],
+        pack_size=row["pack_size"],
+        worker=WorkerInfo(**json.loads(row["worker"])),
+        started_at=datetime.fromisoformat(row["started_at"]),
+        end=end,
+    )
+
+
+def named_cell(spec: str, recipe: str) -> Cell:
+    """Cell of a job: the queue's, by the name that the job has for its recipe."""
+    return Cell.model_validate_json(spec).model_copy(update={"recipe": recipe})
+
+
+def totals(db: sqlite3.Connection) -> Totals:
+    """Counts over the whole queue, with its history."""
+
+    def count_by(column: str, table: str) -> dict[Any, int]:
+        rows = db.execute(f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY 1")
+        return {row["name"]: row["rows"] for row in rows}
+
+    [number] = db.execute("SELECT count(*) FROM jobs").fetchone()
+    tried, waited = db.execute(
+        "SELECT count(*), coalesce(sum(86400 * (julianday(started) - julianday(submitted_at))), 0) "
+        "FROM (SELECT min(started_at) AS started, job_id FROM attempts GROUP BY key) "
+        "JOIN jobs USING (job_id)"
+    ).fetchone()
+    return Totals(
+        jobs=number,
+        cells=count_by("state", "cells"),
+        attempts=count_by("exit_reason", "attempts WHERE exit_reason IS NOT NULL"),
+        tried_cells=tried,
+        waited_seconds=waited,
+    )
+
+
+def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
+    """Ids of the jobs that the store has no record of yet, oldest first."""
+    rows = db.execute("SELECT job_id FROM jobs WHERE NOT recorded ORDER BY number")
+    return [row["job_id"] for row in rows]
+
+
+def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    """Record of a job in the store: all that was submitted."""
+    job = find_job(db, job_id)
+    rows = db.execute(
+        "SELECT spec, recipe FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? "
+        "ORDER BY position",
+        (job["number"],),
+    )
+    return {
+        "job_id": job_id,
+        "submitted_at": job["submitted_at"],
+        "config": json.loads(job["config"]),
+        "folder": job["folder"],
+        "priority": job["priority"],
+        "force": bool(job["force"]),
+        "cells": [{**json.loads(row["spec"]), "recipe": row["recipe"]} for row in rows],
+    }
+
+
+def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
+    """Id of the newest job of this digest that was not cancelled and has cells yet to end."""
+    row = db.execute(
+        "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
+        "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending) "
+        "ORDER BY number DESC LIMIT 1",
+        (digest,),
+    ).fetchone()
+    return row and str(row["job_id"])
+
+
+def ended_keys(db: sqlite3.Connection) -> set[str]:
+    """Keys of cells that have succeeded or failed: nothing of theirs resumes."""
+    rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
+    return {row["key"] for row in rows}

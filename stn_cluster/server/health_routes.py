@@ -1,0 +1,33 @@
+"""Routes for probes, and to the service's version and store."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Security
+from fastapi.security import HTTPBearer
+
+from stn_cluster import __version__
+from stn_cluster.client.schemas import ServiceInfo
+from stn_cluster.server.backend import BackendDep
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/health")
+async def health() -> Literal["ok"]:
+    """The server's process answers; needs no token."""
+    return "ok"
+
+
+@router.get("/ready")
+def ready(backend: BackendDep) -> Literal["ok"]:
+    """The coordinator answers, too; needs no token."""
+    backend.client.with_patience(0, timeout=5).settings()
+    return "ok"
+
+
+@router.get("/service", dependencies=[Security(HTTPBearer(auto_error=False))])
+def info(backend: BackendDep) -> ServiceInfo:
+    """The version and the store."""
+    return ServiceInfo(__version__, backend.store.name)

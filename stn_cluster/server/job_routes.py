@@ -1,0 +1,88 @@
+"""Routes to jobs: submit, list, look at, cancel, retry."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from stn_cluster.client.schemas import (
+    MAX_PAGE,
+    CellPage,
+    CellQuery,
+    JobId,
+    Rerun,
+    Submission,
+    Waiting,
+)
+from stn_cluster.cluster.make_jobs import rerun_job
+from stn_cluster.queue.jobs import CellState, Job, JobStatus, Page
+from stn_cluster.server.backend import Backend, BackendDep
+
+router = APIRouter(tags=["jobs"])
+CREATED: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.CREATED.value: {"model": JobStatus, "description": "The job is new."}
+}
+
+
+class PageQuery(CellQuery):
+    """Selection of a job's cells."""
+
+    state: list[CellState] = []
+    offset: Annotated[int, Query(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000
+
+
+@router.put("/jobs/{job_id}", responses=CREATED)
+def submit(job_id: JobId, asked: Submission, backend: BackendDep, response: Response) -> JobStatus:
+    """Hands a job in under an id that the client chooses: it may send it again, should it not
+    hear of it. Once this answers, the job is never lost."""
+    return _accept(backend, backend.job(job_id, asked), response)
+
+
+@router.put("/reruns/{job_id}", responses=CREATED)
+def rerun(job_id: JobId, asked: Rerun, backend: BackendDep, response: Response) -> JobStatus:
+    """Trains cells of the store and of its jobs anew, as a job of this id; history is kept."""
+    job = rerun_job(backend.store, asked.filters.given(), job_id=job_id, priority=asked.priority)
+    return _accept(backend, job, response)
+
+
+def _accept(backend: Backend, job: Job, response: Response) -> JobStatus:
+    new = backend.client.submit(job)
+    response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
+    return backend.client.status(job.job_id)
+
+
+@router.get("/jobs")
+def jobs(backend: BackendDep) -> list[JobStatus]:
+    """All jobs, oldest first, without their cells."""
+    return backend.client.jobs()
+
+
+@router.get("/jobs/{job_id}")
+def status(job_id: JobId, backend: BackendDep) -> JobStatus:
+    """Status of a job, without its cells."""
+    return backend.client.status(job_id)
+
+
+@router.get("/jobs/{job_id}/cells")
+def cells(job_id: JobId, asked: Annotated[PageQuery, Query()], backend: BackendDep) -> CellPage:
+    """Some of a job's cells, in the job's order."""
+    page = Page(asked.offset, asked.limit, tuple(asked.state), asked.given())
+    found = backend.client.cells(job_id, page)
+    more = len(found) == asked.limit
+    return CellPage(found, asked.offset + asked.limit if more else None)
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(job_id: JobId, backend: BackendDep) -> JobStatus:
+    """Drops the job's interest in its cells; those that no other job wants stop."""
+    backend.client.cancel(job_id)
+    return backend.client.status(job_id)
+
+
+@router.post("/jobs/{job_id}/retry")
+def retry(job_id: JobId, backend: BackendDep) -> Waiting:
+    """Queues the job's failed and cancelled cells anew."""
+    return Waiting(backend.client.retry(job_id))

@@ -1,0 +1,52 @@
+"""Listen address of the server: where it listens, and the token that others need."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass, field
+
+from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE, is_usable_token
+from stn_cluster.errors import UserError
+
+SHORTEST_TOKEN = 16  # characters
+
+
+@dataclass(frozen=True)
+class ListenAddress:
+    """Host, port and token of the server."""
+
+    host: str = "127.0.0.1"
+    port: int = PORT  # 0: any that is free
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check(self) -> None:
+        """Raises UserError where it would stand open."""
+        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
+            raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
+        if self.token is not None and not is_usable_token(self.token):
+            raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
+        if self.token is None and not self.loopback:
+            raise UserError(
+                f"--host {self.host}: others could reach it, so it needs a token: "
+                f"set {TOKEN_VARIABLE}, as in {TOKEN_VARIABLE}=$(openssl rand -hex 32)"
+            )
+
+    def open(self) -> socket.socket:
+        """Listens; requests wait until they are answered."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family, backlog=512)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot listen on {self.host}, port {self.port}: {reason}") from error

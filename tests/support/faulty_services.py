@@ -1,0 +1,72 @@
+"""Workers and a coordinator with the trouble that a test wants; imported in their processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from stn_cluster.cluster.attempt_log import AttemptLog
+from stn_cluster.cluster.coordinator import Coordinator
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerPool
+from stn_cluster.queue.attempts import Attempt
+
+
+class Unreaped(WorkerPool):
+    """Cannot reach the processes of the workers that it gives up, as behind a broken cable."""
+
+    def __init__(self, settings: Settings, coordinator: Any) -> None:
+        super().__init__(settings, coordinator)
+        self._kept: list[Any] = []
+
+    def remove(self, worker: WorkerHandle) -> None:
+        self.workers.pop(worker.name, None)
+        self._kept.append(worker.actor)  # Ray ends an actor whom nobody knows
+
+
+class Helpless(Coordinator):
+    """Has such a pool."""
+
+    worker_pool = Unreaped
+
+
+class FaultyPool(WorkerPool):
+    """Raises an error of its own, as often as a file in the state folder says."""
+
+    def may_start(self, now: float) -> bool:
+        left = Path(self.settings.state) / "faults"
+        count = int(left.read_text()) if left.exists() else 0
+        if count > 0:
+            left.write_text(str(count - 1))
+            raise KeyError("a fault of our own")
+        return super().may_start(now)
+
+
+class Faulty(Coordinator):
+    """Has such a pool: its task that plans workers fails."""
+
+    worker_pool = FaultyPool
+
+
+def __getattr__(name: str) -> type:
+    """The runners below, made when they are asked for: the coordinator does without torch."""
+    from stn_cluster.cluster.pack_runner import PackRunner
+
+    class Signalled(PackRunner):
+        """The first pack of all is met by a signal before a word is said of it."""
+
+        def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
+            try:
+                (Path(self.settings.state) / "signalled").touch(exist_ok=False)
+            except FileExistsError:
+                return super().train(pack, log)
+            os.kill(os.getpid(), signal.Signals[name])
+            return super().train(pack, log)
+
+    if name not in ("SIGSTOP", "SIGKILL"):
+        raise AttributeError(name)
+    return Signalled

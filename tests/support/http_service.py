@@ -1,0 +1,54 @@
+"""The HTTP interface in front of a real coordinator, in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from stn_cluster.server.app import create_app
+from stn_cluster.server.backend import Backend
+from stn_cluster.store import Store
+from support.services import one_node, serve
+
+PATIENCE = 60.0  # seconds
+QUICK = {"recipe": "smoke", "models": ["FCN"], "distortions": ["E"]}  # one cell, 8 steps
+
+
+@contextmanager
+def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backend]:
+    """A service with two workers."""
+    with one_node(2):
+        client = serve(folder)
+        yield Backend(
+            client.with_patience(15, timeout=60), Store.open(folder / "store"), plugins=plugins
+        )
+        client.stop(60)
+
+
+def browser(backend: Backend, **options: Any) -> TestClient:
+    """What asks it; an error of the server's is answered, as it is to others."""
+    app = create_app(backend, **options)
+    return TestClient(app, base_url="http://127.0.0.1:8267", raise_server_exceptions=False)
+
+
+def run(http: TestClient, job_id: str, **config: Any) -> dict[str, Any]:
+    """Submits a job and waits for its end; its status."""
+    response = http.put(f"/v1/jobs/{job_id}", json={"config": {**QUICK, **config}})
+    assert response.status_code == 201, response.text
+    return ended(http, job_id)
+
+
+def ended(http: TestClient, job_id: str) -> dict[str, Any]:
+    """A job's status once it has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        status: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()
+        if status["state"] not in ("queued", "running"):
+            return status
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)

@@ -1,0 +1,74 @@
+"""A queue's file of the first layout, and what it has by its present names.
+
+The file is as the last version of that layout left it: its cells are in every state and its
+attempts have ended in every way.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from stn_cluster.queue.database import FILE
+
+LAYOUT_1 = Path(__file__).parents[1].joinpath("unit", "queue", "layout_1.sql").read_text()
+RENAMED = {
+    "wants": "job_cells",
+    "alone": "isolated",
+    "spent": "exhausted",
+    "state_attempt": "checkpoint_attempt",
+    "state_step": "checkpoint_step",
+    "waits": "pending",
+    "dropped": "cancelled",
+    "ending": "exit_reason",
+    "reason": "message",
+}
+COUNTS = {
+    "cells": {"charged": "failures", "uncharged": "requeues"},
+    "attempts": {"charged": "counts"},
+}
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def contents(db: sqlite3.Connection) -> Rows:
+    """All rows of all tables."""
+    db.row_factory = sqlite3.Row
+    tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    return {
+        name: [dict(row) for row in db.execute(f"SELECT * FROM {name} ORDER BY 1, 2")]
+        for name in [row["name"] for row in tables]
+    }
+
+
+def layout(db: sqlite3.Connection) -> int:
+    """Number of a file's layout."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def renamed(rows: Rows) -> Rows:
+    """Rows of the first layout by their present names."""
+    return {
+        RENAMED.get(table, table): [
+            {COUNTS.get(table, {}).get(c, RENAMED.get(c, c)): value for c, value in row.items()}
+            for row in found
+        ]
+        for table, found in rows.items()
+    }
+
+
+def layout_1() -> Rows:
+    """Rows of the file of the first layout."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(LAYOUT_1)
+        return contents(db)
+
+
+def write_layout_1(folder: Path) -> Path:
+    """Makes a folder with a file of the first layout."""
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(LAYOUT_1)
+    return folder

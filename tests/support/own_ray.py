@@ -1,0 +1,40 @@
+"""Ray on this machine for one program alone, with as many cores to give away as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from stn_cluster.cluster.embedded_ray import minimal_ray
+
+
+@contextmanager
+def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iterator[str]:
+    """Ray until the end of the block; yields its address.
+
+    Args:
+        cpus: cores, present or not.
+        modules: files that its workers can import.
+        environment: variables of its workers.
+    """
+    runtime: dict[str, Any] = {"env_vars": environment}
+    if modules:  # Ray stumbles over an empty list
+        runtime["py_modules"] = [str(file) for file in modules]
+    with minimal_ray():
+        ray.init(
+            address="local",  # never one that the environment names
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=256 * 2**20,  # bytes
+            runtime_env=runtime,
+        )
+    try:
+        yield ray.get_runtime_context().gcs_address
+    finally:
+        ray.shutdown()

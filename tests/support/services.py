@@ -1,0 +1,64 @@
+"""A service on a Ray of the test's own: the real coordinator and real workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.config_file import parse_config
+from stn_cluster.grid import Cell
+from stn_cluster.queue.jobs import Job
+from stn_cluster.registry import resolve
+from support.own_ray import own_ray
+from support.processes import actors
+
+PLUGINS = Path(__file__).parent / "plugins"  # modules that jobs of the tests may name
+
+
+def one_node(cpus: int = 2, **environment: str) -> AbstractContextManager[str]:
+    """Ray on this machine, with so many cores to give away."""
+    modules = [PLUGINS / "breaking_plugin.py", Path(__file__).parent]
+    return own_ray(cpus, modules, **environment)
+
+
+def serve(folder: Path, **settings: Any) -> CoordinatorClient:
+    """A service with its store and state below a folder; `settings` are those of `Settings`."""
+    given = {"workers": 2, "heartbeat_seconds": 0.2, "checkpoint_seconds": 0.2, **settings}
+    return start(Settings(store=str(folder / "store"), state=str(folder / "state"), **given))
+
+
+def make_cells(**config: Any) -> tuple[Cell, ...]:
+    """The cells of a config, trained by `smoke` unless it says otherwise."""
+    return tuple(resolve(parse_config({"recipe": "smoke", **config}), folder=PLUGINS))
+
+
+def make_job(job_id: str, *, force: bool = False, priority: int = 0, **config: Any) -> Job:
+    """A job of these cells."""
+    return Job(job_id, make_cells(**config), force=force, priority=priority)
+
+
+def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float = 0.05) -> None:
+    """Waits until it is true; a test that waits in vain fails."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"waited in vain for {true.__qualname__}"
+        time.sleep(every)
+
+
+def processes(kind: str) -> list[int]:
+    """The process ids of actors that this process brought about: 'Coordinator' or 'Worker'."""
+    return list(actors(kind))
+
+
+def kill(pid: int, sign: signal.Signals = signal.SIGKILL) -> None:
+    """Signals a process, if it is still there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, sign)
