@@ -129,10 +129,19 @@ class Cell(Frozen):
         return copied
 
     @property
-    def stream(self) -> tuple[str, str, str, int, int, int]:
-        """Cells with equal streams see the same images in the same order, distorted alike."""
-        name = self.distortion_name
-        return (self.dataset, name, self.variant, self.canvas, self.seed, self.batch_size)
+    def image_jitter(self) -> float:
+        """Standard deviation, in pixels, of the elastic jitter of its training images."""
+        return float(str(self.settings.get("image_jitter", 0.0)))
+
+    @property
+    def stream(self) -> tuple[str | int, ...]:
+        """Cells with equal streams see the same images in the same order, distorted alike.
+
+        Its text names the draws: what is added to it later stays out where it is at its default.
+        """
+        place = (self.dataset, self.distortion_name, self.variant, self.canvas)
+        name = (*place, self.seed, self.batch_size)
+        return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
     def test_set(self, frame: int) -> str:
         """The id of the cell's own test set; `frame` is the size of the data set's images (px)."""

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from stn_cluster.errors import first_error, unknown
 from stn_cluster.grid import Frozen
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+MAX_FILTERS = 1024
+FADING = 0.1  # the part of the steps, the last, in which the jitter of theta fades to nothing
 
 
 class Recipe(Frozen):
     """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
 
     iterations: Count
-    batch_size: Annotated[Count, Field(le=65536)]  # images a step
+    batch_size: Annotated[Count, Field(le=65536)]  # images a step; another one is another stream
     optimizer: Literal["sgd", "adamw"]
     learning_rate: Positive  # the peak of the schedule
     schedule: Literal["constant", "step", "one-cycle"]
@@ -31,31 +34,60 @@ class Recipe(Frozen):
     warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
     momentum: Fraction = 0.0  # sgd
     beta2: Fraction = 0.999  # adamw: how slowly its mean of squared gradients forgets
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    weight_decay: Amount = 0.0
+    # What it falls on: everything, or all but biases, other one-dimensional parameters and theta's
+    # layer.
+    decay: Literal["all", "weights"] = "all"
     # A large early step in theta never recovers; the localisation net may learn more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
 
+    # The peak rate of Muon, which then trains the weights of inner convolutions (the CNN's second)
+    # outside localisation nets; 0.02 to 0.1. None: they are trained as all others.
+    muon_rate: Positive | None = None
+
     # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
+    dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier
+    # How slowly a running average of the weights forgets, from half of the steps on; it is what is
+    # tested and kept. 0: the last weights are.
+    ema: Fraction = 0.0
+    # Training images are bent by a thin plate spline whose 4x4 points move by N(0, this), in pixels
+    # of the distorted image; test images never are.
+    image_jitter: Amount = 0.0
+    # Noise on theta in training, as a multiple of what the transform calls mild; it fades away in
+    # the last tenth of the steps.
+    theta_jitter: Amount = 0.0
 
-    filters: Annotated[Count, Field(le=1024)] = 64  # of each convolution (paper: 32 to 64)
+    # Of each convolution (paper: 32 to 64), or of the first and of the second one: [32, 64].
+    filters: int | tuple[int, int] = 64
     hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)
     # None: the transformer's output has the input's size and is average-pooled by 2 on a large
     # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
     # no fewer than the CNN behind it needs.
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
 
+    # `he`: no layer's signal shrinks and no bias hides it, so that no unit is dead from the start.
+    initialisation: Literal["pytorch", "he"] = "pytorch"
+
     evaluate_every: Count | None = None  # iterations; None: at the end only
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _widths(cls, filters: Any) -> Any:
+        pair = isinstance(filters, list | tuple) and len(filters) == 2
+        widths = tuple(filters) if pair else (filters,)
+        if not all(type(width) is int and 1 <= width <= MAX_FILTERS for width in widths):
+            raise ValueError(f"1 to {MAX_FILTERS}, or two such numbers, as in [32, 64]")
+        return widths if len(set(widths)) == 2 else widths[0]  # one recipe, one key
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Recipe:
         if self.schedule == "step" and self.step_every is None:
             raise ValueError("schedule 'step' needs step_every")
         for model, fields in self.by_model.items():
-            shared = {"batch_size", "by_model"} & set(fields)
-            if shared:  # the batch size is the stream's: all models see the same images
-                raise ValueError(f"by_model.{model} cannot change {', '.join(sorted(shared))}")
+            if "by_model" in fields:
+                raise ValueError(f"by_model.{model} cannot change by_model")
             try:
                 self.for_model(model)
             except ValidationError as error:
@@ -72,6 +104,21 @@ class Recipe(Frozen):
             return self
         fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
         return type(self).model_validate(fields | self.by_model[model])
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Filters of the first and of the second convolution."""
+        return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
+
+    def at(self, step: int) -> tuple[float, ...]:
+        """What changes from step to step: rate, jitter of theta, and the average's new part."""
+        averaging = 1 - self.ema if 2 * step >= self.iterations else 1.0
+        return self.rate_at(step), self.jitter_at(step), averaging
+
+    def jitter_at(self, step: int) -> float:
+        """The multiple of theta's mild jitter that step `step` has."""
+        left = (self.iterations - 1 - step) / self.iterations
+        return self.theta_jitter * min(1.0, left / FADING)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of step `step` (0 to iterations - 1)."""

@@ -158,7 +158,7 @@ class Localised(nn.Module):
 def usual_model(cell: Cell) -> nn.Module:
     """A cell's architecture out of PyTorch's own layers."""
     recipe = Recipe.model_validate(cell.settings)
-    size, width = cell.canvas, recipe.filters
+    size, (width, last_width) = cell.canvas, recipe.widths
     front: list[nn.Module] = []
     if cell.transform != "none":
         edge = recipe.transformer_size or size
@@ -175,11 +175,11 @@ def usual_model(cell: Cell) -> nn.Module:
             nn.Conv2d(1, width, 9),
             nn.MaxPool2d(2, ceil_mode=True),
             nn.ReLU(),
-            nn.Conv2d(width, width, 7),
+            nn.Conv2d(width, last_width, 7),
             nn.MaxPool2d(2, ceil_mode=True),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(width * last**2, 10),
+            nn.Linear(last_width * last**2, 10),
         )
     units = recipe.hidden_units
     return nn.Sequential(

@@ -1,7 +1,8 @@
 """The four distortions R, RTS, P and E (section 4.1 of the paper), batched, on any device.
 
 Each is two pure functions: `draw` makes parameters in pixels, degrees and factors on the CPU, and
-`apply` distorts images by given parameters. What comes from outside the image is background, 0.
+`apply` distorts images by given parameters, reading them where `grid` says. What comes from outside
+the image is background, 0.
 """
 
 from __future__ import annotations
@@ -43,8 +44,27 @@ class Distortion(Protocol):
         """(N, 1, 28, 28) in 0 to 1 and (N, P) -> (N, 1, canvas, canvas) in 0 to 1."""
 
 
+@runtime_checkable
+class GridDistortion(Distortion, Protocol):
+    """One that reads each output pixel at one place: others can be put before it (`jitter.py`)."""
+
+    def grid(self, parameters: Tensor) -> Tensor:
+        """(N, P) -> (N, canvas, canvas, 2): where output pixels are read, the frame being +-1."""
+
+
+class _Warp:
+    """`apply` of a distortion that has a grid."""
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """See `Distortion`; bilinear."""
+        return sample(images, self.grid(parameters))
+
+    def grid(self, parameters: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(_Warp):
     """Rotation, scale and shift about the canvas's centre. Parameters: degrees, factor, x, y (px).
 
     The scaled frame stays within the canvas where it fits; the shift is uniform over what is left.
@@ -68,7 +88,7 @@ class Similarity:
         room = np.maximum(self.canvas / 2 - half, 0)
         return np.column_stack([angle, scale, place * room[:, None]]).astype(np.float32)
 
-    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+    def grid(self, parameters: Tensor) -> Tensor:
         """Reads each output pixel p (px from the centre) at R(-angle) (p - shift) / scale."""
         angle, scale, x, y = parameters.unbind(1)
         cos = torch.cos(torch.deg2rad(angle)) / scale
@@ -77,12 +97,12 @@ class Similarity:
         to_frame = 2 / FRAME
         to_x = cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame
         to_y = -sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame
-        grid = torch.stack([*to_x, *to_y], dim=1) @ _canvas_basis(self.canvas, images.device)
-        return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
+        grid = torch.stack([*to_x, *to_y], dim=1) @ _canvas_basis(self.canvas, parameters.device)
+        return grid.view(-1, self.canvas, self.canvas, 2)
 
 
 @dataclass(frozen=True)
-class CornerShift:
+class CornerShift(_Warp):
     """A homography: the frame is scaled about its centre, then each corner is moved.
 
     Parameters: the scale, then the moves of the corners (x, y; px), clockwise from top left.
@@ -104,19 +124,19 @@ class CornerShift:
             moves = rng.normal(0, self.sigma, (n, 4, 2))
         return np.hstack([scale, moves.reshape(n, 8)]).astype(np.float32)
 
-    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+    def grid(self, parameters: Tensor) -> Tensor:
         """Reads the output through the inverse of the homography that moves the corners."""
         half = (self.canvas if self.enlarged else FRAME) / 2
-        corners = _constant(_CORNERS, images.device)
+        corners = _constant(_CORNERS, parameters.device)
         moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
         matrix = square_from_quad(moved / (self.canvas / 2))
-        grid = homography(matrix.flatten(1), _canvas_basis(self.canvas, images.device))
-        return sample(images, grid.view(-1, self.canvas, self.canvas, 2))
+        grid = homography(matrix.flatten(1), _canvas_basis(self.canvas, parameters.device))
+        return grid.view(-1, self.canvas, self.canvas, 2)
 
 
 @dataclass(frozen=True)
-class Spline:
-    """A thin plate spline: 4x4 control points, a regular grid on the frame, each moved.
+class Spline(_Warp):
+    """A thin plate spline: 4x4 control points, a regular grid, each moved.
 
     Parameters: where each control point is read, as a move in px (x, y), row by row.
     """
@@ -124,6 +144,7 @@ class Spline:
     canvas: int
     sigma: float = 1.5  # px
     points: int = 4
+    on_frame: bool = True  # inside a larger canvas, the control points stay on the frame
     _grids: dict[torch.device, ThinPlateSplineGrid] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -132,18 +153,17 @@ class Spline:
         """(n, 32)."""
         return rng.normal(0, self.sigma, (n, 2 * self.points**2)).astype(np.float32)
 
-    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+    def grid(self, parameters: Tensor) -> Tensor:
         """Reads each output pixel where the spline through the moved points takes it."""
-        device = images.device
+        device = parameters.device
         if device not in self._grids:
-            size = (self.canvas, self.canvas)
-            # Inside a larger canvas the control points stay on the frame.
-            grid = ThinPlateSplineGrid(size, (self.points, self.points), span=FRAME / self.canvas)
-            self._grids[device] = grid.to(device)
+            size, control = (self.canvas, self.canvas), (self.points, self.points)
+            span = FRAME / self.canvas if self.on_frame else 1.0
+            self._grids[device] = ThinPlateSplineGrid(size, control, span).to(device)
         spline = self._grids[device]
         to_canvas = 2 / self.canvas
-        grid = spline(spline.identity + parameters * to_canvas)
-        return sample(images, grid * (self.canvas / FRAME))
+        grid: Tensor = spline(spline.identity + parameters * to_canvas)
+        return grid * (self.canvas / FRAME)
 
 
 def rotation(variant: str, canvas: int) -> Distortion:

@@ -1,4 +1,6 @@
-"""The data sets `mnist` and `mnist-validation`; where absent, torchvision fetches the files.
+"""The data sets `mnist`, `mnist-validation` and `mnist-validation-5`.
+
+Where MNIST's files are absent, torchvision fetches them.
 
 They are read here, as importing torchvision takes more than a second in every worker.
 """
@@ -6,6 +8,7 @@ They are read here, as importing torchvision takes more than a second in every w
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ BYTES = 0x800  # the format's code for unsigned bytes; the number of axes is add
 FILES = {name: 4 * (1 + len(shape)) + math.prod(shape) for name, shape in SHAPES.items()}
 DEFAULT_ROOT = Path("data")
 N_VALIDATION = 10_000
+VALIDATION_REPEATS = 5  # of `mnist-validation-5`
 
 
 def prepare(root: Path | None = None) -> None:
@@ -105,3 +109,8 @@ def mnist_validation(root: Path | None = None) -> Dataset:
         whole.train_images[validation],
         whole.train_labels[validation],
     )
+
+
+def mnist_validation_5(root: Path | None = None) -> Dataset:
+    """`mnist_validation` with each of its 10,000 images distorted five ways: less noise."""
+    return replace(mnist_validation(root), test_repeats=VALIDATION_REPEATS)

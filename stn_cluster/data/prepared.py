@@ -16,7 +16,7 @@ from stn_cluster.data.stream import (
     Stream,
     as_images,
     distorted_test_set,
-    make_distortion,
+    training_distortion,
 )
 from stn_cluster.grid import Cell
 
@@ -85,10 +85,9 @@ class Feed:
     """
 
     def __init__(self, cell: Cell, data: LabelledImages) -> None:
-        batch_size = cell.stream[-1]
         self.data = data
-        self.distortion = make_distortion(cell)
-        self.stream = Stream(cell.stream, self.distortion, len(data.labels), batch_size)
+        self.distortion = training_distortion(cell)
+        self.stream = Stream(cell.stream, self.distortion, len(data.labels), cell.batch_size)
         self._number: int | None = None  # of the block that is loaded
         self._block: Block | None = None
         # A GPU is not to wait for the next block's draws; on a CPU there is no core for them.

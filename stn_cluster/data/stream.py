@@ -1,7 +1,8 @@
 """The stream of a cell: which images each step sees, and how each is distorted.
 
-A function of (data set, distortion with variant and canvas, seed, batch size, step) alone. Drawn
-on the CPU in blocks of steps, so that it is the same wherever and in whatever company a cell runs.
+A function of (data set, distortion with variant and canvas, seed, batch size, image jitter, step)
+alone. Drawn on the CPU in blocks of steps, so that it is the same wherever and in whatever company
+a cell runs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_cluster.data.datasets import FRAME, Dataset
-from stn_cluster.data.distortions import Distortion
+from stn_cluster.data.distortions import Distortion, GridDistortion, Spline
+from stn_cluster.data.jitter import ElasticJitter
+from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup
 
@@ -39,6 +42,20 @@ def make_distortion(cell: Cell) -> Distortion:
     if not isinstance(distortion, Distortion):
         raise TypeError(f"distortion {entry.name!r} needs canvas, draw and apply")
     return distortion
+
+
+def training_distortion(cell: Cell) -> Distortion:
+    """What distorts a cell's training images: its distortion, with its recipe's jitter.
+
+    Raises:
+        UserError: the distortion cannot be combined with another.
+    """
+    distortion = make_distortion(cell)
+    if not cell.image_jitter:
+        return distortion
+    if not isinstance(distortion, GridDistortion):
+        raise UserError(f"image_jitter: distortion {cell.distortion!r} has no `grid` to put it in")
+    return ElasticJitter(distortion, Spline(cell.canvas, sigma=cell.image_jitter, on_frame=False))
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,9 @@ _BUILT_IN = (
     _built_in("dataset", "digits", "data.digits:digits", revision=2),
     _built_in("dataset", "mnist", "data.mnist:mnist", prepare=_MNIST_FILES),
     _built_in("dataset", "mnist-validation", "data.mnist:mnist_validation", prepare=_MNIST_FILES),
+    _built_in(
+        "dataset", "mnist-validation-5", "data.mnist:mnist_validation_5", prepare=_MNIST_FILES
+    ),
     _built_in("recipe", "paper", "recipes:paper"),
     _built_in("recipe", "fast", "recipes:fast"),
     _built_in("recipe", "smoke", "recipes:smoke"),

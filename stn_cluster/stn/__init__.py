@@ -5,6 +5,7 @@ outer *edges* of an image, so pixel j of W has its centre at (2j + 1) / W - 1 (`
 in PyTorch's words). Grids map target to source: grid[n, i, j] is where output pixel (i, j) is read.
 """
 
+from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.grids import (
     AffineGrid,
     GridGenerator,
@@ -23,6 +24,7 @@ __all__ = [
     "NEAREST",
     "AffineGrid",
     "ConvLocalisation",
+    "Dropout",
     "GridGenerator",
     "Kernel",
     "LinearLocalisation",

@@ -5,21 +5,42 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from stn_cluster.stn.convolution import ConvPool2d
+from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.grids import Size
 
 
 class FCN(nn.Sequential):
-    """Fully connected: two hidden layers, then the classifier. (N, C, H, W) -> (N, classes)."""
+    """Fully connected: two hidden layers, then the classifier. (N, C, H, W) -> (N, classes).
 
-    def __init__(self, channels: int, size: Size, n_classes: int, hidden_units: int = 256) -> None:
+    Args:
+        channels: C of the input.
+        size: its height and width.
+        n_classes: how many scores it gives.
+        hidden_units: of each hidden layer.
+        dropout: the part of them that is left out in training.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        n_classes: int,
+        hidden_units: int = 256,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(
             nn.Flatten(),
             nn.Linear(channels * size[0] * size[1], hidden_units),
-            nn.ReLU(),
+            _relu(dropout),
             nn.Linear(hidden_units, hidden_units),
-            nn.ReLU(),
+            _relu(dropout),
             nn.Linear(hidden_units, n_classes),
         )
+
+
+def _relu(dropout: float) -> nn.Module:
+    """One layer in either case, so that the names of weights are the same."""
+    return nn.Sequential(nn.ReLU(), Dropout(dropout)) if dropout else nn.ReLU()
 
 
 class CNN(nn.Module):
@@ -27,14 +48,29 @@ class CNN(nn.Module):
 
     Pooling rounds up, which is the same at 28x28 and lets 21x21 inputs (a pooled 42x42) fit too.
 
+    Args:
+        channels: C of the input.
+        size: its height and width.
+        n_classes: how many scores it gives.
+        filters: of the first convolution.
+        second_filters: of the second; default: as many.
+
     Raises:
         ValueError: the input is too small for the second convolution.
     """
 
     SMALLEST = 21  # 21 -> 13 -> 7 -> 1 -> 1
 
-    def __init__(self, channels: int, size: Size, n_classes: int, filters: int = 64) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        n_classes: int,
+        filters: int = 64,
+        second_filters: int | None = None,
+    ) -> None:
         super().__init__()
+        last = second_filters or filters
         if min(size) < self.SMALLEST:
             raise ValueError(
                 f"CNN takes inputs from {self.SMALLEST}x{self.SMALLEST} pixels, "
@@ -43,10 +79,10 @@ class CNN(nn.Module):
         height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
         self.features = nn.Sequential(
             ConvPool2d(channels, filters, 9, ceil_mode=True),
-            ConvPool2d(filters, filters, 7, ceil_mode=True),
+            ConvPool2d(filters, last, 7, ceil_mode=True),
             nn.Flatten(),
         )
-        self.classifier = nn.Linear(filters * height * width, n_classes)
+        self.classifier = nn.Linear(last * height * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores before the softmax."""

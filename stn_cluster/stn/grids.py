@@ -18,6 +18,9 @@ Size = tuple[int, int]  # height, width in pixels
 # A projective denominator nearer to zero than this is held at this distance (its sign kept), so
 # that points near the horizon land far outside the image, with finite coordinates and gradients.
 HORIZON = 1e-3
+# Standard deviations of a mild jitter, in units of half an image: some 6 % of an angle or of the
+# size, and less than a pixel of 28.
+MATRIX_JITTER, SHIFT_JITTER, PERSPECTIVE_JITTER, POINT_JITTER = 0.08, 0.05, 0.03, 0.04
 
 
 def pixel_centres(size: Size, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -88,15 +91,19 @@ class GridGenerator(nn.Module):
     """T_theta(G): the base of all transforms; subclass it to bring your own.
 
     A subclass is constructed with the output's size, registers `identity` (P,), the parameters
-    that leave an image as it is, and maps theta (N, P) to a grid (N, H, W, 2) in `forward`.
+    that leave an image as it is, and maps theta (N, P) to a grid (N, H, W, 2) in `forward`. It may
+    register `jitter` (P,), by how much each parameter may be off by and by: standard deviations,
+    which the recipe's `theta_jitter` multiplies.
     """
 
     identity: Tensor
+    jitter: Tensor | None
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
         self._exact: dict[str, Tensor] = {}
+        self.register_buffer("jitter", None, persistent=False)
 
     @property
     def n_parameters(self) -> int:
@@ -127,6 +134,10 @@ class GridGenerator(nn.Module):
         return self
 
 
+_ROW_JITTER = (MATRIX_JITTER, MATRIX_JITTER, SHIFT_JITTER)
+_AFFINE_JITTER = (*_ROW_JITTER, *_ROW_JITTER)
+
+
 class AffineGrid(GridGenerator):
     """theta: the 2x3 matrix, row by row (6 numbers); equation 1 of the paper."""
 
@@ -136,6 +147,7 @@ class AffineGrid(GridGenerator):
         super().__init__(size)
         self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(2, 3, dtype=torch.float64).flatten())
+        self.constant("jitter", torch.tensor(_AFFINE_JITTER, dtype=torch.float64))
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 6) -> (N, H, W, 2)."""
@@ -152,6 +164,8 @@ class ProjectiveGrid(GridGenerator):
         super().__init__(size)
         self.constant("basis", affine_basis(homogeneous(pixel_centres(size))))
         self.constant("identity", torch.eye(3, dtype=torch.float64).flatten()[:8])
+        jitter = (*_AFFINE_JITTER, PERSPECTIVE_JITTER, PERSPECTIVE_JITTER)
+        self.constant("jitter", torch.tensor(jitter, dtype=torch.float64))
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 8) -> (N, H, W, 2), finite also where the denominator vanishes."""
@@ -184,6 +198,7 @@ class ThinPlateSplineGrid(GridGenerator):
         self.constant("basis", both.reshape(points.numel(), -1))
         self.constant("points", pixel_centres(size).flatten())
         self.constant("identity", points.flatten())
+        self.constant("jitter", torch.full_like(self._exact["identity"], POINT_JITTER))
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 2 n m) -> (N, H, W, 2)."""

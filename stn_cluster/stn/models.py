@@ -21,8 +21,10 @@ class Task:
     canvas: int = 28  # pixels, height and width of the input
     n_classes: int = 10
     transform: Callable[[Size], GridGenerator] | None = None  # None for a plain classifier
-    filters: int = 64  # of each convolution
+    filters: int = 64  # of each convolution, or of the first
+    second_filters: int | None = None  # of the second; None: as many
     hidden_units: int = 256  # of each fully connected layer
+    dropout: float = 0.0  # behind each of those: `stn_cluster.stn.Dropout`
     transformer_size: int | None = None  # of a transformer's output; None: as published
 
     @property
@@ -33,24 +35,32 @@ class Task:
 
 def fcn(task: Task) -> nn.Module:
     """The fully connected network."""
-    return FCN(task.channels, task.size, task.n_classes, task.hidden_units)
+    return _fcn(task, task.size)
 
 
 def cnn(task: Task) -> nn.Module:
     """The convolutional network."""
-    return CNN(task.channels, task.size, task.n_classes, task.filters)
+    return _cnn(task, task.size)
 
 
 def st_fcn(task: Task) -> nn.Module:
     """A transformer with the fully connected localisation net, then the FCN."""
     front, size = _front(task, "linear")
-    return nn.Sequential(*front, FCN(task.channels, size, task.n_classes, task.hidden_units))
+    return nn.Sequential(*front, _fcn(task, size))
 
 
 def st_cnn(task: Task) -> nn.Module:
     """A transformer with the convolutional localisation net, then the CNN."""
     front, size = _front(task, "conv")
-    return nn.Sequential(*front, CNN(task.channels, size, task.n_classes, task.filters))
+    return nn.Sequential(*front, _cnn(task, size))
+
+
+def _fcn(task: Task, size: Size) -> FCN:
+    return FCN(task.channels, size, task.n_classes, task.hidden_units, task.dropout)
+
+
+def _cnn(task: Task, size: Size) -> CNN:
+    return CNN(task.channels, size, task.n_classes, task.filters, task.second_filters)
 
 
 def _front(task: Task, localisation: Literal["conv", "linear"]) -> tuple[list[nn.Module], Size]:

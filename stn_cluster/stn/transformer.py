@@ -21,6 +21,16 @@ class Transformed(NamedTuple):
     grid: Tensor  # (N, H', W', 2)
 
 
+class Jitter(NamedTuple):
+    """Noise on theta in training, so that what follows sees more than one pose of an image.
+
+    Esteves et al. 2018 (Polar Transformer Networks, section 4.4) move their origin likewise.
+    """
+
+    amount: Tensor  # (), as a multiple of the grid generator's `jitter`
+    generator: torch.Generator  # on the parameters' device
+
+
 class SpatialTransformer(nn.Module):
     """Warps its input by a transform that it predicts from it (figure 2 of the paper).
 
@@ -71,6 +81,19 @@ class SpatialTransformer(nn.Module):
         self.theta = nn.Linear(features, self.grid.n_parameters)
         nn.init.zeros_(self.theta.weight)
         self.theta.bias.data.copy_(self.grid.identity)
+        self._jitter: Jitter | None = None
+
+    def jitter_theta(self, jitter: Jitter) -> None:
+        """From now on, adds normal noise to theta in training mode.
+
+        Raises:
+            ValueError: the grid generator doesn't say how much.
+        """
+        if self.grid.jitter is None:
+            raise ValueError(
+                f"theta_jitter needs a scale: {type(self.grid).__name__} registers no `jitter`"
+            )
+        self._jitter = jitter
 
     @overload
     def forward(self, images: Tensor, details: Literal[False] = False) -> Tensor: ...
@@ -91,6 +114,14 @@ class SpatialTransformer(nn.Module):
         # Under autocast too, all that places pixels is in full precision: fp16 is half a pixel off.
         with torch.autocast(images.device.type, enabled=False):
             theta = self.theta(features.to(self.theta.weight.dtype))
+            if self.training and self._jitter is not None:
+                theta = theta + self._noise(theta)
             grid = self.grid(theta)
             output = sample(images.to(grid.dtype), grid, self.kernel, self.padding)
         return Transformed(output, theta, grid) if details else output
+
+    def _noise(self, theta: Tensor) -> Tensor:
+        assert self._jitter is not None
+        assert self.grid.jitter is not None
+        noise = torch.empty_like(theta).normal_(generator=self._jitter.generator)
+        return noise * (self.grid.jitter * self._jitter.amount)

@@ -17,18 +17,23 @@ from stn_cluster.data.prepared import Feed
 from stn_cluster.data.stream import BLOCK
 from stn_cluster.training.cell_training import CellTraining
 
-# Takes work on fixed addresses that reads nothing back to the host; gives what repeats it.
-Capture = Callable[[Callable[[], None]], Callable[[], None]]
+# Takes work on fixed addresses that reads nothing back to the host, and the generators that it
+# draws from; gives what repeats it.
+Capture = Callable[[Callable[[], None], Sequence[torch.Generator]], Callable[[], None]]
 
 
-def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
+def cuda_graph(work: Callable[[], None], draws: Sequence[torch.Generator]) -> Callable[[], None]:
     """Captures work as a CUDA graph, without doing it; it must have been done before, eagerly.
+
+    Whenever it is repeated, the generators in `draws` go on from where they are.
 
     Raises:
         RuntimeError: something in it cannot be captured.
     """
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
+    for generator in draws:
+        graph.register_generator_state(generator)
     with torch.cuda.graph(graph):
         work()
     return graph.replay
@@ -51,10 +56,12 @@ class CapturedRounds:
         self._feed = feed
         device = runs[0].device
         self._row = torch.zeros(1, dtype=torch.int64, device=device)
-        self._rates = torch.zeros(len(runs), BLOCK, device=device)
+        steps = len(runs[0].recipe.at(0)), len(runs), BLOCK
+        self._schedule = torch.zeros(steps, device=device)  # what changes from step to step
         self._branches = _branches(len(runs), device)
-        self._block: int | None = None  # whose draws and rates are laid out
-        self._again = capture(self._round)
+        self._block: int | None = None  # whose draws and schedules are laid out
+        noises = [run.noise for run in runs if run.noise is not None]
+        self._again = capture(self._round, noises)
 
     def advance(self, steps: int) -> int:
         """Trains up to so many steps, to the end of a block at most.
@@ -66,14 +73,14 @@ class CapturedRounds:
         block, row = divmod(step, BLOCK)
         if block != self._block:
             self._feed.load(step)
-            rates = [
+            schedules = [
                 [
-                    run.recipe.rate_at(min(block * BLOCK + i, run.recipe.iterations - 1))
+                    run.recipe.at(min(block * BLOCK + i, run.recipe.iterations - 1))
                     for i in range(BLOCK)
                 ]
                 for run in self.runs
             ]
-            self._rates.copy_(torch.tensor(rates))
+            self._schedule.copy_(torch.tensor(schedules).permute(2, 0, 1))
             self._row.fill_(row)
             self._block = block
         steps = min(steps, BLOCK - row)
@@ -83,10 +90,10 @@ class CapturedRounds:
 
     def _round(self) -> None:
         images, labels = self._feed.at(self._row)
-        rates = self._rates.index_select(1, self._row).squeeze(1)
-        for run, rate, branch in zip(self.runs, rates, self._branches, strict=True):
+        now = self._schedule.index_select(2, self._row).squeeze(2).unbind(1)
+        for run, amounts, branch in zip(self.runs, now, self._branches, strict=True):
             with _on(branch):
-                run.compute(images, labels, rate)
+                run.compute(images, labels, *amounts)
         for branch in self._branches:
             if branch is not None:
                 torch.cuda.current_stream().wait_stream(branch)

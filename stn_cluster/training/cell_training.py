@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,10 @@ from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import check_revisions, lookup
+from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
+from stn_cluster.stn.transformer import Jitter, SpatialTransformer
+from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.evaluation import (
     as_labels,
@@ -27,6 +30,7 @@ from stn_cluster.training.evaluation import (
     predict,
     rank,
 )
+from stn_cluster.training.initialisation import initialise_he
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -56,13 +60,16 @@ class CellTraining:
         self.step = 0
         self.seconds = 0.0
         self.curve: list[CurvePoint] = []
-        # The cell's own random numbers (initial weights; dropout, if its model has such), so that
+        # The cell's own random numbers (initial weights; what a plug-in's model draws), so that
         # they don't depend on what else the process trains.
         seed = int(generator("weights", cell.seed).integers(2**62))
         self._random = torch.Generator().manual_seed(seed).get_state()
         with self._own_random_numbers():
             self.model = build_model(cell, self.recipe, test.n_classes).to(device)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        self.average = WeightAverage(self.optimizer.groups) if self.recipe.ema else None
+        self._jitter, self._averaging = torch.zeros(2, device=device).unbind()
+        self.noise = self._give_noise()
         self._loss_sum = torch.zeros((), device=device)
         self._loss_count = 0
 
@@ -86,17 +93,34 @@ class CellTraining:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
         """
         with self._own_random_numbers():
-            self.compute(images, labels, self.recipe.rate_at(self.step))
+            self.compute(images, labels, *self.recipe.at(self.step))
         self.stepped(1)
 
-    def compute(self, images: Tensor, labels: Tensor, rate: Tensor | float) -> None:
-        """The device's part of a step: it reads nothing back and works on fixed addresses."""
+    def compute(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        rate: Tensor | float,
+        jitter: Tensor | float,
+        averaging: Tensor | float,
+    ) -> None:
+        """The device's part of a step: it reads nothing back and works on fixed addresses.
+
+        Args:
+            images: (N, 1, canvas, canvas).
+            labels: (N,).
+            rate, jitter, averaging: what `Recipe.at` says of the step.
+        """
+        self._jitter.fill_(jitter)
+        self._averaging.fill_(averaging)
         self.optimizer.set_rate(rate)
         self.optimizer.zero_grad()
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self._averaging)
         self._loss_sum += loss.detach()
 
     def stepped(self, steps: int) -> None:
@@ -113,15 +137,17 @@ class CellTraining:
 
     def outcome(self) -> Outcome:
         """Tests the trained model: what came of the cell."""
-        ranking = rank(self.model, self.test.images)
         cell = self.cell
+        with self._tested_weights():
+            ranking = rank(self.model, self.test.images)
+            weights = to_bytes({"model": self.model.state_dict()})
         return self._outcome(
             predictions=as_predictions(ranking, self.test),
             labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
             confusion=confusion(ranking.first, self.test),
             n_test=len(self.test.labels),
             n_wrong=count_wrong(ranking.first, self.test.labels),
-            weights=to_bytes({"model": self.model.state_dict()}),
+            weights=weights,
         )
 
     def failure(self, error: str) -> Outcome:
@@ -137,7 +163,9 @@ class CellTraining:
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state(),
+                "average": None if self.average is None else self.average.state(),
                 "random": self._random,
+                "noise": None if self.noise is None else self.noise.get_state(),
                 "loss_sum": self._loss_sum,
                 "loss_count": self._loss_count,
                 "curve": [asdict(point) for point in self.curve],
@@ -155,12 +183,29 @@ class CellTraining:
             raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
         self.model.load_state_dict(state["model"])
         self.optimizer.restore(state["optimizer"])
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.step = state["step"]
         self.seconds = state["seconds"]
         self._random = state["random"]
+        if self.noise is not None:
+            self.noise.set_state(state["noise"])
         self._loss_sum = state["loss_sum"].to(self.device)
         self._loss_count = state["loss_count"]
         self.curve = [CurvePoint(**point) for point in state["curve"]]
+
+    def _give_noise(self) -> torch.Generator | None:
+        """The generator of what training itself draws, on the device, where it draws anything."""
+        if not (self.recipe.theta_jitter or self.recipe.dropout):
+            return None
+        seed = int(generator("noise", self.cell.seed).integers(2**62))
+        noise = torch.Generator(self.device).manual_seed(seed)
+        for module in self.model.modules():
+            if isinstance(module, Dropout):
+                module.generator = noise
+            if isinstance(module, SpatialTransformer) and self.recipe.theta_jitter:
+                module.jitter_theta(Jitter(self._jitter, noise))
+        return noise
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
@@ -182,6 +227,9 @@ class CellTraining:
             )
         return loss
 
+    def _tested_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place()
+
     @property
     def _curve_every(self) -> int:
         return max(1, self.recipe.iterations // CURVE_POINTS)
@@ -194,7 +242,8 @@ class CellTraining:
         mean = self._check_loss() / self._loss_count
         error = None
         if evaluate:
-            wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
+            with self._tested_weights():
+                wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
             error = 100 * wrong / len(self.test.labels)
         rate = self.recipe.rate_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))
@@ -219,13 +268,18 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     """The cell's network, with fresh weights from torch's current random numbers."""
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
+    filters, second_filters = recipe.widths
     task = Task(
         canvas=cell.canvas,
         n_classes=n_classes,
         transform=transform,
-        filters=recipe.filters,
+        filters=filters,
+        second_filters=second_filters,
         hidden_units=recipe.hidden_units,
+        dropout=recipe.dropout,
         transformer_size=recipe.transformer_size,
     )
     model: nn.Module = entry.load()(task)
+    if recipe.initialisation == "he":
+        initialise_he(model)
     return model

@@ -152,3 +152,10 @@ def test_mnist_validation_is_a_fixed_disjoint_split_of_the_training_images(
     again = load_dataset("mnist-validation", data_root)
     assert torch.equal(again.test_images, split.test_images)
     assert torch.equal(again.train_labels, split.train_labels)
+
+
+def test_mnist_validation_5_distorts_each_validation_image_five_ways(data_root: Path) -> None:
+    once, five = (load_dataset(f"mnist-validation{n}", data_root) for n in ("", "-5"))
+    assert (once.test_repeats, five.test_repeats) == (1, 5)
+    for part in ("train_images", "train_labels", "test_images", "test_labels"):
+        assert torch.equal(getattr(once, part), getattr(five, part))

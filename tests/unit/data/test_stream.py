@@ -37,7 +37,7 @@ def cell_of(distortion: str = "R", batch_size: int = 16, **fields: object) -> Ce
 
 
 def stream_of(cell: Cell, n_images: int = 101) -> Stream:
-    return Stream(cell.stream, make_distortion(cell), n_images, cell.stream[-1])
+    return Stream(cell.stream, make_distortion(cell), n_images, cell.batch_size)
 
 
 def dataset(n_test: int = 10, repeats: int = 3) -> Dataset:

@@ -197,6 +197,23 @@ def test_costlier_is_what_trains_longer() -> None:
     assert cost_of("ST-CNN", "tps", "RTS") == cost_of("ST-CNN", "tps", "R")
 
 
+def test_a_model_may_have_its_own_batch_size_and_with_it_its_own_stream() -> None:
+    own = {"FCN": {"batch_size": 256, "learning_rate": 0.002}}
+    fcn, cnn = cells_of(
+        models=["FCN", "CNN"], distortions=["R"], recipe={"batch_size": 64, "by_model": own}
+    )
+    assert (fcn.batch_size, cnn.batch_size) == (256, 64)
+    assert fcn.stream == (*cnn.stream[:-1], 256)
+
+
+def test_a_pair_of_filters_is_one_recipe_with_its_own_key() -> None:
+    pair, one = only_cell(recipe={"filters": [32, 64]}), only_cell(recipe={"filters": 48})
+    assert pair.settings["filters"] == [32, 64]
+    assert Recipe.model_validate(pair.settings).widths == (32, 64)
+    assert Cell.model_validate_json(pair.model_dump_json()).key == pair.key != one.key
+    assert only_cell(recipe={"filters": [48, 48]}) == one
+
+
 # --- distortions ---
 
 

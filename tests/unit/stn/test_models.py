@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from parameters import parameters_of
 from torch import Tensor, nn
 
 from stn_cluster.registry import lookup
@@ -105,6 +106,14 @@ def test_classifiers_have_the_papers_layers(model: str, canvas: int, parameters:
     assert count(build(model, "none", canvas=canvas)) == parameters
 
 
+def test_the_second_convolution_may_have_filters_of_its_own() -> None:
+    parameters = (81 + 1) * 32 + (32 * 49 + 1) * 64 + (64 * 2 * 2 + 1) * 10
+    assert count(build("CNN", "none", filters=32, second_filters=64)) == parameters
+    behind = build("ST-CNN", "affine", filters=32, second_filters=64)
+    alone = build("ST-CNN", "affine", filters=64)
+    assert count(alone) - count(behind) == count(build("CNN", "none")) - parameters
+
+
 @pytest.mark.parametrize(("transform", "theta"), [("affine", 6), ("projective", 8), ("tps", 32)])
 def test_transformers_add_the_papers_localisation_nets(transform: str, theta: int) -> None:
     linear = (784 + 1) * 32 + 2 * (32 + 1) * 32 + (32 + 1) * theta
@@ -120,6 +129,15 @@ def test_every_row_keeps_to_the_papers_order_of_parameters(
 ) -> None:
     """The paper says about 400k for all; at 28x28 they cannot come to that."""
     assert 150_000 < count(build(model, transform, canvas=canvas)) < 600_000
+
+
+def test_a_recipes_widths_decide_how_many_numbers_are_learnt() -> None:
+    recipe = {"name": "smoke", "hidden_units": 200, "filters": [32, 64]}
+    counts = parameters_of(recipe)
+    assert len(counts) == 2 * len(ROWS)
+    assert counts["FCN", "none", 42] == (1764 + 1) * 200 + (200 + 1) * 200 + (200 + 1) * 10
+    front = counts["ST-CNN", "affine", 42] - (counts["CNN", "none", 28])  # samples onto 28x28
+    assert front == (25 + 1) * 20 + (20 * 25 + 1) * 20 + (20 * 16 + 1) * 20 + (20 + 1) * 6
 
 
 def test_the_cnn_on_a_pooled_42_pixel_canvas_comes_down_to_one_pixel() -> None:

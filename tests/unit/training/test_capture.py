@@ -4,60 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from support.captures import NoHost, train_captured
 from support.packs import arithmetic, make_cells, train
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from stn_cluster import register_model
 from stn_cluster.data.prepared import PreparedData
-from stn_cluster.grid import Cell
-from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import EAGER_ROUNDS, PackTrainer
-
-# What a stream that is being captured may not do: read back, or bring values from the host.
-HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "equal"}
-
-
-class NoHost(TorchDispatchMode):
-    """Refuses operations that a capture would refuse on a GPU."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if by_mask or name in HOST:  # how many a mask picks is known to the device alone
-            raise RuntimeError(f"{func} cannot be captured")
-        return func(*args, **(kwargs or {}))
-
-
-class Rounds:
-    """Stands for a CUDA graph on a CPU: does the work whenever it is to be repeated."""
-
-    def __init__(self) -> None:
-        self.captures = 0
-        self.replays = 0
-
-    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
-        self.captures += 1
-
-        def again() -> None:
-            self.replays += 1
-            with NoHost():
-                work()
-
-        return again
-
-
-def train_captured(
-    cells: list[Cell], data: PreparedData, states: dict[str, bytes] | None = None
-) -> tuple[dict[str, Outcome], Rounds]:
-    rounds = Rounds()
-    trainer = PackTrainer(cells, data, states, capture=rounds)
-    ended = {o.key: o for progress in trainer.run() for o in progress.ended}
-    return ended, rounds
 
 
 @pytest.mark.parametrize(
@@ -109,7 +65,7 @@ def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
     def peeks(task: object) -> nn.Module:
         return Peeks()
 
-    def capture(work: Callable[[], None]) -> Callable[[], None]:
+    def capture(work: Callable[[], None], draws: object) -> Callable[[], None]:
         with NoHost():
             work()
         raise AssertionError("it reads a value back")
@@ -126,10 +82,10 @@ def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
 def test_a_refusal_by_cuda_is_no_reason_to_end_the_worker_but_a_lack_of_memory_is(
     data: PreparedData,
 ) -> None:
-    def refuse(work: Callable[[], None]) -> Callable[[], None]:
+    def refuse(work: Callable[[], None], draws: object) -> Callable[[], None]:
         raise torch.AcceleratorError("CUDA error: operation not permitted while capturing")
 
-    def overflow(work: Callable[[], None]) -> Callable[[], None]:
+    def overflow(work: Callable[[], None], draws: object) -> Callable[[], None]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     [cell] = make_cells(models=["FCN"])
@@ -157,6 +113,7 @@ def test_what_is_forbidden_here_is_noticed() -> None:
             lambda: torch.tensor([1.0]),
             lambda: torch.ones(2).new_tensor([1.0]),
             lambda: torch.ones(3)[torch.ones(3) > 0],
+            lambda: torch.ones(3).normal_(generator=torch.Generator()),
         ):
             with pytest.raises(RuntimeError, match="cannot be captured"):
                 read()

@@ -37,11 +37,18 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 
 
 def theirs(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    transformer, head = model
-    groups = [
-        {"params": list(head.parameters()), "factor": 1.0},
-        {"params": list(transformer.parameters()), "factor": recipe.localisation_rate},
-    ]
+    """Of each parameter by its name, what a recipe says of it."""
+    groups: list[dict[str, Any]] = []
+    for name, parameter in model.named_parameters():
+        part, _, layer = name.partition(".")
+        spared = recipe.decay == "weights" and ("bias" in layer or "theta" in layer)
+        groups.append(
+            {
+                "params": [parameter],
+                "factor": recipe.localisation_rate if part == "0" else 1.0,
+                "weight_decay": 0.0 if spared else recipe.weight_decay,
+            }
+        )
     if recipe.optimizer == "adamw":
         betas = (0.9, recipe.beta2)
         return torch.optim.AdamW(groups, lr=1.0, betas=betas, weight_decay=recipe.weight_decay)
@@ -59,6 +66,8 @@ def theirs(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"optimizer": "adamw"},
         {"optimizer": "adamw", "weight_decay": 0.1, "localisation_rate": 0.125},
         {"optimizer": "adamw", "beta2": 0.9},
+        {"optimizer": "adamw", "weight_decay": 0.5, "decay": "weights", "localisation_rate": 0.125},
+        {"optimizer": "sgd", "weight_decay": 0.01, "decay": "weights"},
     ],
     ids=lambda fields: "-".join(fields),
 )

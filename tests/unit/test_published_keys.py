@@ -1,0 +1,53 @@
+"""Keys of what is published and shipped: no change of the code may change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stn_cluster.config_file import load_config
+from stn_cluster.grid import Cell, short_hash
+from stn_cluster.recipes import Recipe
+from stn_cluster.registry import resolve
+
+ROOT = Path(__file__).parents[2]
+STORES = sorted(path.parent for path in ROOT.glob("results/*/cells"))
+# How many cells a config has, and the hash of their keys. Both follow its recipe where that is
+# changed on purpose (`fast`), and nothing else.
+CONFIGS = {
+    "mnist": (96, "bb622c65a514d114"),
+    "mnist-v1": (32, "74e05e2726824f49"),
+    "paper": (96, "f13c754a8ed19142"),
+    "quickstart": (32, "48b8c1c5d0e67d76"),
+    "readings": (10, "e14bf3c70a8dd4d9"),
+    "readings-of-p": (8, "6df70281468ebe61"),
+    "smoke": (32, "244962c9bd8e659f"),
+}
+
+
+def published() -> Iterator[tuple[str, Cell]]:
+    """Key and cell of each published row."""
+    for store in STORES:
+        rows = pd.read_parquet(store / "cells", columns=["key", "spec"])
+        for key, spec in rows.itertuples(index=False):
+            yield key, Cell.model_validate_json(spec)
+
+
+def test_published_rows_keep_their_keys_and_streams() -> None:
+    rows = list(published())
+    assert len(rows) >= 40
+    for key, cell in rows:
+        recipe = Recipe.model_validate(cell.settings)
+        again = recipe.model_dump(mode="json", exclude_defaults=True)
+        assert cell.key == cell.model_copy(update={"settings": again}).key == key, cell.label
+        place = (cell.dataset, cell.distortion.partition(":")[0], cell.variant, cell.canvas)
+        assert cell.stream == (*place, cell.seed, recipe.batch_size)
+
+
+@pytest.mark.parametrize("config", sorted(path.stem for path in ROOT.glob("configs/*.yaml")))
+def test_shipped_configs_keep_their_keys(config: str) -> None:
+    cells = resolve(load_config(ROOT / f"configs/{config}.yaml"))
+    assert (len(cells), short_hash([cell.key for cell in cells], digits=16)) == CONFIGS[config]
