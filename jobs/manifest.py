@@ -1,6 +1,8 @@
 """Writes what a store's results are, where they come from and how to repeat them: manifest.json.
 
 python jobs/manifest.py configs/mnist.yaml --store results/mnist
+
+It makes the store a published one: nothing is trained into it any more.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import typer
 from stn_cluster import load_results
 from stn_cluster.config_file import load_config
 from stn_cluster.registry import resolve
+from stn_cluster.store import Store, is_published
 
 LIBRARIES = ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow", "pydantic")
 
@@ -26,9 +29,13 @@ def main(
     store: Annotated[Path, typer.Option(help="Result store.")],
 ) -> None:
     """Write STORE/manifest.json of the config's current results; those missing are named in it."""
+    if not is_published(store):
+        with Store.open(store).lock():  # a service that is at work in it would go on writing
+            pass
     cells = resolve(load_config(config))
     rows = load_results(store, key=[cell.key for cell in cells], status="succeeded")
     held = set(rows["key"])
+    rerun = f"stn-cluster rerun --store {store} --key {{key}} --into DIR --data-root ROOT"
     manifest = {
         "config": str(config),
         "dataset": distinct(rows["dataset"]),
@@ -48,13 +55,10 @@ def main(
         "wall_seconds": round(busy_seconds(rows)),
         "train_seconds": round(rows["train_seconds"].sum()),  # of all workers together
         "commands": {
-            "run": f"stn-cluster run {config} --store {store} --data-root DIR",
+            "run": f"stn-cluster run {config} --store DIR --data-root ROOT",
             "table": f"stn-cluster table --store {store}",
             "manifest": f"python jobs/manifest.py {config} --store {store}",
-            "rerun": {
-                row.label: f"stn-cluster rerun --store {store} --data-root DIR --key {row.key}"
-                for row in rows.itertuples()
-            },
+            "rerun": {row.label: rerun.format(key=row.key) for row in rows.itertuples()},
         },
     }
     Path(store, "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -16,25 +16,27 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
+from stn_cluster.store import refuse_published
 
 StoreOption = Annotated[
     str, typer.Option("--store", help="Folder (its full path) or URI that every node reaches.")
 ]
 
 
-def full_path(store: str) -> str:
+def full_path(store: str, option: str = "--store") -> str:
     """The store, unless its path is relative: this runs in a copy of the working folder.
 
     Raises:
         UserError: it is.
     """
     if "://" not in store and not Path(store).is_absolute():
-        raise UserError(f"--store {store}: give a full path or a URI: a Ray job runs elsewhere")
+        raise UserError(f"{option} {store}: give a full path or a URI: a Ray job runs elsewhere")
     return store
 
 
 def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
+    refuse_published(settings.store)
     status = follow(_run(job, settings), interrupted="the same command goes on from here")
     print_result(write_report(settings.store, job.cells), status.cells)
 

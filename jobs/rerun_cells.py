@@ -9,6 +9,7 @@ from ray_job import StoreOption, full_path, main, run_and_print
 
 from stn_cluster.cli.options import (
     Filters,
+    IntoOption,
     MachineOptions,
     PriorityOption,
     filtered,
@@ -24,11 +25,16 @@ def rerun_cells(
     filters: Filters,
     machine: MachineOptions,
     store: StoreOption,
+    into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
-    """Train the cells that match all filters anew; their history is kept."""
-    settings = make_settings(full_path(store), **machine)
-    run_and_print(rerun_job(settings.store, filters, priority=priority), settings)
+    """Train the cells that match all filters anew; their history is kept.
+
+    Cells of a published store are trained into another.
+    """
+    source = full_path(store)
+    settings = make_settings(source if into is None else full_path(into, "--into"), **machine)
+    run_and_print(rerun_job(source, filters, priority=priority), settings)
 
 
 if __name__ == "__main__":

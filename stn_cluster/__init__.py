@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client as Client
     from stn_cluster.cluster.run_local import run_grid as run_grid
     from stn_cluster.report.table import comparison_table as comparison_table
+    from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "UserError",
     "__version__",
     "comparison_table",
+    "load_predictions",
     "load_results",
     "register_dataset",
     "register_distortion",
@@ -40,6 +42,7 @@ __all__ = [
 # Loaded when first used: reading results needs no torch and no ray, and registering needs neither.
 _LAZY = {
     "load_results": "stn_cluster.store",
+    "load_predictions": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
     "run_grid": "stn_cluster.cluster.run_local",
     "Client": "stn_cluster.client.http_client",

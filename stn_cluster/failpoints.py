@@ -38,6 +38,8 @@ class Failpoint(StrEnum):
     REQUEUE_COMMITTED = "requeue-committed"
 
     RESULT_RECEIVED = "result-received"  # nothing is written
+    TEST_SETS_DRAFTED = "test_sets-drafted"  # with the first result of a test set
+    TEST_SETS_WRITTEN = "test_sets-written"
     PREDICTIONS_DRAFTED = "predictions-drafted"
     PREDICTIONS_WRITTEN = "predictions-written"
     CURVES_DRAFTED = "curves-drafted"

@@ -143,10 +143,55 @@ class Cell(Frozen):
         name = (*place, self.seed, self.batch_size)
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
+    def test_set(self, frame: int) -> str:
+        """The id of the cell's own test set; `frame` is the size of the data set's images (px)."""
+        return hash_test_set(
+            dataset=self.dataset,
+            dataset_revision=self.revisions[f"dataset:{self.dataset}"],
+            distortion=self.distortion_name,
+            distortion_revision=self.revisions[f"distortion:{self.distortion_name}"],
+            variant=self.variant,
+            canvas=self.canvas,
+            frame=frame,
+        )
+
 
 def base_distortion(name: str) -> str:
     """'P' of 'P:xy-42'."""
     return name.partition(":")[0]
+
+
+def hash_test_set(
+    *,
+    dataset: str,
+    dataset_revision: int | str,
+    distortion: str,
+    distortion_revision: int | str,
+    variant: str,
+    canvas: int,
+    frame: int,
+    severity: float = 1.0,
+    worst_of: int = 1,
+) -> str:
+    """16 hex digits: the name of a test set, of all that determines its images.
+
+    Args:
+        dataset, dataset_revision: whose test images.
+        distortion, distortion_revision, variant: the distortion, without its variant; and that.
+        canvas: pixels of a distorted image.
+        frame: pixels of the undistorted image within it.
+        severity: 1 is the plain test set.
+        worst_of: how many draws of each image; 1 is the plain test set.
+    """
+    identity = {
+        "dataset": [dataset, dataset_revision],
+        "distortion": [distortion, distortion_revision, variant],
+        "canvas": canvas,
+        "frame": frame,
+        "severity": float(severity),
+        "worst_of": worst_of,
+    }
+    return short_hash(identity, digits=16)
 
 
 def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:

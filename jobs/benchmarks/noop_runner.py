@@ -12,9 +12,17 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
-from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 
 N_TEST = 100
+PREDICTIONS = Predictions(
+    test_set="0" * 16,
+    n_classes=10,
+    first=bytes(N_TEST),
+    second=bytes(N_TEST),
+    confidence=bytes(2 * N_TEST),
+    second_confidence=bytes(2 * N_TEST),
+)
 
 
 class NoopRunner:
@@ -46,7 +54,7 @@ def _outcome(attempt: Attempt) -> Outcome:
     iterations = attempt.cell.iterations
     return Outcome(
         key=attempt.cell.key,
-        predictions=bytes(N_TEST),
+        predictions=PREDICTIONS,
         confusion=(N_TEST, *[0] * 99),
         n_test=N_TEST,
         n_wrong=0,

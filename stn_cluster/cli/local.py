@@ -10,6 +10,7 @@ import typer
 
 from stn_cluster.cli.options import (
     Filters,
+    IntoOption,
     MachineOptions,
     OverridesOption,
     PriorityOption,
@@ -50,18 +51,23 @@ def rerun(
     machine: MachineOptions,
     store: StoreOption = None,
     server: ServerOption = None,
+    into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
     """Train cells anew that match all filters: of a store on this machine, or of a service, which
-    gives it a job. Their history is kept."""
-    from stn_cluster.store import Store
+    gives it a job. Their history is kept. Cells of a published store are trained into another."""
+    from stn_cluster.store import Store, refuse_published
 
     found = store_or_client(store, server)
     if isinstance(found, Store):
         from stn_cluster.cluster.make_jobs import rerun_job
 
-        _run(rerun_job(found, filters, priority=priority), found.uri, machine)
+        target = found.uri if into is None else into
+        refuse_published(target)
+        _run(rerun_job(found, filters, priority=priority), target, machine)
         return
+    if into is not None:
+        raise UserError("--into: a service trains into its own store; name one with --store")
     # The environment's data root is no wish of this command's.
     asked = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
     if asked:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from stn_cluster.store import Store
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
+IntoOption = Annotated[
+    str | None, typer.Option("--into", help="Store to train them in; default: the one they are of.")
+]
 OverridesOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="FIELD=VALUE, as in recipe.iterations=800; repeatable."),

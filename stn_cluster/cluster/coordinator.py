@@ -41,7 +41,7 @@ from stn_cluster.queue.database import FILE, QueueDatabase
 from stn_cluster.queue.finish import recover
 from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Metrics, Page
 from stn_cluster.queue.known_results import KnownResults
-from stn_cluster.store import Store
+from stn_cluster.store import Store, refuse_published
 from stn_cluster.threads import SingleThread
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ class Coordinator:
         return await self._start(store, database, known)
 
     def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
+        refuse_published(self.settings.store)
         state = Path(self.settings.state)
         self._held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
         # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
@@ -132,6 +133,7 @@ class Coordinator:
         new = not (state / FILE).exists()
         store = Store.open(self.settings.store, create=new)
         self._held.enter_context(store.lock(TAKEOVER_SECONDS))
+        store.renew()
         with suppress(StoreError):
             store.sweep()
         git_commit()  # asks git once, now, rather than when results wait

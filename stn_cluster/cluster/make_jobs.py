@@ -12,7 +12,7 @@ from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell, GridConfig
 from stn_cluster.queue.jobs import Job, new_job_id
-from stn_cluster.registry import load_plugins, lookup, resolve
+from stn_cluster.registry import load_plugins, lookup, resolve, with_present_name
 
 if TYPE_CHECKING:
     from stn_cluster.store import Store
@@ -111,7 +111,8 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
-            cell = _at_present(Cell.model_validate_json(spec), list(folders))
+            stored = with_present_name(Cell.model_validate_json(spec))
+            cell = _at_present(stored, list(folders))
         except ValidationError as error:
             raise StoreError(f"{place}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell

@@ -101,11 +101,12 @@ class PackRunner:
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()
         saved = _Saved(logged, trainer.steps())
+        told: set[str] = set()  # test sets
         for progress in trainer.run():
             ended = {
                 attempts[outcome.key]: kept
                 for outcome in progress.ended
-                if (kept := self._keep(outcome, attempts[outcome.key], log))
+                if (kept := self._keep(outcome, attempts[outcome.key], log, told))
             }
             for key in [key for key in progress.steps if attempts[key] in self._dropped]:
                 trainer.drop(key)
@@ -168,11 +169,15 @@ class PackRunner:
                 states[a.cell.key] = state
         return states
 
-    def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog) -> Outcome | None:
+    def _keep(
+        self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]
+    ) -> Outcome | None:
         """Writes a trained cell's weights to the store; they don't travel with the report.
 
+        Labels do, once in a pack: all of its cells on a test set have the same.
+
         Returns:
-            The outcome without them; None where nobody waits for it any more.
+            The outcome without the weights; None where nobody waits for it any more.
         """
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)
@@ -181,6 +186,10 @@ class PackRunner:
             except StoreError:
                 return None
             failpoint("weights-written")
+        labels = outcome.labels
+        if labels is None or labels.test_set in told:
+            return replace(outcome, weights=None, labels=None)
+        told.add(labels.test_set)
         return replace(outcome, weights=None)
 
     def _retry(

@@ -93,6 +93,8 @@ class ReportHandler:
 
     def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
         """Takes a result, if the worker holds the attempt's lease."""
+        if outcome.labels is not None:  # of a refused result, too: those after it go without
+            self._results.add_labels(outcome.labels)
         lease = self._leases.get(attempt)
         if lease is None or lease.worker != worker:
             log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)

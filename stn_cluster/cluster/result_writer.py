@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stn_cluster.cluster.housekeeping import Housekeeping
-from stn_cluster.cluster.rows import to_record, to_stored_result
+from stn_cluster.cluster.rows import to_record, to_stored_result, to_test_set
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import Attempt
@@ -23,7 +23,7 @@ from stn_cluster.queue.finish import finish
 from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Record, Store
 from stn_cluster.threads import SingleThread
-from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.outcome import Labels, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class ResultWriter:
         self._database = database
         self._housekeeping = housekeeping
         self._results: list[Result] = []
+        self._labels: dict[str, Labels] = {}  # of test sets that the store may not have
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -82,6 +83,10 @@ class ResultWriter:
         self._results.append(result)
         self._idle.clear()
         self._added.set()
+
+    def add_labels(self, labels: Labels) -> None:
+        """Takes a test set's labels, which are told once for several results."""
+        self._labels[labels.test_set] = labels
 
     async def run(self, on_commit: Callable[[Sequence[Result]], None]) -> None:
         """Writes results: the first at once, then in groups whatever came meanwhile.
@@ -129,9 +134,11 @@ class ResultWriter:
 
     async def _commit(self, records: Sequence[Record]) -> list[datetime]:
         """Commits to the store, again and again until the disk or the network takes it."""
+        labels = list(self._labels.values())
+        test_sets = [to_test_set(one) for one in labels]
         while True:
             try:
-                times = await self._thread.run(self._store.commit, records)
+                times = await self._thread.run(self._store.commit, records, test_sets)
             except StoreError as error:
                 if self.degraded_reason is None:
                     log.error("results are buffered: %s", error)
@@ -139,6 +146,8 @@ class ResultWriter:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self.degraded_reason = None
+                for one in labels:
+                    self._labels.pop(one.test_set, None)
                 return times
 
 

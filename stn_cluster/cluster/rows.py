@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
+
+import numpy as np
 
 import stn_cluster
 from stn_cluster.errors import storable
@@ -12,7 +15,7 @@ from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.queue.jobs import CellState, error_line
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Record, Store
-from stn_cluster.training.outcome import Outcome
+from stn_cluster.training.outcome import MANY_CLASSES, Labels, Outcome, Predictions
 
 
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
@@ -54,7 +57,35 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "confusion": None if outcome.confusion is None else list(outcome.confusion),
     }
     curve = tuple(asdict(point) for point in outcome.curve)
-    return Record(row=row, curve=curve, predictions=outcome.predictions)
+    predictions = None if outcome.predictions is None else _predictions(outcome.predictions)
+    return Record(row=row, curve=curve, predictions=predictions)
+
+
+def to_test_set(labels: Labels) -> dict[str, Any]:
+    """The store's row of a test set, but its schema_version."""
+    return {
+        "test_set": labels.test_set,
+        "dataset": labels.dataset,
+        "revision": labels.revision,
+        "repeats": labels.repeats,
+        "labels": np.frombuffer(labels.classes, "<u2"),
+        "class_names": labels.class_names,
+    }
+
+
+def _predictions(found: Predictions) -> dict[str, Any]:
+    wide = found.n_classes > MANY_CLASSES
+    kind = "<u2" if wide else "<u1"
+    first, second = (np.frombuffer(classes, kind) for classes in (found.first, found.second))
+    return {
+        "test_set": found.test_set,
+        "predictions": None if wide else first,
+        "second": None if wide else second,
+        "confidence": np.frombuffer(found.confidence, "<u2"),
+        "second_confidence": np.frombuffer(found.second_confidence, "<u2"),
+        "predictions_wide": first if wide else None,
+        "second_wide": second if wide else None,
+    }
 
 
 def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) -> StoredResult:

@@ -20,7 +20,7 @@ from stn_cluster.queue.database import connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
-from stn_cluster.store import Store
+from stn_cluster.store import Store, is_published, refuse_published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
 
     What else the queue holds is left alone, but the same job that was interrupted is resumed.
     KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
-    checkpoints.
+    checkpoints. A published store is only looked at.
 
     Args:
         job: what to run.
@@ -83,6 +83,9 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     Raises:
         UserError: the data, the store or the state is wrong; nothing has been trained.
     """
+    if is_published(settings.store):
+        yield _published(job, Store.open(settings.store))
+        return
     data_root = Path(settings.data_root) if settings.data_root else None
     state = Path(settings.state)
     prepare_datasets(job.cells, data_root)
@@ -91,7 +94,8 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     # The coordinator will hold both: where another service does, say so before Ray starts.
     with store.lock(TAKEOVER_SECONDS), lock_state_folder(state, TAKEOVER_SECONDS):
         job = _or_unfinished(job, state)
-    if not job.force and (stored := _stored(job, store)):
+    # What is all there needs no Ray.
+    if not job.force and (stored := _stored(job, store)).total == len(job.cells):
         yield stored
         return
     plugins = sorted({module for cell in job.cells for module in cell.plugins})
@@ -130,8 +134,8 @@ def _or_unfinished(job: Job, state: Path) -> Job:
         return replace(job, job_id=unfinished_like(queue, job.digest) or job.job_id)
 
 
-def _stored(job: Job, store: Store) -> JobStatus | None:
-    """The job as the store has it, if all of its cells are there: then Ray need not start."""
+def _stored(job: Job, store: Store) -> JobStatus:
+    """The job as the store has it: with those of its cells that are there."""
     known = stored_results(store)
     found = [(cell, known.success(cell.key)) for cell in job.cells]
     cells = [
@@ -145,7 +149,23 @@ def _stored(job: Job, store: Store) -> JobStatus | None:
         for cell, result in found
         if result is not None
     ]
-    if len(cells) < len(job.cells):
-        return None
     counts = {CellState.SUCCEEDED: len(cells)}
     return JobStatus(job.job_id, CellState.SUCCEEDED, counts, cells=tuple(cells))
+
+
+def _published(job: Job, store: Store) -> JobStatus:
+    """The job as a published store has it, which nothing is trained into.
+
+    Raises:
+        UserError: it lacks some of the cells, or they are to be trained anew.
+    """
+    store.check()
+    if job.force:
+        refuse_published(store.uri)
+    stored = _stored(job, store)
+    if lacking := len(job.cells) - stored.total:
+        raise UserError(
+            f"{store.name}: is a published store, and lacks {lacking} of these {len(job.cells)} "
+            "cells; name another with --store to train them"
+        )
+    return stored

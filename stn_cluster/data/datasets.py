@@ -11,6 +11,7 @@ from torch import Tensor
 from stn_cluster.registry import lookup
 
 FRAME = 28  # pixels, height and width of an undistorted image
+MAX_CLASSES = 65_535  # the store keeps a class in 16 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Dataset:
     test_labels: Tensor  # (M,) int64
     n_classes: int = 10
     test_repeats: int = 1  # distorted versions of each test image in the test set
+    class_names: tuple[str, ...] | None = None  # by class; None: a class is its number
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -41,10 +43,12 @@ class Dataset:
                 raise ValueError(f"{part}_labels: one int64 for each image, and at least one")
             if int(labels.min()) < 0 or int(labels.max()) >= self.n_classes:
                 raise ValueError(f"{part}_labels: from 0 to {self.n_classes - 1}")
-        if not 2 <= self.n_classes <= 256:  # predictions are kept as bytes
-            raise ValueError(f"n_classes: 2 to 256, not {self.n_classes}")
+        if not 2 <= self.n_classes <= MAX_CLASSES:
+            raise ValueError(f"n_classes: 2 to {MAX_CLASSES:,}, not {self.n_classes:,}")
         if self.test_repeats < 1:
             raise ValueError("test_repeats: at least 1")
+        if self.class_names is not None and len(self.class_names) != self.n_classes:
+            raise ValueError(f"class_names: one for each of the {self.n_classes:,} classes")
 
 
 def load_dataset(name: str, root: Path | None = None) -> Dataset:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stn_cluster.data.datasets import Dataset, load_dataset
+from stn_cluster.data.datasets import FRAME, Dataset, load_dataset
 from stn_cluster.data.stream import (
     BLOCK,
     Block,
@@ -30,6 +30,15 @@ class LabelledImages:
     n_classes: int
 
 
+@dataclass(frozen=True)
+class DistortedTestSet(LabelledImages):
+    """What cells are tested on: image i is a version of base image i mod (M / repeats)."""
+
+    name: str  # 16 hex digits: see `Cell.test_set`
+    repeats: int  # versions of each base image
+    class_names: tuple[str, ...] | None
+
+
 class PreparedData:
     """The data sets and test sets that a worker's cells have asked for so far."""
 
@@ -38,7 +47,7 @@ class PreparedData:
         self.device = device
         self._datasets: dict[str, Dataset] = {}
         self._train: dict[str, LabelledImages] = {}
-        self._test: dict[tuple[str, str, str, int], LabelledImages] = {}
+        self._test: dict[str, DistortedTestSet] = {}
 
     def train(self, name: str) -> LabelledImages:
         """A data set's training images."""
@@ -48,13 +57,15 @@ class PreparedData:
             self._train[name] = LabelledImages(images, labels, data.n_classes)
         return self._train[name]
 
-    def test(self, cell: Cell) -> LabelledImages:
+    def test(self, cell: Cell) -> DistortedTestSet:
         """The distorted test set of a cell."""
-        name = (cell.dataset, cell.distortion, cell.variant, cell.canvas)
+        name = cell.test_set(FRAME)
         if name not in self._test:
             data = self._dataset(cell.dataset)
             images, labels = distorted_test_set(cell, data, self.device)
-            self._test[name] = LabelledImages(images, labels, data.n_classes)
+            self._test[name] = DistortedTestSet(
+                images, labels, data.n_classes, name, data.test_repeats, data.class_names
+            )
         return self._test[name]
 
     def feed(self, cell: Cell) -> Feed:

@@ -12,7 +12,14 @@ from stn_cluster.registry.components import (
 )
 from stn_cluster.registry.plugins import load_plugins, plugin_path
 from stn_cluster.registry.prepare import prepare_datasets
-from stn_cluster.registry.resolve import check_revisions, largest, parse_distortion, resolve
+from stn_cluster.registry.resolve import (
+    check_revisions,
+    largest,
+    parse_distortion,
+    present_name,
+    resolve,
+    with_present_name,
+)
 
 __all__ = [
     "Entry",
@@ -24,10 +31,12 @@ __all__ = [
     "parse_distortion",
     "plugin_path",
     "prepare_datasets",
+    "present_name",
     "register_dataset",
     "register_distortion",
     "register_model",
     "register_recipe",
     "register_transform",
     "resolve",
+    "with_present_name",
 ]

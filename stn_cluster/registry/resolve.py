@@ -18,9 +18,10 @@ from stn_cluster.grid import (
     Cell,
     GridConfig,
     RecipeChoice,
+    base_distortion,
     short_hash,
 )
-from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup
+from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
 from stn_cluster.registry.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -230,11 +231,35 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
     smallest, largest = CANVAS_PIXELS
     if not smallest <= canvas <= largest:
         raise UserError(f"distortion {text!r}: the canvas is {smallest} to {largest} pixels")
-    shown = {variant: name for name, variant in named.items()}
+    return entry.name, variant, canvas, _canonical_name(entry, variant, canvas)
+
+
+def _canonical_name(entry: Entry, variant: str, canvas: int) -> str:
+    """What is plain is left out: the first of the variants, and a variant's own canvas."""
+    plain, _ = entry.variants[0]
+    shown = {variant: name for name, variant in entry.variant_names}
     special = [shown.get(variant, variant)] if variant != plain else []
-    special += [str(canvas)] if canvas != canvases[variant] else []
-    canonical = f"{entry.name}:{'-'.join(special)}" if special else entry.name
-    return entry.name, variant, canvas, canonical
+    special += [str(canvas)] if canvas != dict(entry.variants)[variant] else []
+    return f"{entry.name}:{'-'.join(special)}" if special else entry.name
+
+
+def present_name(stored: str, variant: str, canvas: int) -> str:
+    """What a distortion that was stored under a name is called now.
+
+    Names leave out what is plain, and another variant may have become the plain one since. A
+    variant that is not registered here, as a plug-in's may be, keeps its name.
+    """
+    base = base_distortion(stored)
+    entry = lookup("distortion", base) if base in names("distortion") else None
+    if entry is None or variant not in dict(entry.variants):
+        return stored
+    return _canonical_name(entry, variant, canvas)
+
+
+def with_present_name(cell: Cell) -> Cell:
+    """A stored cell under the name that its distortion has now; its key is the same."""
+    name = present_name(cell.distortion, cell.variant, cell.canvas)
+    return cell if name == cell.distortion else cell.model_copy(update={"distortion": name})
 
 
 def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from stn_cluster.grid import Cell
 from stn_cluster.report.render import render
-from stn_cluster.report.table import comparison_table
-from stn_cluster.store import Store
+from stn_cluster.report.table import cells_table, comparison_table
+from stn_cluster.store import Store, is_published
 
 
 def write_tables(store: Store) -> None:
@@ -25,13 +25,12 @@ def write_tables(store: Store) -> None:
 
 
 def write_report(store: str, cells: Collection[Cell]) -> str:
-    """Writes the store's tables; returns that of these cells, as text.
+    """Writes a store's tables, unless it is published; returns that of these cells, as text.
 
     Raises:
         StoreError: see `write_tables`.
     """
     opened = Store.open(store)
-    write_tables(opened)
-    keys, recipes = [cell.key for cell in cells], {cell.recipe for cell in cells}
-    part = comparison_table(opened, key=keys, recipe=sorted(recipes))
-    return render(part, "text")
+    if not is_published(store):
+        write_tables(opened)
+    return render(cells_table(opened, cells), "text")

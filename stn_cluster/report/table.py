@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell
 from stn_cluster.report.reference import find_reference, reference_error
-from stn_cluster.store import Store, in_table_order, newest, select
+from stn_cluster.store import Store, in_table_order, load_results, newest, select
 
 COLUMNS = (
     "dataset",
@@ -76,6 +78,21 @@ def comparison_table(
             )
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
     return in_table_order(select(table, {"status": wanted_status}))
+
+
+def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
+    """The `comparison_table` of these cells, under the names that they have here.
+
+    To the store a key may be another recipe's: what it is called is no part of it.
+
+    Raises:
+        StoreError: a file in the store cannot be read.
+    """
+    names = [*_ENTRY, "seed", "key"]
+    named = pd.DataFrame([{name: getattr(cell, name) for name in names} for cell in cells])
+    rows = load_results(store)[["key", "status", "test_error", "accepted_at"]]
+    found = named.merge(rows, on="key", how="left")
+    return comparison_table(found.fillna({"status": "missing"}))
 
 
 def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
 from stn_cluster.server.listen import ListenAddress
 from stn_cluster.server.request_log import log_as_json
-from stn_cluster.store import Store, redact
+from stn_cluster.store import Store, redact, refuse_published
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def serve(
     """
     log_as_json()
     listen.check()
+    refuse_published(settings.store)
     load_plugins(settings.plugins)
     with ExitStack() as stack:
         state = Path(settings.state)

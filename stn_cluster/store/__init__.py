@@ -5,6 +5,8 @@ Loads neither torch nor ray.
 
 from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
+from stn_cluster.store.predictions import load_predictions
+from stn_cluster.store.published import is_published, refuse_published
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
     CELLS,
@@ -13,6 +15,7 @@ from stn_cluster.store.schema import (
     PREDICTIONS,
     SCHEMA_VERSION,
     SCHEMAS,
+    TEST_SETS,
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
@@ -27,6 +30,7 @@ __all__ = [
     "PREDICTIONS",
     "SCHEMAS",
     "SCHEMA_VERSION",
+    "TEST_SETS",
     "Kind",
     "Record",
     "Store",
@@ -34,9 +38,12 @@ __all__ = [
     "export",
     "from_parquet",
     "in_table_order",
+    "is_published",
     "json_records",
+    "load_predictions",
     "load_results",
     "newest",
     "redact",
+    "refuse_published",
     "select",
 ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
-
-import numpy as np
 
 from stn_cluster.store.schema import SCHEMA_VERSION, Kind, encode
 
@@ -19,7 +17,8 @@ class Record:
 
     row: dict[str, Any]  # the columns of `cells`, but accepted_at and schema_version
     curve: tuple[dict[str, Any], ...] = ()  # step, train_loss, lr, test_error (percent or None)
-    predictions: bytes | None = None  # uint8 class of each test image, in the test set's order
+    # The columns of `predictions`, but key, attempt and schema_version.
+    predictions: dict[str, Any] | None = None
 
 
 def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict[str, bytes]:
@@ -41,9 +40,22 @@ def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict
             "schema_version": SCHEMA_VERSION,
         }
         if record.predictions is not None:
-            classes = np.frombuffer(record.predictions, dtype=np.uint8)
-            rows["predictions"].append({"predictions": classes, **origin})
+            rows["predictions"].append({**record.predictions, **origin})
         rows["curves"].extend({**point, **origin} for point in record.curve)
         rows["cells"].append({**record.row, "accepted_at": time, **origin})
     name = f"{accepted_at[0]:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
     return {f"{kind}/{name}": encode(kind, some) for kind, some in rows.items() if some}
+
+
+def files_of_test_sets(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """File names and contents: one for each test set, named for it, so that none is there twice.
+
+    Raises:
+        ValueError: a row's columns are not the schema's.
+    """
+    return {
+        f"test_sets/{row['test_set']}.parquet": encode(
+            "test_sets", [{**row, "schema_version": SCHEMA_VERSION}]
+        )
+        for row in rows
+    }

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import FILTERS, matching, newest
-from stn_cluster.store.schema import CELLS, Kind, decode
+from stn_cluster.store.names import with_present_names
+from stn_cluster.store.schema import CELLS, SCHEMAS, Kind, decode
 
 _READERS = 8  # files read side by side: on an object store the time is all in waiting
 
@@ -19,14 +20,18 @@ _READERS = 8  # files read side by side: on an object store the time is all in w
 def read_files(
     files: Files, kind: Kind, names: Sequence[str], columns: Sequence[str] | None
 ) -> list[pa.Table]:
-    """The rows of each file, in all columns or those named.
+    """The rows of each file, in all columns or those named; distortions under their present names.
 
     Raises:
         StoreError: a file is torn, foreign or of a newer schema version.
     """
+    wanted = list(columns or SCHEMAS[kind].names)
+    named = kind == "cells" and not {"distortion", "label"}.isdisjoint(wanted)
+    needed = list(dict.fromkeys([*wanted, "distortion", "spec"])) if named else wanted
 
     def read(name: str) -> pa.Table:
-        return decode(kind, files.read(name), files.where(name), columns)
+        rows = decode(kind, files.read(name), files.where(name), needed)
+        return with_present_names(rows).select(wanted) if named else rows
 
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(read, names))

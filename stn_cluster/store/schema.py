@@ -1,6 +1,7 @@
 """What the store's Parquet files hold: explicit schemas, and rows to bytes and back.
 
-Columns are only ever added, and adding one raises SCHEMA_VERSION.
+Columns are only ever added, and adding one raises SCHEMA_VERSION; a column's type never changes.
+docs/store.md says what each holds.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import pyarrow.parquet as pq
 
 from stn_cluster.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Kind = Literal["cells", "curves", "predictions", "evaluations"]
+Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations"]
 
 _TEXT, _COUNT, _NUMBER = pa.string(), pa.int64(), pa.float64()
 _TIME = pa.timestamp("us", tz="UTC")
+_VERSION = ("schema_version", pa.int32())
+# Of each test image, in the test set's order. Up to 256 classes fit into the first.
+_CLASSES, _WIDE_CLASSES = pa.list_(pa.uint8()), pa.list_(pa.uint16())
+_PROBABILITIES = pa.list_(pa.uint16())  # in 65,535ths
 
 # One row for each attempt that ended its cell. Its presence here is the cell's commit point.
 CELLS = pa.schema(
@@ -55,8 +60,9 @@ CELLS = pa.schema(
         ("git_commit", _TEXT),
         ("torch_version", _TEXT),
         ("spec", _TEXT),  # the cell as JSON
-        ("schema_version", pa.int32()),
-        ("confusion", pa.list_(pa.int32())),  # row-major: true class, then predicted class
+        _VERSION,
+        # Row-major: true class, then predicted class; null above 256 classes.
+        ("confusion", pa.list_(pa.int32())),
     ]
 )
 
@@ -68,28 +74,72 @@ CURVES = pa.schema(
         ("train_loss", _NUMBER),
         ("lr", _NUMBER),
         ("test_error", _NUMBER),  # percent; null at steps that were not evaluated
-        ("schema_version", pa.int32()),
+        _VERSION,
     ]
 )
 
+# The two likeliest classes of each test image, by the softmax of the trained model.
 PREDICTIONS = pa.schema(
     [
         ("key", _TEXT),
         ("attempt", _TEXT),
-        ("predictions", pa.list_(pa.uint8())),  # class of each test image, in the set's order
-        ("schema_version", pa.int32()),
+        ("test_set", _TEXT),
+        ("predictions", _CLASSES),
+        ("second", _CLASSES),
+        ("confidence", _PROBABILITIES),  # that of the first
+        ("second_confidence", _PROBABILITIES),
+        ("predictions_wide", _WIDE_CLASSES),  # above 256 classes: then the narrow ones are null
+        ("second_wide", _WIDE_CLASSES),
+        _VERSION,
     ]
 )
 
+# Once for each test set, in a file of its name. Image i shows base image i mod (n / repeats).
+TEST_SETS = pa.schema(
+    [
+        ("test_set", _TEXT),
+        ("dataset", _TEXT),
+        ("revision", _TEXT),  # of the data set
+        ("repeats", _COUNT),  # distorted versions of each base image
+        ("labels", pa.list_(pa.uint16())),  # true class of each image
+        ("class_names", pa.list_(pa.string())),  # null where a class is its number
+        _VERSION,
+    ]
+)
+
+# A trained cell on another test set.
 EVALUATIONS = pa.schema(
     [
+        ("evaluation", _TEXT),  # 16 hex: of weights, test set, severity, worst_of and revisions
         ("key", _TEXT),
         ("attempt", _TEXT),
+        ("weights", _TEXT),  # the key, or the digest of a file of weights
+        ("test_set", _TEXT),
+        ("dataset", _TEXT),
         ("distortion", _TEXT),
-        ("severity", _NUMBER),
+        ("variant", _TEXT),
+        ("canvas", _COUNT),  # px
+        ("severity", _NUMBER),  # 0 to 3; 1 is the plain test set
+        ("worst_of", _COUNT),  # draws; 1 is the plain test set
+        ("status", _TEXT),  # succeeded or failed
+        ("error", _TEXT),
         ("n_test", _COUNT),
         ("n_wrong", _COUNT),
-        ("schema_version", pa.int32()),
+        ("ink_lost", _NUMBER),
+        ("pose_degrees", _NUMBER),
+        ("pose_log2_scale", _NUMBER),
+        ("pose_shift_px", _NUMBER),
+        ("pose_residual_px", _NUMBER),
+        ("identity_degrees", _NUMBER),  # this and the next: what no transformer would give
+        ("identity_log2_scale", _NUMBER),
+        ("identity_shift_px", _NUMBER),
+        ("identity_residual_px", _NUMBER),
+        ("predictions", _CLASSES),
+        ("predictions_wide", _WIDE_CLASSES),
+        ("device", _TEXT),
+        ("job_id", _TEXT),
+        ("accepted_at", _TIME),
+        _VERSION,
     ]
 )
 
@@ -97,6 +147,7 @@ SCHEMAS: dict[Kind, pa.Schema] = {
     "cells": CELLS,
     "curves": CURVES,
     "predictions": PREDICTIONS,
+    "test_sets": TEST_SETS,
     "evaluations": EVALUATIONS,
 }
 
@@ -132,15 +183,25 @@ def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None 
         wanted = [schema.field(name) for name in columns or schema.names]
         rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise StoreError(
-            f"{path}: torn, not readable as Parquet ({reason}); move it away"
-        ) from error
+        raise _torn(path, error) from error
     filled = [
         pa.nulls(rows.num_rows, field.type) if field.name in absent else rows[field.name]
         for field in wanted
     ]
     return pa.table(filled, schema=pa.schema(wanted))
+
+
+def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
+    """Whether a file is an older version's, without columns that have been added since.
+
+    Raises:
+        StoreError: the file is torn.
+    """
+    try:
+        found = pq.read_schema(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise _torn(path, error) from error
+    return not set(SCHEMAS[kind].names) <= set(found.names)
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
@@ -177,6 +238,11 @@ def _version(file: pq.ParquetFile) -> int | None:
         return SCHEMA_VERSION
     largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
     return largest
+
+
+def _torn(path: str, error: Exception) -> StoreError:
+    reason = " ".join(str(error).split())
+    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
 def _foreign(path: str, reason: str) -> StoreError:

@@ -23,11 +23,13 @@ from pydantic import ValidationError
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
+from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
-from stn_cluster.store.record import Record, to_files
+from stn_cluster.store.published import refuse_published
+from stn_cluster.store.record import Record, files_of_test_sets, to_files
 from stn_cluster.store.scan import read_files, scan
-from stn_cluster.store.schema import SCHEMAS, Kind, encode
+from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others
@@ -39,6 +41,7 @@ class Store:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._last_accepted: datetime | None = None  # the newest row's, once it is known
+        self._test_sets: set[str] | None = None  # those that are there, once they are known
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Store:
@@ -50,21 +53,20 @@ class Store:
 
         Raises:
             StoreError: the path is a file; there is no store and `create` is false; or `create` is
-                true and it cannot be written to.
+                true and it is a published one or cannot be written to.
         """
         files = Files.at(uri)
         if files.is_file():
             raise StoreError(f"{files.where()}: is a file; a store is a folder")
         if create:
+            refuse_published(uri)
             # An object store has no folders; being asked for the root it tells of a missing bucket.
             for folder in _FOLDERS if files.local else ("",):
                 files.make_folder(folder)
             probe = f"tmp/{uuid4().hex}"  # permissions say less than trying
             files.write(probe, b"")
             files.remove(probe)
-            for kind in SCHEMAS:  # without a file, readers of a new store would find no columns
-                if not files.names(kind):
-                    files.write(f"{kind}/{_EMPTY}", encode(kind, ()))
+            cls(files).renew()
         elif not files.is_folder("cells"):
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "
@@ -99,10 +101,31 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
 
+    def renew(self) -> None:
+        """Makes the files without rows, from which readers such as pandas take a folder's columns.
+
+        A store of an older version gets the columns that have been added since; its rows stay.
+
+        Raises:
+            StoreError: one cannot be written, or is torn.
+        """
+        for kind in SCHEMAS:
+            name = f"{kind}/{_EMPTY}"
+            there = self._files.is_file(name)
+            if not there or lacks_columns(kind, self._files.read(name), self._files.where(name)):
+                self._files.write(name, encode(kind, ()))
+
     # --- results ---
 
-    def commit(self, records: Sequence[Record]) -> list[datetime]:
+    def commit(
+        self, records: Sequence[Record], test_sets: Sequence[Mapping[str, Any]] = ()
+    ) -> list[datetime]:
         """Adds ended attempts, all or none; once this returns they survive a power cut.
+
+        Args:
+            records: what is added.
+            test_sets: what their predictions are of, the columns of `test_sets` but the schema's
+                version; those that the store has are passed over.
 
         Returns:
             When each was accepted: `accepted_at`, strictly increasing.
@@ -115,7 +138,12 @@ class Store:
             return []
         first = self._next_accepted()
         times = [first + timedelta(microseconds=index) for index in range(len(records))]
-        self._write_all(to_files(records, times))
+        if self._test_sets is None:
+            known = self.read("test_sets", columns=["test_set"])["test_set"]
+            self._test_sets = set(known.to_pylist())
+        new = {row["test_set"]: row for row in test_sets if row["test_set"] not in self._test_sets}
+        self._write_all({**files_of_test_sets(list(new.values())), **to_files(records, times)})
+        self._test_sets |= set(new)
         self._last_accepted = times[-1]
         return times
 
@@ -187,7 +215,8 @@ class Store:
             except ValidationError as error:
                 name = self._files.where(f"jobs/{record['job_id']}.json")
                 raise StoreError(f"{name}: its cells are not this version's") from error
-            cells.update(((cell.key, cell.recipe), cell) for cell in found)
+            named = map(with_present_name, found)
+            cells.update(((cell.key, cell.recipe), cell) for cell in named)
         return list(cells.values())
 
     def write_report(self, name: str, text: str) -> None:
@@ -299,7 +328,7 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
     Args:
         store: a store, or its path or URI.
         filters: dataset, recipe, model, transform, distortion, seed, key, status: a value, or
-            several; as in `load_results("results/mnist", model="ST-CNN", seed=[0, 1])`.
+            several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
     Returns:
         The columns of `cells`, in the order of the table; no rows if nothing matches.

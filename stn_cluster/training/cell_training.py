@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import LabelledImages
+from stn_cluster.data.prepared import DistortedTestSet
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
@@ -23,7 +23,14 @@ from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
-from stn_cluster.training.evaluation import confusion, count_wrong, predict
+from stn_cluster.training.evaluation import (
+    as_labels,
+    as_predictions,
+    confusion,
+    count_wrong,
+    predict,
+    rank,
+)
 from stn_cluster.training.initialisation import initialise_he
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
@@ -45,7 +52,7 @@ class CellTraining:
         device: where.
     """
 
-    def __init__(self, cell: Cell, test: LabelledImages, device: torch.device) -> None:
+    def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
@@ -131,14 +138,16 @@ class CellTraining:
 
     def outcome(self) -> Outcome:
         """Tests the trained model: what came of the cell."""
+        cell = self.cell
         with self._tested_weights():
-            classes = predict(self.model, self.test.images)
+            ranking = rank(self.model, self.test.images)
             weights = to_bytes({"model": self.model.state_dict()})
         return self._outcome(
-            predictions=classes.to(torch.uint8).cpu().numpy().tobytes(),
-            confusion=confusion(classes, self.test),
+            predictions=as_predictions(ranking, self.test),
+            labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
+            confusion=confusion(ranking.first, self.test),
             n_test=len(self.test.labels),
-            n_wrong=count_wrong(classes, self.test.labels),
+            n_wrong=count_wrong(ranking.first, self.test.labels),
             weights=weights,
         )
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import LabelledImages
+from stn_cluster.data.prepared import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
+from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
 BATCH = 100  # images tested at a time: what they are in between fits a core's cache
+FULL = 65_535  # a probability of 1, as it is kept
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The two likeliest classes of each image, (N,) int64, and their probabilities, (N,) float32.
+
+    Of classes that are equally likely the lower comes first.
+    """
+
+    first: Tensor
+    second: Tensor
+    confidence: Tensor
+    second_confidence: Tensor
 
 
 @torch.no_grad()
@@ -18,12 +35,63 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
 
 
+@torch.no_grad()
+def rank(model: nn.Module, images: Tensor) -> Ranking:
+    """The two most likely classes of each image; the first is that of `predict`, to the bit."""
+    with evaluating(model):
+        ranked = [_two_likeliest(model(batch)) for batch in torch.split(images, BATCH)]
+    return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
+
+
+def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    first = scores.argmax(1)
+    second = scores.scatter(1, first[:, None], -torch.inf).argmax(1)
+    both = scores.softmax(1).gather(1, torch.stack([first, second], 1))
+    return first, second, both[:, 0], both[:, 1]
+
+
 def count_wrong(classes: Tensor, labels: Tensor) -> int:
     """How many predictions differ from the label."""
     return int((classes != labels).sum())
 
 
-def confusion(classes: Tensor, test: LabelledImages) -> tuple[int, ...]:
-    """Counts by true and predicted class, row-major (n_classes squared)."""
+def confusion(classes: Tensor, test: DistortedTestSet) -> tuple[int, ...] | None:
+    """Counts by true and predicted class, row-major (n_classes squared); None above 256 classes."""
     n = test.n_classes
+    if n > MANY_CLASSES:
+        return None
     return tuple(torch.bincount(test.labels * n + classes, minlength=n * n).tolist())
+
+
+def as_predictions(ranking: Ranking, test: DistortedTestSet) -> Predictions:
+    """A ranking of a test set's images as plain values."""
+    kept = "<u1" if test.n_classes <= MANY_CLASSES else "<u2"
+    return Predictions(
+        test_set=test.name,
+        n_classes=test.n_classes,
+        first=_as_bytes(ranking.first, kept),
+        second=_as_bytes(ranking.second, kept),
+        confidence=_as_bytes(_in_full(ranking.confidence), "<u2"),
+        second_confidence=_as_bytes(_in_full(ranking.second_confidence), "<u2"),
+    )
+
+
+def as_labels(test: DistortedTestSet, dataset: str, revision: int | str) -> Labels:
+    """A test set's labels as plain values."""
+    return Labels(
+        test_set=test.name,
+        dataset=dataset,
+        revision=str(revision),
+        repeats=test.repeats,
+        classes=_as_bytes(test.labels, "<u2"),
+        class_names=test.class_names,
+    )
+
+
+def _in_full(probabilities: Tensor) -> Tensor:
+    """0 to 1 -> 0 to 65,535; a probability that is none, of scores that overflowed, is 0."""
+    return (probabilities.double().nan_to_num(0) * FULL).round()
+
+
+def _as_bytes(values: Tensor, kind: str) -> bytes:
+    return values.cpu().numpy().astype(kind).tobytes()

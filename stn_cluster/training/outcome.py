@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MANY_CLASSES = 256  # beyond it a class needs 16 bits, and nobody keeps the confusion of all
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -16,13 +18,42 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The two likeliest classes of each image of a test set, in its order: arrays as bytes.
+
+    Classes are uint8 (or uint16 where there are more than 256 of them), little-endian.
+    """
+
+    test_set: str  # its id
+    n_classes: int
+    first: bytes  # the likeliest class
+    second: bytes  # the next
+    confidence: bytes  # uint16: the probability of the first by the softmax, in 65,535ths
+    second_confidence: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What is true of a test set's images: a function of the data set, not of a cell."""
+
+    test_set: str  # its id
+    dataset: str
+    revision: str  # of the data set
+    repeats: int  # image i is a version of base image i mod (n / repeats)
+    classes: bytes  # uint16, little-endian, in the test set's order
+    class_names: tuple[str, ...] | None = None  # None: a class is its number
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A cell that ended by itself: it was trained and tested, or its own code failed."""
 
     key: str
     error: str | None = None  # text of a failure; then the numbers below are those until then
-    predictions: bytes | None = None  # uint8 class of each test image
-    confusion: tuple[int, ...] | None = None  # true class x predicted class, row-major
+    predictions: Predictions | None = None
+    labels: Labels | None = None  # of the test set; left out where they have been told before
+    # True class x predicted class, row-major; None above 256 classes.
+    confusion: tuple[int, ...] | None = None
     n_test: int | None = None
     n_wrong: int | None = None
     train_loss: float | None = None  # the last curve point's

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from support.commands import interrupted, numbers, predictions, stn_cluster
 
-from stn_cluster import load_results
+from stn_cluster import load_predictions, load_results
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
@@ -57,6 +57,12 @@ def test_a_run_trains_all_32_cells_and_prints_their_table(undisturbed: tuple[Pat
     curves = pd.read_parquet(store / "curves")
     assert set(curves["attempt"]) == set(results["attempt"])
     assert curves.groupby("key")["step"].max().eq(60).all()
+    test_sets = pd.read_parquet(store / "test_sets")
+    assert test_sets["test_set"].is_unique
+    assert len(test_sets) == 4  # one a distortion, whichever worker told of it first
+    images = load_predictions(store)
+    wrong = (images["true_class"] != images["predicted_class"]).groupby(images["key"]).sum()
+    assert wrong.to_dict() == results.set_index("key")["n_wrong"].to_dict()
     [record] = [json.loads(path.read_text()) for path in (store / "jobs").iterdir()]
     assert len(record["cells"]) == 32
     assert record["config"]["recipe"]["overrides"] == {"iterations": 60}

@@ -8,7 +8,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stn_cluster.grid import Cell
+from stn_cluster.registry import names, parse_distortion
 from stn_cluster.store import Record
+
+# Of three images, and what they are of.
+PREDICTIONS: dict[str, Any] = {
+    "test_set": "0123456789abcdef",
+    "predictions": [0, 1, 9],
+    "second": [1, 0, 4],
+    "confidence": [65_535, 40_000, 30_000],
+    "second_confidence": [0, 20_000, 29_999],
+    "predictions_wide": None,
+    "second_wide": None,
+}
+TEST_SET: dict[str, Any] = {
+    "test_set": "0123456789abcdef",
+    "dataset": "digits",
+    "revision": "2",
+    "repeats": 1,
+    "labels": [0, 1, 4],
+    "class_names": None,
+}
 
 
 def make_cell(
@@ -21,12 +41,16 @@ def make_cell(
     revision: int = 1,
 ) -> Cell:
     """A resolved cell; `revision` is its model's, so another one is another key."""
+    base, _, variant = distortion.partition(":")
+    canvas = 28
+    if base in names("distortion"):
+        _, variant, canvas, _ = parse_distortion(distortion)
     return Cell(
         model=model,
         transform=transform,
         distortion=distortion,
-        variant=distortion.partition(":")[2] or "plain",
-        canvas=28,
+        variant=variant or "plain",
+        canvas=canvas,
         seed=seed,
         dataset=dataset,
         recipe=recipe,
@@ -73,4 +97,4 @@ def make_record(cell: Cell | None = None, error: float | None = 1.5, **columns: 
         {"step": 0, "train_loss": 2.3, "lr": 0.01, "test_error": None},
         {"step": 7, "train_loss": 0.25, "lr": 0.01, "test_error": error},
     )
-    return Record(row | columns, curve if ok else (), bytes([0, 1, 9]) if ok else None)
+    return Record(row | columns, curve if ok else (), PREDICTIONS if ok else None)

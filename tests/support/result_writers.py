@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.grid import Cell
@@ -21,7 +23,7 @@ from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.submit import submit
 from stn_cluster.store import Store
 from stn_cluster.threads import SingleThread
-from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 from support.records import make_cell
 from support.workers import HERE
 
@@ -126,8 +128,21 @@ def make_outcome(attempt: Attempt, error: str | None = None, n_wrong: int = 7) -
         error=error,
         n_test=None if error else 200,
         n_wrong=None if error else n_wrong,
-        predictions=None if error else bytes([0, 1, 2]),
+        predictions=None if error else make_predictions(),
         curve=(CurvePoint(step=8, train_loss=0.5, lr=0.1),),
+    )
+
+
+def make_predictions(test_set: str = "0123456789abcdef") -> Predictions:
+    """Predictions of three images."""
+    probabilities = np.array([60_000, 40_000, 30_000], "<u2").tobytes()
+    return Predictions(
+        test_set=test_set,
+        n_classes=10,
+        first=bytes([0, 1, 2]),
+        second=bytes([1, 2, 3]),
+        confidence=probabilities,
+        second_confidence=bytes(6),
     )
 
 

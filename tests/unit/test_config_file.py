@@ -36,7 +36,8 @@ def shipped_cells(name: str) -> list[Cell]:
     [
         ("quickstart.yaml", "digits", [0]),
         ("smoke.yaml", "digits", [0]),
-        ("mnist.yaml", "mnist", [0]),
+        ("mnist.yaml", "mnist", [0, 1, 2]),
+        ("mnist-v1.yaml", "mnist", [0]),
         ("paper.yaml", "mnist", [0, 1, 2]),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.records import make_record
+from support.records import TEST_SET, make_record
 
 import stn_cluster
 from stn_cluster.failpoints import VARIABLE, Failpoint
@@ -97,7 +97,7 @@ def named_points() -> Iterator[str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             texts = [x.value for x in node.args if isinstance(x, ast.Constant)]
-            if node.func.id == "reach":
+            if node.func.id == "failpoint":
                 yield from texts
             if node.func.id == "transaction":
                 yield from (f"{text}-{when}" for text in texts for when in ("written", "committed"))
@@ -108,7 +108,7 @@ def stored_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     reached: set[str] = set()
     for module in ("files", "store"):
         monkeypatch.setattr(f"stn_cluster.store.{module}.failpoint", reached.add)
-    store.commit([make_record()])
+    store.commit([make_record()], [TEST_SET])
     store.write_checkpoint("k", "a", "state.pt", b"state")
     store.write_job("j", {"cells": []})
     return reached

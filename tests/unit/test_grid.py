@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stn_cluster.grid import Cell, Needs, short_hash
+from stn_cluster.grid import Cell, Needs, hash_test_set, short_hash
 from stn_cluster.recipes import Recipe, fast, paper, smoke
 
 # Every value written out: nothing here moves when a default, a recipe or a revision does.
@@ -236,6 +236,54 @@ def test_a_cell_is_a_value_that_takes_no_change_and_no_unknown_field() -> None:
         PLAIN.seed = 1
     with pytest.raises(ValidationError, match="Extra"):
         Cell.model_validate(PLAIN.model_dump() | {"sead": 1})
+
+
+# --- test sets ---
+
+TEST_SET: dict[str, Any] = {
+    **{"dataset": "mnist", "dataset_revision": 1, "distortion": "P", "distortion_revision": 2},
+    **{"variant": "xy", "canvas": 42, "frame": 28},
+}
+
+
+def test_a_test_set_is_the_same_for_every_model_seed_and_recipe() -> None:
+    others = [
+        changed(model="FCN", revisions=PLAIN.revisions | {"model:FCN": 9}),
+        *(changed(seed=1), changed(recipe="paper"), recipe_with(batch_size=65)),
+        changed(transform="tps"),
+    ]
+    assert {cell.test_set(28) for cell in others} == {PLAIN.test_set(28)}
+    assert re.fullmatch("[0-9a-f]{16}", PLAIN.test_set(28))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("dataset", "mnist-validation"), ("dataset_revision", 2), ("dataset_revision", "1a2b")),
+        *(("distortion", "R"), ("distortion_revision", 3), ("variant", "diagonal")),
+        *(("canvas", 28), ("frame", 42), ("severity", 0.5), ("severity", 2), ("worst_of", 10)),
+    ],
+)
+def test_all_that_makes_a_test_sets_images_is_in_its_name(field: str, value: object) -> None:
+    assert hash_test_set(**TEST_SET | {field: value}) != hash_test_set(**TEST_SET)
+
+
+def test_a_test_set_is_plain_unless_something_else_is_said() -> None:
+    plain = hash_test_set(**TEST_SET)
+    for severity in (1, 1.0):
+        assert hash_test_set(**TEST_SET, severity=severity, worst_of=1) == plain
+    cell = SPECIAL.model_copy(
+        update={
+            "dataset": "mnist",
+            "revisions": {"dataset:mnist": 1, "distortion:P": 2},
+        }
+    )
+    assert cell.test_set(28) == plain
+
+
+def test_the_names_of_test_sets_never_change() -> None:
+    assert hash_test_set(**TEST_SET) == "a81e32491039f12e"
+    assert PLAIN.test_set(28) == "0bafc57b8aa3b3e2"
 
 
 # --- needs ---

@@ -162,7 +162,7 @@ IMPORTED: dict[str, set[str]] = {
     "stn": set(),
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"data", "grid", "recipes", "registry", "stn"},
-    "store": {"errors", "failpoints", "grid"},
+    "store": {"errors", "failpoints", "grid", "registry"},
     "report": {"errors", "grid", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "cluster": {

@@ -17,7 +17,7 @@ from stn_cluster import UserError, comparison_table, load_results
 from stn_cluster.grid import Cell
 from stn_cluster.report.reference import PAPER
 from stn_cluster.report.render import FORMATS, render
-from stn_cluster.report.table import COLUMNS
+from stn_cluster.report.table import COLUMNS, cells_table
 from stn_cluster.store import Store
 
 ROWS = (("FCN", "none"), ("CNN", "none"), ("ST-CNN", "affine"))
@@ -297,3 +297,15 @@ def test_recipes_that_differ_for_one_model_only_share_the_others_cells(store: St
     before = comparison_table(store, recipe="smoke", seed=0)
     same = entry(before, "ST-CNN", "R")["test_error_mean"]
     assert entry(table, "ST-CNN", "R")["test_error_mean"] == same
+
+
+def test_a_jobs_cells_are_shown_under_the_names_that_the_job_has_for_them(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, create=True)
+    cells = [make_cell(model, distortion="E") for model in ("FCN", "CNN")]
+    store.commit([make_record(cells[0], error=3.0), make_record(make_cell("ST-FCN", "tps"))])
+    asked = [cell.model_copy(update={"recipe": "smoke+1a2b"}) for cell in cells]
+    table = cells_table(store, asked)
+    assert list(table["recipe"]) == ["smoke+1a2b"] * 2
+    assert list(table["model"]) == ["FCN", "CNN"]
+    assert list(table["status"]) == ["succeeded", "missing"]
+    assert entry(table, "FCN", "E")["test_error_mean"] == 3.0

@@ -84,6 +84,6 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
 def test_readers_of_a_store_without_results_find_its_columns(tmp_path: Path) -> None:
     Store.open(tmp_path / "store", create=True)
     for kind, schema in SCHEMAS.items():
-        frame = pd.read_parquet(tmp_path / "store" / kind, columns=["key"])
+        frame = pd.read_parquet(tmp_path / "store" / kind, columns=schema.names[:1])
         assert frame.empty
         assert list(pd.read_parquet(tmp_path / "store" / kind).columns) == schema.names

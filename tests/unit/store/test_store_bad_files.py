@@ -63,7 +63,7 @@ def rewrite(path: Path, change: object) -> None:
         (foreign, "not a file of this store"),
         (wrong_type, "column key is int64, not string"),
         (no_column, "no column attempt"),
-        (newer, "schema version 2 is newer than this stn-cluster's 1: upgrade"),
+        (newer, "schema version 3 is newer than this stn-cluster's 2: upgrade"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_and_left_alone(

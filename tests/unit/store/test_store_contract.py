@@ -8,11 +8,19 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset
 import pytest
-from support.records import make_cell, make_record
+from support.records import PREDICTIONS, make_cell, make_record
 
 from stn_cluster import comparison_table, load_results
 from stn_cluster.errors import StoreError
-from stn_cluster.store import CELLS, SCHEMA_VERSION, SCHEMAS, Record, Store
+from stn_cluster.store import (
+    CELLS,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    Record,
+    Store,
+    is_published,
+    refuse_published,
+)
 from stn_cluster.store.files import Files
 
 
@@ -69,6 +77,23 @@ def test_nothing_that_people_see_has_credentials_or_options_in_it(any_store: Sto
         assert not any(part in text for part in ("swordfish", "someone", "?", "endpoint"))
 
 
+def test_a_published_store_is_read_and_nobody_opens_it_to_write(any_store: Store) -> None:
+    any_store.commit([make_record()])
+    assert not is_published(any_store.uri)
+    any_store._files.write("manifest.json", b"{}")
+    assert is_published(any_store.uri)
+    before = contents(any_store)
+    assert len(load_results(any_store.uri)) == 1
+    with pytest.raises(StoreError, match="is a published store") as caught:
+        Store.open(any_store.uri, create=True)
+    assert "swordfish" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert contents(any_store) == before
+    missing = below(any_store.uri, "missing")
+    assert not is_published(missing)
+    refuse_published(missing)
+
+
 # --- results ---
 
 
@@ -82,10 +107,10 @@ def test_a_committed_record_is_read_back_in_all_its_parts(any_store: Store) -> N
     assert cells[0].pop("schema_version") == SCHEMA_VERSION
     assert cells[0] == record.row
 
-    origin = {"key": record.row["key"], "attempt": record.row["attempt"], "schema_version": 1}
+    origin = {"key": record.row["key"], "attempt": record.row["attempt"], "schema_version": 2}
     assert any_store.read("curves").to_pylist() == [{**p, **origin} for p in record.curve]
     predictions = any_store.read("predictions").to_pylist()
-    assert predictions == [{**origin, "predictions": [0, 1, 9]}]
+    assert predictions == [{**origin, **PREDICTIONS}]
     any_store.check()
 
 
@@ -102,7 +127,7 @@ def test_plain_pandas_reads_the_folder_with_the_columns_of_the_schema(any_store:
 def test_plain_pyarrow_reads_every_folder_as_it_stands(any_store: Store) -> None:
     any_store.commit([make_record()])
     files = any_store._files
-    for kind, rows in (("cells", 1), ("curves", 2), ("predictions", 1), ("evaluations", 0)):
+    for kind, rows in (("cells", 1), ("curves", 2), ("predictions", 1), ("test_sets", 0)):
         found = pyarrow.dataset.dataset(f"{files.root}/{kind}", filesystem=files.filesystem)
         assert found.schema.names == SCHEMAS[kind].names
         assert found.count_rows() == rows
@@ -222,7 +247,7 @@ def test_a_commit_that_failed_and_is_tried_again_leaves_each_row_once(
         any_store.commit([record])
     monkeypatch.undo()
     any_store.commit([record])
-    assert [any_store.read(kind).num_rows for kind in SCHEMAS] == [1, 2, 1, 0]
+    assert [any_store.read(kind).num_rows for kind in SCHEMAS] == [1, 2, 1, 0, 0]
 
 
 # --- jobs, checkpoints, logs, reports ---

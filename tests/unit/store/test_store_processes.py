@@ -35,7 +35,7 @@ for seed in range(100_000):
 def start(script: str, store: Store) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, store.uri],
-        cwd=Path(__file__).parent,  # finds records.py
+        cwd=Path(__file__).parents[2],  # finds support/
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

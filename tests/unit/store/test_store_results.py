@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import make_cell, make_record
 
-from stn_cluster import UserError, load_results
+from stn_cluster import UserError, comparison_table, load_results
+from stn_cluster.cluster.make_jobs import cells_to_rerun
+from stn_cluster.registry import components
 from stn_cluster.store import Record, Store, select
 
 attempts = st.lists(
@@ -83,3 +88,76 @@ def test_a_filter_that_matches_nothing_says_what_there_is(store: Store) -> None:
     with pytest.raises(UserError, match="no cell matches model=ST-CNN, seed=0,1; model here: CNN"):
         select(store.results(), {"model": "ST-CNN", "seed": [0, 1]})
     assert len(select(store.results(), {"model": None})) == 2
+
+
+# --- under which names ---
+
+
+@pytest.fixture
+def renamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes `frame` the plain reading of RTS, as a later version may."""
+
+    def rename() -> None:
+        entry = components.lookup("distortion", "RTS")
+        turned = replace(entry, variants=(("frame", 42), ("plain", 42)))
+        monkeypatch.setitem(components._entries, ("distortion", "RTS"), turned)
+
+    return rename
+
+
+READINGS = ["RTS", "RTS:frame", "RTS:60", "RTS:frame-60"]
+
+
+def test_a_reading_that_is_not_the_plain_one_any_more_is_shown_by_its_own_name(
+    store: Store, renamed: Callable[[], None]
+) -> None:
+    cells = [make_cell(distortion=distortion) for distortion in [*READINGS, "P:xy", "R"]]
+    records = [make_record(cell, error=number) for number, cell in enumerate(cells)]
+    records[0].row["spec"] = cells[0].model_dump_json()  # without blanks, as it is really written
+    store.commit(records)
+    before = load_results(store).sort_values("test_error")
+    assert list(before["distortion"]) == [*READINGS, "P:xy", "R"]
+    renamed()
+    after = load_results(store).sort_values("test_error")
+    now = ["RTS:rotated-frame", "RTS", "RTS:rotated-frame-60", "RTS:60", "P:xy", "R"]
+    assert list(after["distortion"]) == now
+    assert list(after["label"]) == [f"CNN/none/{distortion}/seed0" for distortion in now]
+    assert list(after["key"]) == list(before["key"]) == [cell.key for cell in cells]
+    # whoever reads, and by whichever columns
+    names = dict(zip(after["key"], now, strict=True))
+    for columns in (["key", "distortion"], ["key", "label"], ["distortion", "spec", "key"]):
+        rows = store.read("cells", columns)
+        assert rows.schema.names == columns
+        for row in rows.to_pylist():
+            assert row.get("distortion", names[row["key"]]) == names[row["key"]]
+            assert names[row["key"]] in row.get("label", names[row["key"]])
+    assert [t["test_error"].to_pylist() for t in store.scan({"distortion": "RTS"})] == [[1.0]]
+    assert load_results(store, distortion="RTS:rotated-frame")["test_error"].tolist() == [0.0]
+    table = comparison_table(store, distortion=["RTS", "RTS:rotated-frame"])
+    assert list(table["test_error_mean"]) == [1.0, 0.0]
+    assert set(table["reference_error"]) == {0.8}  # the letter's
+
+
+def test_what_was_submitted_and_what_is_run_again_have_present_names_too(
+    store: Store, renamed: Callable[[], None]
+) -> None:
+    waiting, ended = make_cell(distortion="RTS"), make_cell(distortion="RTS", seed=1)
+    store.write_job("j", {"cells": [waiting.model_dump(mode="json")]})
+    store.commit([make_record(ended)])
+    renamed()
+    assert [(cell.distortion, cell.key) for cell in store.submitted()] == [
+        ("RTS:rotated-frame", waiting.key)
+    ]
+    again = cells_to_rerun(store, {"distortion": "RTS:rotated-frame"})
+    assert {cell.label for cell in again} == {
+        f"CNN/none/RTS:rotated-frame/seed{seed}" for seed in (0, 1)
+    }
+    with pytest.raises(UserError, match="no cell matches distortion=RTS"):
+        cells_to_rerun(store, {"distortion": "RTS"})
+
+
+def test_a_distortion_that_is_not_registered_here_keeps_its_name(store: Store) -> None:
+    store.commit([make_record(make_cell(distortion=name)) for name in ("blur", "blur:strong")])
+    odd = make_record(make_cell(distortion="RTS"), spec='{"variant": "mine", "canvas": 42}')
+    store.commit([odd, make_record(make_cell(distortion="RTS", seed=1), spec="not JSON")])
+    assert list(load_results(store)["distortion"]) == ["RTS", "RTS", "blur", "blur:strong"]

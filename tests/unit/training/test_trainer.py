@@ -126,7 +126,8 @@ def test_learning_lowers_the_error_and_the_curve_tells(data: PreparedData) -> No
     assert outcome.n_wrong is not None
     assert outcome.n_test == 3600
     assert outcome.n_wrong / outcome.n_test < 0.15
-    assert len(outcome.predictions or b"") == 3600
+    assert outcome.predictions is not None
+    assert len(outcome.predictions.first) == 3600
     assert sum(outcome.confusion or ()) == 3600
     curve = outcome.curve
     assert [point.step for point in curve if point.test_error is not None] == [100, 200]

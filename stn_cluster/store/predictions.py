@@ -1,0 +1,80 @@
+"""What trained cells say of each image of their test sets, beside what is true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stn_cluster.store.store import Store, load_results
+
+FULL = 65_535  # a probability of 1, as it is kept
+_COLUMNS = {
+    "key": "str",
+    "label": "str",
+    "image": "int64",
+    "true_class": "UInt16",
+    "predicted_class": "UInt16",
+    "confidence": "Float64",
+    "second_class": "UInt16",
+    "second_confidence": "Float64",
+}
+
+
+def load_predictions(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:
+    """The predictions of each cell's current result: a row for each image of its test set.
+
+    Args:
+        store: a store, or its path or URI.
+        filters: as of `load_results`.
+
+    Returns:
+        key, label, image (its place in the test set, the same for every model and seed),
+        true_class, predicted_class, confidence (the softmax probability of the predicted class, 0
+        to 1), second_class, second_confidence. Stores of schema version 1 hold the predicted class
+        alone; the others are then missing.
+
+    Raises:
+        UserError: there is no filter of that name.
+        StoreError: there is no store, or a file in it is torn, foreign or newer.
+    """
+    opened = store if isinstance(store, Store) else Store.open(store)
+    cells = load_results(opened, **filters)
+    rows = opened.read("predictions")
+    rows = rows.filter(pc.is_in(rows["attempt"], pa.array(cells["attempt"], pa.string())))
+    found = rows.to_pandas().set_index("attempt").to_dict("index")
+    sets = opened.read("test_sets", columns=["test_set", "labels"]).to_pandas()
+    truth = dict(zip(sets["test_set"], sets["labels"], strict=True))
+    parts = [
+        _of_cell(label, found[attempt], truth)
+        for attempt, label in zip(cells["attempt"], cells["label"], strict=True)
+        if attempt in found
+    ]
+    empty = pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _of_cell(label: str, row: dict[Hashable, Any], truth: dict[str, Any]) -> pd.DataFrame:
+    narrow = row["predictions"] is not None
+    first, second = ("predictions", "second") if narrow else ("predictions_wide", "second_wide")
+    n = len(row[first])
+
+    def numbers(values: Any, unit: int = 1) -> Any:
+        return np.full(n, np.nan) if values is None else values / unit
+
+    columns = {
+        "key": row["key"],
+        "label": label,
+        "image": np.arange(n),
+        "true_class": numbers(truth.get(row["test_set"])),
+        "predicted_class": numbers(row[first]),
+        "confidence": numbers(row["confidence"], FULL),
+        "second_class": numbers(row[second]),
+        "second_confidence": numbers(row["second_confidence"], FULL),
+    }
+    return pd.DataFrame(columns).astype(_COLUMNS)
