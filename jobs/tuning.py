@@ -48,6 +48,7 @@ def tuning(
     """Train what is missing, arm by arm; after each, write STORE/table.md of all that is there."""
     trial = Trial(tuple(arm_named(name) for name in upon or ()), length)
     chosen = [arm_named(name) for name in only or BY_NAME]
+    chosen = [arm for arm in chosen if arm not in trial.upon]
     labels = load_dataset(DATASET, data_root).test_labels.numpy()
     settings = make_settings(store, data_root=data_root, workers=workers)
     for arm in chosen:
@@ -126,7 +127,8 @@ def table(trial: Trial, store: Path, labels: np.ndarray) -> dict[str, list[str]]
     rows = {"base": base_row(trial, wrong)}
     for arm in arms:
         pair = keys[arm.name]
-        if all(key in wrong for part in pair for key in part):
+        new = arm not in trial.upon
+        if new and all(key in wrong for part in pair for key in part):
             shape = len(arm.panel), len(SEEDS), -1
             before, after = (np.stack([wrong[key] for key in part]).reshape(shape) for part in pair)
             rows[arm.name] = row(arm, before, after)

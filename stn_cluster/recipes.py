@@ -65,6 +65,9 @@ class Recipe(Frozen):
     # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
     # no fewer than the CNN behind it needs.
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
+    # Of what convolutions multiply (stn/precision.py); all else is float32. Best given `by_model`:
+    # it is in the key of models without convolutions, too.
+    precision: Literal["float32", "bf16"] = "float32"
 
     # `he`: no layer's signal shrinks and no bias hides it, so that no unit is dead from the start.
     initialisation: Literal["pytorch", "he"] = "pytorch"

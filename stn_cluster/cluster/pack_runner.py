@@ -104,13 +104,15 @@ class PackRunner:
         told: set[str] = set()  # test sets
         for progress in trainer.run():
             ended = {
-                attempts[outcome.key]: self._keep(outcome, attempts[outcome.key], log, told)
+                attempts[outcome.key]: kept
                 for outcome in progress.ended
+                if (kept := self._keep(outcome, attempts[outcome.key], log, told))
             }
             for key in [key for key in progress.steps if attempts[key] in self._dropped]:
                 trainer.drop(key)
             written = {}
-            if self._stop.is_set() or self._due(saved, trainer.steps()):
+            stopping = self._stop.is_set()  # once: whoever stops here is to find a checkpoint
+            if stopping or self._due(saved, trainer.steps()):
                 written = self._save(trainer, attempts, log)
                 saved = _Saved(time.monotonic(), trainer.steps())
             steps = {attempts[key]: step for key, step in trainer.steps().items()}
@@ -119,7 +121,7 @@ class PackRunner:
                 for attempt, step in steps.items():
                     log.line(attempt, f"step {step}")
             yield Report(steps=steps, saved=written, ended=ended)
-            if self._stop.is_set():
+            if stopping:
                 return
 
     def _due(self, saved: _Saved, steps: dict[str, int]) -> bool:
@@ -156,7 +158,10 @@ class PackRunner:
             if (checkpoint := a.resume_from) is None:
                 continue
             where = (a.cell.key, checkpoint.attempt, checkpoint.name)
-            state = self._retry(a.id, log, self.store.read_checkpoint, *where)
+            try:
+                state = self._retry(a.id, log, self.store.read_checkpoint, *where)
+            except StoreError:  # it ends at its first step
+                continue
             if state is None:
                 log.line(a.id, f"the checkpoint of step {checkpoint.step} is not there")
             else:
@@ -164,14 +169,22 @@ class PackRunner:
                 states[a.cell.key] = state
         return states
 
-    def _keep(self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]) -> Outcome:
+    def _keep(
+        self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]
+    ) -> Outcome | None:
         """Writes a trained cell's weights to the store; they don't travel with the report.
 
         Labels do, once in a pack: all of its cells on a test set have the same.
+
+        Returns:
+            The outcome without them; None where nobody waits for it any more.
         """
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)
-            self._retry(attempt, log, self.store.write_checkpoint, *where)
+            try:
+                self._retry(attempt, log, self.store.write_checkpoint, *where)
+            except StoreError:
+                return None
             failpoint("weights-written")
         labels = outcome.labels
         if labels is None or labels.test_set in told:

@@ -45,7 +45,8 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "images_per_second": outcome.images_per_second,
         "train_seconds": outcome.train_seconds,
         "pack_size": attempt.pack_size,
-        "device": attempt.worker.device or None,  # '' where it died before it could say
+        # The worker's is '' where it died before it could say.
+        "device": outcome.device or attempt.worker.device or None,
         "host": attempt.worker.host or None,
         "started_at": attempt.started_at,
         "finished_at": utc_now(),

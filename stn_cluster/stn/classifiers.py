@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from stn_cluster.stn.convolution import ConvPool2d
 from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.grids import Size
+from stn_cluster.stn.precision import Precision
 
 
 class FCN(nn.Sequential):
@@ -68,6 +69,7 @@ class CNN(nn.Module):
         n_classes: int,
         filters: int = 64,
         second_filters: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         last = second_filters or filters
@@ -78,8 +80,8 @@ class CNN(nn.Module):
             )
         height, width = (pooled(pooled(edge - 8) - 6) for edge in size)
         self.features = nn.Sequential(
-            ConvPool2d(channels, filters, 9, ceil_mode=True),
-            ConvPool2d(filters, last, 7, ceil_mode=True),
+            ConvPool2d(channels, filters, 9, ceil_mode=True, precision=precision),
+            ConvPool2d(filters, last, 7, ceil_mode=True, precision=precision),
             nn.Flatten(),
         )
         self.classifier = nn.Linear(last * height * width, n_classes)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stn_cluster.stn.convolution import ConvPool2d
+from stn_cluster.stn.convolution import Conv2d, ConvPool2d
 from stn_cluster.stn.grids import Size
 from stn_cluster.stn.modes import evaluating
+from stn_cluster.stn.precision import Precision
 
 
 class LinearLocalisation(nn.Sequential):
@@ -39,7 +40,14 @@ class ConvLocalisation(nn.Sequential):
 
     SMALLEST = 28  # 28 -> 14 -> 10 -> 5 -> 1
 
-    def __init__(self, channels: int, size: Size, filters: int = 20, units: int = 20) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: Size,
+        filters: int = 20,
+        units: int = 20,
+        precision: Precision = "float32",
+    ) -> None:
         if min(size) < self.SMALLEST:
             raise ValueError(
                 f"ConvLocalisation takes inputs from {self.SMALLEST}x{self.SMALLEST} pixels, "
@@ -48,8 +56,8 @@ class ConvLocalisation(nn.Sequential):
         height, width = ((edge // 2 - 4) // 2 - 4 for edge in size)
         super().__init__(
             nn.AvgPool2d(2),
-            ConvPool2d(channels, filters, 5),
-            nn.Conv2d(filters, filters, 5),
+            ConvPool2d(channels, filters, 5, precision=precision),
+            Conv2d(filters, filters, 5, precision),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(filters * height * width, units),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
 from stn_cluster.stn.classifiers import CNN, FCN
 from stn_cluster.stn.grids import GridGenerator, Size
+from stn_cluster.stn.localisation import ConvLocalisation, LinearLocalisation
+from stn_cluster.stn.precision import Precision
 from stn_cluster.stn.transformer import SpatialTransformer
 
 
@@ -26,6 +27,7 @@ class Task:
     hidden_units: int = 256  # of each fully connected layer
     dropout: float = 0.0  # behind each of those: `stn_cluster.stn.Dropout`
     transformer_size: int | None = None  # of a transformer's output; None: as published
+    precision: Precision = "float32"  # of what convolutions multiply
 
     @property
     def size(self) -> Size:
@@ -45,13 +47,14 @@ def cnn(task: Task) -> nn.Module:
 
 def st_fcn(task: Task) -> nn.Module:
     """A transformer with the fully connected localisation net, then the FCN."""
-    front, size = _front(task, "linear")
+    front, size = _front(task, LinearLocalisation(task.channels, task.size))
     return nn.Sequential(*front, _fcn(task, size))
 
 
 def st_cnn(task: Task) -> nn.Module:
     """A transformer with the convolutional localisation net, then the CNN."""
-    front, size = _front(task, "conv")
+    localisation = ConvLocalisation(task.channels, task.size, precision=task.precision)
+    front, size = _front(task, localisation)
     return nn.Sequential(*front, _cnn(task, size))
 
 
@@ -60,10 +63,17 @@ def _fcn(task: Task, size: Size) -> FCN:
 
 
 def _cnn(task: Task, size: Size) -> CNN:
-    return CNN(task.channels, size, task.n_classes, task.filters, task.second_filters)
+    return CNN(
+        task.channels,
+        size,
+        task.n_classes,
+        task.filters,
+        second_filters=task.second_filters,
+        precision=task.precision,
+    )
 
 
-def _front(task: Task, localisation: Literal["conv", "linear"]) -> tuple[list[nn.Module], Size]:
+def _front(task: Task, localisation: nn.Module) -> tuple[list[nn.Module], Size]:
     """The transformer and what follows it up to the classifier, and the classifier's input size.
 
     As published, the output keeps the input's size, and on a large canvas (RTS: 42 pixels) is

@@ -60,6 +60,9 @@ class Files:
 
     def is_file(self, name: str = "") -> bool:
         """Whether there is a file of this name; '' is the root."""
+        if name and self.local:  # where the root has gone nobody knows
+            with self._errors(name, "read"):
+                _there(self.local)
         return bool(self._type(name) == FileType.File)
 
     def is_folder(self, name: str) -> bool:

@@ -22,6 +22,7 @@ from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
+from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
     as_labels,
     as_predictions,
@@ -257,6 +258,7 @@ class CellTraining:
             train_loss=self.curve[-1].train_loss if self.curve else None,
             parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             iterations=self.step,
+            device=device_name(self.device, self.recipe.precision),
             train_seconds=self.seconds,
             images_per_second=images / self.seconds if self.seconds else None,
             curve=tuple(self.curve),
@@ -278,6 +280,7 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         hidden_units=recipe.hidden_units,
         dropout=recipe.dropout,
         transformer_size=recipe.transformer_size,
+        precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
     if recipe.initialisation == "he":

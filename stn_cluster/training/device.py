@@ -8,19 +8,24 @@ from pathlib import Path
 
 import torch
 
+from stn_cluster.stn.precision import Precision, bf16_kernel
+
 _CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: torch.device, precision: Precision = "float32") -> str:
     """A GPU's name; or a CPU's with its instruction set and the threads that train on it.
 
-    Example: 'AMD EPYC 9B14, AVX512, 1 thread'.
+    Of bf16, what multiplies it is named, too.
+
+    Example: 'AMD EPYC 9B14, AVX512, 1 thread, bf16 by AVX512_BF16'.
     """
+    kernel = f", bf16 by {bf16_kernel(device.type).name}" if precision == "bf16" else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.get_device_name(device) + kernel
     threads = torch.get_num_threads()
     instructions = torch.backends.cpu.get_cpu_capability()
-    return f"{_processor()}, {instructions}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{_processor()}, {instructions}, {threads} thread{'s' if threads > 1 else ''}{kernel}"
 
 
 def _processor() -> str:

@@ -59,6 +59,7 @@ class Outcome:
     train_loss: float | None = None  # the last curve point's
     parameters: int | None = None  # trainable numbers
     iterations: int = 0  # steps done
+    device: str | None = None  # as `device_name` has it
     train_seconds: float = 0.0  # the cell's share of its pack's
     images_per_second: float | None = None
     curve: tuple[CurvePoint, ...] = ()

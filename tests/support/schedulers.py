@@ -37,8 +37,8 @@ class CountingLeases(Leases):
 class RecordingSupervisor(Supervisor):
     """Remembers what failed, where the real one would end the process."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(CrashLog(folder))
+    def __init__(self, crashes: CrashLog) -> None:
+        super().__init__(crashes)
         self.failures: list[BaseException] = []
         self.started: list[asyncio.Task[None]] = []
 
@@ -71,7 +71,7 @@ class SchedulerUnderTest(WriterUnderTest):
         self.leases = CountingLeases(self.settings.lease_seconds, self.settings.scan_seconds)
         self.throughput = Throughput()
         self.checkpoints = CheckpointRecorder(self.database, self.housekeeping.discard)
-        self.supervisor = RecordingSupervisor(folder)
+        self.supervisor = RecordingSupervisor(CrashLog(folder))
         self.scheduler = Scheduler(
             settings=self.settings,
             database=self.database,

@@ -8,12 +8,7 @@ from support.queues import HERE, QueueUnderTest, cells, end_of, ends_told, pack,
 from stn_cluster.queue import queries
 from stn_cluster.queue.attempts import Checkpoint, ExitReason
 from stn_cluster.queue.claim import demand
-from stn_cluster.queue.finish import (
-    MAX_FAILURES,
-    MAX_NODE_LOSSES,
-    finish,
-    save_checkpoints,
-)
+from stn_cluster.queue.finish import MAX_FAILURES, MAX_NODE_LOSSES, finish, save_checkpoints
 from stn_cluster.queue.jobs import CellState
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState

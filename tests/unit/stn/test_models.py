@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from parameters import parameters_of
+from support.parameters import parameters_of
 from torch import Tensor, nn
 
 from stn_cluster.registry import lookup

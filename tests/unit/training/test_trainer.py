@@ -19,10 +19,11 @@ from stn_cluster.training.checkpoints import to_bytes
 from stn_cluster.training.trainer import PackTrainer
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_cell_gives_the_same_bits_alone_and_in_a_pack_of_all_eight_rows(
-    data: PreparedData,
+    data: PreparedData, precision: str
 ) -> None:
-    cells = make_cells()
+    cells = make_cells(recipe={"precision": precision})
     assert len(cells) == 8
     together = train(cells, data)
     for cell in cells:
@@ -40,12 +41,14 @@ def test_a_pack_of_several_streams_and_lengths_gives_each_cell_its_own_result(
         assert arithmetic(train([cell], data)[cell.key]) == arithmetic(together[cell.key])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("optimizer", "precision"), [("sgd", "float32"), ("adamw", "float32"), ("adamw", "bf16")]
+)
 def test_a_cell_interrupted_anywhere_and_resumed_equals_the_undisturbed_one_bit_for_bit(
-    data: PreparedData, optimizer: str
+    data: PreparedData, optimizer: str, precision: str
 ) -> None:
     recipe = {"optimizer": optimizer, "momentum": 0.9, "evaluate_every": 20, "learning_rate": 0.003}
-    cells = make_cells(recipe=recipe)
+    cells = make_cells(recipe=recipe | {"precision": precision})
     undisturbed = train(cells, data)
     states: dict[str, bytes] = {}
     for stop in sorted(random.Random(optimizer).sample(range(1, ITERATIONS), 3)):

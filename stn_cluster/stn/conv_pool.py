@@ -1,0 +1,196 @@
+"""Convolution, max-pool by 2 and ReLU on a CPU, all of it as matrix products.
+
+PyTorch's convolution of a 1-channel image spends most of a training step on the gradient of its
+input, which every spatial transformer network needs. Here the image is cut, once, into bands as
+wide as what two neighbouring outputs see (k + 1 pixels, 2 apart). In a band, the k rows that an
+output row sees are k (k + 1) C numbers in a row: the patches of a row of outputs are a strided view
+of the bands, never copied, and a matrix product away from the outputs. Its transpose adds up the
+bands' gradient in place. A pooling window is two outputs of a band in two rows, and whether the
+first of a pair wins is all that the backward pass has to know.
+
+A window's outputs are four times what they are pooled to, and more than a core's cache holds. So a
+few rows are multiplied and pooled at a time, forward and backward, in memory that is used again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from stn_cluster.stn.precision import Kernel, rounded
+
+BLOCK_BYTES = 2**19  # of outputs at a time: half of a small second-level cache
+
+
+def conv_pool(
+    images: Tensor, weight: Tensor, bias: Tensor, ceil_mode: bool, kernel: Kernel | None = None
+) -> Tensor:
+    """ReLU of the max-pooled convolution of images on a CPU, each larger than the filters.
+
+    Args:
+        images: (N, C, H, W), at least one.
+        weight: (K, C, k, k).
+        bias: (K,).
+        ceil_mode: an odd edge is pooled up, or down.
+        kernel: what multiplies numbers rounded to bfloat16; None: they are multiplied as they are.
+
+    Returns:
+        (N, K, (H - k + 1) / 2, (W - k + 1) / 2), rounded; channels last.
+    """
+    pooled: Tensor = _ConvPool.apply(images, weight, bias, ceil_mode, kernel)
+    return pooled
+
+
+class _ConvPool(torch.autograd.Function):
+    """Shapes below: image N, band b, channel C, filter K, kernel k; r and b count pooled pixels."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        ceil_mode: bool,
+        kernel: Kernel | None,
+    ) -> Tensor:
+        size, filters = weight.shape[2], len(weight)
+        height, width = (edge - size + 1 for edge in images.shape[2:])  # before pooling
+        rows, bands = ((edge + ceil_mode) // 2 for edge in (height, width))
+        patches = _patches(_bands(rounded(images, kernel), size, rows, bands), size)
+        matrix = _matrix(rounded(weight, kernel))
+        pooled = images.new_empty(len(images), rows, bands, filters)
+        places = pooled.permute(1, 2, 0, 3)  # (r, b, N, K)
+        won = None
+        if any(ctx.needs_input_grad):
+            won = torch.empty(rows, 3, *places.shape[1:], dtype=torch.int8)
+        scores, halves = _block(places, patches.dtype)
+        (left, right), (top, bottom) = scores.unbind(4), halves.unbind(1)
+        best = places.new_empty(top.shape)
+        products = scores.view(2 * len(best), -1, 2 * filters)
+        for first in range(0, rows, len(best)):
+            here = slice(first, first + len(best))
+            some = patches[2 * here.start : 2 * here.stop]
+            torch.bmm(some, matrix.expand(len(products), -1, -1), out=products)
+            products.copy_(rounded(products, kernel))  # itself, unless bfloat16 is in float32
+            if height < 2 * here.stop:  # what is beyond the edge never wins
+                scores[-1, 1] = -torch.inf
+            if width < 2 * bands:
+                right[:, :, -1] = -torch.inf
+            torch.maximum(left, right, out=halves)
+            torch.maximum(top, bottom, out=best)
+            # The largest score plus the bias is the largest sum of both.
+            torch.clamp(best.add_(bias), min=0, out=places[here])
+            if won is not None:  # ties go to the first, as with PyTorch
+                won[here, 0] = top.ge_(bottom)
+                won[here, 1:] = left.ge_(right)
+        if won is not None:
+            ctx.save_for_backward(patches, matrix, pooled, won)
+            ctx.shape, ctx.size, ctx.kernel = images.shape, size, kernel
+        return pooled.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        patches, matrix, pooled, won = ctx.saved_tensors
+        n, channels, height, width = ctx.shape
+        _, rows, bands, filters = pooled.shape
+        gradient = gradient.permute(0, 2, 3, 1) * pooled.sign()  # (N, r, b, K)
+        for_bias = gradient.sum((0, 1, 2))
+        for_matrix = torch.zeros_like(matrix, dtype=gradient.dtype)
+        for_patches = None
+        if ctx.needs_input_grad[0]:
+            high, wide = 2 * rows + ctx.size - 1, 2 * bands + ctx.size - 1
+            for_bands = patches.new_zeros(bands, n, high, ctx.size + 1, channels)
+            for_patches = _patches(for_bands, ctx.size)
+        places = rounded(gradient, ctx.kernel).permute(1, 2, 0, 3)  # (r, b, N, K)
+        scores, halves = _block(places, patches.dtype)
+        (left, right), (top, bottom) = scores.unbind(4), halves.unbind(1)
+        for first in range(0, rows, len(top)):
+            here = slice(first, first + len(top))
+            _split(places[here], won[here, 0], top, bottom)
+            _split(halves, won[here, 1:], left, right)
+            for y, score in enumerate(scores.view(-1, bands * n, 2 * filters), 2 * first):
+                _add_product(for_matrix, patches[y].T, score)
+                if for_patches is not None:
+                    _add_product(for_patches[y], score, matrix.T)
+        for_images = None
+        if for_patches is not None:
+            for_images = gradient.new_zeros(n, high, wide, channels)
+            for band, part in enumerate(for_bands):
+                for_images[:, :, 2 * band : 2 * band + ctx.size + 1] += part
+            for_images = _fitted(for_images.permute(0, 3, 1, 2), height, width)
+        for_weight = _weight(for_matrix, ctx.size, channels)
+        return for_images, for_weight, for_bias, None, None
+
+
+def _block(places: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Memory for as many pooled rows R as fit a core's cache; R divides them all.
+
+    Args:
+        places: of all rows, (r, b, N, K).
+        dtype: of the memory.
+
+    Returns:
+        The scores of all windows, (R, 2, b, N, 2, K), and the best of each half, (R, 2, b, N, K).
+    """
+    rows, bands, n, filters = places.shape
+    room = BLOCK_BYTES // (4 * bands * n * filters * dtype.itemsize)
+    count = next(R for R in range(min(rows, max(room, 1)), 0, -1) if rows % R == 0)
+    halves = places.new_empty(count, 2, bands, n, filters, dtype=dtype)
+    return places.new_empty(count, 2, bands, n, 2, filters, dtype=dtype), halves
+
+
+def _split(whole: Tensor, first_won: Tensor, first: Tensor, second: Tensor) -> None:
+    """Gives a gradient to the one of two that won."""
+    second.copy_(first_won)
+    torch.mul(whole, second, out=first)
+    torch.sub(whole, first, out=second)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Adds a matrix product, in the total's own type."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def _bands(images: Tensor, kernel: int, rows: int, bands: int) -> Tensor:
+    """(N, C, H, W) -> (b, N, 2 r + k - 1, k + 1, C), with zeros beyond an odd edge."""
+    images = _fitted(images, 2 * rows + kernel - 1, 2 * bands + kernel - 1)
+    return images.unfold(3, kernel + 1, 2).permute(3, 0, 2, 4, 1).contiguous()
+
+
+def _fitted(images: Tensor, height: int, width: int) -> Tensor:
+    """Cut off, or continued with zeros, at the lower and the right edge."""
+    if images.shape[2:] == (height, width):
+        return images
+    return F.pad(images, (0, width - images.shape[3], 0, height - images.shape[2]))
+
+
+def _patches(bands: Tensor, kernel: int) -> Tensor:
+    """A view of bands as (2 r, b N, k (k + 1) C); those of different rows overlap."""
+    count, n, height, width, channels = bands.shape
+    line = width * channels
+    size = (height - kernel + 1, count * n, kernel * line)
+    return bands.as_strided(size, (line, height * line, 1))
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """The filters as a (k (k + 1) C, 2 K) matrix: each in the band's two places."""
+    filters, channels, kernel, _ = weight.shape
+    matrix = weight.new_zeros(kernel, kernel + 1, channels, 2, filters)
+    matrix[:, :-1, :, 0] = matrix[:, 1:, :, 1] = weight.permute(2, 3, 1, 0)
+    return matrix.view(-1, 2 * filters)
+
+
+def _weight(matrix: Tensor, kernel: int, channels: int) -> Tensor:
+    """The transpose of `_matrix`: adds both places up."""
+    places = matrix.view(kernel, kernel + 1, channels, 2, -1)
+    return (places[:, :-1, :, 0] + places[:, 1:, :, 1]).permute(3, 2, 0, 1)

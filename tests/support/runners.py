@@ -1,0 +1,50 @@
+"""A runner that goes through a script instead of training, for the tests of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from stn_cluster.cluster.attempt_log import AttemptLog
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.queue.attempts import Attempt, WorkerInfo
+
+NAME = "support.runners:ScriptedRunner"  # as `Settings.runner` has it
+Script = Callable[[Sequence[Attempt], AttemptLog], Iterator[Report]]
+
+
+def nothing(pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
+    """A script without a report."""
+    yield from ()
+
+
+class ScriptedRunner:
+    """Goes through a script; see `PackRunner` for the interface.
+
+    Args:
+        settings: the service's.
+        device: 'cpu' or 'cuda'.
+    """
+
+    script: Script = staticmethod(nothing)  # of all runners: a test puts its own here
+    made: list[ScriptedRunner] = []  # all, the newest last
+
+    def __init__(self, settings: Settings, device: str) -> None:
+        self.settings = settings
+        self.device = device
+        self.degraded_reason: str | None = None
+        self.stopped = False
+        self.dropped: set[str] = set()
+        ScriptedRunner.made.append(self)
+
+    def info(self) -> WorkerInfo:
+        return WorkerInfo("here", self.device, "2.11")
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def drop(self, attempts: set[str]) -> None:
+        self.dropped |= attempts
+
+    def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
+        return type(self).script(pack, log)
