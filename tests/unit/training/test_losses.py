@@ -52,6 +52,7 @@ RECIPE = {
     "hidden_units": 32,
     "transformer_size": 28,
     "initialisation": "pytorch",
+    "precision": "float32",
     "evaluate_every": None,
     "by_model": {},
 }
