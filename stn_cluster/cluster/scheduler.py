@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,6 +27,7 @@ from stn_cluster.cluster.placement import (
     plan_workers,
     should_release,
 )
+from stn_cluster.cluster.requeuer import Requeuer
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.supervision import Supervisor
@@ -40,11 +41,9 @@ from stn_cluster.cluster.worker_pool import (
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
-from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason
+from stn_cluster.queue.attempts import Attempt, ExitReason
 from stn_cluster.queue.claim import Demand, claim, demand
 from stn_cluster.queue.database import QueueDatabase
-from stn_cluster.queue.finish import exhausted, requeue
-from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -88,17 +87,21 @@ class Scheduler:
         self._leases = leases
         self._throughput = throughput
         self._results = results
-        self._checkpoints = checkpoints
         self._housekeeping = housekeeping
         self._supervisor = supervisor
+        self._requeuer = Requeuer(
+            database=database,
+            leases=leases,
+            results=results,
+            checkpoints=checkpoints,
+            housekeeping=housekeeping,
+            supervisor=supervisor,
+            on_requeue=self.wake,
+        )
         self._plan = Plan()
         self._ray_failure: str | None = None  # why Ray does not say which nodes there are
         self._stopping = False
         self._changed = asyncio.Event()  # set, and replaced, when there may be something to do
-        self._requeueing: set[asyncio.Task[None]] = set()
-        self._failed: set[str] = (
-            set()
-        )  # attempts whose cells had no retries left: given to be stored
 
     @property
     def degraded_reason(self) -> str | None:
@@ -151,7 +154,7 @@ class Scheduler:
             await asyncio.sleep(0.05)
         for worker in list(self._pool.workers.values()):
             await self._give_up(worker, ExitReason.INTERRUPTED, "it did not stop in time")
-        await asyncio.gather(*self._requeueing)
+        await self._requeuer.flush()
 
     # --- packs ---
 
@@ -162,7 +165,7 @@ class Scheduler:
             try:
                 await self._pool.refresh_nodes()
                 self.demand = await self._database.read(demand, self.settings.only_job)
-                await self._fail_exhausted()
+                await self._requeuer.fail_exhausted()
                 self._ray_failure = None
             except ConnectionError as error:
                 self._ray_failure = f"Ray does not answer: {error}"
@@ -271,13 +274,15 @@ class Scheduler:
             node_lost = error.node_lost or self._pool.node_is_lost(worker.info)
             reason = ExitReason.NODE_LOST if node_lost else ExitReason.DIED
             reason = ExitReason.INTERRUPTED if self._stopping else reason
-            await self._requeue(worker.name, reason, str(error))
+            await self._requeuer.requeue(worker.name, reason, str(error))
             raise
         if self._stopping:
-            await self._requeue(worker.name, ExitReason.INTERRUPTED, "the service was stopped")
+            await self._requeuer.requeue(
+                worker.name, ExitReason.INTERRUPTED, "the service was stopped"
+            )
         else:
             why = "its worker came back without its result"
-            await self._requeue(worker.name, ExitReason.DIED, why)
+            await self._requeuer.requeue(worker.name, ExitReason.DIED, why)
 
     async def _until_done(self, worker: WorkerHandle, training: Awaitable[None]) -> None:
         """Waits for a pack's end, also where the connection breaks and the worker lives.
@@ -306,45 +311,14 @@ class Scheduler:
             else:
                 return
 
-    # --- attempts that come to nothing ---
-
-    async def _requeue(self, worker: str, reason: ExitReason, message: str) -> None:
-        """Queues again what a worker held; fails cells without retries left."""
-        lost = self._leases.end([x.id for x in self._leases.of(worker) if not x.finishing])
-        if not lost:
-            return
-        for lease in lost:
-            self._housekeeping.log_line(lease.attempt, f"{reason}: {message}")
-            label = lease.attempt.cell.label
-            log.warning("%s is queued again: %s: %s", label, reason, message)
-        end = AttemptEnd(reason, message)
-        # In a task of its own: whoever called may be cancelled, and the queue must hear of it.
-        ends = {lease.id: end for lease in lost}
-        task = self._supervisor.start("requeue cells", self._write_requeued(ends))
-        self._requeueing.add(task)
-        task.add_done_callback(self._requeueing.discard)
-        await asyncio.shield(task)
-
-    async def _write_requeued(self, ends: Mapping[str, AttemptEnd]) -> None:
-        await self._checkpoints.flush()
-        await self._database.write_until_done(requeue, ends)
-        self.wake()  # cells without retries left are failed then
+    # --- workers that do not come back ---
 
     async def _give_up(self, worker: WorkerHandle, reason: ExitReason, message: str) -> None:
         """Kills an unresponsive worker and requeues its cells."""
         self._pool.remove(worker)
         if worker.task:
             worker.task.cancel()
-        await self._requeue(worker.name, reason, message)
-
-    async def _fail_exhausted(self) -> None:
-        """Hands the failures of cells without retries left to the result writer."""
-        for attempt in await self._database.read(exhausted):
-            if attempt.id not in self._failed:
-                self._failed.add(attempt.id)
-                assert attempt.end is not None
-                outcome = Outcome(key=attempt.cell.key, error=attempt.end.message)
-                self._results.add(Result(attempt, outcome))
+        await self._requeuer.requeue(worker.name, reason, message)
 
     async def _scan(self) -> None:
         """Looks again and again for workers that send no heartbeat, or do not end a cell."""
@@ -357,7 +331,7 @@ class Scheduler:
                 reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
                 message = f"its worker was not heard of for {self.settings.lease_seconds:g} s"
                 if worker is None:
-                    await self._requeue(name, reason, message)
+                    await self._requeuer.requeue(name, reason, message)
                 else:
                     await self._give_up(worker, reason, message)
             busy = [w for w in self._pool.workers.values() if w.state is WorkerState.BUSY]
