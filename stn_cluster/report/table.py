@@ -109,18 +109,18 @@ def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFra
     submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in named]
     # Two recipes that differ for some models only share the cells of the others: they are trained
     # once, and belong to both.
-    shared = [
-        rows[rows["key"] == cell.key].assign(recipe=cell.recipe)
-        for cell in submitted
-        if cell.key in ended
-    ]
+    others = [(cell.key, cell.recipe) for cell in submitted if cell.key in ended]
+    other_names = pd.DataFrame(others, columns=["key", "recipe"]).astype(
+        rows.dtypes[["key", "recipe"]]
+    )
+    shared = rows.drop(columns="recipe").merge(other_names, on="key")[_NEEDED]
     missing = [
         {**{name: getattr(cell, name) for name in [*_ENTRY, "seed", "key"]}, "status": "missing"}
         for cell in submitted
         if cell.key not in ended
     ]
     absent = pd.DataFrame(missing, columns=_NEEDED).astype(rows.dtypes)
-    return pd.concat([rows, *shared, absent], ignore_index=True)
+    return pd.concat([rows, shared, absent], ignore_index=True)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

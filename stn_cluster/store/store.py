@@ -208,15 +208,19 @@ class Store:
         Raises:
             StoreError: a job's record is malformed, or of a newer version.
         """
+        specs = {  # each once: jobs share cells
+            json.dumps(spec, sort_keys=True): (spec, record["job_id"])
+            for record in self.jobs()
+            for spec in record["cells"]
+        }
         cells: dict[tuple[str, str], Cell] = {}
-        for record in self.jobs():
+        for spec, job_id in specs.values():
             try:
-                found = [Cell.model_validate(cell) for cell in record["cells"]]
+                cell = with_present_name(Cell.model_validate(spec))
             except ValidationError as error:
-                name = self._files.where(f"jobs/{record['job_id']}.json")
+                name = self._files.where(f"jobs/{job_id}.json")
                 raise StoreError(f"{name}: its cells are not this version's") from error
-            named = map(with_present_name, found)
-            cells.update(((cell.key, cell.recipe), cell) for cell in named)
+            cells[cell.key, cell.recipe] = cell
         return list(cells.values())
 
     def write_report(self, name: str, text: str) -> None:
