@@ -97,10 +97,8 @@ class Coordinator:
         try:
             return await self._open_and_recover()
         except UserError:  # it is told to whoever asks
-            if (
-                not self._restarted
-            ):  # whoever started it may be gone, and it is in the next one's way
-                self._end_soon()
+            if not self._restarted:
+                self._end_soon()  # whoever started it may be gone, and the next one finds it here
             raise
         except Exception as error:
             self._supervisor.crash("open store and queue", error)

@@ -207,6 +207,7 @@ class PackRunner:
                 self.degraded_reason = str(error)
                 log.line(attempt, f"waits for the store: {error}")
                 if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
+                    self.degraded_reason = None  # as far as is known: it waits no more
                     raise
             else:
                 self.degraded_reason = None

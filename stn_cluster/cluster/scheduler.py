@@ -199,7 +199,8 @@ class Scheduler:
             self._pool.has_started(worker, await worker.hello())
             while pack := await self._next_pack(worker):
                 worker.state, worker.heard_at = WorkerState.BUSY, time.monotonic()
-                worker.cancel_requested_at = {}  # a late heartbeat may have told of the last pack's
+                # A late heartbeat may have told of the last pack.
+                worker.cancel_requested_at, worker.degraded_reason = {}, None
                 await self._train(worker, pack)
                 worker.state = WorkerState.IDLE
         except (WorkerLostError, WorkerUnavailableError) as error:

@@ -110,8 +110,9 @@ class WorkerPool:
 
     @property
     def degraded_reason(self) -> str | None:
-        """Why workers cannot reach the store, while it lasts."""
-        return next((w.degraded_reason for w in self.workers.values() if w.degraded_reason), None)
+        """Why workers in training cannot reach the store, while it lasts."""
+        busy = (w for w in self.workers.values() if w.state is WorkerState.BUSY)
+        return next((w.degraded_reason for w in busy if w.degraded_reason), None)
 
     @property
     def started_count(self) -> int:

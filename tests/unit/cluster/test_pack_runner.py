@@ -322,6 +322,7 @@ def test_an_attempt_that_is_dropped_while_the_store_is_away_costs_its_mate_nothi
     training = Training(runner, pack, AttemptLog())
     wait_until(lambda: runner.degraded_reason)  # the short one's weights wait
     runner.drop({"a0"})
+    wait_until(lambda: runner.degraded_reason is None)  # nothing waits for the store any more
     wait_until(lambda: training.reports and training.reports[-1].steps.get("a1", 0) > 4)
     disk.bring_back()
     outcomes = ended(training.join())

@@ -162,9 +162,9 @@ def test_a_lost_attempt_that_goes_on_counts_as_asked_to_stop_from_now_on(at: Han
 
 def test_a_worker_says_why_it_cannot_reach_the_store_while_that_lasts(at: Handler) -> None:
     at.report(degraded_reason="no route to host")
-    assert at.pool.degraded_reason == "no route to host"
+    assert at.worker.degraded_reason == "no route to host"
     at.report()
-    assert at.pool.degraded_reason is None
+    assert at.worker.degraded_reason is None
 
 
 # --- steps ---

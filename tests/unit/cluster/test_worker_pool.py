@@ -96,8 +96,11 @@ async def test_the_pool_is_degraded_while_one_of_its_workers_cannot_reach_the_st
     pool.start(CORE, now=0.0)
     worker = pool.start(CORE, now=0.0)
     assert pool.degraded_reason is None
-    worker.degraded_reason = "s3://results: no route to host"
+    worker.state, worker.degraded_reason = WorkerState.BUSY, "s3://results: no route to host"
     assert pool.degraded_reason == "s3://results: no route to host"
+    worker.state = WorkerState.IDLE  # its last report came late: it needs no store now
+    assert pool.degraded_reason is None
+    worker.state = WorkerState.BUSY
     pool.remove(worker)  # type: ignore[arg-type]
     assert pool.degraded_reason is None
 
