@@ -39,7 +39,7 @@ __all__ = [
     "run_grid",
 ]
 
-# Loaded when first used: reading results needs no torch and no ray, and registering needs neither.
+# Imported on first use: neither reading results nor registering components needs torch or ray.
 _LAZY = {
     "load_results": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",

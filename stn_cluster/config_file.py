@@ -16,14 +16,14 @@ from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
 
 MAX_VALUES = 1_000_000  # in a config
 
-# ValueError: a date or number that is none; RecursionError: thousands of brackets.
+# ValueError: an invalid date or number; RecursionError: thousands of nested brackets.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
-    """The config in a YAML file, with `--set a.b=value` overrides applied.
+    """Reads a config from a YAML file and applies `--set a.b=value` overrides.
 
-    The config's name is the file's, unless it gives one.
+    A config without a name is named after its file.
 
     Raises:
         UserError: the file is missing, empty, malformed, or a field is wrong.
@@ -40,7 +40,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
 
 
 def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig:
-    """A `GridConfig` from plain data; `source` names it in errors."""
+    """Makes a `GridConfig` from plain data; `source` names it in errors."""
     try:
         return GridConfig.model_validate(document)
     except ValidationError as error:
@@ -48,7 +48,7 @@ def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig
 
 
 def describe(error: ValidationError) -> str:
-    """The first of pydantic's errors as one line, 'field.path: what is wrong'."""
+    """The most helpful of pydantic's errors as one line, 'field.path: what is wrong'."""
     errors = error.errors()
     first, message = first_error(errors)
     where = ".".join(str(part) for part in first["loc"])
@@ -85,7 +85,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _name(path: Path) -> str:
-    """The file's name as a config's: 'my grid (2).yaml' is 'my-grid-2'."""
+    """Name of a config, from its file's name: 'my-grid-2' for 'my grid (2).yaml'."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", path.stem).strip("-._+")[:64] or "grid"
 
 
@@ -109,19 +109,19 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise UserError(f"{path}: a config is a mapping of fields, not a {type(document).__name__}")
     if _values(document, {}) > MAX_VALUES:
-        raise UserError(f"{path}: its aliases come to more than {MAX_VALUES:,} values")
+        raise UserError(f"{path}: its aliases expand to more than {MAX_VALUES:,} values")
     return document
 
 
 def _values(value: Any, known: dict[int, float]) -> float:
-    """How many values there are with each alias in full; infinite where one holds itself.
+    """Number of values with every alias expanded; infinite if an alias contains itself.
 
-    A few lines of aliases of aliases can stand for more than any memory holds.
+    A few lines of aliases of aliases can expand to more values than fit in memory.
     """
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = math.inf  # until it has been counted
+        known[id(value)] = math.inf  # until it is counted
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_values(part, known) for part in parts)
     return known[id(value)]

@@ -1,4 +1,4 @@
-"""The errors a user can mend: the command line prints them as one line and exits with 2."""
+"""Errors that a user can fix: the command line prints them as one line and exits with 2."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-NEAR = 0.5  # the likeness from which a name is proposed
+NEAR = 0.5  # least similarity (0 to 1) of a name that is suggested
 
 
 class UserError(Exception):
@@ -15,7 +15,7 @@ class UserError(Exception):
 
     Args:
         message: the line.
-        field: the input's field that is wrong, dotted as in 'recipe.iterations', where it is known.
+        field: the wrong field of the input, dotted as in 'recipe.iterations', if known.
     """
 
     def __init__(self, message: str, field: str | None = None) -> None:
@@ -23,32 +23,32 @@ class UserError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # whatever names and causes it quotes
+        return " ".join(super().__str__().splitlines())  # quoted names may contain line breaks
 
 
 class NotFoundError(UserError):
-    """There is no job, cell or attempt of this name."""
+    """There is no job, cell or attempt with this name."""
 
 
 class ConflictError(UserError):
-    """The name is taken by something else."""
+    """The name is already used by something else."""
 
 
 class ServiceError(UserError):
-    """The service does not answer now; it may later."""
+    """The service does not answer at the moment; a later try may succeed."""
 
 
 class EndedError(ServiceError):
-    """The service has ended, and is not started again by itself."""
+    """The service has ended and will not restart by itself."""
 
 
 class StoreError(UserError):
-    """The result store cannot be used as it stands. The message names the path."""
+    """The result store cannot be used in its current state. The message names the path."""
 
 
 @contextmanager
 def within(field: str) -> Iterator[None]:
-    """Names the field, or the one above it, in whatever UserError is raised."""
+    """Adds the field's name, or prefixes the name already there, in a UserError from the block."""
     try:
         yield
     except UserError as error:
@@ -57,30 +57,30 @@ def within(field: str) -> Iterator[None]:
 
 
 def first_error(errors: Sequence[Any]) -> tuple[Any, str]:
-    """The one of pydantic's errors that a user is told of, and its message.
+    """The most helpful of pydantic's errors, and its message.
 
-    A misspelt field comes first: it tells more than that the right one is missing.
+    A misspelt field comes first: that helps more than the message that the correct one is missing.
     """
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     return first, first["msg"].removeprefix("Value error, ")
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
-    """'unknown model 'CNM': did you mean 'CNN'? Allowed: CNN, FCN' (one line)."""
+    """Message for an unknown name: "unknown model 'CNM': did you mean 'CNN'? allowed: CNN, FCN"."""
     names = sorted(allowed)
-    nearest = max(names, key=lambda name: _likeness(name, str(given)), default="")
-    near = _likeness(nearest, str(given)) >= (NEAR, 0)
+    nearest = max(names, key=lambda name: _similarity(name, str(given)), default="")
+    near = _similarity(nearest, str(given)) >= (NEAR, 0)
     hint = f"did you mean {nearest!r}? " if near else ""
     return f"unknown {what} {given!r}: {hint}allowed: {', '.join(names)}"
 
 
-def _likeness(name: str, given: str) -> tuple[float, int]:
-    """difflib's ratio, whatever the case; then how many characters are in the same places."""
+def _similarity(name: str, given: str) -> tuple[float, int]:
+    """Case-insensitive ratio of difflib, then the number of characters in the same positions."""
     name, given = name.lower(), given.lower()
-    in_place = sum(a == b for a, b in zip(name, given, strict=False))
-    return difflib.SequenceMatcher(None, name, given).ratio(), in_place
+    same_position = sum(a == b for a, b in zip(name, given, strict=False))
+    return difflib.SequenceMatcher(None, name, given).ratio(), same_position
 
 
 def storable(text: str) -> str:
-    """Text as UTF-8 can hold it: an error may quote a file's name whose bytes are not text."""
+    """Text without characters that UTF-8 cannot encode, as in file names that are not text."""
     return text.encode("utf-8", "replace").decode()

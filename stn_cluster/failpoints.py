@@ -1,8 +1,9 @@
-"""Failpoints: every boundary between two durable writes, where a test can make a process die.
+"""Failpoints: every boundary between two durable writes, where a test can kill a process.
 
-A test names one of them, and a file that is made when it dies there, so that it does so once:
-`STN_CLUSTER_FAILPOINT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker` for the third
-time that it is reached; several are separated by commas. Unset, all of this does nothing.
+A test names a failpoint and a marker file, which is created when the process dies there, so that it
+dies only once: `STN_CLUSTER_FAILPOINT=cells-written:/tmp/marker`, or `cells-written:3:/tmp/marker`
+for the third time that it is reached. Several are separated by commas. If the variable is not set,
+failpoints do nothing.
 """
 
 from __future__ import annotations
@@ -17,44 +18,44 @@ VARIABLE = "STN_CLUSTER_FAILPOINT"
 
 
 class Failpoint(StrEnum):
-    """All failpoints, in the order in which a cell's life passes them."""
+    """All failpoints, in the order in which a cell passes them."""
 
-    SUBMIT_RECEIVED = "submit-received"  # nothing is written
-    SUBMIT_WRITTEN = "submit-written"  # in the queue's transaction
-    SUBMIT_COMMITTED = "submit-committed"  # the queue has it; the client has not heard
-    JOB_DRAFTED = "jobs-drafted"  # its record is whole, but not in its place
-    JOB_RECORDED = "job-recorded"  # the store has its record; the queue does not know
+    SUBMIT_RECEIVED = "submit-received"  # nothing is written yet
+    SUBMIT_WRITTEN = "submit-written"  # within the queue's transaction
+    SUBMIT_COMMITTED = "submit-committed"  # in the queue; the client has no response yet
+    JOB_DRAFTED = "jobs-drafted"  # the job's record is complete, but still a temporary file
+    JOB_RECORDED = "job-recorded"  # the store has the record; the queue does not know yet
 
     CLAIM_WRITTEN = "claim-written"
-    CLAIM_COMMITTED = "claim-committed"  # running, says the queue; no worker has it
+    CLAIM_COMMITTED = "claim-committed"  # running in the queue; no worker has it yet
     CLAIM_HANDED_OVER = "claim-handed-over"
 
-    CHECKPOINT_DRAFTED = "checkpoint-drafted"  # in the worker, as the next two
-    CHECKPOINT_WRITTEN = "checkpoint-written"  # the coordinator does not know of it
-    WEIGHTS_WRITTEN = "weights-written"  # the coordinator does not know of the result
-    CHECKPOINT_RECORDED = "checkpoint-recorded"  # the queue names it; the older one is still there
+    CHECKPOINT_DRAFTED = "checkpoint-drafted"  # in the worker, like the next two
+    CHECKPOINT_WRITTEN = "checkpoint-written"  # the coordinator does not know it yet
+    WEIGHTS_WRITTEN = "weights-written"  # the coordinator does not know the result yet
+    CHECKPOINT_RECORDED = "checkpoint-recorded"  # in the queue; the older one still exists
 
-    REQUEUE_WRITTEN = "requeue-written"  # an attempt came to nothing
+    REQUEUE_WRITTEN = "requeue-written"  # an attempt was lost
     REQUEUE_COMMITTED = "requeue-committed"
 
-    RESULT_RECEIVED = "result-received"  # nothing is written
-    TEST_SETS_DRAFTED = "test_sets-drafted"  # with the first result of a test set
+    RESULT_RECEIVED = "result-received"  # nothing is written yet
+    TEST_SETS_DRAFTED = "test_sets-drafted"  # only with the first result of a test set
     TEST_SETS_WRITTEN = "test_sets-written"
     PREDICTIONS_DRAFTED = "predictions-drafted"
     PREDICTIONS_WRITTEN = "predictions-written"
     CURVES_DRAFTED = "curves-drafted"
     CURVES_WRITTEN = "curves-written"
     CELLS_DRAFTED = "cells-drafted"
-    CELLS_WRITTEN = "cells-written"  # the commit point; the queue does not know
-    RESULT_WRITTEN = "result-written"  # in the queue's transaction
-    RESULT_COMMITTED = "result-committed"  # the training state is still there
+    CELLS_WRITTEN = "cells-written"  # the commit point; the queue does not know yet
+    RESULT_WRITTEN = "result-written"  # within the queue's transaction
+    RESULT_COMMITTED = "result-committed"  # the checkpoint still exists
     STATE_DROPPED = "state-dropped"
 
 
 def _armed() -> dict[str, tuple[int, Path]]:
     armed = {}
-    for fault in filter(None, os.environ.get(VARIABLE, "").split(",")):
-        point, _, rest = fault.partition(":")
+    for entry in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        point, _, rest = entry.partition(":")
         count, _, marker = rest.rpartition(":")
         armed[Failpoint(point).value] = int(count or 1), Path(marker)
     return armed
@@ -65,7 +66,7 @@ _reached: Counter[str] = Counter()
 
 
 def failpoint(point: str) -> None:
-    """Kills this process here, at once, if a test has asked for it."""
+    """Kills this process immediately if the environment variable arms this failpoint."""
     if point not in _ARMED:
         return
     _reached[point] += 1

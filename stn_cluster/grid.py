@@ -1,6 +1,6 @@
-"""What to run: a `GridConfig` as the user writes it, and the `Cell`s it resolves to.
+"""Run configurations: a `GridConfig` as the user writes it, and the `Cell`s it resolves to.
 
-A config is names and numbers; `stn_cluster.registry.resolve` gives the names their meaning.
+A config consists of names and numbers; `stn_cluster.registry.resolve` looks the names up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
-SMALLEST_AMOUNT = 0.0001  # of anything that a worker is given, as Ray counts
+SMALLEST_AMOUNT = 0.0001  # the smallest amount of a resource that Ray can reserve
 
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
@@ -38,37 +38,40 @@ CELL_FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed",
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and an unknown field is an error."""
+    """Base of all config values: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Needs(Frozen):
-    """What a worker must be given to train a cell, in Ray's words; no part of the result.
+    """Ray resources of a worker that trains the cell; they do not affect the result.
 
-    What is left out is the service's: one GPU where its workers have one, else one core a thread.
+    Fields left out get the service's defaults: one GPU where its workers have GPUs, otherwise one
+    CPU core per thread.
     """
 
     num_cpus: Amount | None = None
-    num_gpus: Amount | None = None  # a part of one lets workers share it
-    accelerator_type: Name | None = None  # as Ray names them: 'H100', 'A100-80G'
-    resources: dict[Name, Positive] = {}  # custom ones, as nodes are started with
+    num_gpus: Amount | None = None  # a fraction lets workers share a GPU
+    accelerator_type: Name | None = None  # Ray's name, such as 'H100' or 'A100-80G'
+    resources: dict[Name, Positive] = {}  # custom resources of Ray nodes
 
     @field_validator("resources")
     @classmethod
     def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
-        if taken := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(resources)):
-            raise ValueError(f"{', '.join(taken)}: not a custom resource; see num_cpus, num_gpus")
-        return dict(sorted(resources.items()))  # equal needs are written alike: the queue compares
+        if reserved := sorted({"CPU", "GPU", "memory", "object_store_memory"} & set(resources)):
+            raise ValueError(
+                f"{', '.join(reserved)}: not a custom resource; see num_cpus, num_gpus"
+            )
+        return dict(sorted(resources.items()))  # the queue compares needs as text: one order
 
     @model_validator(mode="after")
     def _whole_beyond_one(self) -> Needs:
-        amounts = {"num_gpus": self.num_gpus or 0, **self.resources}  # Ray's own rule
-        broken = [name for name, x in amounts.items() if x > 1 and x != int(x)]
-        if broken:
-            raise ValueError(f"{', '.join(broken)}: a part of one, or a whole number")
+        amounts = {"num_gpus": self.num_gpus or 0, **self.resources}  # this is Ray's rule
+        fractional = [name for name, x in amounts.items() if x > 1 and x != int(x)]
+        if fractional:
+            raise ValueError(f"{', '.join(fractional)}: must be below 1 or a whole number")
         if any(0 < x < SMALLEST_AMOUNT for x in (*amounts.values(), self.num_cpus or 0)):
-            raise ValueError(f"an amount that is not 0 is at least {SMALLEST_AMOUNT}")
+            raise ValueError(f"an amount must be 0 or at least {SMALLEST_AMOUNT}")
         return self
 
 
@@ -77,45 +80,46 @@ class Cell(Frozen):
 
     model: str
     transform: str
-    distortion: str  # 'P', or with what is not plain about it: 'P:xy-42'
-    variant: str  # always written out, also where it is the plain one
+    distortion: str  # 'P', or 'P:xy-42' with a variant or canvas other than the default
+    variant: str  # always given, even if it is the default
     canvas: int  # pixels, height and width of the distorted image
     seed: int
     dataset: str
     recipe: str  # 'fast', or 'fast+1a2b' where fields were overridden
-    settings: dict[str, JsonValue]  # the recipe's fields; those at their default left out
+    settings: dict[str, JsonValue]  # the recipe's fields, without those at their default
     revisions: dict[str, int | str]  # 'model:CNN' -> revision of every component used
-    plugins: tuple[str, ...] = ()  # the modules that bring those components
-    cost: float = 1.0  # an estimate of its training time, in no particular unit: orders the work
+    plugins: tuple[str, ...] = ()  # modules that register those components
+    cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
 
     @property
     def label(self) -> str:
-        """The cell as people read it: 'ST-CNN/tps/RTS/seed0'."""
+        """Name of the cell for people: 'ST-CNN/tps/RTS/seed0'."""
         return cell_label(self.model, self.transform, self.distortion, self.seed)
 
     @property
     def iterations(self) -> int:
-        """Steps in all."""
+        """Number of training steps."""
         return int(str(self.settings["iterations"]))
 
     @property
     def batch_size(self) -> int:
-        """Images a step."""
+        """Number of images per step."""
         return int(str(self.settings["batch_size"]))
 
     @property
     def distortion_name(self) -> str:
-        """The distortion without its variant and canvas: 'P' of 'P:xy-42'."""
+        """The distortion without its variant and canvas: 'P' for 'P:xy-42'."""
         return base_distortion(self.distortion)
 
     @cached_property
     def key(self) -> str:
-        """16 hex digits of the SHA-256 of all that determines the result.
+        """First 16 hex digits of the SHA-256 of everything that determines the result.
 
-        Names of the recipe and of plug-ins are not in it: the settings and the revisions are.
+        The settings and revisions are part of it, the names of the recipe and of plug-ins are not.
         """
-        # exclude_defaults: a field added later, at its default, changes no key.
+        # exclude_defaults: a field that is added later does not change the keys of cells that
+        # leave it at its default.
         identity = self.model_dump(
             exclude={"recipe", "plugins", "cost", "distortion", "needs"}, exclude_defaults=True
         )
@@ -123,7 +127,7 @@ class Cell(Frozen):
         return short_hash(identity, digits=16)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Cell:
-        """See pydantic. The key is worked out anew: what is copied with it may have changed."""
+        """Overrides pydantic's so that the copy does not inherit the cached key."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("key", None)
         return copied
@@ -135,16 +139,18 @@ class Cell(Frozen):
 
     @property
     def stream(self) -> tuple[str | int, ...]:
-        """Cells with equal streams see the same images in the same order, distorted alike.
+        """Name of the stream: cells of one stream see the same images in the same order, distorted
+        in the same way.
 
-        Its text names the draws: what is added to it later stays out where it is at its default.
+        The name seeds the random numbers, so a field that is added later is left out at its
+        default.
         """
         place = (self.dataset, self.distortion_name, self.variant, self.canvas)
         name = (*place, self.seed, self.batch_size)
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
     def test_set(self, frame: int) -> str:
-        """The id of the cell's own test set; `frame` is the size of the data set's images (px)."""
+        """Id of the cell's own test set; `frame` is the size of the data set's images (px)."""
         return hash_test_set(
             dataset=self.dataset,
             dataset_revision=self.revisions[f"dataset:{self.dataset}"],
@@ -157,7 +163,7 @@ class Cell(Frozen):
 
 
 def base_distortion(name: str) -> str:
-    """'P' of 'P:xy-42'."""
+    """Name of a distortion without variant and canvas: 'P' for 'P:xy-42'."""
     return name.partition(":")[0]
 
 
@@ -173,15 +179,15 @@ def hash_test_set(
     severity: float = 1.0,
     worst_of: int = 1,
 ) -> str:
-    """16 hex digits: the name of a test set, of all that determines its images.
+    """Id of a test set: 16 hex digits, a hash of everything that determines its images.
 
     Args:
-        dataset, dataset_revision: whose test images.
-        distortion, distortion_revision, variant: the distortion, without its variant; and that.
-        canvas: pixels of a distorted image.
-        frame: pixels of the undistorted image within it.
-        severity: 1 is the plain test set.
-        worst_of: how many draws of each image; 1 is the plain test set.
+        dataset, dataset_revision: the data set that the test images come from.
+        distortion, distortion_revision, variant: the distortion (its base name) and its variant.
+        canvas: height and width of a distorted image in pixels.
+        frame: height and width of the undistorted image in pixels.
+        severity: multiple of the distortion's strength; 1 in the standard test set.
+        worst_of: number of draws per image; 1 in the standard test set.
     """
     identity = {
         "dataset": [dataset, dataset_revision],
@@ -195,7 +201,7 @@ def hash_test_set(
 
 
 def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:
-    """'ST-CNN/tps/RTS/seed0'."""
+    """Name of a cell for people: 'ST-CNN/tps/RTS/seed0'."""
     return f"{model}/{transform}/{distortion}/seed{seed}"
 
 
@@ -206,9 +212,9 @@ def short_hash(value: Any, digits: int) -> str:
 
 
 class RecipeChoice(Frozen):
-    """A named recipe, and the fields of it that this config changes.
+    """A named recipe and the fields that this config overrides.
 
-    Without a name, a cell's is the config's, and the config's is `fast`.
+    Without a name, a listed cell uses the config's recipe, and a config uses `fast`.
     """
 
     name: Name | None = None
@@ -216,7 +222,7 @@ class RecipeChoice(Frozen):
 
 
 def _recipe_choice(value: object) -> object:
-    """`fast`, or `{name: fast, iterations: 800}`, as a user writes it in YAML."""
+    """Accepts `fast` or `{name: fast, iterations: 800}`, as a user writes it in YAML."""
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, dict) and "overrides" not in value:
@@ -234,7 +240,7 @@ RecipeField = Annotated[
 
 
 class CellChoice(Frozen):
-    """One explicitly listed cell; what it leaves out is the config's."""
+    """One explicitly listed cell; fields left out are taken from the config."""
 
     model: str
     transform: str = "none"
@@ -245,9 +251,9 @@ class CellChoice(Frozen):
 
 
 class GridConfig(Frozen):
-    """What one YAML file asks for: the product of the axes, and the cells listed one by one.
+    """Contents of one YAML file: the product of the axes, and cells that are listed one by one.
 
-    Axes left out are the paper's, unless `cells` is given alone: then there is no product.
+    Axes left out are the paper's. If `cells` is given without any axis, there is no product.
     """
 
     name: Name = "grid"
@@ -259,7 +265,7 @@ class GridConfig(Frozen):
     seeds: tuple[Seed, ...] | None = None
     cells: tuple[CellChoice, ...] = ()
     plugins: tuple[ModuleName, ...] = ()
-    needs: Needs = Needs()  # of every cell
+    needs: Needs = Needs()  # apply to every cell
 
     @field_validator("models", "transforms", "distortions", "seeds", "plugins")
     @classmethod
@@ -268,13 +274,13 @@ class GridConfig(Frozen):
             return axis
         if not axis and info.field_name != "plugins":
             raise ValueError("an empty axis: name at least one, or leave the field out")
-        twice = sorted(str(entry) for entry, count in Counter(axis).items() if count > 1)
-        if twice:
-            raise ValueError(f"named twice: {', '.join(twice)}")
+        duplicates = sorted(str(entry) for entry, count in Counter(axis).items() if count > 1)
+        if duplicates:
+            raise ValueError(f"named twice: {', '.join(duplicates)}")
         return axis
 
     @property
     def has_axes(self) -> bool:
-        """Whether there is a product of axes beside the cells listed one by one."""
-        named = (self.models, self.transforms, self.distortions, self.seeds)
-        return not self.cells or any(axis is not None for axis in named)
+        """Whether there is a product of axes in addition to the cells listed one by one."""
+        axes = (self.models, self.transforms, self.distortions, self.seeds)
+        return not self.cells or any(axis is not None for axis in axes)

@@ -12,12 +12,12 @@ import stn_cluster
 
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """The commit of the running code, '+' behind it if files differ; None outside a checkout."""
+    """Commit of the running code, with a '+' if files differ from it; None outside a checkout."""
     folder = Path(stn_cluster.__file__).parent
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
@@ -25,11 +25,11 @@ def git_commit() -> str | None:
             timeout=10,
             env=environment,
         )
-        return done.stdout.strip()
+        return completed.stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) != folder.parent:
-            return None  # installed inside some other project's checkout
+            return None  # installed inside another project's checkout
         changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""Recipes: how a cell is trained. Plain data, without torch, so a config can be checked anywhere.
+"""Recipes: how a cell is trained. Plain data without torch, so that configs are checked anywhere.
 
 A field's default never changes: only fields that differ from it enter a cell's key.
 """
@@ -12,12 +12,12 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 from stn_cluster.errors import first_error, unknown
 from stn_cluster.grid import Frozen
 
-Count = Annotated[int, Field(ge=1, strict=True)]  # `true` is no 1
+Count = Annotated[int, Field(ge=1, strict=True)]  # strict: `true` is not accepted as 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 MAX_FILTERS = 1024
-FADING = 0.1  # the part of the steps, the last, in which the jitter of theta fades to nothing
+FADING = 0.1  # the last part of the steps, in which the jitter of theta decreases to 0
 
 
 class Recipe(Frozen):
@@ -26,53 +26,55 @@ class Recipe(Frozen):
     iterations: Count
     batch_size: Annotated[Count, Field(le=65536)]  # images a step; another one is another stream
     optimizer: Literal["sgd", "adamw"]
-    learning_rate: Positive  # the peak of the schedule
+    learning_rate: Positive  # peak of the schedule
     schedule: Literal["constant", "step", "one-cycle"]
 
     step_every: Count | None = None  # `step`: iterations between drops
-    step_factor: Positive = 0.1  # `step`: what each drop multiplies the rate by
-    warmup: Fraction = 0.0  # `one-cycle`: the part of the iterations spent rising to the peak
+    step_factor: Positive = 0.1  # `step`: factor by which each drop multiplies the learning rate
+    warmup: Fraction = 0.0  # `one-cycle`: fraction of the iterations spent rising to the peak
     momentum: Fraction = 0.0  # sgd
-    beta2: Fraction = 0.999  # adamw: how slowly its mean of squared gradients forgets
+    beta2: Fraction = 0.999  # adamw: decay rate of its mean of squared gradients
     weight_decay: Amount = 0.0
-    # What it falls on: everything, or all but biases, other one-dimensional parameters and theta's
-    # layer.
+    # Parameters that weight decay applies to: all, or all except biases, other one-dimensional
+    # parameters and the layer that computes theta.
     decay: Literal["all", "weights"] = "all"
-    # A large early step in theta never recovers; the localisation net may learn more slowly.
+    # Training never recovers from a large early step in theta, so the localisation net may learn
+    # more slowly.
     localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
 
-    # The peak rate of Muon, which then trains the weights of inner convolutions (the CNN's second)
-    # outside localisation nets; 0.02 to 0.1. None: they are trained as all others.
+    # Peak learning rate of Muon, usually 0.02 to 0.1. Muon then trains the weights of inner
+    # convolutions (the CNN's second one) outside localisation nets. None: `optimizer` trains all.
     muon_rate: Positive | None = None
 
-    # What the loss takes from the true class and spreads evenly over all (Szegedy et al. 2016).
+    # Share of the target that is spread evenly over all classes (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
-    dropout: Fraction = 0.0  # behind each hidden layer of a fully connected classifier
-    # How slowly a running average of the weights forgets, from half of the steps on; it is what is
-    # tested and kept. 0: the last weights are.
+    dropout: Fraction = 0.0  # after each hidden layer of a fully connected classifier
+    # Decay rate of an exponential moving average of the weights, which starts after half of the
+    # steps and is then tested and stored. 0: the last weights are tested and stored.
     ema: Fraction = 0.0
-    # Training images are bent by a thin plate spline whose 4x4 points move by N(0, this), in pixels
-    # of the distorted image; test images never are.
+    # Training images are warped by a thin plate spline whose 4x4 points move by N(0, this), in
+    # pixels of the distorted image; test images are not.
     image_jitter: Amount = 0.0
-    # Noise on theta in training, as a multiple of what the transform calls mild; it fades away in
+    # Noise on theta in training, as a multiple of what the transform calls mild; decreases to 0 in
     # the last tenth of the steps.
     theta_jitter: Amount = 0.0
 
-    # Of each convolution (paper: 32 to 64), or of the first and of the second one: [32, 64].
+    # Number of filters of each convolution (paper: 32 to 64), or of the first and the second one:
+    # [32, 64].
     filters: int | tuple[int, int] = 64
-    hidden_units: Annotated[Count, Field(le=4096)] = 256  # of each layer (paper: 128 to 256)
-    # None: the transformer's output has the input's size and is average-pooled by 2 on a large
-    # canvas, as published; a number: it samples straight onto a grid of that many pixels squared,
-    # no fewer than the CNN behind it needs.
+    hidden_units: Annotated[Count, Field(le=4096)] = 256  # per hidden layer (paper: 128 to 256)
+    # Height and width of the transformer's output in pixels, at least what the CNN needs as input.
+    # None, as published: the input's size, average-pooled by 2 on a large canvas.
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
-    # Of what convolutions multiply (stn/precision.py); all else is float32. Best given `by_model`:
-    # it is in the key of models without convolutions, too.
+    # Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
+    # in `by_model`, as it also changes the keys of models without convolutions.
     precision: Literal["float32", "bf16"] = "float32"
 
-    # `he`: no layer's signal shrinks and no bias hides it, so that no unit is dead from the start.
+    # `he`: keeps the signal's scale in every layer, with zero biases, so that no unit is dead from
+    # the start.
     initialisation: Literal["pytorch", "he"] = "pytorch"
 
-    evaluate_every: Count | None = None  # iterations; None: at the end only
+    evaluate_every: Count | None = None  # iterations; None: only at the end
     by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
 
     @field_validator("filters", mode="before")
@@ -102,7 +104,7 @@ class Recipe(Frozen):
         return self
 
     def for_model(self, model: str) -> Recipe:
-        """The recipe with this model's own fields in place."""
+        """The recipe with this model's own fields applied."""
         if model not in self.by_model:
             return self
         fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
@@ -110,21 +112,21 @@ class Recipe(Frozen):
 
     @property
     def widths(self) -> tuple[int, int]:
-        """Filters of the first and of the second convolution."""
+        """Number of filters of the first and of the second convolution."""
         return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
 
     def at(self, step: int) -> tuple[float, ...]:
-        """What changes from step to step: rate, jitter of theta, and the average's new part."""
+        """Values of one step: learning rate, jitter of theta, weight of the step in the average."""
         averaging = 1 - self.ema if 2 * step >= self.iterations else 1.0
         return self.lr_at(step), self.jitter_at(step), averaging
 
     def jitter_at(self, step: int) -> float:
-        """The multiple of theta's mild jitter that step `step` has."""
-        left = (self.iterations - 1 - step) / self.iterations
-        return self.theta_jitter * min(1.0, left / FADING)
+        """Jitter of theta at step `step`, as a multiple of the transform's mild jitter."""
+        remaining = (self.iterations - 1 - step) / self.iterations
+        return self.theta_jitter * min(1.0, remaining / FADING)
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of step `step` (0 to iterations - 1)."""
+        """Learning rate of step `step` (0 to iterations - 1)."""
         if self.schedule == "step":
             assert self.step_every is not None
             return float(self.learning_rate * self.step_factor ** (step // self.step_every))
@@ -137,10 +139,11 @@ class Recipe(Frozen):
 
 
 def paper() -> Recipe:
-    """As published: 150k steps of plain SGD, the rate divided by 10 every 50k (section 4.1).
+    """The paper's recipe: 150k steps of SGD, the learning rate divided by 10 every 50k (section
+    4.1).
 
-    Momentum is not published. On R, which is unambiguous, FCN comes to the paper's error with 0.9,
-    and to twice that without: see configs/readings.yaml.
+    The paper does not mention momentum. On R, which is unambiguous, FCN reaches the paper's error
+    with 0.9 and has twice that error without: see configs/readings.yaml.
     """
     return Recipe(
         iterations=150_000,
@@ -154,11 +157,11 @@ def paper() -> Recipe:
 
 
 def fast() -> Recipe:
-    """Ours: AdamW with a linear one-cycle schedule, smoothed labels and narrow CNNs.
+    """Our recipe: AdamW with a linear one-cycle schedule, smoothed labels and narrow CNNs.
 
-    Transformers sample straight onto 28x28. The steps are what two CPU cores do in two hours for
-    the whole grid; fully connected models, an eighth of the work, get more of them. Tuned on
-    `mnist-validation`: jobs/tuning.py shows what each change brings.
+    Transformers sample directly onto 28x28. Two CPU cores train the whole grid in two hours; fully
+    connected models cost an eighth as much per step and get more steps. Tuned on
+    `mnist-validation`: jobs/tuning.py shows the effect of each change.
     """
     return Recipe(
         iterations=11_000,
@@ -176,7 +179,7 @@ def fast() -> Recipe:
 
 
 def smoke() -> Recipe:
-    """A few steps of tiny networks: shows that everything runs, not what it can learn."""
+    """A few steps of tiny networks: shows that everything runs, without learning anything."""
     return Recipe(
         iterations=8,
         batch_size=16,

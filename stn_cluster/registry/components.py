@@ -1,7 +1,7 @@
-"""Names -> models, transforms, distortions, data sets, recipes.
+"""Registered components by name: models, transforms, distortions, data sets, recipes.
 
-The built-ins are "module:name" strings, imported when first used, so that reading a config loads
-no torch. Plug-ins add their own by the `register_*` decorators.
+The built-ins are "module:name" strings, imported on first use, so that reading a config does not
+load torch. Plug-ins add their own with the `register_*` decorators.
 """
 
 from __future__ import annotations
@@ -31,18 +31,20 @@ class Entry:
     revision: int | str  # bumped when the numerics change; a plug-in's is the hash of its source
     plugin: str | None = None  # the module that registered it
     spatial: bool = False  # model: needs a transform other than `none`
-    cost: float = 1.0  # model: time of a training image, relative to the others
-    variants: tuple[tuple[str, int], ...] = (("plain", 28),)  # distortion: (variant, its canvas)
-    # distortion: (name, variant) where people name a variant otherwise than keys do
+    cost: float = 1.0  # model: training time per image, relative to other models
+    # distortion: (variant, its canvas in pixels), the default variant first
+    variants: tuple[tuple[str, int], ...] = (("plain", 28),)
+    # distortion: (name, variant) for a variant that is shown under another name than in keys
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
 
     def load(self) -> Callable[..., Any]:
-        """The component itself: what makes the model, grid, distortion, data set or recipe."""
+        """The component itself: a function that makes a model, distortion, data set or recipe, or a
+        `GridGenerator` class."""
         return _load(self.target)
 
     def load_prepare(self) -> Callable[..., Any] | None:
-        """What checks the data set's files before anything is trained, if there is such."""
+        """The function that checks a data set's files before training, if it has one."""
         return None if self.prepare is None else _load(self.prepare)
 
 
@@ -60,7 +62,7 @@ def _built_in(kind: Kind, name: str, target: str, revision: int = 1, **fields: A
 
 
 _MNIST_FILES = "stn_cluster.data.mnist:prepare"
-# The first is P: under it FCN and CNN come nearest to the paper's numbers (README, "Which P").
+# The first is the default: with it, FCN and CNN are closest to the paper (README, "Which P").
 _P_READINGS = (("xy-enlarged", 42), ("xy", 28), ("diagonal", 28), ("diagonal-enlarged", 42))
 
 _BUILT_IN = (
@@ -68,7 +70,7 @@ _BUILT_IN = (
     _built_in("model", "CNN", "stn.models:cnn", revision=2, cost=9),
     _built_in("model", "ST-FCN", "stn.models:st_fcn", revision=2, spatial=True, cost=2),
     _built_in("model", "ST-CNN", "stn.models:st_cnn", revision=2, spatial=True, cost=12),
-    _built_in("transform", "none", "stn.grids:GridGenerator"),  # a name, never made
+    _built_in("transform", "none", "stn.grids:GridGenerator"),  # only a name, never constructed
     _built_in("transform", "affine", "stn.grids:AffineGrid", revision=2),
     _built_in("transform", "projective", "stn.grids:ProjectiveGrid", revision=2),
     _built_in("transform", "tps", "stn.grids:ThinPlateSplineGrid", revision=2),
@@ -98,10 +100,10 @@ _entries: dict[tuple[Kind, str], Entry] = {(e.kind, e.name): e for e in _BUILT_I
 
 
 def lookup(kind: Kind, name: str) -> Entry:
-    """The component of this name.
+    """Finds a component by kind and name.
 
     Raises:
-        UserError: there is none; the message lists the names and the nearest one.
+        UserError: there is none; the message lists all names and suggests the most similar one.
     """
     try:
         return _entries[kind, name]
@@ -118,9 +120,10 @@ def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Ca
     """Registers `build(task: stn_cluster.stn.models.Task) -> nn.Module` under a name.
 
     Args:
-        name: what configs, the store and the table call it.
-        spatial: it takes the transforms other than `none` (`task.transform` then makes its grid).
-        cost: time of a training image relative to FCN's 1 and CNN's 9; orders the work.
+        name: the model's name in configs, the store and the table.
+        spatial: whether it takes transforms other than `none` (`task.transform` makes its grid).
+        cost: training time per image, relative to FCN's 1 and CNN's 9; the costliest cells go
+            first.
     """
     return _register("model", name, spatial=spatial, cost=cost)
 
@@ -136,16 +139,16 @@ def register_distortion(
     """Registers `make(variant: str, canvas: int) -> stn_cluster.data.distortions.Distortion`.
 
     Args:
-        name: what configs, the store and the table call it.
-        canvas: pixels of the distorted image, squared, unless a config names another.
-        variants: its readings and their canvases, the plain one first; default: just one.
+        name: the distortion's name in configs, the store and the table.
+        canvas: height and width of the distorted image in pixels, unless a config sets another.
+        variants: its variants and their canvases, the default first; None: only one.
     """
     pairs = tuple(variants.items()) if variants else (("plain", canvas),)
     smallest, largest = CANVAS_PIXELS
     for variant, pixels in pairs:
         if not re.fullmatch("[a-z]+(-[a-z]+)*", variant) or not smallest <= pixels <= largest:
             raise UserError(
-                f"distortion {name!r}: variant {variant!r} on {pixels} pixels: expected small "
+                f"distortion {name!r}: variant {variant!r} on {pixels} pixels: expected lower-case "
                 f"letters and single hyphens, and a canvas of {smallest} to {largest} pixels"
             )
     return _register("distortion", name, variants=pairs)
@@ -154,7 +157,7 @@ def register_distortion(
 def register_dataset(name: str, *, prepare: Callable[..., Any] | None = None) -> Callable[[T], T]:
     """Registers `load(root: Path | None) -> stn_cluster.data.datasets.Dataset`.
 
-    `prepare(root)` runs before anything is trained: it raises UserError where files are missing.
+    `prepare(root)` runs before training and raises UserError if files are missing.
     """
     return _register("dataset", name, prepare=prepare)
 
@@ -168,15 +171,15 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
     if not name or any(c in name for c in ":/+ \t\n"):
         raise UserError(f"{kind} name {name!r}: no ':', '/', '+' or blanks, and not empty")
 
-    # Who registers, which need not be who defines: a partial, a model of some library.
+    # The registering module, which need not define the target: it may be a library's model.
     module = str(sys._getframe(2).f_globals["__name__"])
 
     def decorate(target: T) -> T:
-        taken = _entries.get((kind, name))
-        if taken is not None and taken.plugin != module:
-            owner = taken.plugin or "stn-cluster"
+        existing = _entries.get((kind, name))
+        if existing is not None and existing.plugin != module:
+            owner = existing.plugin or "stn-cluster"
             raise UserError(
-                f"{kind} {name!r} is registered by {owner} already; choose another name"
+                f"{kind} {name!r} is already registered by {owner}; choose another name"
             )
         _entries[kind, name] = Entry(
             kind=kind,

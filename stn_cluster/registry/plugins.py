@@ -1,4 +1,4 @@
-"""Plug-ins: a user's own modules, imported by name and known by the hash of their source."""
+"""Plug-ins: a user's own modules, imported by name and identified by the hash of their source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stn_cluster.errors import UserError
 
 
 def plugin_path(module: str) -> Path:
-    """The file of a plug-in module, or the folder of its package: what travels to the workers."""
+    """File of a plug-in module, or folder of its package: Ray copies it to the workers."""
     top = sys.modules[module.partition(".")[0]]
     file = getattr(top, "__file__", None)
     if module == "__main__" or file is None:
@@ -26,7 +26,7 @@ def plugin_path(module: str) -> Path:
 
 
 def source_hash(module: str) -> str:
-    """12 hex digits of the SHA-256 of a plug-in's source: its file, or all of its package's."""
+    """First 12 hex digits of the SHA-256 of a plug-in's file, or of all files of its package."""
     path = plugin_path(module)
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     digest = hashlib.sha256()
@@ -38,10 +38,10 @@ def source_hash(module: str) -> str:
 
 
 def load_plugins(modules: Sequence[str], search: Sequence[Path] = ()) -> None:
-    """Imports plug-in modules, looking in the folders `search` (the config's) as well.
+    """Imports plug-in modules, also from the folders `search` (the config's).
 
     Raises:
-        UserError: one does not import.
+        UserError: a module cannot be imported.
     """
     with _importable_from([Path.cwd(), *search]):
         for module in modules:
@@ -51,19 +51,19 @@ def load_plugins(modules: Sequence[str], search: Sequence[Path] = ()) -> None:
                 _loaded[module] = source_hash(module)
             except UserError as error:
                 raise UserError(f"plugins: {module!r}: {error}") from error
-            except (Exception, SystemExit) as error:  # whatever the user's module raises
+            except (Exception, SystemExit) as error:  # the user's module may raise anything
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 raise UserError(
                     f"plugins: {module!r} does not import: {reason} "
-                    "(looked beside the config, in this folder and on Python's path)"
+                    "(searched: the config's folder, this folder and Python's path)"
                 ) from error
 
 
-_loaded: dict[str, str] = {}  # plug-in module -> the hash of the source it was imported from
+_loaded: dict[str, str] = {}  # plug-in module -> hash of the source it was imported from
 
 
 def _forget_if_edited(module: str) -> None:
-    """Makes the next import read the source again: in a notebook it is edited between two runs."""
+    """Makes the next import read edited source again: notebook users edit between two runs."""
     if module not in _loaded or module not in sys.modules:
         return
     if _loaded[module] == source_hash(module):
@@ -76,10 +76,10 @@ def _forget_if_edited(module: str) -> None:
 
 @contextmanager
 def _importable_from(folders: Sequence[Path]) -> Iterator[None]:
-    places = dict.fromkeys(str(folder.resolve()) for folder in folders)
-    added = [place for place in places if place not in sys.path]
+    paths = dict.fromkeys(str(folder.resolve()) for folder in folders)
+    added = [path for path in paths if path not in sys.path]
     sys.path[:0] = added
     try:
         yield
     finally:
-        sys.path[:] = [place for place in sys.path if place not in added]
+        sys.path[:] = [path for path in sys.path if path not in added]

@@ -1,4 +1,4 @@
-"""Preparation of data sets: their files are checked, or fetched, before anything is trained."""
+"""Preparation of data sets: checks their files, or downloads them, before training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stn_cluster.registry.components import lookup
 
 
 def prepare_datasets(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Checks, or fetches, the files of every data set that the cells use.
+    """Checks, or downloads, the files of every data set that the cells use.
 
     Args:
-        cells: what is to be trained.
-        data_root: where data sets that live in files have them.
+        cells: the cells to train.
+        data_root: folder of the data sets' files.
 
     Raises:
-        UserError: they are not to be had, or damaged.
+        UserError: files are missing and cannot be downloaded, or are damaged.
     """
     for name in dict.fromkeys(cell.dataset for cell in cells):
         prepare = lookup("dataset", name).load_prepare()

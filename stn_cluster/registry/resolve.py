@@ -1,4 +1,4 @@
-"""A `GridConfig` -> its resolved `Cell`s: every rule of the grid is checked here."""
+"""Resolves a `GridConfig` to its `Cell`s, and checks every rule of the grid."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<can
 
 
 def resolve(config: GridConfig, source: str = "config", folder: Path | None = None) -> list[Cell]:
-    """The cells a config asks for, in the order of the table.
+    """Makes the cells of a config, in the order of the table.
 
     Args:
-        config: what to run.
-        source: names the config in errors.
-        folder: where its plug-ins are looked for, besides Python's own path.
+        config: the config.
+        source: name of the config in errors.
+        folder: folder to search for its plug-ins, in addition to Python's path.
 
     Raises:
-        UserError: a name is unknown, a transform does not fit a model, a cell is asked for twice,
-            a recipe's field is wrong.
+        UserError: a name is unknown, a transform does not fit a model, a cell is listed twice, or
+            a field of a recipe is wrong.
     """
     try:
         load_plugins(config.plugins, [folder] if folder else [])
@@ -59,7 +59,7 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
 
 
 def largest(config: GridConfig) -> int:
-    """How many cells a config asks for at most, without making one of them."""
+    """Largest possible number of cells of a config, computed without making them."""
     if not config.has_axes:
         return len(config.cells)
     axes = (
@@ -72,7 +72,7 @@ def largest(config: GridConfig) -> int:
 
 
 def check_revisions(cell: Cell) -> None:
-    """Makes sure that the components here are those that the cell's key stands for.
+    """Checks that the components in this process are the ones that the cell's key stands for.
 
     Raises:
         UserError: a plug-in's source has been edited since the cell was resolved.
@@ -136,12 +136,12 @@ def _listed(config: GridConfig) -> list[Cell]:
 
 
 def _usual_transforms(models: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the paper's transforms that at least one of the models takes."""
+    """The paper's transforms that at least one of the models takes."""
     return tuple(t for t in PAPER_TRANSFORMS if any(_fits(model, t) for model in models))
 
 
 def _fits(model: str, transform: str) -> bool:
-    """A plain classifier takes `none`, a spatial transformer network one of the others."""
+    """Whether a model takes a transform: plain classifiers take `none`, STNs all others."""
     lookup("transform", transform)
     return lookup("model", model).spatial == (transform != "none")
 
@@ -178,7 +178,7 @@ def _cell(
         lookup("dataset", dataset),
     ]
     recipe_name, settings = recipe
-    # The recipe's settings are in the key themselves: its own revision would say nothing more.
+    # The key contains the recipe's settings, so it does not need the recipe's revision.
     recipe_entry = lookup("recipe", recipe_name.partition("+")[0])
     plugins = {entry.plugin for entry in [*used, recipe_entry] if entry.plugin}
     return Cell(
@@ -201,30 +201,30 @@ def _cell(
 
 
 def _cost(model: Entry, recipe: Recipe, canvas: int) -> float:
-    """An estimate of a cell's training time, by images seen and by the classifier's input."""
+    """Estimated training time of a cell, from its images and the size of the classifier's input."""
     edge = (recipe.transformer_size or canvas) if model.spatial else canvas
     return recipe.iterations * recipe.batch_size * model.cost * (edge / 28) ** 2
 
 
 def parse_distortion(text: str) -> tuple[str, str, int, str]:
-    """'P:xy-42' -> ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, and the canonical name.
+    """Parses 'P:xy-42' to ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, canonical name.
 
-    The canonical name leaves out what is plain: 'RTS:42' is 'RTS', 'P:xy-enlarged' is 'P'.
+    The canonical name leaves out defaults: 'RTS:42' is 'RTS', 'P:xy-enlarged' is 'P'.
 
     Raises:
         UserError: no such distortion or variant, or a canvas out of range.
     """
     match = _DISTORTION.fullmatch(text)
-    asked = [part for part in (match["variant"], match["canvas"]) if part] if match else []
-    if match is None or text != ":".join([match["name"], *filter(None, ["-".join(asked)])]):
+    parts = [part for part in (match["variant"], match["canvas"]) if part] if match else []
+    if match is None or text != ":".join([match["name"], *filter(None, ["-".join(parts)])]):
         raise UserError(
             f"distortion {text!r}: expected NAME, NAME:VARIANT, NAME:CANVAS or both, as in P:xy-42"
         )
     entry = lookup("distortion", match["name"])
     canvases = dict(entry.variants)
-    plain, _ = entry.variants[0]
-    named = dict(entry.variant_names)
-    variant = named.get(match["variant"], match["variant"] or plain)
+    default, _ = entry.variants[0]
+    variant_of_name = dict(entry.variant_names)
+    variant = variant_of_name.get(match["variant"], match["variant"] or default)
     if variant not in canvases:
         raise UserError(f"distortion {text!r}: {unknown('variant', variant, canvases)}")
     canvas = int(match["canvas"] or canvases[variant])
@@ -235,19 +235,19 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
 
 
 def _canonical_name(entry: Entry, variant: str, canvas: int) -> str:
-    """What is plain is left out: the first of the variants, and a variant's own canvas."""
-    plain, _ = entry.variants[0]
+    """Name without defaults, which are the first variant and a variant's own canvas."""
+    default, _ = entry.variants[0]
     shown = {variant: name for name, variant in entry.variant_names}
-    special = [shown.get(variant, variant)] if variant != plain else []
-    special += [str(canvas)] if canvas != dict(entry.variants)[variant] else []
-    return f"{entry.name}:{'-'.join(special)}" if special else entry.name
+    parts = [shown.get(variant, variant)] if variant != default else []
+    parts += [str(canvas)] if canvas != dict(entry.variants)[variant] else []
+    return f"{entry.name}:{'-'.join(parts)}" if parts else entry.name
 
 
 def present_name(stored: str, variant: str, canvas: int) -> str:
-    """What a distortion that was stored under a name is called now.
+    """Present name of a distortion that was stored under an older name.
 
-    Names leave out what is plain, and another variant may have become the plain one since. A
-    variant that is not registered here, as a plug-in's may be, keeps its name.
+    Names leave out the default variant, and the default may have changed since. A variant that is
+    not registered here keeps its name: it may be a plug-in's.
     """
     base = base_distortion(stored)
     entry = lookup("distortion", base) if base in names("distortion") else None
@@ -257,13 +257,13 @@ def present_name(stored: str, variant: str, canvas: int) -> str:
 
 
 def with_present_name(cell: Cell) -> Cell:
-    """A stored cell under the name that its distortion has now; its key is the same."""
+    """Copy of a stored cell with the present name of its distortion; its key stays the same."""
     name = present_name(cell.distortion, cell.variant, cell.canvas)
     return cell if name == cell.distortion else cell.model_copy(update={"distortion": name})
 
 
 def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
-    """A listed cell's recipe: its own, or the config's with what the cell changes of it."""
+    """Recipe of a listed cell: its own, or the config's with the cell's overrides."""
     if cell is None:
         return config
     if cell.name is not None:
@@ -272,13 +272,13 @@ def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
 
 
 def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
-    """The recipe's display name, and the recipe with the overrides in place."""
+    """Display name of a recipe, and the recipe with the overrides applied."""
     name = choice.name or DEFAULT_RECIPE
     with within(field):
         base: Recipe = lookup("recipe", name).load()()
     if not choice.overrides:
         return name, base
-    # What a config says of all models holds for those, too, for which the recipe has its own.
+    # A config's override applies to all models, also where the recipe has a value `by_model`.
     by_model = {
         model: {name: value for name, value in own.items() if name not in choice.overrides}
         for model, own in base.by_model.items()

@@ -238,5 +238,5 @@ def test_aliases_that_stand_for_more_than_memory_holds_are_refused_at_once(
 ) -> None:
     path = tmp_path / "bomb.yaml"
     path.write_text("\n".join(lines))
-    with pytest.raises(UserError, match="its aliases come to more than 1,000,000 values"):
+    with pytest.raises(UserError, match="its aliases expand to more than 1,000,000 values"):
         load_config(path)

@@ -35,7 +35,7 @@ def a_model(name: str) -> str:
 @pytest.mark.parametrize("taken", ["CNN", "ST-FCN"])
 def test_a_built_in_name_cannot_be_taken(tmp_path: Path, taken: str) -> None:
     write(tmp_path, "mine.py", a_model(taken))
-    with pytest.raises(UserError, match=f"model '{taken}' is registered by stn-cluster already"):
+    with pytest.raises(UserError, match=f"model '{taken}' is already registered by stn-cluster"):
         load_plugins(("mine",), [tmp_path])
     assert lookup("model", taken).plugin is None
 
@@ -43,7 +43,7 @@ def test_a_built_in_name_cannot_be_taken(tmp_path: Path, taken: str) -> None:
 def test_a_name_that_another_plugin_has_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", a_model("Same"))
     write(tmp_path, "yours.py", a_model("Same"))
-    with pytest.raises(UserError, match="model 'Same' is registered by mine already"):
+    with pytest.raises(UserError, match="model 'Same' is already registered by mine"):
         resolve(parse_config({"plugins": ["mine", "yours"]}), folder=tmp_path)
     assert lookup("model", "Same").plugin == "mine"
 
