@@ -28,7 +28,12 @@ def any_fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.param == "another fast":
         changed = {"iterations": 9, "weight_decay": 0.5, "decay": "weights", "filters": [8, 16]}
         changed |= {"muon_rate": 0.05, "dropout": 0.1, "ema": 0.9, "initialisation": "he"}
-        changed |= {"image_jitter": 0.5, "theta_jitter": 1.0, "precision": "bf16", "hidden_units": 8}
+        changed |= {
+            "image_jitter": 0.5,
+            "theta_jitter": 1.0,
+            "precision": "bf16",
+            "hidden_units": 8,
+        }
         changed |= {"by_model": {"CNN": {"filters": 16}}, "evaluate_every": 3}
         other = recipes.Recipe.model_validate(recipes.fast().model_dump() | changed)
         entry = components.Entry(kind="recipe", name="fast", target=lambda: other, revision=1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from support.records import make_cell
+from support.result_writers import make_predictions
 
 import stn_cluster
 from stn_cluster.cluster.rows import stored_results, to_record, to_stored_result
@@ -34,7 +37,7 @@ ATTEMPT = Attempt(
 def outcome(**fields: Any) -> Outcome:
     """A success, but for these fields."""
     made: dict[str, Any] = {
-        "predictions": bytes([0, 1, 9]),
+        "predictions": make_predictions(),
         "confusion": (3, 0, 1, 4),
         "n_test": 200,
         "n_wrong": 7,
@@ -92,7 +95,32 @@ def test_a_success_is_a_row_of_all_columns_with_curve_and_predictions() -> None:
         {"step": 4, "train_loss": 0.5, "lr": 0.01, "test_error": None},
         {"step": 8, "train_loss": 0.25, "lr": 0.02, "test_error": 3.5},
     )
-    assert record.predictions == bytes([0, 1, 9])
+    assert record.predictions is not None
+    assert {name: listed(values) for name, values in record.predictions.items()} == {
+        "test_set": "0123456789abcdef",
+        "predictions": [0, 1, 2],
+        "second": [1, 2, 3],
+        "confidence": [60_000, 40_000, 30_000],
+        "second_confidence": [0, 0, 0],
+        "predictions_wide": None,
+        "second_wide": None,
+    }
+
+
+def test_classes_beyond_256_are_in_the_wide_columns() -> None:
+    classes = np.array([300, 1, 65_534], "<u2")
+    many = replace(make_predictions(), n_classes=65_535, first=classes.tobytes())
+    many = replace(many, second=classes[::-1].tobytes())
+    found = to_record(ATTEMPT, outcome(predictions=many, confusion=None)).predictions
+    assert found is not None
+    assert (found["predictions"], found["second"]) == (None, None)
+    assert listed(found["predictions_wide"]) == [300, 1, 65_534]
+    assert listed(found["second_wide"]) == [65_534, 1, 300]
+    assert listed(found["confidence"]) == [60_000, 40_000, 30_000]
+
+
+def listed(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else values
 
 
 def test_the_columns_are_those_of_the_schema_but_what_the_store_adds() -> None:
