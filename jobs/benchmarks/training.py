@@ -2,12 +2,14 @@
 
     python jobs/benchmarks/training.py --data-root data       # half an hour on two cores
     python jobs/benchmarks/training.py --quick                # digits, a few minutes
+    python jobs/benchmarks/training.py --only versions --against ANOTHER_CHECKOUT
 
 Grid: in turns, `stn-cluster run` with all 32 cells, and the usual loop cell by cell with all cores;
 the same architectures, batches and steps. A cell's time of ours is its share of its pack's, divided
 by the workers at work. Step: one thread, a batch that is distorted already, both in turns; beside
 it the rate of matrix multiplication, measured in the same process. Pack: what is neither forward
-nor backward nor update, on one thread.
+nor backward nor update, on one thread. Versions: a step of another checkout, of this one, and of
+this one in bf16, in turns, each in a process of its own on one thread.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import torch
@@ -25,12 +28,14 @@ from pack_figures import pack_costs
 from rich.console import Console
 from rich.table import Table
 from step_figures import compare_steps
+from step_versions import compare_versions, ratio, same_losses
 
 
 class Part(StrEnum):
     """What can be measured by itself."""
 
     STEP = "step"
+    VERSIONS = "versions"
     PACK = "pack"
     GRID = "grid"
 
@@ -43,6 +48,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Of each cell of the grid.")] = 150,
     rounds: Annotated[int, typer.Option(help="Of the grid.")] = 3,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    against: Annotated[Path | None, typer.Option(help="Another checkout; of versions.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Digits, few steps, one round.")] = False,
     only: Annotated[list[Part] | None, typer.Option(help="Repeatable; default: all.")] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file.")] = None,
@@ -69,6 +75,9 @@ def main(
     if Part.STEP in parts:
         found = compare_steps(config, device, repeats=5 if quick else 15)
         keep(Part.STEP, found, step_table(found))
+    if Part.VERSIONS in parts and device == "cpu":
+        rows = compare_versions(config, against, repeats=5 if quick else 25)
+        keep(Part.VERSIONS, rows, versions_table(rows))
     if Part.PACK in parts and device == "cpu":
         costs = pack_costs(config, data_root, steps=20 if quick else 60)
         keep(Part.PACK, costs, pack_table(costs))
@@ -110,6 +119,27 @@ def step_table(figures: dict[str, Any]) -> Table:
             f"{row['ratio']:.2f}",
             f"{row['flops'] / 1e9:.2f}",
             f"{row['share_of_matmul']:.0%}",
+        )
+    return table
+
+
+def versions_table(rows: list[dict[str, Any]]) -> Table:
+    """As printed; medians, and medians of the ratios of turns."""
+    names = ("before", "now", "bf16")
+    table = Table("cell", "filters", *(f"{name} ms" for name in names), title="a step, one thread")
+    for column in ("before / now", "now / bf16", "same losses", "peak MiB"):
+        table.add_column(column)
+    for row in rows:
+        found = [row["versions"].get(name) for name in names]
+        ratios = ratio(row, "before", "now"), ratio(row, "now", "bf16")
+        same = {None: "", True: "yes", False: "NO"}[same_losses(row)]
+        table.add_row(
+            row["cell"],
+            str(row["filters"]),
+            *(f"{1e3 * median(one['seconds']):.1f}" if one else "" for one in found),
+            *("" if value is None else f"{value:.2f}" for value in ratios),
+            same,
+            ", ".join(f"{one['peak_mib']:.0f}" for one in found if one),
         )
     return table
 

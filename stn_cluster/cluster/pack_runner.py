@@ -177,7 +177,7 @@ class PackRunner:
         Labels do, once in a pack: all of its cells on a test set have the same.
 
         Returns:
-            The outcome without them; None where nobody waits for it any more.
+            The outcome without the weights; None where nobody waits for it any more.
         """
         if outcome.weights is not None:
             where = (outcome.key, attempt, WEIGHTS, outcome.weights)

@@ -46,7 +46,7 @@ def conv_pool(
 
 
 class _ConvPool(torch.autograd.Function):
-    """Shapes below: image N, band b, channel C, filter K, kernel k; r and b count pooled pixels."""
+    """Shapes below: image N, band b, channel C, filter K of size k; r and b count pooled pixels."""
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
@@ -74,8 +74,7 @@ class _ConvPool(torch.autograd.Function):
         products = scores.view(2 * len(best), -1, 2 * filters)
         for first in range(0, rows, len(best)):
             here = slice(first, first + len(best))
-            some = patches[2 * here.start : 2 * here.stop]
-            torch.bmm(some, matrix.expand(len(products), -1, -1), out=products)
+            _multiply(patches[2 * here.start : 2 * here.stop], matrix, products)
             products.copy_(rounded(products, kernel))  # itself, unless bfloat16 is in float32
             if height < 2 * here.stop:  # what is beyond the edge never wins
                 scores[-1, 1] = -torch.inf
@@ -151,6 +150,15 @@ def _split(whole: Tensor, first_won: Tensor, first: Tensor, second: Tensor) -> N
     second.copy_(first_won)
     torch.mul(whole, second, out=first)
     torch.sub(whole, first, out=second)
+
+
+def _multiply(patches: Tensor, matrix: Tensor, products: Tensor) -> None:
+    """(y, b N, k (k + 1) C) by (k (k + 1) C, 2 K) into (y, b N, 2 K)."""
+    if matrix.dtype != torch.bfloat16:
+        torch.bmm(patches, matrix.expand(len(patches), -1, -1), out=products)
+        return
+    for patch, product in zip(patches, products, strict=True):
+        torch.mm(patch, matrix, out=product)  # bmm copies bfloat16 numbers that overlap
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -65,8 +65,8 @@ class Files:
                 _there(self.local)
         return bool(self._type(name) == FileType.File)
 
-    def is_folder(self, name: str) -> bool:
-        """Whether there is a folder of this name, or objects below it."""
+    def is_folder(self, name: str = "") -> bool:
+        """Whether there is a folder of this name, or objects below it; '' is the root."""
         return bool(self._type(name) == FileType.Directory)
 
     def names(self, folder: str, ending: str = "") -> list[str]:

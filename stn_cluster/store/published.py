@@ -18,7 +18,7 @@ def is_published(uri: str | os.PathLike[str]) -> bool:
     """
     files = Files.at(uri)
     # The root first: where it is out of reach, the error names it.
-    return files.is_folder("") and files.is_file(MANIFEST)
+    return files.is_folder() and files.is_file(MANIFEST)
 
 
 def refuse_published(uri: str | os.PathLike[str]) -> None:

@@ -9,22 +9,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import stn_cluster
+from support.services import PLUGINS
 
 from stn_cluster import load_results
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 
-def readme_block(language: str, first_line: str) -> str:
-    """The README's code block that begins with this line."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def documented(language: str, first_line: str) -> str:
+    """The document's code block that begins with this line."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
     [block] = [block for block in blocks if block.startswith(first_line)]
     return str(block)
 
 
-def test_the_readmes_plugin_runs_as_it_is_printed_there(tmp_path: Path) -> None:
-    (tmp_path / "my_plugin.py").write_text(readme_block("python", "# my_plugin.py"))
-    (tmp_path / "my_grid.yaml").write_text(readme_block("yaml", "# my_grid.yaml"))
+def test_the_documented_plugin_runs_as_it_is_printed_there(tmp_path: Path) -> None:
+    (tmp_path / "my_plugin.py").write_text(documented("python", "# my_plugin.py"))
+    (tmp_path / "my_grid.yaml").write_text(documented("yaml", "# my_grid.yaml"))
     short = ["--set", "recipe.iterations=8", "--set", "recipe.batch_size=16"]
     done = stn_cluster("run", "my_grid.yaml", *short, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -53,7 +54,7 @@ def test_the_readmes_plugin_runs_as_it_is_printed_there(tmp_path: Path) -> None:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A folder with the plug-in package and a grid of nothing but its components."""
-    shutil.copytree(Path(__file__).with_name("everything_plugin"), tmp_path / "everything_plugin")
+    shutil.copytree(PLUGINS / "everything_plugin", tmp_path / "everything_plugin")
     (tmp_path / "bars.yaml").write_text(
         "plugins: [everything_plugin]\n"
         "dataset: bars\n"

@@ -1,4 +1,4 @@
-"""The README's tour of a cluster, word by word, in two shells of a user's own."""
+"""The tour of docs/cluster.md, word by word, in two shells of a user's own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks() -> tuple[list[str], list[str]]:
-    """The section's shell blocks, and its Python blocks."""
-    text = (PROJECT / "README.md").read_text()
-    section = text.partition("## On a cluster")[2].partition("\n## ")[0]
-    found = BLOCK.findall(section)
+    """The tour's shell blocks, and its Python blocks."""
+    text = (PROJECT / "docs" / "cluster.md").read_text()
+    tour = text.partition("\n## ")[0]
+    found = BLOCK.findall(tour)
     shell = [body for kind, body in found if not kind]
     return shell, [body for kind, body in found if kind == "python"]
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pytest
 from support.records import make_cell
-from support.result_writers import make_predictions
 
 import stn_cluster
-from stn_cluster.cluster.rows import stored_results, to_record, to_stored_result
+from stn_cluster.cluster.rows import stored_results, to_record, to_stored_result, to_test_set
 from stn_cluster.grid import Cell
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.queue.known_results import StoredResult
 from stn_cluster.store import Store
 from stn_cluster.store.schema import SCHEMAS
-from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.outcome import CurvePoint, Labels, Outcome, Predictions
 
 STARTED = datetime(2026, 1, 31, 18, 45, tzinfo=UTC)
 CELL = make_cell("ST-CNN", "tps", "P:xy-42", seed=3)
@@ -34,10 +31,25 @@ ATTEMPT = Attempt(
 )
 
 
+def wide(*numbers: int) -> bytes:
+    """Numbers as little-endian uint16."""
+    return b"".join(number.to_bytes(2, "little") for number in numbers)
+
+
+PREDICTIONS = Predictions(
+    test_set="0123456789abcdef",
+    n_classes=256,
+    first=bytes([0, 1, 255]),
+    second=bytes([1, 0, 4]),
+    confidence=wide(65_535, 40_000, 300),
+    second_confidence=wide(0, 20_000, 299),
+)
+
+
 def outcome(**fields: Any) -> Outcome:
     """A success, but for these fields."""
     made: dict[str, Any] = {
-        "predictions": make_predictions(),
+        "predictions": PREDICTIONS,
         "confusion": (3, 0, 1, 4),
         "n_test": 200,
         "n_wrong": 7,
@@ -95,37 +107,67 @@ def test_a_success_is_a_row_of_all_columns_with_curve_and_predictions() -> None:
         {"step": 4, "train_loss": 0.5, "lr": 0.01, "test_error": None},
         {"step": 8, "train_loss": 0.25, "lr": 0.02, "test_error": 3.5},
     )
-    assert record.predictions is not None
-    assert {name: listed(values) for name, values in record.predictions.items()} == {
+    assert lists(record.predictions) == {
         "test_set": "0123456789abcdef",
-        "predictions": [0, 1, 2],
-        "second": [1, 2, 3],
-        "confidence": [60_000, 40_000, 30_000],
-        "second_confidence": [0, 0, 0],
+        "predictions": [0, 1, 255],
+        "second": [1, 0, 4],
+        "confidence": [65_535, 40_000, 300],
+        "second_confidence": [0, 20_000, 299],
         "predictions_wide": None,
         "second_wide": None,
     }
 
 
-def test_classes_beyond_256_are_in_the_wide_columns() -> None:
-    classes = np.array([300, 1, 65_534], "<u2")
-    many = replace(make_predictions(), n_classes=65_535, first=classes.tobytes())
-    many = replace(many, second=classes[::-1].tobytes())
-    found = to_record(ATTEMPT, outcome(predictions=many, confusion=None)).predictions
-    assert found is not None
-    assert (found["predictions"], found["second"]) == (None, None)
-    assert listed(found["predictions_wide"]) == [300, 1, 65_534]
-    assert listed(found["second_wide"]) == [65_534, 1, 300]
-    assert listed(found["confidence"]) == [60_000, 40_000, 30_000]
+def lists(columns: dict[str, Any] | None) -> dict[str, Any]:
+    """Columns with lists in place of arrays."""
+    assert columns is not None
+    return {
+        name: list(value) if hasattr(value, "tolist") else value for name, value in columns.items()
+    }
 
 
-def listed(values: Any) -> Any:
-    return values.tolist() if isinstance(values, np.ndarray) else values
+def test_classes_beyond_256_are_stored_in_the_wide_columns() -> None:
+    many = Predictions(
+        test_set="0123456789abcdef",
+        n_classes=257,
+        first=wide(256, 1),
+        second=wide(3, 256),
+        confidence=wide(4, 5),
+        second_confidence=wide(2, 1),
+    )
+    columns = lists(to_record(ATTEMPT, outcome(predictions=many)).predictions)
+    assert (columns["predictions_wide"], columns["second_wide"]) == ([256, 1], [3, 256])
+    assert (columns["predictions"], columns["second"]) == (None, None)
+    assert (columns["confidence"], columns["second_confidence"]) == ([4, 5], [2, 1])
+
+
+def test_labels_are_a_row_of_test_sets() -> None:
+    labels = Labels(
+        test_set="0123456789abcdef",
+        dataset="signs",
+        revision="2",
+        repeats=3,
+        classes=wide(0, 300, 65_535),
+        class_names=("stop", "go"),
+    )
+    row = to_test_set(labels)
+    assert lists(row) == {
+        "test_set": "0123456789abcdef",
+        "dataset": "signs",
+        "revision": "2",
+        "repeats": 3,
+        "labels": [0, 300, 65_535],
+        "class_names": ("stop", "go"),
+    }
+    assert {*row, "schema_version"} == set(SCHEMAS["test_sets"].names)
 
 
 def test_the_columns_are_those_of_the_schema_but_what_the_store_adds() -> None:
-    row = to_record(ATTEMPT, outcome()).row
-    assert {*row, "accepted_at", "schema_version"} == set(SCHEMAS["cells"].names)
+    record = to_record(ATTEMPT, outcome())
+    assert {*record.row, "accepted_at", "schema_version"} == set(SCHEMAS["cells"].names)
+    origin = {"key", "attempt", "schema_version"}
+    assert {*(record.predictions or {}), *origin} == set(SCHEMAS["predictions"].names)
+    assert {*record.curve[0], *origin} == set(SCHEMAS["curves"].names)
 
 
 def test_a_failure_has_its_text_and_the_numbers_until_then() -> None:
@@ -146,6 +188,10 @@ def test_a_worker_that_died_before_it_told_where_it_runs_leaves_no_names() -> No
     nowhere = Attempt("a", CELL, "j", 1, WorkerInfo("", "", ""), STARTED)
     row = to_record(nowhere, Outcome(key=CELL.key, error="died")).row
     assert (row["device"], row["host"], row["torch_version"]) == (None, None, None)
+
+
+def test_the_device_is_the_one_that_the_outcome_names() -> None:
+    assert to_record(ATTEMPT, outcome(device="another")).row["device"] == "another"
 
 
 def test_a_success_without_a_test_has_no_test_error_in_the_store_nor_in_the_queue() -> None:

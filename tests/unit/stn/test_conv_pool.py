@@ -31,7 +31,7 @@ def plainly(
         )
         for y in range(2 * rows)
     ]
-    lines = torch.stack([patch @ matrix for patch in patches])
+    lines = torch.bmm(torch.stack(patches), matrix.expand(2 * rows, -1, -1))
     windows = lines.view(rows, 2, bands, n, 2, filters).permute(3, 0, 2, 5, 1, 4).contiguous()
     if height < 2 * rows:
         windows[:, -1, :, :, 1] = -torch.inf

@@ -1,0 +1,101 @@
+"""Commands and code of README.md and docs/store.md, word by word, on a store as they speak of."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from support.commands import stn_cluster
+from support.ray_head import BIN
+
+PROJECT = Path(__file__).parents[2]
+TOP = ("docs", "docker", "jobs", "results")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)")
+
+
+def blocks(document: str, heading: str, language: str) -> list[str]:
+    """Code blocks of a section."""
+    text = (PROJECT / document).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [body for kind, body in BLOCK.findall(section) if kind == language]
+
+
+def _documents() -> list[str]:
+    """All documents of the project, but those of environments and of what was installed."""
+    found = [*PROJECT.glob("*.md"), *(p for d in TOP for p in (PROJECT / d).rglob("*.md"))]
+    return sorted(path.relative_to(PROJECT).as_posix() for path in found)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder, after a short run of the quickstart."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "configs").symlink_to(PROJECT / "configs")
+    short = ("--set", "recipe.iterations=4", "--set", "recipe.batch_size=16")
+    done = stn_cluster("run", "configs/quickstart.yaml", *short, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run_python(code: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_first_tours_commands(folder: Path) -> None:
+    [lines] = [
+        body for body in blocks("README.md", "A first tour", "") if "results --store" in body
+    ]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", lines],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ST-CNN") >= 3
+    assert "| ST-CNN | tps |" in done.stdout
+
+
+def test_the_readmes_python(folder: Path) -> None:
+    reading, running = blocks("README.md", "In Python", "python")
+    out = run_python(reading, folder)
+    assert "ST-CNN/tps/RTS/seed0" in out
+    running = running.replace('"mnist"', '"digits"').replace("1000", "2")
+    running = running.replace('    data_root="SOMEWHERE",\n', "")
+    out = run_python(f"{running}\nprint(list(results['label']))", folder)
+    assert out.strip() == "['CNN/none/R/seed0']"
+
+
+def test_the_stores_python_and_sql(folder: Path) -> None:
+    store = str(folder / "results" / "quickstart")
+    [code] = blocks("docs/store.md", "Reading", "python")
+    counted = "\nprint(len(results), len(cells) >= len(results), images['image'].nunique())"
+    assert run_python(code.replace("STORE", store) + counted, folder).split() == [
+        "4",
+        "True",
+        "3600",
+    ]
+    [query] = blocks("docs/store.md", "Reading", "sql")
+    rows = duckdb.sql(query.replace("STORE", store)).df()
+    assert len(rows) == 32
+    assert set(rows["images"] % 3600) == {0}  # an attempt each, or several
+
+
+@pytest.mark.parametrize("document", _documents())
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    path = PROJECT / document
+    broken = [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()]
+    assert broken == []
