@@ -116,14 +116,14 @@ class Recipe(Frozen):
     def at(self, step: int) -> tuple[float, ...]:
         """What changes from step to step: rate, jitter of theta, and the average's new part."""
         averaging = 1 - self.ema if 2 * step >= self.iterations else 1.0
-        return self.rate_at(step), self.jitter_at(step), averaging
+        return self.lr_at(step), self.jitter_at(step), averaging
 
     def jitter_at(self, step: int) -> float:
         """The multiple of theta's mild jitter that step `step` has."""
         left = (self.iterations - 1 - step) / self.iterations
         return self.theta_jitter * min(1.0, left / FADING)
 
-    def rate_at(self, step: int) -> float:
+    def lr_at(self, step: int) -> float:
         """The learning rate of step `step` (0 to iterations - 1)."""
         if self.schedule == "step":
             assert self.step_every is not None

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import torch
 
 from stn_cluster.config_file import parse_config
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
 from stn_cluster.training.cell_training import CellTraining
@@ -26,7 +26,7 @@ def pack_costs(config: Config, root: Path | None, steps: int) -> list[dict[str, 
     """For each distortion the pack of four fully connected cells, and that of four convolutional
     ones, on one thread: `steps` are timed, and the share is that of the recipe's own number."""
     torch.set_num_threads(1)
-    data = PreparedData(root, torch.device("cpu"))
+    data = DataCache(root, torch.device("cpu"))
     whole = Recipe.model_validate(resolve(parse_config(config))[0].settings).iterations
     recipe = config["recipe"] | {"iterations": steps}
     found = []
@@ -35,7 +35,7 @@ def pack_costs(config: Config, root: Path | None, steps: int) -> list[dict[str, 
             axes = {"distortions": [distortion], "models": list(models), "recipe": recipe}
             cells = resolve(parse_config(config | axes))
             for cell in cells:  # prepared once a worker
-                data.feed(cell).batch(0)
+                data.loader(cell).batch(0)
                 data.test(cell)
             trainer = PackTrainer(cells, data)
             with timed("compute") as core, timed("outcome") as test:

@@ -39,7 +39,7 @@ def _compare_step(cell: Cell, device: str, repeats: int, peak: float) -> dict[st
     our_optimizer, their_optimizer = make_optimizer(ours, recipe), usual_optimizer(usual, recipe)
 
     def our_step() -> None:
-        our_optimizer.set_rate(1e-3)
+        our_optimizer.set_lr(1e-3)
         our_optimizer.zero_grad()
         F.cross_entropy(ours(images), labels).backward()
         our_optimizer.step()

@@ -128,12 +128,12 @@ def _answer(config: dict[str, Any]) -> None:
 
     import torch
     import torch.nn.functional as F
+    from stn_cluster.training.recipes import Recipe
 
     from stn_cluster.config_file import parse_config
     from stn_cluster.registry import resolve
     from stn_cluster.training.cell_training import build_model
     from stn_cluster.training.optimizers import make_optimizer
-    from stn_cluster.training.recipes import Recipe
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -146,7 +146,7 @@ def _answer(config: dict[str, Any]) -> None:
 
     def step() -> tuple[float, str]:
         started = time.process_time()
-        optimizer.set_rate(1e-3)
+        optimizer.set_lr(1e-3)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(images), labels)
         loss.backward()

@@ -279,7 +279,7 @@ def train_usually(
             _wait(device)
             started, first = time.perf_counter(), step
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate_at(step) * group["factor"]
+            group["lr"] = recipe.lr_at(step) * group["factor"]
         images, labels = (part.to(device, non_blocking=True) for part in next(batches))
         optimizer.zero_grad()
         loss = F.cross_entropy(model(images), labels, label_smoothing=recipe.label_smoothing)

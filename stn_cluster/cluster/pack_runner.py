@@ -16,7 +16,7 @@ import torch
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell
@@ -63,7 +63,7 @@ class PackRunner:
         data_root = Path(settings.data_root) if settings.data_root else None
         if data_root and not data_root.is_dir():
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
-        self.data = PreparedData(data_root, self.device)
+        self.data = DataCache(data_root, self.device)
         self.degraded_reason: str | None = None  # why the store cannot be reached, while it lasts
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # attempts
@@ -139,7 +139,7 @@ class PackRunner:
         """Writes checkpoints if it can: without one, an interruption just costs more."""
         written = {}
         steps = trainer.steps()
-        for key, state in trainer.states().items():
+        for key, state in trainer.checkpoints().items():
             attempt, step = attempts[key], steps[key]
             try:
                 name = Checkpoint(attempt, step).name

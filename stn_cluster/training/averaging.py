@@ -38,11 +38,11 @@ class WeightAverage:
         finally:
             self._put(present)
 
-    def state(self) -> list[Tensor]:
+    def state_dict(self) -> list[Tensor]:
         """What is needed to go on."""
         return self._averages
 
-    def restore(self, state: Sequence[Tensor]) -> None:
+    def load_state_dict(self, state: Sequence[Tensor]) -> None:
         """Puts a `state` back."""
         for average, found in zip(self._averages, state, strict=True):
             average.copy_(found)

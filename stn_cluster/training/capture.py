@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from stn_cluster.data.prepared import Feed
+from stn_cluster.data.cache import BatchLoader
 from stn_cluster.data.stream import BLOCK
 from stn_cluster.training.cell_training import CellTraining
 
@@ -43,7 +43,7 @@ class CapturedRounds:
     """Rounds of cells that share a stream and are at the same step.
 
     Args:
-        feed: the stream's batches.
+        loader: the stream's batches.
         runs: the cells.
         capture: what makes a round repeatable.
 
@@ -51,9 +51,9 @@ class CapturedRounds:
         RuntimeError: a cell's step cannot be captured.
     """
 
-    def __init__(self, feed: Feed, runs: Sequence[CellTraining], capture: Capture) -> None:
+    def __init__(self, loader: BatchLoader, runs: Sequence[CellTraining], capture: Capture) -> None:
         self.runs = tuple(runs)
-        self._feed = feed
+        self._loader = loader
         device = runs[0].device
         self._row = torch.zeros(1, dtype=torch.int64, device=device)
         steps = len(runs[0].recipe.at(0)), len(runs), BLOCK
@@ -72,7 +72,7 @@ class CapturedRounds:
         step = self.runs[0].step
         block, row = divmod(step, BLOCK)
         if block != self._block:
-            self._feed.load(step)
+            self._loader.load(step)
             schedules = [
                 [
                     run.recipe.at(min(block * BLOCK + i, run.recipe.iterations - 1))
@@ -89,7 +89,7 @@ class CapturedRounds:
         return steps
 
     def _round(self) -> None:
-        images, labels = self._feed.at(self._row)
+        images, labels = self._loader.at(self._row)
         now = self._schedule.index_select(2, self._row).squeeze(2).unbind(1)
         for run, amounts, branch in zip(self.runs, now, self._branches, strict=True):
             with _on(branch):

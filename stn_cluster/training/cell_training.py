@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import DistortedTestSet
+from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.data.stream import generator
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
@@ -34,6 +33,7 @@ from stn_cluster.training.evaluation import (
 from stn_cluster.training.initialisation import initialise_he
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
+from stn_cluster.training.random_state import RandomState
 
 CHECK_EVERY = 16  # steps between looks at the loss, each of which waits for the device
 CURVE_POINTS = 50
@@ -64,8 +64,8 @@ class CellTraining:
         # The cell's own random numbers (initial weights; what a plug-in's model draws), so that
         # they don't depend on what else the process trains.
         seed = int(generator("weights", cell.seed).integers(2**62))
-        self._random = torch.Generator().manual_seed(seed).get_state()
-        with self._own_random_numbers():
+        self._random = RandomState(seed, device)
+        with self._random.in_place():
             self.model = build_model(cell, self.recipe, test.n_classes).to(device)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.average = WeightAverage(self.optimizer.groups) if self.recipe.ema else None
@@ -78,6 +78,12 @@ class CellTraining:
     def done(self) -> bool:
         """Whether all steps are done."""
         return self.step >= self.recipe.iterations
+
+    @property
+    def draws_on_device(self) -> bool:
+        """Whether its steps draw from the device's own generator, which no capture can repeat for
+        this cell alone: a plug-in's dropout on a GPU, say."""
+        return self._random.draws_on_device
 
     @property
     def quiet_steps(self) -> int:
@@ -93,7 +99,7 @@ class CellTraining:
         Raises:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
         """
-        with self._own_random_numbers():
+        with self._random.in_place():
             self.compute(images, labels, *self.recipe.at(self.step))
         self.stepped(1)
 
@@ -114,7 +120,7 @@ class CellTraining:
         """
         self._jitter.fill_(jitter)
         self._averaging.fill_(averaging)
-        self.optimizer.set_rate(rate)
+        self.optimizer.set_lr(rate)
         self.optimizer.zero_grad()
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
@@ -155,7 +161,7 @@ class CellTraining:
         """What came of the cell when its code failed."""
         return self._outcome(error=error)
 
-    def state(self) -> bytes:
+    def checkpoint(self) -> bytes:
         """Everything that the rest of the training depends on."""
         return to_bytes(
             {
@@ -163,9 +169,9 @@ class CellTraining:
                 "step": self.step,
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state(),
-                "average": None if self.average is None else self.average.state(),
-                "random": self._random,
+                "optimizer": self.optimizer.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "random": self._random.state_dict(),
                 "noise": None if self.noise is None else self.noise.get_state(),
                 "loss_sum": self._loss_sum,
                 "loss_count": self._loss_count,
@@ -173,8 +179,8 @@ class CellTraining:
             }
         )
 
-    def restore(self, data: bytes) -> None:
-        """Goes on from a `state`: on a CPU bit for bit as if never interrupted.
+    def resume(self, data: bytes) -> None:
+        """Goes on from a `checkpoint`: on a CPU bit for bit as if never interrupted.
 
         Raises:
             ValueError: the bytes are damaged or another cell's.
@@ -183,12 +189,12 @@ class CellTraining:
         if state.get("key") != self.cell.key:
             raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
         self.model.load_state_dict(state["model"])
-        self.optimizer.restore(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.restore(state["average"])
+            self.average.load_state_dict(state["average"])
         self.step = state["step"]
         self.seconds = state["seconds"]
-        self._random = state["random"]
+        self._random.load_state_dict(state["random"])
         if self.noise is not None:
             self.noise.set_state(state["noise"])
         self._loss_sum = state["loss_sum"].to(self.device)
@@ -208,22 +214,12 @@ class CellTraining:
                 module.jitter_theta(Jitter(self._jitter, noise))
         return noise
 
-    @contextmanager
-    def _own_random_numbers(self) -> Iterator[None]:
-        others = torch.get_rng_state()
-        torch.set_rng_state(self._random)
-        try:
-            yield
-        finally:
-            self._random = torch.get_rng_state()
-            torch.set_rng_state(others)
-
     def _check_loss(self) -> float:
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(
                 f"the loss is not finite (seen at step {self.step} of {self.recipe.iterations}, "
-                f"learning rate {self.recipe.rate_at(self.step - 1):.3g}): lower learning_rate "
+                f"learning rate {self.recipe.lr_at(self.step - 1):.3g}): lower learning_rate "
                 "or localisation_rate"
             )
         return loss
@@ -246,7 +242,7 @@ class CellTraining:
             with self._tested_weights():
                 wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
             error = 100 * wrong / len(self.test.labels)
-        rate = self.recipe.rate_at(self.step - 1)
+        rate = self.recipe.lr_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))
         self._loss_sum.zero_()
         self._loss_count = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import DistortedTestSet
+from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 

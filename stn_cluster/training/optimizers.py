@@ -39,7 +39,7 @@ class Group:
     Args:
         parameters: at least one; each one's data and gradient are replaced.
         rule: what updates them.
-        rate_factor: their learning rate, as a multiple of the schedule's.
+        lr_factor: their learning rate, as a multiple of the schedule's.
         weight_decay: as the rule means it.
     """
 
@@ -47,12 +47,12 @@ class Group:
         self,
         parameters: Sequence[nn.Parameter],
         rule: Rule,
-        rate_factor: float,
+        lr_factor: float,
         weight_decay: float,
     ) -> None:
         self.parameters = tuple(parameters)
         self.rule = rule
-        self.rate_factor = rate_factor
+        self.lr_factor = lr_factor
         self.weight_decay = weight_decay
         places, end = [], 0
         for parameter in parameters:
@@ -61,7 +61,7 @@ class Group:
         first = parameters[0]
         self.values = torch.zeros(end, dtype=first.dtype, device=first.device)
         self.gradients = torch.zeros_like(self.values)
-        self.rate = torch.zeros((), device=first.device)
+        self.lr = torch.zeros((), device=first.device)
         for parameter, place in zip(parameters, places, strict=True):
             here = slice(place, place + parameter.numel())
             self.values[here] = parameter.detach().reshape(-1)
@@ -80,11 +80,11 @@ class Optimizer:
         self.groups = tuple(groups)
         self._kept = [group.rule.new(group) for group in groups]
 
-    def set_rate(self, rate: Tensor | float) -> None:
+    def set_lr(self, lr: Tensor | float) -> None:
         """The schedule's learning rate, for the next update."""
         for group in self.groups:
-            group.rate.fill_(rate)
-            group.rate *= group.rate_factor
+            group.lr.fill_(lr)
+            group.lr *= group.lr_factor
 
     def zero_grad(self) -> None:
         """Empties the gradients, which a backward pass adds to."""
@@ -97,11 +97,11 @@ class Optimizer:
         for group, kept in zip(self.groups, self._kept, strict=True):
             group.rule.update(group, kept)
 
-    def state(self) -> list[dict[str, Tensor]]:
+    def state_dict(self) -> list[dict[str, Tensor]]:
         """What is kept for each group, to go on from."""
         return self._kept
 
-    def restore(self, state: list[dict[str, Tensor]]) -> None:
+    def load_state_dict(self, state: list[dict[str, Tensor]]) -> None:
         """Puts a `state` back.
 
         Raises:
@@ -132,7 +132,7 @@ class SGD:
             [group.values],
             [group.gradients],
             list(kept.values()),
-            lr=group.rate,
+            lr=group.lr,
             weight_decay=group.weight_decay,
             momentum=self.momentum,
             dampening=0.0,
@@ -166,7 +166,7 @@ class AdamW:
             [kept["square"]],
             [],
             [kept["steps"]],
-            lr=group.rate,
+            lr=group.lr,
             beta1=BETA1,
             beta2=self.beta2,
             weight_decay=group.weight_decay,
@@ -190,7 +190,7 @@ class Muon:
         momentum = kept["momentum"][: weight.numel()].view(weight.shape)
         assert weight.grad is not None
         step = muon_update(weight.grad, momentum)
-        weight.mul_(1 - group.rate * group.weight_decay).sub_(step * group.rate)
+        weight.mul_(1 - group.lr * group.weight_decay).sub_(step * group.lr)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:

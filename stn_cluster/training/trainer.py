@@ -15,7 +15,7 @@ from typing import ParamSpec
 
 import torch
 
-from stn_cluster.data.prepared import Feed, PreparedData
+from stn_cluster.data.cache import BatchLoader, DataCache
 from stn_cluster.grid import Cell
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
@@ -60,7 +60,7 @@ class PackTrainer:
     def __init__(
         self,
         cells: Sequence[Cell],
-        data: PreparedData,
+        data: DataCache,
         states: Mapping[str, bytes] | None = None,
         capture: Capture | None = None,
     ) -> None:
@@ -69,14 +69,14 @@ class PackTrainer:
         self._captured: dict[Stream, CapturedRounds] = {}
         self._eager_rounds: Counter[Stream] = Counter()  # of the cells that are now in training
         self._ended: list[Outcome] = []
-        self._feeds: dict[Stream, Feed] = {}
+        self._loaders: dict[Stream, BatchLoader] = {}
         self._running: dict[str, CellTraining] = {}
         for cell in cells:
             self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
                 try:
-                    self._running[cell.key].restore(state)
+                    self._running[cell.key].resume(state)
                 except Exception as error:  # damaged, or of another version; perhaps half restored
                     if ends_worker(error):
                         raise
@@ -86,7 +86,7 @@ class PackTrainer:
     def run(self) -> Iterator[Progress]:
         """Trains until every cell has ended; yields now and then, so the caller can look up.
 
-        Stop taking from it to stop training; `states` then tells where it stands.
+        Stop taking from it to stop training; `checkpoints` then tells where it stands.
         """
         for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
             self._guard(run.cell, self._finish, run)
@@ -111,17 +111,17 @@ class PackTrainer:
         """Steps done by each cell that is still in training, by key."""
         return {key: run.step for key, run in self._running.items()}
 
-    def states(self) -> dict[str, bytes]:
+    def checkpoints(self) -> dict[str, bytes]:
         """A checkpoint of each cell that is still in training, by key."""
-        return {key: run.state() for key, run in self._running.items()}
+        return {key: run.checkpoint() for key, run in self._running.items()}
 
     def _progress(self) -> Progress:
         ended, self._ended = tuple(self._ended), []
         return Progress(ended, self.steps())
 
     def _start(self, cell: Cell) -> None:
-        if cell.stream not in self._feeds:
-            self._feeds[cell.stream] = self.data.feed(cell)
+        if cell.stream not in self._loaders:
+            self._loaders[cell.stream] = self.data.loader(cell)
         self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
 
     def _advance(self, stream: Stream) -> None:
@@ -139,7 +139,7 @@ class PackTrainer:
                 self._guard(run.cell, run.stepped, steps)
         else:
             try:
-                images, labels = self._feeds[stream].batch(step)
+                images, labels = self._loaders[stream].batch(step)
             except Exception as error:
                 if ends_worker(error):
                     raise
@@ -171,9 +171,11 @@ class PackTrainer:
             self._eager_rounds[stream] = 0
         if self._capture is None or self._eager_rounds[stream] < EAGER_ROUNDS:
             return None
+        if any(run.draws_on_device for run in runs):  # a graph would draw for all of them at once
+            return None
         try:
             rounds = self._captured[stream] = CapturedRounds(
-                self._feeds[stream], runs, self._capture
+                self._loaders[stream], runs, self._capture
             )
         except (MemoryError, torch.OutOfMemoryError):
             raise

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.grid import Cell
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
@@ -56,7 +56,7 @@ class Rounds:
 
 
 def train_captured(
-    cells: list[Cell], data: PreparedData, states: dict[str, bytes] | None = None
+    cells: list[Cell], data: DataCache, states: dict[str, bytes] | None = None
 ) -> tuple[dict[str, Outcome], Rounds]:
     rounds = Rounds()
     trainer = PackTrainer(cells, data, states, capture=rounds)

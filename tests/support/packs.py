@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stn_cluster.config_file import parse_config
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
 from stn_cluster.training.checkpoints import from_bytes
@@ -19,7 +19,7 @@ def make_cells(**fields: object) -> list[Cell]:
 
 
 def train(
-    cells: list[Cell], data: PreparedData, states: dict[str, bytes] | None = None
+    cells: list[Cell], data: DataCache, states: dict[str, bytes] | None = None
 ) -> dict[str, Outcome]:
     ended = [o for progress in PackTrainer(cells, data, states).run() for o in progress.ended]
     assert len(ended) == len(cells)

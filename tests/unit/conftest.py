@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from support.queues import QueueUnderTest
     from support.s3 import S3Server
 
-    from stn_cluster.data.prepared import PreparedData
+    from stn_cluster.data.cache import DataCache
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,13 +52,13 @@ def any_store(request: pytest.FixtureRequest) -> Store:
 
 
 @pytest.fixture(scope="module")
-def data() -> PreparedData:
+def data() -> DataCache:
     """All data sets, on the CPU."""
     import torch
 
-    from stn_cluster.data.prepared import PreparedData
+    from stn_cluster.data.cache import DataCache
 
-    return PreparedData(None, torch.device("cpu"))
+    return DataCache(None, torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)

@@ -132,13 +132,13 @@ def test_training_imports_neither_scikit_learn_nor_torchvision_nor_pytorchs_comp
     code = """
 from pathlib import Path
 from stn_cluster.config_file import parse_config
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.registry import resolve
 from stn_cluster.training.trainer import PackTrainer
 import torch
 fields = {"models": ["FCN", "ST-CNN"], "distortions": ["P"]}
 config = parse_config({"recipe": {"name": "smoke", "iterations": 2}, **fields})
-for progress in PackTrainer(resolve(config), PreparedData(None, torch.device("cpu"))).run():
+for progress in PackTrainer(resolve(config), DataCache(None, torch.device("cpu"))).run():
     assert all(outcome.error is None for outcome in progress.ended)
 """
     modules = imported("-c", code, cwd=tmp_path)

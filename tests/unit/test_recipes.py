@@ -18,7 +18,7 @@ def recipe(schedule: str, iterations: int = 100, **fields: float) -> Recipe:
 
 
 def test_the_papers_rate_drops_tenfold_at_50k_and_at_100k() -> None:
-    rates = {step: paper().rate_at(step) for step in (0, 49_999, 50_000, 99_999, 100_000, 149_999)}
+    rates = {step: paper().lr_at(step) for step in (0, 49_999, 50_000, 99_999, 100_000, 149_999)}
     assert rates == {
         0: pytest.approx(1e-2),
         49_999: pytest.approx(1e-2),
@@ -31,12 +31,12 @@ def test_the_papers_rate_drops_tenfold_at_50k_and_at_100k() -> None:
 
 def test_a_constant_rate_is_the_same_at_both_ends() -> None:
     constant = recipe("constant", learning_rate=0.3)
-    assert {constant.rate_at(step) for step in range(100)} == {0.3}
+    assert {constant.lr_at(step) for step in range(100)} == {0.3}
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
     cycle = recipe("one-cycle", iterations=100, learning_rate=1.0, warmup=0.2)
-    rates = [cycle.rate_at(step) for step in range(100)]
+    rates = [cycle.lr_at(step) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 21)
     assert rates[20] == max(rates) == 1.0
     assert rates[99] == pytest.approx(1 / 80)
@@ -46,15 +46,15 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
 
 def test_one_cycle_without_warmup_begins_at_the_peak() -> None:
     cycle = recipe("one-cycle", iterations=10, learning_rate=0.5)
-    assert cycle.rate_at(0) == 0.5
-    assert cycle.rate_at(9) == pytest.approx(0.05)
+    assert cycle.lr_at(0) == 0.5
+    assert cycle.lr_at(9) == pytest.approx(0.05)
 
 
 def test_the_fast_recipe_peaks_at_its_learning_rate() -> None:
     made = fast()
     peak = math.ceil(made.warmup * made.iterations)
-    assert made.rate_at(peak) == pytest.approx(made.learning_rate)
-    assert made.rate_at(peak - 1) < made.rate_at(peak) > made.rate_at(peak + 1)
+    assert made.lr_at(peak) == pytest.approx(made.learning_rate)
+    assert made.lr_at(peak - 1) < made.lr_at(peak) > made.lr_at(peak + 1)
 
 
 @settings(derandomize=True, deadline=None)
@@ -84,7 +84,7 @@ def test_a_rate_is_positive_and_never_above_the_peak(
         step_factor=step_factor,
         step_every=-(-iterations // drops),
     )
-    rate = made.rate_at(round(place * (iterations - 1)))
+    rate = made.lr_at(round(place * (iterations - 1)))
     assert 0 < rate <= learning_rate * (1 + 1e-9)
 
 
@@ -105,4 +105,4 @@ def test_fields_for_a_model_replace_the_shared_ones_and_leave_the_rest() -> None
     assert (own.iterations, own.schedule, own.by_model) == (9, "constant", {})
     before = {"iterations": fast().iterations, "schedule": "one-cycle"}
     assert own.model_copy(update=before) == fast().model_copy(update={"by_model": {}})
-    assert own.rate_at(8) == fast().learning_rate
+    assert own.lr_at(8) == fast().learning_rate

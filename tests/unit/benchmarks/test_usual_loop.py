@@ -11,8 +11,8 @@ import torch
 from usual_loop import TRANSFORMS, DistortedDigits, train_usually, usual_model
 
 from stn_cluster.config_file import parse_config
+from stn_cluster.data.cache import DataCache
 from stn_cluster.data.datasets import Dataset, load_dataset
-from stn_cluster.data.prepared import PreparedData
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
@@ -45,7 +45,7 @@ def test_its_models_give_what_ours_give_with_the_same_parameters(recipe: str) ->
 def test_its_images_look_like_ours(digits: Dataset, distortion: str) -> None:
     """Not image by image, as the draws differ: the mean image and how much ink there is."""
     [cell, *_] = grid(models=["FCN"], recipe="fast", distortions=[distortion])
-    feed = PreparedData(None, torch.device("cpu")).feed(cell)
+    feed = DataCache(None, torch.device("cpu")).loader(cell)
     ours = torch.cat([feed.batch(step)[0] for step in range(9)])
     random.seed(0)
     torch.manual_seed(0)

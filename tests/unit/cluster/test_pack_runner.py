@@ -20,7 +20,7 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.pack_runner import PackRunner
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, utc_now
@@ -54,7 +54,7 @@ MakeRunner = Callable[..., PackRunner]
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Outcome]:
     """The pair's outcomes where nothing happens to it, by key."""
-    return train(PAIR, PreparedData(None, torch.device("cpu")))
+    return train(PAIR, DataCache(None, torch.device("cpu")))
 
 
 def attempts(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from stn_cluster import register_distortion
 from stn_cluster.config_file import parse_config
+from stn_cluster.data.cache import DataCache
 from stn_cluster.data.distortions import GridDistortion
 from stn_cluster.data.jitter import ElasticJitter
-from stn_cluster.data.prepared import PreparedData
 from stn_cluster.data.stream import (
     BLOCK,
     Stream,
@@ -110,7 +110,7 @@ def test_another_jitter_is_another_stream_and_none_leaves_it_as_it_was() -> None
     assert one.parameters.shape == (BLOCK, 16, 4 + 32)
 
 
-def test_the_test_set_is_never_jittered(data: PreparedData) -> None:
+def test_the_test_set_is_never_jittered(data: DataCache) -> None:
     dataset = data._dataset("digits")
     jittered, plain = (
         distorted_test_set(cell_of("E", sigma), dataset, data.device)[0] for sigma in (0.8, 0.0)

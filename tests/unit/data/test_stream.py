@@ -13,8 +13,8 @@ from support.records import make_cell
 from torch import Tensor
 
 from stn_cluster.data import stream as stream_module
+from stn_cluster.data.cache import BatchLoader, LabelledImages
 from stn_cluster.data.datasets import Dataset
-from stn_cluster.data.prepared import Feed, LabelledImages
 from stn_cluster.data.stream import (
     BLOCK,
     Stream,
@@ -58,9 +58,9 @@ def labels_seen(images: Tensor) -> Tensor:
     return (brightest / 20).round().long() - 1
 
 
-def feed_of(cell: Cell) -> Feed:
+def feed_of(cell: Cell) -> BatchLoader:
     data = dataset()
-    return Feed(cell, LabelledImages(data.train_images, data.train_labels, data.n_classes))
+    return BatchLoader(cell, LabelledImages(data.train_images, data.train_labels, data.n_classes))
 
 
 @every_distortion

@@ -263,7 +263,7 @@ def test_html_is_a_whole_document_whose_names_are_escaped(store: Store) -> None:
     table = comparison_table(store)
     text = render(table, "html")
     page = _Tables()
-    page.feed(text)
+    page.loader(text)
     page.close()
     assert text.startswith("<!DOCTYPE html>")
     assert page.open == []

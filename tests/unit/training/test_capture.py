@@ -12,7 +12,7 @@ from support.packs import arithmetic, make_cells, train
 from torch import nn
 
 from stn_cluster import register_model
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.training.trainer import EAGER_ROUNDS, PackTrainer
 
 
@@ -20,7 +20,7 @@ from stn_cluster.training.trainer import EAGER_ROUNDS, PackTrainer
     ("distortion", "optimizer"), [("R", "sgd"), ("RTS", "adamw"), ("P", "sgd"), ("E", "adamw")]
 )
 def test_captured_rounds_give_the_same_bits_as_eager_steps(
-    data: PreparedData, distortion: str, optimizer: str
+    data: DataCache, distortion: str, optimizer: str
 ) -> None:
     recipe = {"optimizer": optimizer, "momentum": 0.9, "evaluate_every": 20, "learning_rate": 0.003}
     models = ["FCN", "CNN", "ST-FCN", "ST-CNN"] if distortion == "P" else ["FCN", "ST-FCN"]
@@ -34,13 +34,13 @@ def test_captured_rounds_give_the_same_bits_as_eager_steps(
         assert arithmetic(captured[key]) == arithmetic(outcome)
 
 
-def test_cells_that_end_or_start_apart_are_captured_anew(data: PreparedData) -> None:
+def test_cells_that_end_or_start_apart_are_captured_anew(data: DataCache) -> None:
     cells = make_cells(models=["FCN", "CNN"])
     cells += make_cells(models=["FCN"], recipe={"iterations": 40})
     trainer = PackTrainer(cells[:1], data)
     for _ in range(7):
         trainer._advance(cells[0].stream)
-    states = trainer.states()
+    states = trainer.checkpoints()
     eager = train(cells, data, states)
     captured, rounds = train_captured(cells, data, states)
     assert rounds.captures >= 3  # two that catch up; all three; without the one that has ended
@@ -50,7 +50,7 @@ def test_cells_that_end_or_start_apart_are_captured_anew(data: PreparedData) -> 
 
 @pytest.mark.usefixtures("registered")
 def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
-    data: PreparedData, caplog: pytest.LogCaptureFixture
+    data: DataCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Peeks(nn.Module):
         def __init__(self) -> None:
@@ -80,7 +80,7 @@ def test_a_step_that_cannot_be_captured_is_trained_eagerly_and_the_log_says_so(
 
 
 def test_a_refusal_by_cuda_is_no_reason_to_end_the_worker_but_a_lack_of_memory_is(
-    data: PreparedData,
+    data: DataCache,
 ) -> None:
     def refuse(work: Callable[[], None], draws: object) -> Callable[[], None]:
         raise torch.AcceleratorError("CUDA error: operation not permitted while capturing")
@@ -95,7 +95,7 @@ def test_a_refusal_by_cuda_is_no_reason_to_end_the_worker_but_a_lack_of_memory_i
         list(PackTrainer([cell], data, capture=overflow).run())
 
 
-def test_a_cell_whose_loss_explodes_ends_alone(data: PreparedData) -> None:
+def test_a_cell_whose_loss_explodes_ends_alone(data: DataCache) -> None:
     [bad] = make_cells(models=["FCN"], recipe={"learning_rate": 1e30})
     good = make_cells(models=["FCN", "CNN"])
     ended, _ = train_captured([bad, *good], data)

@@ -7,7 +7,7 @@ from support.packs import make_cells, train
 from support.workers import HERE
 
 from stn_cluster.cluster.rows import to_record
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.stn.precision import bf16_kernel
 from stn_cluster.training.device import device_name
@@ -23,7 +23,7 @@ def test_what_multiplies_bf16_is_named_and_of_float32_nothing_is() -> None:
     assert device_name(CPU, "bf16") == f"{plain}, bf16 by {bf16_kernel('cpu').name}"
 
 
-def test_a_row_has_the_name_that_fits_its_cells_precision(data: PreparedData) -> None:
+def test_a_row_has_the_name_that_fits_its_cells_precision(data: DataCache) -> None:
     for precision in ("float32", "bf16"):
         [cell] = make_cells(models=["CNN"], recipe={"precision": precision, "iterations": 1})
         attempt = Attempt("a", cell, "j", 1, HERE, utc_now())

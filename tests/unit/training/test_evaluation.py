@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from stn_cluster import register_dataset
 from stn_cluster.cluster.rows import to_test_set
+from stn_cluster.data.cache import DataCache, DistortedTestSet
 from stn_cluster.data.datasets import Dataset
-from stn_cluster.data.prepared import DistortedTestSet, PreparedData
 from stn_cluster.training.evaluation import (
     BATCH,
     Ranking,
@@ -115,7 +115,7 @@ def test_labels_are_kept_with_what_they_are_of() -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_cell_of_many_classes_is_trained_and_tested(data: PreparedData) -> None:
+def test_a_cell_of_many_classes_is_trained_and_tested(data: DataCache) -> None:
     n = 300
 
     @register_dataset("many")
@@ -138,7 +138,7 @@ def test_a_cell_of_many_classes_is_trained_and_tested(data: PreparedData) -> Non
     assert outcome.labels.revision == cell.revisions["dataset:many"]
 
 
-def test_all_cells_of_a_test_set_name_it_and_tell_the_same_labels(data: PreparedData) -> None:
+def test_all_cells_of_a_test_set_name_it_and_tell_the_same_labels(data: DataCache) -> None:
     cells = make_cells(models=["FCN", "ST-FCN"], transforms=["none", "affine"], seeds=[0, 1])
     others = make_cells(models=["FCN"], distortions=["R"])
     told = train([*cells, *others], data)

@@ -9,7 +9,7 @@ import torch
 from support.packs import make_cells
 from torch import Tensor, nn
 
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.recipes import Recipe
 from stn_cluster.stn import SpatialTransformer
 from stn_cluster.training.cell_training import CellTraining, build_model
@@ -42,7 +42,7 @@ def test_he_keeps_the_variance_and_leaves_the_transformer_the_identity(
         assert spread == pytest.approx(math.sqrt(2 / fan_in), rel=5 * noise)
 
 
-def test_he_leaves_more_units_of_a_localisation_net_alive(data: PreparedData) -> None:
+def test_he_leaves_more_units_of_a_localisation_net_alive(data: DataCache) -> None:
     def dead(initialisation: str) -> int:
         network = model_of("ST-FCN", "affine", initialisation=initialisation)
         [transformer] = [m for m in network.modules() if isinstance(m, SpatialTransformer)]
@@ -53,7 +53,7 @@ def test_he_leaves_more_units_of_a_localisation_net_alive(data: PreparedData) ->
     assert dead("he") < dead("pytorch") > 3
 
 
-def test_without_it_a_cell_begins_as_it_always_did(data: PreparedData) -> None:
+def test_without_it_a_cell_begins_as_it_always_did(data: DataCache) -> None:
     [cell] = make_cells(models=["CNN"])
     assert "initialisation" not in cell.settings
     first = CellTraining(cell, data.test(cell), data.device).model.features[0]

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from stn_cluster.config_file import parse_config
+from stn_cluster.data.cache import DataCache
 from stn_cluster.data.mnist import FILES
-from stn_cluster.data.prepared import PreparedData
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
 from stn_cluster.training.cell_training import CellTraining
@@ -64,10 +64,10 @@ def cells_of(dataset: str) -> list[Cell]:
     return resolve(parse_config(fields))
 
 
-def losses(cell: Cell, data: PreparedData) -> list[float]:
+def losses(cell: Cell, data: DataCache) -> list[float]:
     """The mean training loss of each step that is told."""
     run = CellTraining(cell, data.test(cell), data.device)
-    feed = data.feed(cell)
+    feed = data.loader(cell)
     while not run.done:
         run.train(*feed.batch(run.step))
     return [point.train_loss for point in run.curve if point.step in TOLD]
@@ -88,11 +88,11 @@ def here() -> dict[str, str]:
     return {"device": device, "torch_version": str(torch.__version__)}
 
 
-def prepared(dataset: str) -> PreparedData:
+def prepared(dataset: str) -> DataCache:
     root = data_root()
     if dataset == "mnist" and not all((root / "MNIST" / "raw" / file).is_file() for file in FILES):
         pytest.skip(f"MNIST is not in {root}")
-    return PreparedData(root, torch.device("cpu"))
+    return DataCache(root, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -32,12 +32,12 @@ def test_singular_values_come_to_about_one_and_vectors_stay(shape: tuple[int, in
 
 def test_an_update_is_nesterovs_momentum_made_orthogonal_with_decay_apart() -> None:
     weight = nn.Parameter(random(6, 5, 3, 3))
-    group = Group([weight], Muon(), rate_factor=2.0, weight_decay=0.1)
+    group = Group([weight], Muon(), lr_factor=2.0, weight_decay=0.1)
     optimizer = Optimizer([group])
     expected, mean = weight.detach().clone(), torch.zeros(6, 45, dtype=torch.float64)
     for step in range(3):
         gradient = random(6, 5, 3, 3, seed=step)
-        optimizer.set_rate(0.25)
+        optimizer.set_lr(0.25)
         weight.grad.copy_(gradient)  # type: ignore[union-attr]
         optimizer.step()
         mean = MOMENTUM * mean + (1 - MOMENTUM) * gradient.view(6, 45)
@@ -65,7 +65,7 @@ def test_it_trains_the_cnns_second_convolution_alone(model: str) -> None:
     assert [list(p.shape) for group in found for p in group.parameters] == (
         [[8, 8, 7, 7]] if "CNN" in model else []
     )
-    assert all(group.rate_factor * recipe.learning_rate == pytest.approx(0.05) for group in found)
+    assert all(group.lr_factor * recipe.learning_rate == pytest.approx(0.05) for group in found)
     assert sum(len(group.parameters) for group in groups) == len(list(network.parameters()))
     for part in network.modules():
         if isinstance(part, SpatialTransformer):

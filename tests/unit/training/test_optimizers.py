@@ -78,12 +78,12 @@ def test_training_goes_as_with_pytorchs_own(
     ours, reference = small_model(dtype), small_model(dtype)
     optimizer, other = make_optimizer(ours, settings), theirs(reference, settings)
     for step, (images, labels) in enumerate(batches()[:steps]):
-        optimizer.set_rate(settings.rate_at(step))
+        optimizer.set_lr(settings.lr_at(step))
         optimizer.zero_grad()
         nn.functional.cross_entropy(ours(images.to(dtype)), labels).backward()
         optimizer.step()
         for group in other.param_groups:
-            group["lr"] = settings.rate_at(step) * group["factor"]
+            group["lr"] = settings.lr_at(step) * group["factor"]
         other.zero_grad()
         nn.functional.cross_entropy(reference(images.to(dtype)), labels).backward()
         other.step()
@@ -113,7 +113,7 @@ def test_parameters_that_are_frozen_or_of_another_type_are_seen_to() -> None:
     frozen = model[2].weight.clone()
     optimizer = make_optimizer(model, recipe(optimizer="adamw", weight_decay=0.1))
     assert [group.values.dtype for group in optimizer.groups] == [torch.float32, torch.float64]
-    optimizer.set_rate(0.1)
+    optimizer.set_lr(0.1)
     model[1](model[0](torch.ones(1, 4)).double()).sum().backward()
     optimizer.step()
     assert torch.equal(model[2].weight, frozen)
@@ -128,6 +128,6 @@ def test_a_state_of_another_optimiser_or_model_is_refused(fields: dict[str, Any]
     twice = make_optimizer(
         nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()), recipe(**fields)
     )
-    for state in (other.state(), smaller.state(), twice.state()):
+    for state in (other.state_dict(), smaller.state_dict(), twice.state_dict()):
         with pytest.raises(ValueError, match=r"keeps|another|shorter"):
-            optimizer.restore(state)
+            optimizer.load_state_dict(state)

@@ -11,7 +11,7 @@ from support.packs import ITERATIONS, arithmetic, make_cells, train
 from torch import nn
 
 from stn_cluster import register_transform
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe, smoke
 from stn_cluster.stn import AffineGrid, Dropout, GridGenerator, SpatialTransformer
@@ -41,7 +41,7 @@ def cells_with(fields: dict[str, Any], **axes: object) -> list[Cell]:
 
 @every_field
 def test_a_cell_gives_the_same_bits_alone_in_a_pack_and_captured(
-    data: PreparedData, fields: dict[str, Any]
+    data: DataCache, fields: dict[str, Any]
 ) -> None:
     cells = cells_with(fields)
     together = train(cells, data)
@@ -57,7 +57,7 @@ def test_a_cell_gives_the_same_bits_alone_in_a_pack_and_captured(
 
 @every_field
 def test_a_resumed_cell_equals_the_undisturbed_one_bit_for_bit(
-    data: PreparedData, fields: dict[str, Any]
+    data: DataCache, fields: dict[str, Any]
 ) -> None:
     cells = cells_with(fields)
     states: dict[str, bytes] = {}
@@ -66,7 +66,7 @@ def test_a_resumed_cell_equals_the_undisturbed_one_bit_for_bit(
         while any(run.step < stop for run in trainer._running.values()):
             for stream in {cell.stream for cell in cells}:
                 trainer._advance(stream)
-        states = trainer.states()
+        states = trainer.checkpoints()
     resumed = train(cells, data, states)
     for key, outcome in train(cells, data).items():
         assert arithmetic(resumed[key]) == arithmetic(outcome)
@@ -75,7 +75,7 @@ def test_a_resumed_cell_equals_the_undisturbed_one_bit_for_bit(
 # --- jitter of theta ---
 
 
-def trained_on(cell: Cell, data: PreparedData) -> CellTraining:
+def trained_on(cell: Cell, data: DataCache) -> CellTraining:
     return CellTraining(cell, data.test(cell), data.device)
 
 
@@ -88,13 +88,13 @@ def trained_on(cell: Cell, data: PreparedData) -> CellTraining:
     ],
 )
 def test_theta_has_the_noise_of_its_transform_in_training_alone(
-    data: PreparedData, transform: str, sigmas: list[float]
+    data: DataCache, transform: str, sigmas: list[float]
 ) -> None:
     [cell] = cells_with({"theta_jitter": 2.0}, models=["ST-FCN"], transforms=[transform])
     run = trained_on(cell, data)
     transformer = run.model[0]
     assert isinstance(transformer, SpatialTransformer)
-    run.train(*data.feed(cell).batch(0))  # sets the amount of its step
+    run.train(*data.loader(cell).batch(0))  # sets the amount of its step
     images = data.test(cell).images[:1].expand(4000, -1, -1, -1)
     with torch.no_grad():
         theta = transformer(images, details=True).theta
@@ -116,7 +116,7 @@ def test_the_jitter_of_theta_fades_away_in_the_last_tenth_of_the_steps() -> None
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_transform_that_does_not_say_how_much_is_refused(data: PreparedData) -> None:
+def test_a_transform_that_does_not_say_how_much_is_refused(data: DataCache) -> None:
     @register_transform("stiff")
     class Stiff(GridGenerator):
         def __init__(self, size: tuple[int, int]) -> None:
@@ -151,7 +151,7 @@ def test_dropout_leaves_its_part_out_in_training_and_keeps_the_mean() -> None:
     assert layer.eval()(ones) is ones
 
 
-def test_dropout_stands_behind_each_hidden_layer_and_changes_no_name(data: PreparedData) -> None:
+def test_dropout_stands_behind_each_hidden_layer_and_changes_no_name(data: DataCache) -> None:
     for model, transform in (("FCN", "none"), ("ST-FCN", "affine")):
         [cell] = cells_with({"dropout": 0.3}, models=[model], transforms=[transform])
         [without] = cells_with({}, models=[model], transforms=[transform])
@@ -168,9 +168,9 @@ def test_dropout_stands_behind_each_hidden_layer_and_changes_no_name(data: Prepa
 # --- the average of the weights ---
 
 
-def test_the_average_of_the_second_half_is_what_is_tested_and_kept(data: PreparedData) -> None:
+def test_the_average_of_the_second_half_is_what_is_tested_and_kept(data: DataCache) -> None:
     [cell] = cells_with({"ema": 0.75}, models=["FCN"], transforms=["none"])
-    run, feed = trained_on(cell, data), data.feed(cell)
+    run, feed = trained_on(cell, data), data.loader(cell)
     averages: dict[str, torch.Tensor] = {}
     while not run.done:
         first_half = run.step < ITERATIONS / 2
@@ -186,7 +186,7 @@ def test_the_average_of_the_second_half_is_what_is_tested_and_kept(data: Prepare
         assert torch.equal(value, last[name])  # training would go on from these
 
 
-def test_other_seeds_draw_other_noise(data: PreparedData) -> None:
+def test_other_seeds_draw_other_noise(data: DataCache) -> None:
     cells = cells_with({"dropout": 0.3}, models=["FCN"], transforms=["none"], seeds=[0, 1])
     first, second = (trained_on(cell, data).noise for cell in cells)
     assert first is not None

@@ -10,10 +10,10 @@ from support.packs import arithmetic, make_cells, train
 from torch import nn
 
 from stn_cluster import register_model
-from stn_cluster.data.prepared import PreparedData
+from stn_cluster.data.cache import DataCache
 
 
-def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: PreparedData) -> None:
+def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: DataCache) -> None:
     cells = make_cells(models=["FCN", "CNN"], recipe={"by_model": {"CNN": {"learning_rate": 1e30}}})
     outcomes = {cell.model: train(cells, data)[cell.key] for cell in cells}
     assert outcomes["FCN"].error is None
@@ -24,7 +24,7 @@ def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: PreparedDa
 
 @pytest.mark.usefixtures("registered")
 def test_a_model_that_raises_fails_with_its_traceback_and_its_pack_mates_go_on(
-    data: PreparedData,
+    data: DataCache,
 ) -> None:
     @register_model("Breaks")
     class Breaks(nn.Module):
@@ -53,7 +53,7 @@ def test_a_model_that_raises_fails_with_its_traceback_and_its_pack_mates_go_on(
     assert arithmetic(fcn) == arithmetic(train(cells[2:], data)[cells[2].key])
 
 
-def test_a_cell_resolved_with_another_source_than_is_here_fails(data: PreparedData) -> None:
+def test_a_cell_resolved_with_another_source_than_is_here_fails(data: DataCache) -> None:
     [cell] = make_cells(models=["FCN"])
     stale = cell.model_copy(update={"revisions": cell.revisions | {"model:FCN": "0123456789ab"}})
     [outcome] = train([stale], data).values()
@@ -81,7 +81,7 @@ def raising(error: Exception) -> Callable[[], None]:
     ids=["a real allocation", "memory", "device memory", "device", "cuDNN"],
 )
 def test_where_memory_or_device_are_gone_the_worker_ends_and_no_cell_fails(
-    data: PreparedData, act: Callable[[], object], told: str
+    data: DataCache, act: Callable[[], object], told: str
 ) -> None:
     class Greedy(nn.Flatten):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

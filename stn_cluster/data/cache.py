@@ -39,7 +39,7 @@ class DistortedTestSet(LabelledImages):
     class_names: tuple[str, ...] | None
 
 
-class PreparedData:
+class DataCache:
     """The data sets and test sets that a worker's cells have asked for so far."""
 
     def __init__(self, root: Path | None, device: torch.device) -> None:
@@ -68,9 +68,9 @@ class PreparedData:
             )
         return self._test[name]
 
-    def feed(self, cell: Cell) -> Feed:
+    def loader(self, cell: Cell) -> BatchLoader:
         """The stream of a cell's training batches."""
-        return Feed(cell, self.train(cell.dataset))
+        return BatchLoader(cell, self.train(cell.dataset))
 
     def _dataset(self, name: str) -> Dataset:
         if name not in self._datasets:
@@ -78,7 +78,7 @@ class PreparedData:
         return self._datasets[name]
 
 
-class Feed:
+class BatchLoader:
     """Distorted training batches by step: shared by all cells with the same stream.
 
     The draws of a block of steps lie on the device, always in the same place.
