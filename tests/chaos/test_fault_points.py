@@ -16,9 +16,9 @@ import pytest
 from support.services import make_job, one_node, wait_until
 
 from stn_cluster.cluster.connect import start
-from stn_cluster.cluster.protocol import WEIGHTS
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.failpoints import VARIABLE, Failpoint
+from stn_cluster.queue.attempts import WEIGHTS
 from stn_cluster.queue.jobs import Job
 from stn_cluster.store import Store
 
