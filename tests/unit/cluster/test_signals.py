@@ -1,0 +1,51 @@
+"""Signals: within the block, SIGTERM and Ctrl-C raise KeyboardInterrupt and set the event."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from stn_cluster.cluster.signals import interrupts
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("sign", SIGNALS)
+def test_a_signal_interrupts_the_block_and_the_handlers_of_before_are_back(
+    sign: signal.Signals,
+) -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    seen: list[bool] = []
+
+    def send() -> None:
+        with interrupts() as interrupted:
+            seen.append(interrupted.is_set())
+            try:
+                os.kill(os.getpid(), sign)
+                time.sleep(60)
+            finally:
+                seen.append(interrupted.is_set())
+
+    with pytest.raises(KeyboardInterrupt):
+        send()
+    assert seen == [False, True]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_block_in_another_thread_sets_no_handlers() -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    inside: list[object] = []
+
+    def run() -> None:
+        with interrupts() as interrupted:
+            inside.extend(signal.getsignal(each) for each in SIGNALS)
+            inside.append(interrupted.is_set())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert inside == [*before, False]
