@@ -1,4 +1,4 @@
-"""Data as a worker holds it: loaded and distorted once, kept on the device."""
+"""Data in a worker: loaded and distorted once, kept on the device."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class DistortedTestSet(LabelledImages):
-    """What cells are tested on: image i is a version of base image i mod (M / repeats)."""
+    """Test set of a cell: image i is a version of base image i mod (M / repeats)."""
 
     name: str  # 16 hex digits: see `Cell.test_set`
     repeats: int  # versions of each base image
@@ -40,7 +40,7 @@ class DistortedTestSet(LabelledImages):
 
 
 class DataCache:
-    """The data sets and test sets that a worker's cells have asked for so far."""
+    """Cache of the data sets and test sets that a worker's cells have used so far."""
 
     def __init__(self, root: Path | None, device: torch.device) -> None:
         self.root = root
@@ -79,23 +79,23 @@ class DataCache:
 
 
 class BatchLoader:
-    """Distorted training batches by step: shared by all cells with the same stream.
+    """Distorted training batches by step, shared by all cells with the same stream.
 
-    The draws of a block of steps lie on the device, always in the same place.
+    The draws of a block of steps are on the device, always at the same address.
     """
 
     def __init__(self, cell: Cell, data: LabelledImages) -> None:
         self.data = data
         self.distortion = training_distortion(cell)
         self.stream = Stream(cell.stream, self.distortion, len(data.labels), cell.batch_size)
-        self._number: int | None = None  # of the block that is loaded
+        self._number: int | None = None  # number of the loaded block
         self._block: Block | None = None
-        # A GPU is not to wait for the next block's draws; on a CPU there is no core for them.
+        # The next block is drawn ahead, so that a GPU need not wait; on a CPU no core is free.
         self._ahead = ThreadPoolExecutor(1) if data.images.device.type == "cuda" else None
         self._drawn: dict[int, Future[Block]] = {}
 
     def load(self, step: int) -> None:
-        """Lays out the draws of the block that a step is in."""
+        """Copies the draws of the block that contains a step to the device."""
         number = step // BLOCK
         if number == self._number:
             return
@@ -110,7 +110,7 @@ class BatchLoader:
 
     @torch.no_grad()
     def at(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch of a row (1,) int64 of the block that is loaded: see `batch`."""
+        """Batch of a row, (1,) int64, of the loaded block: see `batch`."""
         assert self._block is not None
         indices = self._block.indices.index_select(0, row).squeeze(0)
         parameters = self._block.parameters.index_select(0, row).squeeze(0)

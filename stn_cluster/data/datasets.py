@@ -1,4 +1,4 @@
-"""What a data set is: images, labels, and how often each test image is distorted."""
+"""Data sets: images, labels, and the number of distorted versions of each test image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from stn_cluster.registry import lookup
 
 FRAME = 28  # pixels, height and width of an undistorted image
-MAX_CLASSES = 65_535  # the store keeps a class in 16 bits
+MAX_CLASSES = 65_535  # the store uses 16 bits per class
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,12 @@ class Dataset:
 
 
 def load_dataset(name: str, root: Path | None = None) -> Dataset:
-    """A registered data set; `root` is where those that live in files have them.
+    """Loads a registered data set; `root` is the folder of data files.
 
     Raises:
         UserError: no such data set, or its files are missing or damaged.
     """
     dataset = lookup("dataset", name).load()(root)
     if not isinstance(dataset, Dataset):
-        raise TypeError(f"data set {name!r} gave {type(dataset).__name__}, not a Dataset")
+        raise TypeError(f"data set {name!r} returned {type(dataset).__name__}, not a Dataset")
     return dataset

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from stn_cluster.data.datasets import FRAME, Dataset
 from stn_cluster.errors import UserError
 
-DIGIT = 20  # pixels: the digit is centred in the frame with an empty margin, as MNIST's are
+DIGIT = 20  # pixels: the digit is centred in the frame with an empty margin, as in MNIST
 FILE = "datasets/data/digits.csv.gz"  # within scikit-learn: 64 pixels of 0 to 16, and the label
 TEST_EVERY = 5
 TEST_REPEATS = 10
 
 
 def digits(root: Path | None = None) -> Dataset:
-    """8x8 digits scaled to 20x20 in the middle of 28x28; every fifth of a class is for the test.
+    """8x8 digits scaled to 20x20 and centred in 28x28; every fifth of a class is a test image.
 
-    Each test image is distorted ten ways, so that 3,600 distorted images are tested on.
+    Each test image has ten distorted versions, which gives a test set of 3,600 images.
     """
-    del root  # it ships inside scikit-learn
+    del root  # the data is part of scikit-learn
     pixels, labels = read()
     small = torch.from_numpy(pixels).float().view(-1, 1, 8, 8)
     large = F.interpolate(small, size=(DIGIT, DIGIT), mode="bilinear", align_corners=False)
@@ -42,12 +42,12 @@ def digits(root: Path | None = None) -> Dataset:
 
 
 def read() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """scikit-learn's digits, (1797, 64) of 0 to 16, and their labels, (1797,).
+    """Reads scikit-learn's digits, (1797, 64) of 0 to 16, and their labels, (1797,).
 
-    As its `load_digits`, which takes more than a second to import in every worker.
+    The same as its `load_digits`, which takes more than a second to import in every worker.
     """
-    found = find_spec("sklearn")  # finds, and imports nothing
-    if found is None or found.origin is None:
+    spec = find_spec("sklearn")  # does not import it
+    if spec is None or spec.origin is None:
         raise UserError("data set 'digits': scikit-learn, which it is part of, is not installed")
-    table = np.loadtxt(Path(found.origin).parent / FILE, delimiter=",", dtype=np.int64)
+    table = np.loadtxt(Path(spec.origin).parent / FILE, delimiter=",", dtype=np.int64)
     return table[:, :-1], table[:, -1]

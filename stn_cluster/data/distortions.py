@@ -1,8 +1,8 @@
 """The four distortions R, RTS, P and E (section 4.1 of the paper), batched, on any device.
 
-Each is two pure functions: `draw` makes parameters in pixels, degrees and factors on the CPU, and
-`apply` distorts images by given parameters, reading them where `grid` says. What comes from outside
-the image is background, 0.
+Each has two pure functions: `draw` draws parameters in pixels, degrees and factors on the CPU, and
+`apply` distorts images with given parameters, reading them at the positions that `grid` computes.
+Positions outside the image are background, 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Distortion(Protocol):
         """Pixels, height and width of a distorted image."""
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
-        """The parameters of n warps, (n, P); rng is used for nothing else."""
+        """Draws the parameters of n warps, (n, P), from a generator used for nothing else."""
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """(N, 1, 28, 28) in 0 to 1 and (N, P) -> (N, 1, canvas, canvas) in 0 to 1."""
@@ -46,17 +46,19 @@ class Distortion(Protocol):
 
 @runtime_checkable
 class GridDistortion(Distortion, Protocol):
-    """One that reads each output pixel at one place: others can be put before it (`jitter.py`)."""
+    """Distortion that reads each output pixel at one position, so that it can be combined with
+    another one (`jitter.py`)."""
 
     def grid(self, parameters: Tensor) -> Tensor:
-        """(N, P) -> (N, canvas, canvas, 2): where output pixels are read, the frame being +-1."""
+        """(N, P) -> (N, canvas, canvas, 2): source position of each output pixel, in units in which
+        the frame is -1 to 1."""
 
 
 class _Warp:
-    """`apply` of a distortion that has a grid."""
+    """Implements `apply` for a distortion that has a `grid`."""
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """See `Distortion`; bilinear."""
+        """See `Distortion`; the interpolation is bilinear."""
         return sample(images, self.grid(parameters))
 
     def grid(self, parameters: Tensor) -> Tensor:
@@ -67,14 +69,15 @@ class _Warp:
 class Similarity(_Warp):
     """Rotation, scale and shift about the canvas's centre. Parameters: degrees, factor, x, y (px).
 
-    The scaled frame stays within the canvas where it fits; the shift is uniform over what is left.
+    The scaled frame stays within the canvas if it fits; the shift is uniform over the remaining
+    space.
     """
 
     canvas: int
-    degrees: float  # the angle is uniform in +- this
+    degrees: float  # the angle is uniform from -degrees to degrees
     scale: tuple[float, float]  # the factor is uniform in this range
-    shift: bool  # placed at a random location, or in the middle
-    rotated: bool = True  # the frame that stays within the canvas is the rotated one
+    shift: bool  # whether the location is random (else the centre)
+    rotated: bool = True  # whether the rotated frame stays within the canvas (else the unrotated)
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
         """(n, 4): angle in degrees (positive turns clockwise as seen), scale, shift x, shift y."""
@@ -93,7 +96,7 @@ class Similarity(_Warp):
         angle, scale, x, y = parameters.unbind(1)
         cos = torch.cos(torch.deg2rad(angle)) / scale
         sin = torch.sin(torch.deg2rad(angle)) / scale
-        stretch = self.canvas / FRAME  # from the canvas's units of length to the frame's
+        stretch = self.canvas / FRAME  # converts the canvas's units of length to the frame's
         to_frame = 2 / FRAME
         to_x = cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame
         to_y = -sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame
@@ -109,8 +112,8 @@ class CornerShift(_Warp):
     """
 
     canvas: int
-    diagonal: bool  # one amount along the corner's own diagonal; else independent in x and y
-    enlarged: bool  # the image fills the canvas; else its 28x28 frame sits in the middle
+    diagonal: bool  # each corner moves along its own diagonal; else independently in x and y
+    enlarged: bool  # the image fills the canvas; else its 28x28 frame is at the centre
     scale: tuple[float, float] = (0.75, 1.0)
     sigma: float = 5.0  # px
 
@@ -138,7 +141,7 @@ class CornerShift(_Warp):
 class Spline(_Warp):
     """A thin plate spline: 4x4 control points, a regular grid, each moved.
 
-    Parameters: where each control point is read, as a move in px (x, y), row by row.
+    Parameters: the move of each control point's source position in px (x, y), row by row.
     """
 
     canvas: int
@@ -154,7 +157,7 @@ class Spline(_Warp):
         return rng.normal(0, self.sigma, (n, 2 * self.points**2)).astype(np.float32)
 
     def grid(self, parameters: Tensor) -> Tensor:
-        """Reads each output pixel where the spline through the moved points takes it."""
+        """Reads each output pixel at the position to which the spline maps it."""
         device = parameters.device
         if device not in self._grids:
             size, control = (self.canvas, self.canvas), (self.points, self.points)
@@ -175,14 +178,14 @@ def rotation(variant: str, canvas: int) -> Distortion:
 def rotation_translation_scale(variant: str, canvas: int) -> Distortion:
     """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a 42x42 canvas.
 
-    The variant says which frame stays within the canvas: `plain` the rotated one, `frame` the
-    unrotated one, whose corners may then leave it.
+    The variant determines which frame stays within the canvas: `plain` the rotated one, `frame` the
+    unrotated one, so that corners may leave the canvas after the rotation.
     """
     return Similarity(canvas, degrees=45, scale=(0.7, 1.2), shift=True, rotated=variant != "frame")
 
 
 def projective(variant: str, canvas: int) -> Distortion:
-    """P: scaled by 0.75 to 1, then each corner moved by N(0, 5 px), as the variant reads that."""
+    """P: scaled by 0.75 to 1, then each corner is moved by N(0, 5 px), as the variant defines."""
     return CornerShift(
         canvas, diagonal=variant.startswith("diagonal"), enlarged=variant.endswith("enlarged")
     )
@@ -200,14 +203,14 @@ _SQUARE_FROM_UNIT: Rows = ((2.0, 0.0, -1.0), (0.0, 2.0, -1.0), (0.0, 0.0, 1.0))
 
 
 def square_from_quad(corners: Tensor) -> Tensor:
-    """The homographies that take a quadrilateral's corners to those of the square [-1, 1]^2.
+    """Homographies that map a quadrilateral's corners to those of the square [-1, 1]^2.
 
     Args:
         corners: (N, 4, 2), clockwise from top left.
 
     Returns:
-        (N, 3, 3), scaled so that points seen from the front have a positive denominator. In
-        closed form (Heckbert 1989, section 2.2.3), in float64, then cast back.
+        (N, 3, 3), scaled so that points seen from the front have a positive denominator. Computed
+        in closed form (Heckbert 1989, section 2.2.3) in float64, then cast back.
     """
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (c.unbind(1) for c in corners.double().unbind(1))
     sum_x, sum_y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3
@@ -227,7 +230,7 @@ def square_from_quad(corners: Tensor) -> Tensor:
 
 
 def _inverse(matrix: Tensor) -> Tensor:
-    """(N, 3, 3): the adjugate over the determinant; finite where the matrix is singular."""
+    """Inverses of (N, 3, 3): adjugate over determinant; finite even for a singular matrix."""
     a, b, c = matrix.unbind(1)
     adjugate = torch.stack([b.cross(c, 1), c.cross(a, 1), a.cross(b, 1)], dim=2)
     determinant = (a * b.cross(c, 1)).sum(1)
@@ -240,7 +243,7 @@ def _away_from_zero(value: Tensor, least: float = 1e-9) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _constant(rows: Rows, device: torch.device) -> Tensor:
-    """On the device once and for all: a step copies nothing from the host."""
+    """Tensor of constants, cached on the device, so that a step copies nothing from the host."""
     return torch.tensor(rows, device=device)
 
 

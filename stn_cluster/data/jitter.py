@@ -1,4 +1,4 @@
-"""A mild elastic jitter of training images, within the one reading that distorts them."""
+"""A mild elastic jitter of training images, combined with their distortion in one resampling."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from stn_cluster.stn.sampler import sample
 
 @dataclass(frozen=True)
 class ElasticJitter:
-    """A distortion whose image is bent by a thin plate spline (after Simard et al. 2003).
+    """A distortion followed by a warp with a thin plate spline (after Simard et al. 2003).
 
-    The spline takes each output point to another one, and the distortion takes that to where the
-    image is read: one bilinear reading, so nothing is blurred twice. Between the centres of output
-    pixels, the distortion's grid is interpolated; beyond the outermost, it is theirs.
+    The spline maps each output point to another one, and the distortion maps that to a position in
+    the source image. The image is resampled only once, so it is not blurred twice. Between the
+    centres of output pixels, the distortion's grid is interpolated; beyond the outermost centres,
+    it is constant.
 
-    Parameters: the distortion's, then where each of the spline's points is read (px).
+    Parameters: the distortion's, then the moves of the spline's points (px).
     """
 
     distortion: GridDistortion
@@ -43,5 +44,6 @@ class ElasticJitter:
         """(N, P) -> (N, canvas, canvas, 2)."""
         own = 2 * self.spline.points**2
         base = self.distortion.grid(parameters[:, :-own])
-        points = self.spline.grid(parameters[:, -own:]) * (FRAME / self.canvas)  # the canvas is +-1
+        # In units in which the canvas is -1 to 1.
+        points = self.spline.grid(parameters[:, -own:]) * (FRAME / self.canvas)
         return sample(base.permute(0, 3, 1, 2), points, padding="border").permute(0, 2, 3, 1)

@@ -1,8 +1,7 @@
 """The data sets `mnist`, `mnist-validation` and `mnist-validation-5`.
 
-Where MNIST's files are absent, torchvision fetches them.
-
-They are read here, as importing torchvision takes more than a second in every worker.
+If MNIST's files are missing, torchvision downloads them. This module reads them itself, as
+importing torchvision takes more than a second in every worker.
 """
 
 from __future__ import annotations
@@ -25,28 +24,29 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "t10k-labels-idx1-ubyte": (10_000,),
 }
 BYTES = 0x800  # the format's code for unsigned bytes; the number of axes is added to it
-# The four files and their sizes in bytes, unpacked: a number for the code and each axis, then data.
+# The four files and their uncompressed sizes in bytes: 4 bytes for the code and for each axis, then
+# the data.
 FILES = {name: 4 * (1 + len(shape)) + math.prod(shape) for name, shape in SHAPES.items()}
 DEFAULT_ROOT = Path("data")
 N_VALIDATION = 10_000
-VALIDATION_REPEATS = 5  # of `mnist-validation-5`
+VALIDATION_REPEATS = 5  # distorted versions of each test image in `mnist-validation-5`
 
 
 def prepare(root: Path | None = None) -> None:
-    """Sees to it that MNIST's files are under `root`/MNIST/raw and whole; downloads them if absent.
+    """Checks that MNIST's files are complete under `root`/MNIST/raw; downloads missing ones.
 
     Raises:
-        UserError: they are absent and cannot be downloaded, or one is damaged.
+        UserError: files are missing and cannot be downloaded, or one is damaged.
     """
     root = root or DEFAULT_ROOT
     folder = root / "MNIST" / "raw"
     if not all((folder / name).is_file() for name in FILES):
         _download(root, folder)
     for name, size in FILES.items():
-        found = (folder / name).stat().st_size
-        if found != size:
+        actual = (folder / name).stat().st_size
+        if actual != size:
             raise UserError(
-                f"{folder / name}: has {found:,} bytes, MNIST's has {size:,}: "
+                f"{folder / name}: has {actual:,} bytes, MNIST's has {size:,}: "
                 "remove it to download it again, or put the right file there"
             )
 
@@ -57,9 +57,9 @@ def _download(root: Path, folder: Path) -> None:
     missing = [name for name in FILES if not (folder / name).is_file()]
     try:
         MNIST(str(root), train=True, download=True)
-        for name in missing:  # where torchvision finds its old processed/*.pt, it brings nothing
+        for name in missing:  # torchvision downloads nothing if its old processed/*.pt exist
             (folder / name).stat()
-    except Exception as error:  # torchvision passes on whatever its mirrors raised
+    except Exception as error:  # torchvision raises whatever its mirrors raised
         raise UserError(
             f"data root {root}: MNIST is not there and cannot be downloaded "
             f"({type(error).__name__}); put {', '.join(missing)} into {folder}, name another "
@@ -86,19 +86,19 @@ def mnist(root: Path | None = None) -> Dataset:
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """One file: pixels as they are, labels as int64."""
-    found = bytearray(path.read_bytes())
+    """Reads one file: pixels as uint8, labels as int64."""
+    content = bytearray(path.read_bytes())
     header = np.array([BYTES + len(shape), *shape], ">i4").tobytes()
-    if not found.startswith(header):
-        raise ValueError(f"{path.name} is not MNIST's: it begins with {found[:16].hex(' ', 4)}")
-    values = torch.frombuffer(found, dtype=torch.uint8, offset=len(header)).view(shape)
+    if not content.startswith(header):
+        raise ValueError(f"{path.name} is not MNIST's: it begins with {content[:16].hex(' ', 4)}")
+    values = torch.frombuffer(content, dtype=torch.uint8, offset=len(header)).view(shape)
     return values if len(shape) > 1 else values.long()
 
 
 def mnist_validation(root: Path | None = None) -> Dataset:
-    """MNIST's training images split 50,000 / 10,000, fixed: to tune recipes on.
+    """MNIST's training images in a fixed split of 50,000 / 10,000, for tuning recipes.
 
-    The test images are not in it.
+    It does not contain MNIST's test images.
     """
     whole = mnist(root)
     order = torch.randperm(len(whole.train_images), generator=torch.Generator().manual_seed(0))
@@ -112,5 +112,5 @@ def mnist_validation(root: Path | None = None) -> Dataset:
 
 
 def mnist_validation_5(root: Path | None = None) -> Dataset:
-    """`mnist_validation` with each of its 10,000 images distorted five ways: less noise."""
+    """`mnist_validation` with five distorted versions of each of its 10,000 images: less noise."""
     return replace(mnist_validation(root), test_repeats=VALIDATION_REPEATS)

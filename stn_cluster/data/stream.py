@@ -1,8 +1,8 @@
-"""The stream of a cell: which images each step sees, and how each is distorted.
+"""The stream of a cell: the images of each training step, and how each is distorted.
 
-A function of (data set, distortion with variant and canvas, seed, batch size, image jitter, step)
-alone. Drawn on the CPU in blocks of steps, so that it is the same wherever and in whatever company
-a cell runs.
+It is a function of (data set, distortion with variant and canvas, seed, batch size, image jitter,
+step) alone. It is drawn on the CPU in blocks of steps, so that it depends neither on the device nor
+on the other cells of the pack.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Block:
     """The draws of `BLOCK` steps."""
 
     indices: Tensor  # (BLOCK, batch) int64, into the training images
-    parameters: Tensor  # (BLOCK, batch, P) float32, of the distortion
+    parameters: Tensor  # (BLOCK, batch, P) float32, the distortion's parameters
 
 
 def make_distortion(cell: Cell) -> Distortion:
@@ -45,7 +45,7 @@ def make_distortion(cell: Cell) -> Distortion:
 
 
 def training_distortion(cell: Cell) -> Distortion:
-    """What distorts a cell's training images: its distortion, with its recipe's jitter.
+    """The distortion of a cell's training images, with its recipe's image jitter.
 
     Raises:
         UserError: the distortion cannot be combined with another.
@@ -54,7 +54,7 @@ def training_distortion(cell: Cell) -> Distortion:
     if not cell.image_jitter:
         return distortion
     if not isinstance(distortion, GridDistortion):
-        raise UserError(f"image_jitter: distortion {cell.distortion!r} has no `grid` to put it in")
+        raise UserError(f"image_jitter: distortion {cell.distortion!r} has no `grid` to combine")
     return ElasticJitter(distortion, Spline(cell.canvas, sigma=cell.image_jitter, on_frame=False))
 
 
@@ -79,7 +79,7 @@ class Stream:
         )
 
     def _order(self, first: int, count: int) -> NDArray[np.int64]:
-        """Positions first to first + count - 1 of the endless row of shuffled epochs."""
+        """Positions first to first + count - 1 of the endless sequence of shuffled epochs."""
         positions = np.arange(first, first + count)
         epochs, places = np.divmod(positions, self.n_images)
         order = np.empty(count, np.int64)

@@ -1,8 +1,9 @@
-"""The shared spatial transformer core (Jaderberg et al. 2015, section 3): torch, and nothing else.
+"""The shared spatial transformer core (Jaderberg et al. 2015, section 3). Needs only torch.
 
-One coordinate convention holds everywhere. A grid is (N, H, W, 2) holding (x, y); -1 and 1 are the
-outer *edges* of an image, so pixel j of W has its centre at (2j + 1) / W - 1 (`align_corners=False`
-in PyTorch's words). Grids map target to source: grid[n, i, j] is where output pixel (i, j) is read.
+One coordinate convention holds everywhere. A grid is (N, H, W, 2) of (x, y); -1 and 1 are the
+outer *edges* of an image, so pixel j of W has its centre at (2j + 1) / W - 1 (PyTorch's
+`align_corners=False`). Grids map target to source: grid[n, i, j] is the source position of output
+pixel (i, j).
 """
 
 from stn_cluster.stn.dropout import Dropout

@@ -1,4 +1,4 @@
-"""The two classifiers of the paper's MNIST experiments (section 4.1), alone and behind an ST."""
+"""The two classifiers of the paper's MNIST experiments (section 4.1), without a transformer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class FCN(nn.Sequential):
 
     Args:
         channels: C of the input.
-        size: its height and width.
-        n_classes: how many scores it gives.
-        hidden_units: of each hidden layer.
-        dropout: the part of them that is left out in training.
+        size: height and width of the input in pixels.
+        n_classes: number of scores.
+        hidden_units: number of units of each hidden layer.
+        dropout: fraction of them that is dropped in training.
     """
 
     def __init__(
@@ -40,21 +40,22 @@ class FCN(nn.Sequential):
 
 
 def _relu(dropout: float) -> nn.Module:
-    """One layer in either case, so that the names of weights are the same."""
+    """One module with or without dropout, so that the weights have the same names."""
     return nn.Sequential(nn.ReLU(), Dropout(dropout)) if dropout else nn.ReLU()
 
 
 class CNN(nn.Module):
     """Conv 9x9, max-pool 2, conv 7x7, max-pool 2, classifier. (N, C, H, W) -> (N, classes).
 
-    Pooling rounds up, which is the same at 28x28 and lets 21x21 inputs (a pooled 42x42) fit too.
+    Pooling rounds up, which makes no difference at 28x28 and allows 21x21 inputs (a pooled 42x42).
 
     Args:
         channels: C of the input.
-        size: its height and width.
-        n_classes: how many scores it gives.
-        filters: of the first convolution.
-        second_filters: of the second; default: as many.
+        size: height and width of the input in pixels.
+        n_classes: number of scores.
+        filters: number of filters of the first convolution.
+        second_filters: number of filters of the second one; None: the same number.
+        precision: precision of the convolutions' products.
 
     Raises:
         ValueError: the input is too small for the second convolution.
@@ -93,5 +94,5 @@ class CNN(nn.Module):
 
 
 def pooled(edge: int) -> int:
-    """The edge of a feature map after pooling by 2, rounded up."""
+    """Height or width of a feature map after pooling by 2, rounded up."""
     return -(-edge // 2)

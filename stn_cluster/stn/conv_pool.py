@@ -1,15 +1,15 @@
-"""Convolution, max-pool by 2 and ReLU on a CPU, all of it as matrix products.
+"""Convolution, max-pool by 2 and ReLU on a CPU, computed with matrix products.
 
 PyTorch's convolution of a 1-channel image spends most of a training step on the gradient of its
-input, which every spatial transformer network needs. Here the image is cut, once, into bands as
-wide as what two neighbouring outputs see (k + 1 pixels, 2 apart). In a band, the k rows that an
-output row sees are k (k + 1) C numbers in a row: the patches of a row of outputs are a strided view
-of the bands, never copied, and a matrix product away from the outputs. Its transpose adds up the
-bands' gradient in place. A pooling window is two outputs of a band in two rows, and whether the
-first of a pair wins is all that the backward pass has to know.
+input, which every spatial transformer network needs. Here the image is copied, once, into bands,
+each as wide as the input of two neighbouring outputs (k + 1 pixels; bands start 2 pixels apart). In
+a band, the k rows that an output row depends on are k (k + 1) C contiguous numbers. So the patches
+of a row of outputs are a strided view of the bands, without a copy, and one matrix product computes
+the outputs. Its transpose adds up the bands' gradient in place. A pooling window consists of two
+outputs of a band in two rows; the backward pass only needs to know which of each pair was larger.
 
-A window's outputs are four times what they are pooled to, and more than a core's cache holds. So a
-few rows are multiplied and pooled at a time, forward and backward, in memory that is used again.
+Outputs before pooling are four times as many as after it, more than a core's cache holds. So a few
+rows at a time are multiplied and pooled, forward and backward, in memory that is reused.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from torch.autograd.function import once_differentiable
 
 from stn_cluster.stn.precision import Kernel, rounded
 
-BLOCK_BYTES = 2**19  # of outputs at a time: half of a small second-level cache
+BLOCK_BYTES = 2**19  # size of the outputs computed at a time: half of a small L2 cache
 
 
 def conv_pool(
     images: Tensor, weight: Tensor, bias: Tensor, ceil_mode: bool, kernel: Kernel | None = None
 ) -> Tensor:
-    """ReLU of the max-pooled convolution of images on a CPU, each larger than the filters.
+    """Computes the ReLU of the max-pooled convolution of images on a CPU.
 
     Args:
-        images: (N, C, H, W), at least one.
+        images: (N, C, H, W), at least one; H and W are larger than k.
         weight: (K, C, k, k).
         bias: (K,).
-        ceil_mode: an odd edge is pooled up, or down.
-        kernel: what multiplies numbers rounded to bfloat16; None: they are multiplied as they are.
+        ceil_mode: whether pooling rounds an odd height or width up (else down).
+        kernel: multiplies numbers rounded to bfloat16; None: no rounding.
 
     Returns:
-        (N, K, (H - k + 1) / 2, (W - k + 1) / 2), rounded; channels last.
+        (N, K, (H - k + 1) / 2, (W - k + 1) / 2), sizes rounded; in channels-last memory format.
     """
     pooled: Tensor = _ConvPool.apply(images, weight, bias, ceil_mode, kernel)
     return pooled
@@ -75,16 +75,17 @@ class _ConvPool(torch.autograd.Function):
         for first in range(0, rows, len(best)):
             here = slice(first, first + len(best))
             _multiply(patches[2 * here.start : 2 * here.stop], matrix, products)
-            products.copy_(rounded(products, kernel))  # itself, unless bfloat16 is in float32
-            if height < 2 * here.stop:  # what is beyond the edge never wins
+            # A copy to itself, unless the kernel multiplies bfloat16 numbers as float32.
+            products.copy_(rounded(products, kernel))
+            if height < 2 * here.stop:  # outputs beyond the edge never win
                 scores[-1, 1] = -torch.inf
             if width < 2 * bands:
                 right[:, :, -1] = -torch.inf
             torch.maximum(left, right, out=halves)
             torch.maximum(top, bottom, out=best)
-            # The largest score plus the bias is the largest sum of both.
+            # Adding the bias after the maximum is the same as before it.
             torch.clamp(best.add_(bias), min=0, out=places[here])
-            if won is not None:  # ties go to the first, as with PyTorch
+            if won is not None:  # the first wins a tie, as in PyTorch
                 won[here, 0] = top.ge_(bottom)
                 won[here, 1:] = left.ge_(right)
         if won is not None:
@@ -129,14 +130,14 @@ class _ConvPool(torch.autograd.Function):
 
 
 def _block(places: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Memory for as many pooled rows R as fit a core's cache; R divides them all.
+    """Allocates memory for R pooled rows, as many as fit into a core's cache; R divides r.
 
     Args:
-        places: of all rows, (r, b, N, K).
-        dtype: of the memory.
+        places: (r, b, N, K), the output of all rows.
+        dtype: type of the memory.
 
     Returns:
-        The scores of all windows, (R, 2, b, N, 2, K), and the best of each half, (R, 2, b, N, K).
+        Scores of all windows, (R, 2, b, N, 2, K), and the larger of each pair, (R, 2, b, N, K).
     """
     rows, bands, n, filters = places.shape
     room = BLOCK_BYTES // (4 * bands * n * filters * dtype.itemsize)
@@ -146,23 +147,23 @@ def _block(places: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _split(whole: Tensor, first_won: Tensor, first: Tensor, second: Tensor) -> None:
-    """Gives a gradient to the one of two that won."""
+    """Passes a gradient to the winner of each pair, and 0 to the other."""
     second.copy_(first_won)
     torch.mul(whole, second, out=first)
     torch.sub(whole, first, out=second)
 
 
 def _multiply(patches: Tensor, matrix: Tensor, products: Tensor) -> None:
-    """(y, b N, k (k + 1) C) by (k (k + 1) C, 2 K) into (y, b N, 2 K)."""
+    """Multiplies (y, b N, k (k + 1) C) by (k (k + 1) C, 2 K) into (y, b N, 2 K)."""
     if matrix.dtype != torch.bfloat16:
         torch.bmm(patches, matrix.expand(len(patches), -1, -1), out=products)
         return
     for patch, product in zip(patches, products, strict=True):
-        torch.mm(patch, matrix, out=product)  # bmm copies bfloat16 numbers that overlap
+        torch.mm(patch, matrix, out=product)  # bmm would copy overlapping bfloat16 numbers
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Adds a matrix product, in the total's own type."""
+    """Adds a matrix product to a total, in the total's type."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:
@@ -170,20 +171,20 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _bands(images: Tensor, kernel: int, rows: int, bands: int) -> Tensor:
-    """(N, C, H, W) -> (b, N, 2 r + k - 1, k + 1, C), with zeros beyond an odd edge."""
+    """(N, C, H, W) -> (b, N, 2 r + k - 1, k + 1, C), zero-padded at an odd edge."""
     images = _fitted(images, 2 * rows + kernel - 1, 2 * bands + kernel - 1)
     return images.unfold(3, kernel + 1, 2).permute(3, 0, 2, 4, 1).contiguous()
 
 
 def _fitted(images: Tensor, height: int, width: int) -> Tensor:
-    """Cut off, or continued with zeros, at the lower and the right edge."""
+    """Crops or zero-pads images at the lower and the right edge."""
     if images.shape[2:] == (height, width):
         return images
     return F.pad(images, (0, width - images.shape[3], 0, height - images.shape[2]))
 
 
 def _patches(bands: Tensor, kernel: int) -> Tensor:
-    """A view of bands as (2 r, b N, k (k + 1) C); those of different rows overlap."""
+    """Views bands as (2 r, b N, k (k + 1) C); patches of different rows overlap in memory."""
     count, n, height, width, channels = bands.shape
     line = width * channels
     size = (height - kernel + 1, count * n, kernel * line)
@@ -191,7 +192,7 @@ def _patches(bands: Tensor, kernel: int) -> Tensor:
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """The filters as a (k (k + 1) C, 2 K) matrix: each in the band's two places."""
+    """Filters as a (k (k + 1) C, 2 K) matrix: each at both positions within a band."""
     filters, channels, kernel, _ = weight.shape
     matrix = weight.new_zeros(kernel, kernel + 1, channels, 2, filters)
     matrix[:, :-1, :, 0] = matrix[:, 1:, :, 1] = weight.permute(2, 3, 1, 0)
@@ -199,6 +200,6 @@ def _matrix(weight: Tensor) -> Tensor:
 
 
 def _weight(matrix: Tensor, kernel: int, channels: int) -> Tensor:
-    """The transpose of `_matrix`: adds both places up."""
+    """Transpose of `_matrix`: adds up both positions."""
     places = matrix.view(kernel, kernel + 1, channels, 2, -1)
     return (places[:, :-1, :, 0] + places[:, 1:, :, 1]).permute(3, 2, 0, 1)

@@ -8,22 +8,22 @@ from torch import Tensor, nn
 from stn_cluster.stn.conv_pool import conv_pool
 from stn_cluster.stn.precision import Kernel, Precision, bf16_kernel, rounded
 
-FEW_CHANNELS = 4  # with more, PyTorch's own convolution is quicker
+FEW_CHANNELS = 4  # with more channels, PyTorch's own convolution is faster
 
 
 def convolved(images: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
-    """The convolution of numbers rounded to bfloat16, itself in bfloat16; no bias."""
+    """Convolves numbers rounded to bfloat16, without bias; the result is bfloat16."""
     return F.conv2d(rounded(images, kernel), rounded(weight, kernel)).bfloat16()
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d` (stride 1, no padding) in a precision of one's choice.
+    """`nn.Conv2d` (stride 1, no padding) with a choice of precision.
 
     Args:
         in_channels: C.
-        out_channels: the filters.
-        kernel_size: k, height and width.
-        precision: of what it multiplies; parameters, input and output are float32 with each.
+        out_channels: number of filters.
+        kernel_size: k, height and width of a filter.
+        precision: precision of the products; parameters, input and output are always float32.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Conv2d(nn.Conv2d):
 class ConvPool2d(Conv2d):
     """`Conv2d`, `nn.MaxPool2d(2)` and `nn.ReLU`.
 
-    The same parameters and the same result as the three in a row, on any device.
+    Parameters and result are the same as of these three modules in sequence, on any device.
 
     Args:
         in_channels: C.
-        out_channels: the filters.
-        kernel_size: k, height and width.
-        ceil_mode: an odd edge is pooled up, or (as is PyTorch's default) down.
+        out_channels: number of filters.
+        kernel_size: k, height and width of a filter.
+        ceil_mode: whether pooling rounds an odd height or width up (else down, PyTorch's default).
         precision: see `Conv2d`.
     """
 
@@ -75,7 +75,7 @@ class ConvPool2d(Conv2d):
         self.ceil_mode = ceil_mode
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, out_channels, (H - k + 1) / 2, (W - k + 1) / 2), rounded."""
+        """(N, C, H, W) -> (N, out_channels, (H - k + 1) / 2, (W - k + 1) / 2), sizes rounded."""
         kernel = self._kernel(images)
         fits = min(images.shape[2:]) > self.kernel_size[0] and len(images) > 0
         if images.device.type == "cpu" and self.in_channels <= FEW_CHANNELS and fits:

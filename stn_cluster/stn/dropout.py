@@ -1,4 +1,4 @@
-"""Dropout with random numbers of its own."""
+"""Dropout with its own random generator."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` (Srivastava et al. 2014) that draws from a generator, if it is given one.
+    """`nn.Dropout` (Srivastava et al. 2014) that draws from `generator`, if that is set.
 
     Args:
-        p: the part of the activations that is left out in training, 0 to 1.
+        p: fraction of the activations that is dropped in training, 0 to 1.
     """
 
     def __init__(self, p: float) -> None:
@@ -19,7 +19,7 @@ class Dropout(nn.Module):
         self.generator: torch.Generator | None = None  # on the device; None: torch's own
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Any shape; what is kept is scaled up by 1 / (1 - p)."""
+        """Drops activations of any shape; the others are scaled by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return activations
         kept = torch.empty_like(activations).bernoulli_(1 - self.p, generator=self.generator)

@@ -1,7 +1,7 @@
-"""Grid generators: theta -> where each output pixel is read from (section 3.2 of the paper).
+"""Grid generators: theta -> the source position of each output pixel (section 3.2 of the paper).
 
-All are linear in theta but for the projective division, so what does not depend on theta is a
-buffer, computed once in float64, and a whole batch is one matrix product.
+Except for the projective division, all are linear in theta. So everything that does not depend on
+theta is a buffer, computed once in float64, and one matrix product maps a whole batch.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from torch.autograd.function import once_differentiable
 
 Size = tuple[int, int]  # height, width in pixels
 
-# A projective denominator nearer to zero than this is held at this distance (its sign kept), so
-# that points near the horizon land far outside the image, with finite coordinates and gradients.
+# Least absolute value of a projective denominator; smaller ones are clamped to it (the sign is
+# kept), so that points near the horizon are far outside the image, but finite, with finite
+# gradients.
 HORIZON = 1e-3
-# Standard deviations of a mild jitter, in units of half an image: some 6 % of an angle or of the
+# Standard deviations of a mild jitter, in units of half an image: about 6 % of a radian or of the
 # size, and less than a pixel of 28.
 MATRIX_JITTER, SHIFT_JITTER, PERSPECTIVE_JITTER, POINT_JITTER = 0.08, 0.05, 0.03, 0.04
 
 
 def pixel_centres(size: Size, dtype: torch.dtype = torch.float64) -> Tensor:
-    """The regular grid G: (H * W, 2), the (x, y) of each pixel's centre, row by row."""
+    """Regular grid G: (H * W, 2), the (x, y) of each pixel's centre, row by row."""
     height, width = size
     if height < 1 or width < 1:
         raise ValueError(f"a grid has at least one pixel each way, not {height}x{width}")
@@ -48,19 +49,19 @@ def homography(matrix: Tensor, basis: Tensor) -> Tensor:
     """Maps points by a homography.
 
     Args:
-        matrix: (N, 9), 3x3 row by row, of any scale.
+        matrix: (N, 9), 3x3 row by row; its scale does not matter.
         basis: (6, 2 K), the `affine_basis` of the points.
 
     Returns:
-        (N, K, 2). Finite everywhere, with finite gradients: see `HORIZON`.
+        (N, K, 2), always finite, with finite gradients: see `HORIZON`.
     """
     mapped: Tensor = _Homography.apply(matrix, basis)
     return mapped
 
 
 class _Homography(torch.autograd.Function):
-    """By hand, as it is a large part of a small cell's step: an (x, y) is scaled as one complex
-    number, and all sums are matrix products."""
+    """Hand-written, as it takes a large part of a small cell's training step: each (x, y) is scaled
+    as one complex number, and all sums are matrix products."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, basis: Tensor) -> Tensor:
@@ -75,25 +76,25 @@ class _Homography(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         basis, scale, inverse, mapped = ctx.saved_tensors
         gradient = _scaled(gradient.contiguous(), inverse)
-        free = (scale.abs() >= HORIZON).to(scale.dtype)  # where it is not held
+        free = (scale.abs() >= HORIZON).to(scale.dtype)  # 1 where it is not clamped
         of_scale = _scaled(gradient * mapped, free).flatten(1)
         affine = gradient.flatten(1) @ basis.T
-        # Both coordinates' parts are added up by the product, in which each point comes twice.
+        # The product contains each point twice, and so adds up the parts of x and y.
         return torch.cat([affine, -of_scale @ (basis[:3] + basis[3:]).T], dim=1), None
 
 
 def _scaled(points: Tensor, factor: Tensor) -> Tensor:
-    """(N, K, 2) times (N, K)."""
+    """Multiplies (N, K, 2) by (N, K)."""
     return torch.view_as_real(torch.view_as_complex(points) * factor)
 
 
 class GridGenerator(nn.Module):
-    """T_theta(G): the base of all transforms; subclass it to bring your own.
+    """T_theta(G): base class of all transforms; subclass it to add your own.
 
-    A subclass is constructed with the output's size, registers `identity` (P,), the parameters
-    that leave an image as it is, and maps theta (N, P) to a grid (N, H, W, 2) in `forward`. It may
-    register `jitter` (P,), by how much each parameter may be off by and by: standard deviations,
-    which the recipe's `theta_jitter` multiplies.
+    A subclass is constructed with the output's size, registers the buffer `identity` (P,), the
+    parameters that leave an image unchanged, and maps theta (N, P) to a grid (N, H, W, 2) in
+    `forward`. It may also register `jitter` (P,): standard deviations of a mild noise on each
+    parameter, which the recipe's `theta_jitter` multiplies.
     """
 
     identity: Tensor
@@ -118,11 +119,11 @@ class GridGenerator(nn.Module):
             )
 
     def constant(self, name: str, value: Tensor) -> None:
-        """Keeps what follows from the constructor's arguments as a buffer outside the state dict.
+        """Registers a buffer that is not in the state_dict, as the constructor can recompute it.
 
         Args:
-            name: the buffer's.
-            value: float64; `double()` later brings its full precision back.
+            name: name of the buffer.
+            value: float64; a later `double()` restores its full precision.
         """
         self._exact[name] = value
         self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
@@ -156,7 +157,7 @@ class AffineGrid(GridGenerator):
 
 
 class ProjectiveGrid(GridGenerator):
-    """theta: the first 8 numbers of a 3x3 matrix whose last entry is 1; then a division."""
+    """theta: the first 8 numbers of a 3x3 matrix whose last entry is 1, row by row."""
 
     basis: Tensor
 
@@ -168,18 +169,18 @@ class ProjectiveGrid(GridGenerator):
         self.constant("jitter", torch.tensor(jitter, dtype=torch.float64))
 
     def forward(self, theta: Tensor) -> Tensor:
-        """(N, 8) -> (N, H, W, 2), finite also where the denominator vanishes."""
+        """(N, 8) -> (N, H, W, 2), finite even where the denominator is 0."""
         self._check(theta)
         matrix = torch.cat([theta, torch.ones_like(theta[:, :1])], dim=1)
         return homography(matrix, self.basis).view(-1, *self.size, 2)
 
 
 class ThinPlateSplineGrid(GridGenerator):
-    """theta: where each control point goes, (x, y) point by point (2 n m numbers, 32 for 4x4).
+    """theta: target of each control point, (x, y) point by point (2 n m numbers, 32 for 4x4).
 
-    The control points are a regular n x m grid over the output, from -span to span each way. The
-    grid is the thin plate spline (kernel r^2 log r, no smoothing) that takes control point k to
-    theta_k. For fixed control points it is linear in theta: its system is inverted here, once.
+    The control points are a regular n x m grid over the output, from -span to span on each axis.
+    The grid is the thin plate spline (kernel r^2 log r, no smoothing) that maps control point k to
+    theta_k. For fixed control points it is linear in theta: the system is inverted only once.
     """
 
     basis: Tensor
@@ -203,20 +204,20 @@ class ThinPlateSplineGrid(GridGenerator):
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 2 n m) -> (N, H, W, 2)."""
         self._check(theta)
-        # A spline through unmoved points is the plane: mapping the moves alone keeps it exact.
+        # Unmoved points give the identity; adding only the spline of the moves keeps it exact.
         grid = torch.addmm(self.points, theta - self.identity, self.basis)
         return grid.view(-1, *self.size, 2)
 
 
 def spline_matrix(control: Tensor, points: Tensor) -> Tensor:
-    """The linear map from values at control points to the spline through them, at other points.
+    """Matrix that maps values at control points to the spline through them, at other points.
 
     Args:
         control: (K, 2), not all on one line; float64.
         points: (M, 2).
 
     Returns:
-        (M, K): times the K values, the spline's values at the points.
+        (M, K). Multiplied by the K values, it gives the spline's values at the M points.
     """
     count = len(control)
     system = control.new_zeros(count + 3, count + 3)

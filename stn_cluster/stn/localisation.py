@@ -1,7 +1,7 @@
 """Localisation nets: an image -> features, from which the transformer regresses theta.
 
-The two of the paper's MNIST experiments (section 4.1 and its appendix). Any module that maps
-(N, C, H, W) to (N, F) can stand in their place.
+These are the two of the paper's MNIST experiments (section 4.1 and its appendix). Any module that
+maps (N, C, H, W) to (N, F) can replace them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stn_cluster.stn.precision import Precision
 
 
 class LinearLocalisation(nn.Sequential):
-    """ST-FCN's: three fully connected layers of 32 units. Fits any input."""
+    """Localisation net of ST-FCN: three fully connected layers of 32 units, for any input size."""
 
     def __init__(self, channels: int, size: Size, units: int = 32) -> None:
         height, width = size
@@ -32,10 +32,11 @@ class LinearLocalisation(nn.Sequential):
 
 
 class ConvLocalisation(nn.Sequential):
-    """ST-CNN's: on the input downsampled by 2, conv 5x5 x 20, max-pool 2, conv 5x5 x 20, 20 units.
+    """Localisation net of ST-CNN: downsampling by 2, 20 filters of 5x5, max-pool 2, 20 filters of
+    5x5, 20 units.
 
     Raises:
-        ValueError: the input is smaller than 28 pixels one way: the second convolution won't fit.
+        ValueError: height or width is below 28 pixels: the second convolution does not fit.
     """
 
     SMALLEST = 28  # 28 -> 14 -> 10 -> 5 -> 1
@@ -66,10 +67,10 @@ class ConvLocalisation(nn.Sequential):
 
 
 def count_features(net: nn.Module, channels: int, size: Size) -> int:
-    """F of a net that maps (N, channels, *size) to (N, F), found by running it once.
+    """Number of features F of a net that maps (N, channels, *size) to (N, F), by running it once.
 
     Raises:
-        ValueError: it gives another shape.
+        ValueError: the output has another shape.
     """
     like = next(net.parameters(), torch.empty(0))  # the net's type and device
     with torch.no_grad(), evaluating(net):
@@ -78,6 +79,6 @@ def count_features(net: nn.Module, channels: int, size: Size) -> int:
         )
     if features.ndim != 2:
         raise ValueError(
-            f"a localisation net gives features (N, F); this one gives {tuple(features.shape)}"
+            f"a localisation net returns features (N, F); this one returns {tuple(features.shape)}"
         )
     return features.shape[1]

@@ -16,18 +16,18 @@ from stn_cluster.stn.transformer import SpatialTransformer
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a model is built for: all that a model's `build` function is given."""
+    """Task that a model is built for: the only argument of a model's `build` function."""
 
     channels: int = 1
     canvas: int = 28  # pixels, height and width of the input
     n_classes: int = 10
     transform: Callable[[Size], GridGenerator] | None = None  # None for a plain classifier
-    filters: int = 64  # of each convolution, or of the first
-    second_filters: int | None = None  # of the second; None: as many
-    hidden_units: int = 256  # of each fully connected layer
-    dropout: float = 0.0  # behind each of those: `stn_cluster.stn.Dropout`
-    transformer_size: int | None = None  # of a transformer's output; None: as published
-    precision: Precision = "float32"  # of what convolutions multiply
+    filters: int = 64  # number of filters of each convolution, or of the first one
+    second_filters: int | None = None  # number of filters of the second one; None: the same
+    hidden_units: int = 256  # number of units of each hidden fully connected layer
+    dropout: float = 0.0  # after each of those layers: `stn_cluster.stn.Dropout`
+    transformer_size: int | None = None  # pixels of a transformer's output; None: as published
+    precision: Precision = "float32"  # precision of the products in convolutions
 
     @property
     def size(self) -> Size:
@@ -74,10 +74,10 @@ def _cnn(task: Task, size: Size) -> CNN:
 
 
 def _front(task: Task, localisation: nn.Module) -> tuple[list[nn.Module], Size]:
-    """The transformer and what follows it up to the classifier, and the classifier's input size.
+    """Modules before the classifier (the transformer first), and the classifier's input size.
 
-    As published, the output keeps the input's size, and on a large canvas (RTS: 42 pixels) is
-    average-pooled by 2 before the classifier.
+    As published, the transformer's output has the input's size and is average-pooled by 2 on a
+    large canvas (RTS: 42 pixels).
     """
     assert task.transform is not None, "a spatial transformer network needs a transform"
     edge = task.transformer_size or task.canvas

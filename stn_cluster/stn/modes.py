@@ -1,4 +1,4 @@
-"""Running a network in evaluation mode for a while."""
+"""Temporary evaluation mode of a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; then each module's own mode again (some may be frozen)."""
+    """Sets evaluation mode within the block, then restores each module's own mode."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

@@ -22,8 +22,8 @@ class Kernel:
         name: for error messages.
         weight: k(d), elementwise, of the signed distance in pixels d = x - m, any shape;
             differentiable almost everywhere.
-        radius: in whole pixels; only taps with -radius <= d < radius are read.
-        native: the mode of F.grid_sample that computes the same, where there is one.
+        radius: whole pixels; only taps with -radius <= d < radius are read.
+        native: mode of F.grid_sample that computes the same, if there is one.
     """
 
     name: str
@@ -41,7 +41,7 @@ def _bilinear(d: Tensor) -> Tensor:
 
 
 def _bicubic(d: Tensor, a: float = -0.75) -> Tensor:
-    """Keys' cubic convolution; a = -0.75 is what PyTorch and OpenCV use."""
+    """Keys' cubic convolution; PyTorch and OpenCV use a = -0.75."""
     r = d.abs()
     near = ((a + 2) * r - (a + 3)) * r * r + 1
     far = ((a * r - 5 * a) * r + 8 * a) * r - 4 * a
@@ -61,14 +61,14 @@ def sample(
     Args:
         images: (N, C, H, W), floating point.
         grid: (N, H', W', 2) of (x, y), -1 and 1 at the image's outer edges.
-        kernel: how pixels are weighed; any `Kernel`.
-        padding: what lies outside: zeros, the border pixel, or the image mirrored at its edges.
+        kernel: weighs the pixels around a point.
+        padding: values outside the image: zeros, the border pixel, or the mirrored image.
 
     Returns:
         (N, C, H', W'), differentiable in images and grid (nearest: in images only).
 
     Raises:
-        ValueError: shapes do not fit, or the padding has another name.
+        ValueError: shapes do not match, or the padding is unknown.
     """
     if images.ndim != 4 or grid.ndim != 4 or grid.shape[-1] != 2 or len(grid) != len(images):
         raise ValueError(
@@ -85,7 +85,7 @@ def sample(
 
 
 def sample_by_taps(images: Tensor, grid: Tensor, kernel: Kernel, padding: Padding) -> Tensor:
-    """The formula itself, for any kernel: (2 radius)^2 reads a point. See `sample`."""
+    """Evaluates the formula for any kernel, with (2 radius)^2 reads per point. See `sample`."""
     n, channels, height, width = images.shape
     taps_x, weights_x, inside_x = _taps(grid[..., 0], width, kernel, padding)
     taps_y, weights_y, inside_y = _taps(grid[..., 1], height, kernel, padding)
@@ -104,13 +104,13 @@ def sample_by_taps(images: Tensor, grid: Tensor, kernel: Kernel, padding: Paddin
 def _taps(
     coordinate: Tensor, extent: int, kernel: Kernel, padding: Padding
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Along one axis: the pixels each point reads, their weights, and whether they count.
+    """Pixels that each point reads along one axis, their weights, and whether they count.
 
     All three are (N, H', W', 2 radius).
     """
     position = ((coordinate + 1) * extent - 1) / 2  # in pixels; pixel m has its centre at m
-    # Beyond this far outside, nothing but padding is read, whatever the exact place. It also
-    # keeps the conversion to integers defined.
+    # Farther outside than this, a point reads only padding, so the exact position is irrelevant.
+    # Clamping also keeps the conversion to integers defined.
     reach = 2.0 * extent + kernel.radius if padding != "reflection" else 1e6
     position = position.clamp(-reach, reach)
     offsets = torch.arange(1 - kernel.radius, kernel.radius + 1, device=position.device)

@@ -14,7 +14,7 @@ from stn_cluster.stn.sampler import BILINEAR, Kernel, Padding, sample
 
 
 class Transformed(NamedTuple):
-    """What a transformer did: the output, and how it came about."""
+    """Output of a transformer, with the theta and grid that produced it."""
 
     output: Tensor  # (N, C, H', W')
     theta: Tensor  # (N, P)
@@ -22,29 +22,30 @@ class Transformed(NamedTuple):
 
 
 class Jitter(NamedTuple):
-    """Noise on theta in training, so that what follows sees more than one pose of an image.
+    """Noise on theta in training, so that the classifier sees more than one pose of an image.
 
-    Esteves et al. 2018 (Polar Transformer Networks, section 4.4) move their origin likewise.
+    Esteves et al. 2018 (Polar Transformer Networks, section 4.4) jitter their origin in this way.
     """
 
-    amount: Tensor  # (), as a multiple of the grid generator's `jitter`
+    amount: Tensor  # (), a multiple of the grid generator's `jitter`
     generator: torch.Generator  # on the parameters' device
 
 
 class SpatialTransformer(nn.Module):
-    """Warps its input by a transform that it predicts from it (figure 2 of the paper).
+    """Warps its input by a transform that is predicted from the input (figure 2 of the paper).
 
-    Starts as the identity: the last layer has zero weights and the identity's parameters as bias.
+    It starts as the identity: the last layer has zero weights and the identity's parameters as
+    bias.
 
     Args:
         channels: C of the input, 1 or more.
         size: height and width of the input.
         output_size: height and width of the output; default: the input's.
-        transform: makes the grid generator for an output size, as the classes in `grids` do.
+        transform: makes the grid generator for an output size: a class in `grids`, for example.
         localisation: (N, C, H, W) -> (N, F), or "conv" or "linear" for the paper's nets; default:
-            the convolutional one where the input is large enough for it.
+            the convolutional one if the input is large enough for it.
         kernel: the sampling kernel.
-        padding: what is read outside the input.
+        padding: values outside the input.
 
     Example:
         >>> SpatialTransformer(3, (32, 32))(torch.rand(8, 3, 32, 32)).shape
@@ -84,10 +85,10 @@ class SpatialTransformer(nn.Module):
         self._jitter: Jitter | None = None
 
     def jitter_theta(self, jitter: Jitter) -> None:
-        """From now on, adds normal noise to theta in training mode.
+        """Adds normal noise to theta in training mode from now on.
 
         Raises:
-            ValueError: the grid generator doesn't say how much.
+            ValueError: the grid generator registers no `jitter`.
         """
         if self.grid.jitter is None:
             raise ValueError(
@@ -100,10 +101,10 @@ class SpatialTransformer(nn.Module):
     @overload
     def forward(self, images: Tensor, details: Literal[True]) -> Transformed: ...
     def forward(self, images: Tensor, details: bool = False) -> Tensor | Transformed:
-        """(N, C, H, W) -> (N, C, H', W'); with `details`, theta and the grid beside it.
+        """(N, C, H, W) -> (N, C, H', W'); with `details`, also theta and the grid.
 
         Raises:
-            ValueError: the images are not of the size the module was made for.
+            ValueError: the images do not have the size the module was made for.
         """
         if images.ndim != 4 or images.shape[1:] != (self.channels, *self.size):
             raise ValueError(
@@ -111,7 +112,7 @@ class SpatialTransformer(nn.Module):
                 f"{self.size[1]}), not {tuple(images.shape)}"
             )
         features = self.localisation(images)
-        # Under autocast too, all that places pixels is in full precision: fp16 is half a pixel off.
+        # Full precision also under autocast: fp16 positions would be wrong by half a pixel.
         with torch.autocast(images.device.type, enabled=False):
             theta = self.theta(features.to(self.theta.weight.dtype))
             if self.training and self._jitter is not None:

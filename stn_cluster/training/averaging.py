@@ -1,4 +1,4 @@
-"""A running average of a model's weights, tested and kept in place of the last ones."""
+"""Exponential moving average of a model's weights, tested and stored instead of the last ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from stn_cluster.training.optimizers import Group
 
 
 class WeightAverage:
-    """Of all that is trained: one tensor a group of parameters.
+    """Average of all trained parameters: one tensor per group.
 
     Args:
-        groups: the optimiser's.
+        groups: groups of the optimiser.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
@@ -24,7 +24,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, weight: Tensor) -> None:
-        """Moves the average towards the present weights by a part, () in 0 to 1; 1 copies them."""
+        """Moves the average towards the present weights by a weight, () in 0 to 1; 1 copies."""
         for average, group in zip(self._averages, self._groups, strict=True):
             average.lerp_(group.values, weight.to(average.dtype))
 
@@ -39,13 +39,13 @@ class WeightAverage:
             self._put(present)
 
     def state_dict(self) -> list[Tensor]:
-        """What is needed to go on."""
+        """State to resume from."""
         return self._averages
 
     def load_state_dict(self, state: Sequence[Tensor]) -> None:
-        """Puts a `state` back."""
-        for average, found in zip(self._averages, state, strict=True):
-            average.copy_(found)
+        """Restores a `state_dict`."""
+        for average, saved in zip(self._averages, state, strict=True):
+            average.copy_(saved)
 
     @torch.no_grad()
     def _put(self, values: Sequence[Tensor]) -> None:

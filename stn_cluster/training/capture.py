@@ -1,9 +1,9 @@
-"""A step of a whole pack as one CUDA graph: the host only says "again".
+"""A training step of a whole pack as one CUDA graph: the host only replays it.
 
-A round is the stream's batch (looked up and distorted once), then one step of each cell that shares
-it, each on a branch of its own, so that small cells fill the device together. All that changes from
-step to step is a row number on the device; draws and learning rates are laid out there for a block
-of steps at a time.
+A round is the stream's batch (read and distorted once), then one step of each cell that shares it,
+each on its own CUDA stream, so that small cells together use the whole device. Only a row number on
+the device changes from step to step; draws and learning rates are copied there for a block of steps
+at a time.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from stn_cluster.data.cache import BatchLoader
 from stn_cluster.data.stream import BLOCK
 from stn_cluster.training.cell_training import CellTraining
 
-# Takes work on fixed addresses that reads nothing back to the host, and the generators that it
-# draws from; gives what repeats it.
+# Arguments: a function that works on fixed addresses and reads nothing back to the host, and the
+# generators that it draws from. Result: a function that repeats it.
 Capture = Callable[[Callable[[], None], Sequence[torch.Generator]], Callable[[], None]]
 
 
 def cuda_graph(work: Callable[[], None], draws: Sequence[torch.Generator]) -> Callable[[], None]:
-    """Captures work as a CUDA graph, without doing it; it must have been done before, eagerly.
+    """Captures `work` as a CUDA graph, without running it; it must have run eagerly before.
 
-    Whenever it is repeated, the generators in `draws` go on from where they are.
+    Each replay continues the random sequences of the generators in `draws`.
 
     Raises:
-        RuntimeError: something in it cannot be captured.
+        RuntimeError: an operation cannot be captured.
     """
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -45,7 +45,7 @@ class CapturedRounds:
     Args:
         loader: the stream's batches.
         runs: the cells.
-        capture: what makes a round repeatable.
+        capture: captures a round.
 
     Raises:
         RuntimeError: a cell's step cannot be captured.
@@ -57,17 +57,17 @@ class CapturedRounds:
         device = runs[0].device
         self._row = torch.zeros(1, dtype=torch.int64, device=device)
         steps = len(runs[0].recipe.at(0)), len(runs), BLOCK
-        self._schedule = torch.zeros(steps, device=device)  # what changes from step to step
+        self._schedule = torch.zeros(steps, device=device)  # see `Recipe.at`
         self._branches = _branches(len(runs), device)
-        self._block: int | None = None  # whose draws and schedules are laid out
+        self._block: int | None = None  # the block whose draws and schedules are on the device
         noises = [run.noise for run in runs if run.noise is not None]
         self._again = capture(self._round, noises)
 
     def advance(self, steps: int) -> int:
-        """Trains up to so many steps, to the end of a block at most.
+        """Trains up to `steps` steps, but not beyond the end of a block.
 
         Returns:
-            How many; the device may still be at them.
+            Number of steps; the device may still be busy with them.
         """
         step = self.runs[0].step
         block, row = divmod(step, BLOCK)
@@ -108,7 +108,7 @@ def _branches(count: int, device: torch.device) -> list[torch.cuda.Stream | None
 
 @contextlib.contextmanager
 def _on(branch: torch.cuda.Stream | None) -> Iterator[None]:
-    """Work on a branch that begins where the current stream is."""
+    """Runs the block on a branch that starts after the current stream's work."""
     if branch is None:
         yield
         return

@@ -35,7 +35,7 @@ from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 from stn_cluster.training.random_state import RandomState
 
-CHECK_EVERY = 16  # steps between looks at the loss, each of which waits for the device
+CHECK_EVERY = 16  # steps between checks of the loss, each of which waits for the device
 CURVE_POINTS = 50
 
 
@@ -44,12 +44,12 @@ class NotFiniteError(RuntimeError):
 
 
 class CellTraining:
-    """Trains one cell step by step; all of its state can be taken out and put back.
+    """Trains one cell step by step; its whole state can be saved and restored.
 
     Args:
-        cell: what to train.
+        cell: the cell to train.
         test: its test set.
-        device: where.
+        device: the device to train on.
     """
 
     def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
@@ -61,8 +61,8 @@ class CellTraining:
         self.step = 0
         self.seconds = 0.0
         self.curve: list[CurvePoint] = []
-        # The cell's own random numbers (initial weights; what a plug-in's model draws), so that
-        # they don't depend on what else the process trains.
+        # The cell's own random numbers (for initial weights and models of plug-ins), so that they
+        # do not depend on the other cells of the process.
         seed = int(generator("weights", cell.seed).integers(2**62))
         self._random = RandomState(seed, device)
         with self._random.in_place():
@@ -81,20 +81,20 @@ class CellTraining:
 
     @property
     def draws_on_device(self) -> bool:
-        """Whether its steps draw from the device's own generator, which no capture can repeat for
-        this cell alone: a plug-in's dropout on a GPU, say."""
+        """Whether its steps draw from the device's default generator, as a plug-in's dropout on a
+        GPU may: a CUDA graph cannot replay that for one cell alone."""
         return self._random.draws_on_device
 
     @property
     def quiet_steps(self) -> int:
-        """How many steps may be taken before the host has to look at something; 1 or more."""
-        looks = [CHECK_EVERY, self._curve_every, self.recipe.evaluate_every or CHECK_EVERY]
+        """Number of steps, 1 or more, until the host has to check the loss or evaluate."""
+        intervals = [CHECK_EVERY, self._curve_every, self.recipe.evaluate_every or CHECK_EVERY]
         return min(
-            self.recipe.iterations - self.step, *(every - self.step % every for every in looks)
+            self.recipe.iterations - self.step, *(every - self.step % every for every in intervals)
         )
 
     def train(self, images: Tensor, labels: Tensor) -> None:
-        """One step: forward, backward, update.
+        """Trains one step: forward, backward, update.
 
         Raises:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
@@ -111,12 +111,12 @@ class CellTraining:
         jitter: Tensor | float,
         averaging: Tensor | float,
     ) -> None:
-        """The device's part of a step: it reads nothing back and works on fixed addresses.
+        """Device's part of a step: it reads nothing back and works on fixed addresses.
 
         Args:
             images: (N, 1, canvas, canvas).
             labels: (N,).
-            rate, jitter, averaging: what `Recipe.at` says of the step.
+            rate, jitter, averaging: values of `Recipe.at` for the step.
         """
         self._jitter.fill_(jitter)
         self._averaging.fill_(averaging)
@@ -131,7 +131,7 @@ class CellTraining:
         self._loss_sum += loss.detach()
 
     def stepped(self, steps: int) -> None:
-        """The host's part, after that many steps, `quiet_steps` at most.
+        """Host's part, after a number of steps (at most `quiet_steps`).
 
         Raises:
             NotFiniteError: see `train`.
@@ -143,7 +143,7 @@ class CellTraining:
         self._record()
 
     def outcome(self) -> Outcome:
-        """Tests the trained model: what came of the cell."""
+        """Tests the trained model and returns the cell's outcome."""
         cell = self.cell
         with self._tested_weights():
             ranking = rank(self.model, self.test.images)
@@ -158,11 +158,11 @@ class CellTraining:
         )
 
     def failure(self, error: str) -> Outcome:
-        """What came of the cell when its code failed."""
+        """Outcome of a cell whose code failed."""
         return self._outcome(error=error)
 
     def checkpoint(self) -> bytes:
-        """Everything that the rest of the training depends on."""
+        """Everything that the remaining training depends on."""
         return to_bytes(
             {
                 "key": self.cell.key,
@@ -180,10 +180,10 @@ class CellTraining:
         )
 
     def resume(self, data: bytes) -> None:
-        """Goes on from a `checkpoint`: on a CPU bit for bit as if never interrupted.
+        """Resumes from a `checkpoint`: on a CPU, bit for bit as if never interrupted.
 
         Raises:
-            ValueError: the bytes are damaged or another cell's.
+            ValueError: the checkpoint is damaged or belongs to another cell.
         """
         state = from_bytes(data)
         if state.get("key") != self.cell.key:
@@ -202,7 +202,7 @@ class CellTraining:
         self.curve = [CurvePoint(**point) for point in state["curve"]]
 
     def _give_noise(self) -> torch.Generator | None:
-        """The generator of what training itself draws, on the device, where it draws anything."""
+        """Creates the generator of dropout and jitter on the device, if the recipe uses them."""
         if not (self.recipe.theta_jitter or self.recipe.dropout):
             return None
         seed = int(generator("noise", self.cell.seed).integers(2**62))
@@ -263,7 +263,7 @@ class CellTraining:
 
 
 def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """The cell's network, with fresh weights from torch's current random numbers."""
+    """Builds the cell's network, with initial weights from torch's default generator."""
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
     filters, second_filters = recipe.widths

@@ -1,4 +1,4 @@
-"""Training state as bytes: tensors and plain values only, read back with `weights_only`."""
+"""Checkpoints as bytes: only tensors and plain values, loaded with `weights_only`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
-    """A state of tensors, numbers, strings, lists and dicts as bytes."""
+    """Serialises a state of tensors, numbers, strings, lists and dicts."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def from_bytes(data: bytes) -> dict[str, Any]:
-    """The state back, on the CPU; never runs code from the file.
+    """Loads a state on the CPU; never runs code from the file.
 
     Raises:
-        ValueError: the bytes are not such a state, or not all of it.
+        ValueError: the bytes are not a complete checkpoint.
     """
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

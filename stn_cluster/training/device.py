@@ -1,4 +1,4 @@
-"""What a device is called in results: all that decides the bits of a result, beside the code."""
+"""Name of a device in results: everything besides the code that affects the bits of a result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from stn_cluster.stn.precision import Precision, bf16_kernel
 
-_CPU_INFO = Path("/proc/cpuinfo")  # of Linux
+_CPU_INFO = Path("/proc/cpuinfo")  # Linux only
 
 
 def device_name(device: torch.device, precision: Precision = "float32") -> str:
-    """A GPU's name; or a CPU's with its instruction set and the threads that train on it.
+    """Name of a GPU; or of a CPU with its instruction set and number of training threads.
 
-    Of bf16, what multiplies it is named, too.
+    With bf16, it also names the kernel of the products.
 
     Example: 'AMD EPYC 9B14, AVX512, 1 thread, bf16 by AVX512_BF16'.
     """
@@ -29,5 +29,5 @@ def device_name(device: torch.device, precision: Precision = "float32") -> str:
 
 
 def _processor() -> str:
-    found = _CPU_INFO.is_file() and re.search(r"^model name\s*: (.+)$", _CPU_INFO.read_text(), re.M)
-    return found[1] if found else platform.processor() or platform.machine()
+    match = _CPU_INFO.is_file() and re.search(r"^model name\s*: (.+)$", _CPU_INFO.read_text(), re.M)
+    return match[1] if match else platform.processor() or platform.machine()

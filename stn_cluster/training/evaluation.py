@@ -11,15 +11,15 @@ from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
-BATCH = 100  # images tested at a time: what they are in between fits a core's cache
-FULL = 65_535  # a probability of 1, as it is kept
+BATCH = 100  # images tested at a time: their activations fit into a core's cache
+FULL = 65_535  # stored value of a probability of 1
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The two likeliest classes of each image, (N,) int64, and their probabilities, (N,) float32.
+    """The two most likely classes of each image, (N,) int64, with probabilities, (N,) float32.
 
-    Of classes that are equally likely the lower comes first.
+    Of equally likely classes, the lower one comes first.
     """
 
     first: Tensor
@@ -30,14 +30,14 @@ class Ranking:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """The most likely class of each image, (N,) int64; the model's mode is left as it was."""
+    """The most likely class of each image, (N,) int64; the model's mode is restored."""
     with evaluating(model):
         return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
 
 
 @torch.no_grad()
 def rank(model: nn.Module, images: Tensor) -> Ranking:
-    """The two most likely classes of each image; the first is that of `predict`, to the bit."""
+    """The two most likely classes of each image; the first is exactly that of `predict`."""
     with evaluating(model):
         ranked = [_two_likeliest(model(batch)) for batch in torch.split(images, BATCH)]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
@@ -51,7 +51,7 @@ def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def count_wrong(classes: Tensor, labels: Tensor) -> int:
-    """How many predictions differ from the label."""
+    """Number of predictions that differ from the label."""
     return int((classes != labels).sum())
 
 
@@ -89,7 +89,7 @@ def as_labels(test: DistortedTestSet, dataset: str, revision: int | str) -> Labe
 
 
 def _in_full(probabilities: Tensor) -> Tensor:
-    """0 to 1 -> 0 to 65,535; a probability that is none, of scores that overflowed, is 0."""
+    """0 to 1 -> 0 to 65,535; NaN, the result of scores that overflowed, becomes 0."""
     return (probabilities.double().nan_to_num(0) * FULL).round()
 
 

@@ -10,11 +10,11 @@ from stn_cluster.stn.transformer import SpatialTransformer
 
 @torch.no_grad()
 def initialise_he(model: nn.Module) -> None:
-    """Draws the weights of all convolutions and linear layers anew; their biases become 0.
+    """Draws new weights for all convolutions and linear layers; their biases become 0.
 
-    With PyTorch's own, the signal shrinks from layer to layer and the biases do not, so that up to
-    a third of a localisation net's units never fire (He et al. 2015 keep its variance). Theta's
-    layers stay as they are: a transformer begins as the identity.
+    With PyTorch's initialisation, the signal shrinks from layer to layer and the biases do not, so
+    that up to a third of a localisation net's units never fire. He et al. 2015 keep the signal's
+    variance. Layers that compute theta are not changed: a transformer starts as the identity.
     """
     transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
     placing = {transformer.theta for transformer in transformers}

@@ -1,8 +1,8 @@
 """SGD, AdamW and Muon over flat groups of parameters: one tensor of values, one of gradients.
 
-An update is then one kernel a group, whatever the number of layers, and touches fixed addresses
-only. The rate is a tensor, so that a captured step can change it. (`torch.optim` would also import
-PyTorch's compiler, a second and a half in every worker, for the sake of what nobody compiles.)
+So an update is one kernel per group, regardless of the number of layers, on fixed addresses. The
+learning rate is a tensor, so that a captured step can change it. (`torch.optim` would also import
+PyTorch's compiler, which takes 1.5 seconds in every worker and is not used.)
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from stn_cluster.recipes import Recipe
 from stn_cluster.stn.transformer import SpatialTransformer
 from stn_cluster.training.muon import muon_update
 
-ALIGNED = 16  # float32s, 64 bytes: where each parameter begins, for the sake of matrix products
-IMAGE_CHANNELS = 3  # at most: a convolution of more is an inner one, which Muon is for
-BETA1, EPSILON = 0.9, 1e-8  # AdamW's usual
+ALIGNED = 16  # float32 numbers (64 bytes): alignment of each parameter, for fast matrix products
+IMAGE_CHANNELS = 3  # a convolution with more input channels is an inner one: Muon trains it
+BETA1, EPSILON = 0.9, 1e-8  # AdamW's usual values
 
 
 class Rule(Protocol):
-    """An algorithm: what it keeps of a group, and its update."""
+    """An optimisation algorithm: its state for a group, and its update."""
 
     def new(self, group: Group) -> dict[str, Tensor]:
-        """What it keeps of a group, at the start."""
+        """Initial state for a group."""
 
     def update(self, group: Group, kept: dict[str, Tensor]) -> None:
-        """One update of a group's values, and of what is kept, from its gradients."""
+        """Updates a group's values and state (`kept`) from its gradients."""
 
 
 class Group:
-    """Parameters of one type that are trained alike; they become views of `values`.
+    """Parameters of one dtype that are trained in the same way; they become views of `values`.
 
     Args:
-        parameters: at least one; each one's data and gradient are replaced.
-        rule: what updates them.
+        parameters: at least one; the data and gradient of each are replaced.
+        rule: the algorithm that updates them.
         lr_factor: their learning rate, as a multiple of the schedule's.
-        weight_decay: as the rule means it.
+        weight_decay: the rule's weight decay.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Group:
 
 
 class Optimizer:
-    """The groups of a model and what the rule of each keeps.
+    """Updates the groups of a model, each by its rule, and holds their states.
 
     Args:
         groups: from `parameter_groups`.
@@ -81,44 +81,44 @@ class Optimizer:
         self._kept = [group.rule.new(group) for group in groups]
 
     def set_lr(self, lr: Tensor | float) -> None:
-        """The schedule's learning rate, for the next update."""
+        """Sets the schedule's learning rate for the next update."""
         for group in self.groups:
             group.lr.fill_(lr)
             group.lr *= group.lr_factor
 
     def zero_grad(self) -> None:
-        """Empties the gradients, which a backward pass adds to."""
+        """Sets the gradients to 0; a backward pass adds to them."""
         for group in self.groups:
             group.gradients.zero_()
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update from the gradients."""
+        """Updates all parameters from their gradients."""
         for group, kept in zip(self.groups, self._kept, strict=True):
             group.rule.update(group, kept)
 
     def state_dict(self) -> list[dict[str, Tensor]]:
-        """What is kept for each group, to go on from."""
+        """State of each group, to resume from."""
         return self._kept
 
     def load_state_dict(self, state: list[dict[str, Tensor]]) -> None:
-        """Puts a `state` back.
+        """Restores a `state_dict`.
 
         Raises:
-            ValueError: it is another optimiser's or another model's.
+            ValueError: it belongs to another optimiser or another model.
         """
-        for kept, found in zip(self._kept, state, strict=True):
-            if kept.keys() != found.keys():
-                raise ValueError(f"the optimiser keeps {sorted(kept)}, not {sorted(found)}")
+        for kept, saved in zip(self._kept, state, strict=True):
+            if kept.keys() != saved.keys():
+                raise ValueError(f"the optimiser keeps {sorted(kept)}, not {sorted(saved)}")
             for name, tensor in kept.items():
-                if tensor.shape != found[name].shape:  # `copy_` would stretch a smaller one
+                if tensor.shape != saved[name].shape:  # `copy_` would broadcast a smaller one
                     raise ValueError(f"{name}: another model's")
-                tensor.copy_(found[name])
+                tensor.copy_(saved[name])
 
 
 @dataclass(frozen=True)
 class SGD:
-    """Plain, or with momentum; weight decay is added to the gradient."""
+    """SGD, with or without momentum; weight decay is added to the gradient."""
 
     momentum: float
 
@@ -178,7 +178,7 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Muon:
-    """Of one weight, with decoupled weight decay: see `muon.py`."""
+    """Muon for one weight, with decoupled weight decay: see `muon.py`."""
 
     def new(self, group: Group) -> dict[str, Tensor]:
         """See `Rule`."""
@@ -194,12 +194,12 @@ class Muon:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's, with the localisation nets in groups of their own."""
+    """Makes the recipe's optimiser, with the localisation nets in separate groups."""
     return Optimizer(parameter_groups(model, recipe))
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[Group]:
-    """The trainable parameters by learning rate, weight decay, rule and type."""
+    """Groups the trainable parameters by learning rate, weight decay, rule and dtype."""
     usual = SGD(recipe.momentum) if recipe.optimizer == "sgd" else AdamW(recipe.beta2)
     transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
     localising = {id(p) for transformer in transformers for p in transformer.parameters()}
@@ -215,9 +215,12 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[Group]:
             alone.append(Group([parameter], Muon(), factor, recipe.weight_decay))
             continue
         factor = recipe.localisation_rate if id(parameter) in localising else 1.0
-        # Towards 0, theta would zoom into the middle, against the loss: its rest is the identity.
+        # Weight decay would pull theta to 0, a zoom into the image's centre, not to the identity.
         spared = parameter.ndim <= 1 or id(parameter) in placing
         decay = 0.0 if spared and recipe.decay == "weights" else recipe.weight_decay
         together.setdefault((factor, decay, parameter.dtype), []).append(parameter)
-    groups = [Group(them, usual, factor, decay) for (factor, decay, _), them in together.items()]
+    groups = [
+        Group(parameters, usual, factor, decay)
+        for (factor, decay, _), parameters in together.items()
+    ]
     return [*groups, *alone]

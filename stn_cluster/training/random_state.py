@@ -1,4 +1,4 @@
-"""Random state of a cell: its own numbers, whatever else the process trains."""
+"""Random state of a cell: its random numbers do not depend on other cells of the process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 class RandomState:
-    """The states of torch's generators, on the CPU and on a GPU, as one cell has them.
+    """States of torch's default generators, on the CPU and on a GPU, for one cell.
 
     Args:
-        seed: of both.
-        device: the one that the cell is trained on.
+        seed: seed of both.
+        device: the device that the cell is trained on.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self.draws_on_device = False  # something was drawn from a GPU's generator
+        self.draws_on_device = False  # whether the cell has drawn from a GPU's generator
         self._cpu = torch.Generator().manual_seed(seed).get_state()
         self._gpu = device if device.type == "cuda" else None
         self._on_gpu: Tensor | None = None
@@ -27,7 +27,7 @@ class RandomState:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within the block, torch draws from this state; what others had is put back behind it."""
+        """Makes torch draw from this state within the block, then restores the previous state."""
         others = torch.get_rng_state()
         others_on_gpu = self._swap_gpu(self._on_gpu)
         torch.set_rng_state(self._cpu)
@@ -42,19 +42,20 @@ class RandomState:
                 self._on_gpu = drawn
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The states, to resume from."""
+        """States to resume from."""
         return (
             {"cpu": self._cpu} if self._on_gpu is None else {"cpu": self._cpu, "gpu": self._on_gpu}
         )
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Puts a `state_dict` back; one of another kind of device lacks the GPU's."""
+        """Restores a `state_dict`; one that was saved on a CPU has no GPU state."""
         self._cpu = state["cpu"]
         if self._on_gpu is not None and "gpu" in state:
             self._on_gpu = state["gpu"]
 
     def _swap_gpu(self, state: Tensor | None) -> Tensor | None:
-        """Gives the GPU's generator this state; the one that it had. It waits for no kernel."""
+        """Sets the state of the GPU's generator and returns its previous one; never waits for a
+        kernel."""
         if self._gpu is None or state is None:
             return None
         before = torch.cuda.get_rng_state(self._gpu)

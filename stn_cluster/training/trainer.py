@@ -1,6 +1,6 @@
-"""Trains a pack of cells side by side; those with the same stream share its distorted batches.
+"""Trains a pack of cells side by side; cells with the same stream share its distorted batches.
 
-Cells never touch each other's arithmetic: a cell's result is the same alone and in any pack.
+Cells do not affect each other's arithmetic: a cell's result is the same alone and in any pack.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from stn_cluster.training.outcome import Outcome
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
-Stream = tuple[str | int, ...]  # its name
+Stream = tuple[str | int, ...]  # name of a stream
 
-YIELD_SECONDS = 0.1  # of training between looks at the world outside
-EAGER_ROUNDS = 3  # before a capture: libraries set themselves up in their first calls
+YIELD_SECONDS = 0.1  # training time between two yields to the caller
+EAGER_ROUNDS = 3  # rounds before a capture: libraries initialise in their first calls
 
-# What ends a worker rather than a cell: the memory or the device is gone.
+# Errors that end the worker, not only a cell: memory is exhausted, or the device is unusable.
 FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
 # cuBLAS, cuDNN and the CPU's allocator raise plain RuntimeErrors.
 _FATAL_TEXTS = ("CUDA error", "cuDNN error", "DefaultCPUAllocator: can't allocate memory")
 
 
 def ends_worker(error: Exception) -> bool:
-    """Whether an error says that the process or its device is of no use any more."""
+    """Whether an error means that the process or its device cannot be used any more."""
     return isinstance(error, FATAL) or any(text in str(error) for text in _FATAL_TEXTS)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a pack stands: the outcomes new since the last time, and steps done by key."""
+    """Progress of a pack: outcomes since the previous one, and steps done by key."""
 
     ended: tuple[Outcome, ...]
     steps: Mapping[str, int]
 
 
 class PackTrainer:
-    """The loop over a pack.
+    """Training loop of a pack.
 
     Args:
-        cells: what to train, at least one.
+        cells: the cells to train, at least one.
         data: data sets and test sets, on the device to train on.
-        states: checkpoints to go on from, by key; a damaged one is logged and not used.
-        capture: what makes whole rounds repeatable; default: CUDA graphs, where there is CUDA.
+        states: checkpoints to resume from, by key; a damaged one is logged and not used.
+        capture: captures whole rounds; default: CUDA graphs, if the device is a GPU.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PackTrainer:
         self.data = data
         self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
         self._captured: dict[Stream, CapturedRounds] = {}
-        self._eager_rounds: Counter[Stream] = Counter()  # of the cells that are now in training
+        self._eager_rounds: Counter[Stream] = Counter()  # with the present set of cells
         self._ended: list[Outcome] = []
         self._loaders: dict[Stream, BatchLoader] = {}
         self._running: dict[str, CellTraining] = {}
@@ -77,16 +77,16 @@ class PackTrainer:
             if state is not None and cell.key in self._running:
                 try:
                     self._running[cell.key].resume(state)
-                except Exception as error:  # damaged, or of another version; perhaps half restored
+                except Exception as error:  # damaged, or from another version; maybe half loaded
                     if ends_worker(error):
                         raise
-                    log.warning("%s begins anew: %s", cell.label, error)
+                    log.warning("%s starts from the beginning: %s", cell.label, error)
                     self._guard(cell, self._start, cell)
 
     def run(self) -> Iterator[Progress]:
-        """Trains until every cell has ended; yields now and then, so the caller can look up.
+        """Trains until every cell has ended; yields regularly, so that the caller can act.
 
-        Stop taking from it to stop training; `checkpoints` then tells where it stands.
+        To stop training, stop iterating; `checkpoints` then has the state of the rest.
         """
         for run in [run for run in self._running.values() if run.done]:  # resumed at the last step
             self._guard(run.cell, self._finish, run)
@@ -125,10 +125,11 @@ class PackTrainer:
         self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
 
     def _advance(self, stream: Stream) -> None:
-        """One step, or captured several, of every cell of a stream, each at its place in it."""
+        """Trains the cells of a stream that have done the fewest steps: one step, or several
+        captured ones."""
         runs = [run for run in self._running.values() if run.cell.stream == stream]
-        # All are at the same step, unless some were resumed from a checkpoint: then those behind
-        # catch up first, so that the cells come to share batches again.
+        # All are at the same step, unless some resumed from a checkpoint: then those behind catch
+        # up first, so that the cells share batches again.
         step = min(run.step for run in runs)
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
@@ -152,8 +153,8 @@ class PackTrainer:
                 self._guard(run.cell, self._train, run, images, labels, share)
             self._eager_rounds[stream] += 1
         if self.data.device.type != "cpu":
-            # The device works on while we go on, and the first to look at its loss waits for all:
-            # only the time of the whole round means something.
+            # The device works asynchronously, and the first cell that reads its loss waits for all
+            # others: only the time of the whole round is meaningful.
             seconds, costs = time.perf_counter() - started, sum(run.cell.cost for run in behind)
             for run in behind:
                 run.seconds += seconds * run.cell.cost / costs
@@ -162,7 +163,7 @@ class PackTrainer:
                 self._guard(run.cell, self._finish, run)
 
     def _rounds(self, stream: Stream, runs: list[CellTraining]) -> CapturedRounds | None:
-        """The captured rounds of exactly these cells; None where they are trained eagerly."""
+        """Captured rounds of exactly these cells; None if they are to be trained eagerly."""
         rounds = self._captured.get(stream)
         if rounds is not None and rounds.runs == tuple(runs):
             return rounds
@@ -179,7 +180,7 @@ class PackTrainer:
             )
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # what may not be captured is a CUDA error, and harmless
+        except Exception as error:  # a failed capture is a CUDA error, but a harmless one
             names = ", ".join(run.cell.label for run in runs)
             log.warning("trained eagerly, as their step cannot be captured: %s: %s", names, error)
             self._capture = None
@@ -187,7 +188,7 @@ class PackTrainer:
         return rounds
 
     def _release(self) -> None:
-        """Gives the device the memory of captured rounds back: the next pack has its own."""
+        """Frees the device memory of captured rounds: the next pack captures its own."""
         if self._captured:
             self._captured.clear()
             if self.data.device.type == "cuda":
@@ -196,7 +197,7 @@ class PackTrainer:
     def _train(
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
     ) -> None:
-        """One step of one cell; `share` is its part of the seconds that the batch took."""
+        """Trains one cell for one step; `share` is its part of the seconds that the batch took."""
         started = time.perf_counter()
         run.train(images, labels)
         if self.data.device.type == "cpu":
@@ -210,11 +211,11 @@ class PackTrainer:
         self._ended.append(outcome)
 
     def _guard(
-        self, cell: Cell, action: Callable[P, None], *given: P.args, **named: P.kwargs
+        self, cell: Cell, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Does something for a cell; its own failure ends that cell alone."""
+        """Runs an action for a cell; if it fails, only that cell ends."""
         try:
-            action(*given, **named)
+            action(*args, **kwargs)
         except Exception as error:
             if ends_worker(error):
                 raise

@@ -112,5 +112,5 @@ def test_a_data_set_function_that_gives_something_else_is_refused(
 ) -> None:
     monkeypatch.setattr("stn_cluster.registry.components._entries", {})
     register_dataset("odd")(lambda root: [root])
-    with pytest.raises(TypeError, match="'odd' gave list, not a Dataset"):
+    with pytest.raises(TypeError, match="'odd' returned list, not a Dataset"):
         load_dataset("odd")

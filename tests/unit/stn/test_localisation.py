@@ -19,7 +19,7 @@ Size = tuple[int, int]
     [(nn.Conv2d(1, 4, 3), "(1, 4, 6, 6)"), (nn.Flatten(0), "(64,)"), (nn.Flatten(2), "(1, 1, 64)")],
 )
 def test_a_localisation_net_of_another_output_shape_is_refused(net: nn.Module, shape: str) -> None:
-    with pytest.raises(ValueError, match=r"gives features \(N, F\)") as caught:
+    with pytest.raises(ValueError, match=r"returns features \(N, F\)") as caught:
         SpatialTransformer(1, (8, 8), localisation=net)
     assert shape in str(caught.value)
 
