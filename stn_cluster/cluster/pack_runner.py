@@ -101,12 +101,12 @@ class PackRunner:
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()
         saved = _Saved(logged, trainer.steps())
-        told: set[str] = set()  # test sets
+        sent: set[str] = set()  # test sets whose labels were reported
         for progress in trainer.run():
             ended = {
                 attempts[outcome.key]: kept
                 for outcome in progress.ended
-                if (kept := self._keep(outcome, attempts[outcome.key], log, told))
+                if (kept := self._keep(outcome, attempts[outcome.key], log, sent))
             }
             for key in [key for key in progress.steps if attempts[key] in self._dropped]:
                 trainer.drop(key)
@@ -170,7 +170,7 @@ class PackRunner:
         return states
 
     def _keep(
-        self, outcome: Outcome, attempt: str, log: AttemptLog, told: set[str]
+        self, outcome: Outcome, attempt: str, log: AttemptLog, sent: set[str]
     ) -> Outcome | None:
         """Writes a trained cell's weights to the store; they don't travel with the report.
 
@@ -187,9 +187,9 @@ class PackRunner:
                 return None
             failpoint("weights-written")
         labels = outcome.labels
-        if labels is None or labels.test_set in told:
+        if labels is None or labels.test_set in sent:
             return replace(outcome, weights=None, labels=None)
-        told.add(labels.test_set)
+        sent.add(labels.test_set)
         return replace(outcome, weights=None)
 
     def _retry(

@@ -69,7 +69,7 @@ def to_test_set(labels: Labels) -> dict[str, Any]:
         "revision": labels.revision,
         "repeats": labels.repeats,
         "labels": np.frombuffer(labels.classes, "<u2"),
-        "class_names": labels.class_names,
+        "class_names": labels.class_names and [storable(name) for name in labels.class_names],
     }
 
 
