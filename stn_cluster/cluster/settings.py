@@ -75,7 +75,9 @@ def make_settings(
     for name in others:
         if name not in Settings.__dataclass_fields__:
             raise UserError(unknown("setting", name, Settings.__dataclass_fields__))
-    local = Store.place(str(store))
+    # By its scheme: an object store is not asked, which takes a network.
+    on_disk = "://" not in str(store) or str(store).startswith("file:")
+    local = Store.place(str(store)) if on_disk else None
     if state is None:
         if local is None:
             raise UserError(
