@@ -1,6 +1,6 @@
-"""The Parquet result store: a folder or URI that pandas, DuckDB, Polars and pyarrow read as it is.
+"""The Parquet result store: a folder or URI that pandas, DuckDB, Polars and pyarrow can read.
 
-Loads neither torch nor ray.
+Imports neither torch nor ray.
 """
 
 from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records

@@ -1,4 +1,4 @@
-"""Many rows of `cells` as a stream of JSON, CSV or Parquet: never all of them in memory."""
+"""Export of rows of `cells` as a stream of JSON, CSV or Parquet, never all of them in memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from stn_cluster.store.schema import CELLS
 
 
 def export(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
-    """Rows of `cells` as one file, piece by piece.
+    """Streams rows of `cells` as one file.
 
     Args:
-        tables: of `Store.scan`; the next is asked for when the one before has been given out.
+        tables: from `Store.scan`; each is read after the previous one has been streamed.
         form: json (a list of objects), csv or parquet.
 
     Raises:
@@ -36,7 +36,7 @@ def json_records(rows: pd.DataFrame, indent: int | None = None) -> str:
 
 
 def from_parquet(content: bytes) -> pd.DataFrame:
-    """What `export` made of rows, as a DataFrame with the types of `load_results`."""
+    """Reads a Parquet file of `export` as a DataFrame with the types of `load_results`."""
     return as_frame(pq.read_table(pa.BufferReader(content)))
 
 
@@ -72,7 +72,7 @@ def _parquet(tables: Iterator[pa.Table]) -> Iterator[bytes]:
 
 
 class _Counting(io.RawIOBase):
-    """A file that knows how much was written to it, though what was written is taken away."""
+    """File that counts the bytes written to it, as they are removed from the buffer meanwhile."""
 
     def __init__(self, file: io.BytesIO) -> None:
         self._file = file

@@ -1,7 +1,7 @@
-"""Whole files under one root, on a local disk or an object store, through pyarrow.fs.
+"""Files under one root, on a local disk or an object store, through pyarrow.fs.
 
-A file appears at once and complete: locally it is written under tmp/, synced and renamed; on an
-object store it is one PUT.
+Files are written atomically: locally under tmp/, then synced and renamed; on an object store with
+one PUT.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from stn_cluster.store.uris import connect, redact
 class Files:
     """Files by their names relative to the root, as in 'cells/a.parquet'.
 
-    Every method raises StoreError, naming the file and the cause, where the disk or network fails.
+    Every method raises StoreError, with the file and the cause, if the disk or network fails.
     """
 
     uri: str
     filesystem: FileSystem
-    root: str  # in the filesystem, without a slash at the end
+    root: str  # path in the filesystem, without a slash at the end
 
     @classmethod
     def at(cls, uri: str | os.PathLike[str]) -> Files:
-        """The files below a local path (relative ones too) or a URI; nothing is touched yet.
+        """Files below a local path (absolute or relative) or a URI; does not access it yet.
 
         Raises:
             StoreError: the URI's scheme is unknown, or it is not a URI.
@@ -54,27 +54,27 @@ class Files:
         return Path(self.root) if isinstance(self.filesystem, LocalFileSystem) else None
 
     def where(self, name: str = "") -> str:
-        """The full path of a file, for people to read."""
+        """Full path of a file, for people to read."""
         place = self.root if self.local else redact(self.uri)
         return f"{place.rstrip('/')}/{name}" if name else place
 
     def is_file(self, name: str = "") -> bool:
-        """Whether there is a file of this name; '' is the root."""
-        if name and self.local:  # where the root has gone nobody knows
+        """Whether there is a file with this name; '' is the root."""
+        if name and self.local:  # without the root, nobody can know
             with self._errors(name, "read"):
                 _there(self.local)
         return bool(self._type(name) == FileType.File)
 
     def is_folder(self, name: str = "") -> bool:
-        """Whether there is a folder of this name, or objects below it; '' is the root."""
+        """Whether there is a folder with this name, or objects below it; '' is the root."""
         return bool(self._type(name) == FileType.Directory)
 
     def names(self, folder: str, ending: str = "") -> list[str]:
-        """The files below a folder, at any depth, in the order of their names."""
+        """Files below a folder, at any depth, sorted by name."""
         return sorted(name for name, _ in self.dated(folder) if name.endswith(ending))
 
     def dated(self, folder: str) -> list[tuple[str, int]]:
-        """The files below a folder, at any depth, and when each was written (nanoseconds)."""
+        """Files below a folder, at any depth, with the time of the last write (nanoseconds)."""
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         with self._errors(folder, "listed"):
             infos = self.filesystem.get_file_info(selector)
@@ -85,38 +85,38 @@ class Files:
         ]
 
     def read(self, name: str) -> bytes:
-        """A file's content.
+        """Content of a file.
 
         Raises:
-            StoreError: it is not there, or cannot be read.
+            StoreError: it does not exist, or cannot be read.
         """
         with self._errors(name, "read"), self.filesystem.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
 
     def make_folder(self, name: str) -> None:
-        """Makes a folder, and those above it."""
+        """Makes a folder and its parents."""
         with self._errors(name, "made"):
             self.filesystem.create_dir(self._path(name), recursive=True)
 
     def write(self, name: str, content: bytes) -> None:
-        """Makes or replaces a file: a reader sees the old one or the new one, never a part."""
+        """Makes or replaces a file atomically: a reader sees the old content or the new one."""
         with self._errors(name, "written"):
             if self.local:
                 _there(self.local)
                 _write_durably(self.local, name, content)
                 return
-            # Not a `with`: closing is what makes the object appear, so only after a whole write.
+            # Not a `with`: closing creates the object, so it must follow a complete write.
             stream = self.filesystem.open_output_stream(self._path(name))
             stream.write(content)
             stream.close()
 
     def append(self, name: str, content: bytes) -> None:
-        """Appends to a file, and makes it if need be; meant for logs, it does not sync.
+        """Appends to a file, which is made if necessary; for logs: it does not sync.
 
-        On an object store the whole file travels each time: 0.4 s for 10 MB, on one machine.
+        On an object store it rewrites the whole file each time: 0.4 s for 10 MB, on one machine.
         """
-        if self.local is None:  # an object cannot grow
+        if self.local is None:  # nothing can be appended to an object
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
@@ -150,13 +150,13 @@ class Files:
 
 
 def _there(root: Path) -> None:
-    """A root that has gone (a disk not mounted, say) is not made anew: it may come back."""
+    """Raises if the root is missing, instead of making it again: its disk may be unmounted."""
     if not root.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
 
 
 def _write_durably(root: Path, name: str, content: bytes) -> None:
-    """Once this returns, the file survives a power cut; before, it is whole or not there."""
+    """Writes a file atomically; once this returns, it survives a power cut."""
     tmp, target = root / "tmp", root / name
     tmp.mkdir(exist_ok=True)
     new = [folder for folder in target.parents if not folder.exists()]
@@ -173,11 +173,11 @@ def _write_durably(root: Path, name: str, content: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     for folder in (target.parent, *(folder.parent for folder in new)):
-        _sync_folder(folder)  # the file's name is in its folder, a new folder's in the one above
+        _sync_folder(folder)  # its entries are the names of new files and folders
 
 
 def _kind(name: str) -> str:
-    """'cells' for a file under cells/, 'checkpoint' for one under checkpoints/."""
+    """Kind of a file: 'cells' under cells/, 'checkpoint' under checkpoints/."""
     folder = name.partition("/")[0]
     return "checkpoint" if folder == "checkpoints" else folder
 

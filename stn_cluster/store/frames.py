@@ -1,4 +1,4 @@
-"""Rows of `cells` as a DataFrame: which are current, in what order, and which are asked for."""
+"""Rows of `cells` as a DataFrame: the current ones, the table's order, filters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stn_cluster.grid import (
     base_distortion,
 )
 
-# What rows may be chosen by: equal to a value, or one of several.
+# Columns that rows can be filtered by: equal to a value, or one of several.
 FILTERS = (*CELL_FILTERS, "status")
 
 _MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
@@ -30,20 +30,20 @@ _PAPER_ORDER = {
 
 
 def as_frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows of `cells`, with counts that stay whole numbers where a failed cell has none."""
+    """Rows of `cells` as a DataFrame, with counts that stay integers even if some are missing."""
     frame: pd.DataFrame = rows.to_pandas()
     return frame.astype({name: "Int64" for name in _MAY_BE_ABSENT if name in frame})
 
 
 def newest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each key's newest succeeded row, or its newest failed one; newest by `accepted_at`."""
+    """Newest succeeded row of each key, or its newest failed one; newest by `accepted_at`."""
     ranked = frame.assign(succeeded=frame["status"] == "succeeded")
     ranked = ranked.sort_values(["succeeded", "accepted_at"], kind="stable")
     return ranked.drop_duplicates("key", keep="last").drop(columns="succeeded")
 
 
 def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows by data set, recipe, model, transform, distortion, seed and time of acceptance.
+    """Sorts rows by data set, recipe, model, transform, distortion, seed and time of acceptance.
 
     The paper's names come first, in the paper's order, then others by name.
     """
@@ -65,12 +65,12 @@ def _rank(column: str, value: Any) -> Any:
 
 
 def matching(frame: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows in which every named column equals its value, or is one of its values.
+    """Rows in which every filtered column has the wanted value, or one of the wanted values.
 
-    A filter of None is none.
+    A filter with value None is ignored.
 
     Raises:
-        UserError: there is no filter of that name.
+        UserError: there is no such filter.
     """
     for name, wanted in filters.items():
         if name not in FILTERS:
@@ -81,23 +81,23 @@ def matching(frame: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def select(frame: pd.DataFrame, filters: Mapping[str, Any]) -> pd.DataFrame:
-    """Like `matching`, for a person who expects to find something.
+    """Like `matching`, but an error if no row matches.
 
     Raises:
-        UserError: there is no filter of that name, or no row matches; the message names the filter
-            and, where it matches nothing even on its own, what there is.
+        UserError: there is no such filter, or no row matches; the message names the filters and,
+            for those that match nothing even on their own, the existing values.
     """
-    found = matching(frame, filters)
-    given = {name: _values(wanted) for name, wanted in filters.items() if wanted is not None}
-    if len(found) or not given:
-        return found
-    asked = ", ".join(f"{name}={','.join(map(str, values))}" for name, values in given.items())
+    rows = matching(frame, filters)
+    used = {name: _values(wanted) for name, wanted in filters.items() if wanted is not None}
+    if len(rows) or not used:
+        return rows
+    wanted_text = ", ".join(f"{name}={','.join(map(str, values))}" for name, values in used.items())
     hints = [
         f"; {name} here: {', '.join(sorted(map(str, frame[name].unique())))}"
-        for name, values in given.items()
+        for name, values in used.items()
         if name != "key" and len(frame) and not frame[name].isin(values).any()
     ]
-    raise UserError(f"no cell matches {asked}{''.join(hints)}")
+    raise UserError(f"no cell matches {wanted_text}{''.join(hints)}")
 
 
 def _values(wanted: Any) -> list[Any]:

@@ -1,7 +1,7 @@
-"""Rows of `cells` under the names that distortions have now.
+"""Rows of `cells` with the present names of distortions.
 
-A stored name leaves out what was plain when the row was written; its spec says what was trained.
-Another reading of a distortion may have become the plain one since: then names follow the registry.
+A stored name leaves out the variant that was the default when the row was written. The default may
+have changed since; the row's spec has the variant, and the registry its present name.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import pyarrow.compute as pc
 from stn_cluster.grid import base_distortion
 from stn_cluster.registry import lookup, names, present_name
 
-# In a cell's JSON; to parse all of that would take seconds for 100,000 rows.
+# Searched in a cell's JSON, as parsing the JSON of 100,000 rows would take seconds.
 _READING = re.compile(r'"variant": ?"([^"]*)", ?"canvas": ?(\d+)')
 
 
 def with_present_names(rows: pa.Table) -> pa.Table:
-    """Rows with `distortion` and `spec`; `label`, where it is there, follows."""
+    """Renames distortions of rows with `distortion` and `spec`, also in `label` if present."""
     ambiguous = {name for name in pc.unique(rows["distortion"]).to_pylist() if _has_readings(name)}
     if not ambiguous:
         return rows
     stored, specs = rows["distortion"].to_pylist(), rows["spec"].to_pylist()
-    present, called = list(stored), cache(present_name)
+    present, rename = list(stored), cache(present_name)
     labels = rows["label"].to_pylist() if "label" in rows.schema.names else None
     for i, spec in enumerate(specs):
         reading = _READING.search(spec or "") if stored[i] in ambiguous else None
         if reading is None:
             continue
-        present[i] = called(stored[i], reading[1], int(reading[2]))
+        present[i] = rename(stored[i], reading[1], int(reading[2]))
         if labels and present[i] != stored[i]:
             model, transform, _, seed = labels[i].split("/")
             labels[i] = "/".join([model, transform, present[i], seed])
@@ -42,7 +42,7 @@ def with_present_names(rows: pa.Table) -> pa.Table:
 
 
 def _has_readings(name: str | None) -> bool:
-    """Whether its variants, of which one is left out of the name, are several."""
+    """Whether a distortion has several variants, one of which names leave out."""
     base = base_distortion(name or "")
     return base in names("distortion") and len(lookup("distortion", base).variants) > 1
 

@@ -1,4 +1,4 @@
-"""What trained cells say of each image of their test sets, beside what is true."""
+"""Predictions of trained cells for each image of their test sets, with the true classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from stn_cluster.store.store import Store, load_results
 
-FULL = 65_535  # a probability of 1, as it is kept
+FULL = 65_535  # stored value of a probability of 1
 _COLUMNS = {
     "key": "str",
     "label": "str",
@@ -27,39 +27,39 @@ _COLUMNS = {
 
 
 def load_predictions(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:
-    """The predictions of each cell's current result: a row for each image of its test set.
+    """Loads the predictions of each cell's current result: one row per image of its test set.
 
     Args:
         store: a store, or its path or URI.
-        filters: as of `load_results`.
+        filters: see `load_results`.
 
     Returns:
-        key, label, image (its place in the test set, the same for every model and seed),
+        key, label, image (its index in the test set, the same for every model and seed),
         true_class, predicted_class, confidence (the softmax probability of the predicted class, 0
-        to 1), second_class, second_confidence. Stores of schema version 1 hold the predicted class
-        alone; the others are then missing.
+        to 1), second_class, second_confidence. Stores of schema version 1 have only the predicted
+        class; the other columns are then missing values.
 
     Raises:
-        UserError: there is no filter of that name.
+        UserError: there is no such filter.
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
     cells = load_results(opened, **filters)
     rows = opened.read("predictions")
     rows = rows.filter(pc.is_in(rows["attempt"], pa.array(cells["attempt"], pa.string())))
-    found = rows.to_pandas().set_index("attempt").to_dict("index")
+    by_attempt = rows.to_pandas().set_index("attempt").to_dict("index")
     sets = opened.read("test_sets", columns=["test_set", "labels"]).to_pandas()
     truth = dict(zip(sets["test_set"], sets["labels"], strict=True))
     parts = [
-        _of_cell(label, found[attempt], truth)
+        _predictions(label, by_attempt[attempt], truth)
         for attempt, label in zip(cells["attempt"], cells["label"], strict=True)
-        if attempt in found
+        if attempt in by_attempt
     ]
     empty = pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
     return pd.concat(parts, ignore_index=True) if parts else empty
 
 
-def _of_cell(label: str, row: dict[Hashable, Any], truth: dict[str, Any]) -> pd.DataFrame:
+def _predictions(label: str, row: dict[Hashable, Any], truth: dict[str, Any]) -> pd.DataFrame:
     narrow = row["predictions"] is not None
     first, second = ("predictions", "second") if narrow else ("predictions_wide", "second_wide")
     n = len(row[first])

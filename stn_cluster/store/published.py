@@ -1,4 +1,4 @@
-"""Published stores: those with a manifest. They are read, and nothing is trained into them."""
+"""Published stores, which have a manifest: they are read-only for training."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ def is_published(uri: str | os.PathLike[str]) -> bool:
     """Whether there is a published store at a path or URI.
 
     Raises:
-        StoreError: it cannot be looked at.
+        StoreError: it cannot be read.
     """
     files = Files.at(uri)
-    # The root first: where it is out of reach, the error names it.
+    # The root first: if it cannot be reached, the error names it.
     return files.is_folder() and files.is_file(MANIFEST)
 
 
 def refuse_published(uri: str | os.PathLike[str]) -> None:
-    """For whoever would train into a store, before anything is made.
+    """Checks that results may be added to a store.
 
     Raises:
-        StoreError: it is a published one.
+        StoreError: it is a published store.
     """
     if is_published(uri):
         raise StoreError(
-            f"{Files.at(uri).where()}: is a published store (it has a {MANIFEST}), and nothing is "
-            "trained into it; name another with --store, or with rerun's --into"
+            f"{Files.at(uri).where()}: is a published store (it has a {MANIFEST}), to which no "
+            "results are added; name another with --store, or with rerun's --into"
         )

@@ -1,4 +1,4 @@
-"""One ended attempt, and the Parquet files that a group of them becomes."""
+"""Records of ended attempts, and the Parquet files of a group of records."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from stn_cluster.store.schema import SCHEMA_VERSION, Kind, encode
 
 @dataclass(frozen=True)
 class Record:
-    """One attempt that ended its cell."""
+    """Record of one attempt that ended its cell."""
 
-    row: dict[str, Any]  # the columns of `cells`, but accepted_at and schema_version
+    row: dict[str, Any]  # the columns of `cells` except accepted_at and schema_version
     curve: tuple[dict[str, Any], ...] = ()  # step, train_loss, lr, test_error (percent or None)
-    # The columns of `predictions`, but key, attempt and schema_version.
+    # The columns of `predictions` except key, attempt and schema_version.
     predictions: dict[str, Any] | None = None
 
 
 def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict[str, bytes]:
-    """File names and contents, in the order in which they are to be written.
+    """File names and contents, in the order in which they must be written.
 
     Args:
         records: ended attempts, at least one.
-        accepted_at: when each was accepted.
+        accepted_at: time of acceptance of each.
 
     Raises:
         ValueError: a record's columns are not the schema's.
     """
-    # Cells last: whoever sees a cell's row finds all that belongs to it.
+    # Cells last: a reader who sees a cell's row also finds everything that belongs to it.
     rows: dict[Kind, list[dict[str, Any]]] = {"predictions": [], "curves": [], "cells": []}
     for record, time in zip(records, accepted_at, strict=True):
         origin = {
@@ -44,11 +44,11 @@ def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict
         rows["curves"].extend({**point, **origin} for point in record.curve)
         rows["cells"].append({**record.row, "accepted_at": time, **origin})
     name = f"{accepted_at[0]:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
-    return {f"{kind}/{name}": encode(kind, some) for kind, some in rows.items() if some}
+    return {f"{kind}/{name}": encode(kind, new) for kind, new in rows.items() if new}
 
 
 def files_of_test_sets(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """File names and contents: one for each test set, named for it, so that none is there twice.
+    """File names and contents, one file per test set, named after it, so that none exists twice.
 
     Raises:
         ValueError: a row's columns are not the schema's.

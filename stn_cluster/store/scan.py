@@ -1,4 +1,4 @@
-"""Reading many files of a store: all at once, or one after the other where they are too many."""
+"""Reading many files of a store: all at once, or one after the other to save memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from stn_cluster.store.frames import FILTERS, matching, newest
 from stn_cluster.store.names import with_present_names
 from stn_cluster.store.schema import CELLS, SCHEMAS, Kind, decode
 
-_READERS = 8  # files read side by side: on an object store the time is all in waiting
+_READERS = 8  # files read in parallel: reading from an object store is mostly waiting
 
 
 def read_files(
     files: Files, kind: Kind, names: Sequence[str], columns: Sequence[str] | None
 ) -> list[pa.Table]:
-    """The rows of each file, in all columns or those named; distortions under their present names.
+    """Rows of each file, with all columns or those named, and present names of distortions.
 
     Raises:
         StoreError: a file is torn, foreign or of a newer schema version.

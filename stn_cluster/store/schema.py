@@ -1,7 +1,7 @@
-"""What the store's Parquet files hold: explicit schemas, and rows to bytes and back.
+"""Schemas of the store's Parquet files, and the conversion of rows to bytes and back.
 
-Columns are only ever added, and adding one raises SCHEMA_VERSION; a column's type never changes.
-docs/store.md says what each holds.
+Columns are only ever added, and each addition raises SCHEMA_VERSION; a column's type never changes.
+docs/store.md documents the columns.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations"]
 _TEXT, _COUNT, _NUMBER = pa.string(), pa.int64(), pa.float64()
 _TIME = pa.timestamp("us", tz="UTC")
 _VERSION = ("schema_version", pa.int32())
-# Of each test image, in the test set's order. Up to 256 classes fit into the first.
+# One number per test image, in the test set's order. The first has room for up to 256 classes.
 _CLASSES, _WIDE_CLASSES = pa.list_(pa.uint8()), pa.list_(pa.uint16())
 _PROBABILITIES = pa.list_(pa.uint16())  # in 65,535ths
 
-# One row for each attempt that ended its cell. Its presence here is the cell's commit point.
+# One row for each attempt that ended its cell. Writing it is the cell's commit point.
 CELLS = pa.schema(
     [
         ("key", _TEXT),
@@ -40,7 +40,7 @@ CELLS = pa.schema(
         ("job_id", _TEXT),
         ("attempt", _TEXT),
         ("status", _TEXT),  # succeeded or failed
-        ("error", _TEXT),  # of a failure
+        ("error", _TEXT),  # text of a failure
         ("test_error", _NUMBER),  # percent
         ("test_accuracy", _NUMBER),  # 0 to 1
         ("n_test", _COUNT),
@@ -48,14 +48,14 @@ CELLS = pa.schema(
         ("train_loss", _NUMBER),
         ("parameters", _COUNT),
         ("iterations", _COUNT),
-        ("images_per_second", _NUMBER),  # this and the next: the cell's share of its pack's
+        ("images_per_second", _NUMBER),  # this and the next: the cell's share of its pack
         ("train_seconds", _NUMBER),
         ("pack_size", _COUNT),
         ("device", _TEXT),
         ("host", _TEXT),
         ("started_at", _TIME),
         ("finished_at", _TIME),
-        ("accepted_at", _TIME),  # strictly increasing over the store: the order of the rows
+        ("accepted_at", _TIME),  # strictly increasing within the store: the order of the rows
         ("stn_cluster_version", _TEXT),
         ("git_commit", _TEXT),
         ("torch_version", _TEXT),
@@ -78,7 +78,7 @@ CURVES = pa.schema(
     ]
 )
 
-# The two likeliest classes of each test image, by the softmax of the trained model.
+# The two most likely classes of each test image, by the softmax of the trained model.
 PREDICTIONS = pa.schema(
     [
         ("key", _TEXT),
@@ -86,41 +86,42 @@ PREDICTIONS = pa.schema(
         ("test_set", _TEXT),
         ("predictions", _CLASSES),
         ("second", _CLASSES),
-        ("confidence", _PROBABILITIES),  # that of the first
+        ("confidence", _PROBABILITIES),  # probability of the first class
         ("second_confidence", _PROBABILITIES),
-        ("predictions_wide", _WIDE_CLASSES),  # above 256 classes: then the narrow ones are null
+        ("predictions_wide", _WIDE_CLASSES),  # for more than 256 classes; the others are then null
         ("second_wide", _WIDE_CLASSES),
         _VERSION,
     ]
 )
 
-# Once for each test set, in a file of its name. Image i shows base image i mod (n / repeats).
+# One row per test set, in a file named after it. Image i is a version of base image
+# i mod (n / repeats).
 TEST_SETS = pa.schema(
     [
         ("test_set", _TEXT),
         ("dataset", _TEXT),
-        ("revision", _TEXT),  # of the data set
+        ("revision", _TEXT),  # revision of the data set
         ("repeats", _COUNT),  # distorted versions of each base image
         ("labels", pa.list_(pa.uint16())),  # true class of each image
-        ("class_names", pa.list_(pa.string())),  # null where a class is its number
+        ("class_names", pa.list_(pa.string())),  # null if classes are named by their numbers
         _VERSION,
     ]
 )
 
-# A trained cell on another test set.
+# Evaluations of trained cells on other test sets.
 EVALUATIONS = pa.schema(
     [
-        ("evaluation", _TEXT),  # 16 hex: of weights, test set, severity, worst_of and revisions
+        ("evaluation", _TEXT),  # 16 hex digits: hash of weights, test set and revisions
         ("key", _TEXT),
         ("attempt", _TEXT),
-        ("weights", _TEXT),  # the key, or the digest of a file of weights
+        ("weights", _TEXT),  # the cell's key, or the digest of a file of weights
         ("test_set", _TEXT),
         ("dataset", _TEXT),
         ("distortion", _TEXT),
         ("variant", _TEXT),
         ("canvas", _COUNT),  # px
-        ("severity", _NUMBER),  # 0 to 3; 1 is the plain test set
-        ("worst_of", _COUNT),  # draws; 1 is the plain test set
+        ("severity", _NUMBER),  # 0 to 3; 1 in the standard test set
+        ("worst_of", _COUNT),  # draws per image; 1 in the standard test set
         ("status", _TEXT),  # succeeded or failed
         ("error", _TEXT),
         ("n_test", _COUNT),
@@ -130,7 +131,7 @@ EVALUATIONS = pa.schema(
         ("pose_log2_scale", _NUMBER),
         ("pose_shift_px", _NUMBER),
         ("pose_residual_px", _NUMBER),
-        ("identity_degrees", _NUMBER),  # this and the next: what no transformer would give
+        ("identity_degrees", _NUMBER),  # this and the next three: without a transformer
         ("identity_log2_scale", _NUMBER),
         ("identity_shift_px", _NUMBER),
         ("identity_residual_px", _NUMBER),
@@ -153,16 +154,16 @@ SCHEMAS: dict[Kind, pa.Schema] = {
 
 
 def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """One Parquet file of these rows.
+    """Encodes rows as one Parquet file.
 
     Raises:
         ValueError: a row's columns are not the schema's.
     """
     schema = SCHEMAS[kind]
-    for row in rows:  # pyarrow would drop a misspelt column, and fill the right one with nulls
-        odd = set(row) ^ set(schema.names)
-        if odd:
-            raise ValueError(f"{kind}: columns missing or unknown: {', '.join(sorted(odd))}")
+    for row in rows:  # pyarrow would drop a misspelt column and fill the correct one with nulls
+        wrong = set(row) ^ set(schema.names)
+        if wrong:
+            raise ValueError(f"{kind}: columns missing or unknown: {', '.join(sorted(wrong))}")
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pylist(rows, schema=schema)
     pq.write_table(table, sink, compression="zstd")
@@ -171,7 +172,7 @@ def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one Parquet file, in the schema's columns or those named; `path` is for errors.
+    """Decodes one Parquet file, with the schema's columns or those named; `path` is for errors.
 
     Raises:
         StoreError: the file is torn, foreign, or of a newer schema version.
@@ -192,21 +193,21 @@ def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None 
 
 
 def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
-    """Whether a file is an older version's, without columns that have been added since.
+    """Whether a file was written by an older version and lacks columns that were added since.
 
     Raises:
         StoreError: the file is torn.
     """
     try:
-        found = pq.read_schema(pa.BufferReader(content))
+        schema = pq.read_schema(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise _torn(path, error) from error
-    return not set(SCHEMAS[kind].names) <= set(found.names)
+    return not set(SCHEMAS[kind].names) <= set(schema.names)
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
-    """The columns that an older version did not write yet; StoreError where nothing fits."""
-    found = file.schema_arrow
+    """Columns that an older version did not write yet; raises StoreError for a foreign file."""
+    actual = file.schema_arrow
     version = _version(file)
     if version is None or version < 1:
         raise _foreign(path, "it has no schema_version")
@@ -217,11 +218,11 @@ def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
         )
     absent = set()
     for field in schema:
-        index = found.get_field_index(field.name)
-        if index >= 0 and found.field(index).type != field.type:
-            wrong = f"column {field.name} is {found.field(index).type}, not {field.type}"
+        index = actual.get_field_index(field.name)
+        if index >= 0 and actual.field(index).type != field.type:
+            wrong = f"column {field.name} is {actual.field(index).type}, not {field.type}"
             raise _foreign(path, wrong)
-        # Without rows nothing tells an older version's file, and nothing is lost by it.
+        # A file without rows has no version, and nothing can be lost with it.
         if index < 0 and version == SCHEMA_VERSION and file.metadata.num_rows:
             raise _foreign(path, f"it has no column {field.name}")
         if index < 0:
@@ -230,7 +231,7 @@ def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
 
 
 def _version(file: pq.ParquetFile) -> int | None:
-    """The largest schema version of the rows; that of this software where there are no rows."""
+    """Largest schema version of the rows; the present version if there are no rows."""
     index = file.schema_arrow.get_field_index("schema_version")
     if index < 0 or not pa.types.is_integer(file.schema_arrow.field(index).type):
         return None

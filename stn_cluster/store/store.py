@@ -1,6 +1,6 @@
-"""The result store: what one service writes and anyone may read, at any moment.
+"""The result store: one service writes it, and anyone may read it at any time.
 
-One writer, the coordinator, from one thread at a time; workers write checkpoints only.
+The only writer of results is the coordinator, from one thread at a time; workers write checkpoints.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ class Store:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._last_accepted: datetime | None = None  # the newest row's, once it is known
-        self._test_sets: set[str] | None = None  # those that are there, once they are known
+        self._last_accepted: datetime | None = None  # of the newest row; None: not read yet
+        self._test_sets: set[str] | None = None  # stored test sets; None: not read yet
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Store:
-        """The store at a local path or a URI (s3://, gs://, file://).
+        """Opens the store at a local path or a URI (s3://, gs://, file://).
 
         Args:
-            uri: where it is.
-            create: make it if need be, and check that it can be written to.
+            uri: path or URI.
+            create: make it if necessary, and check that it can be written to.
 
         Raises:
             StoreError: the path is a file; there is no store and `create` is false; or `create` is
-                true and it is a published one or cannot be written to.
+                true and it is published or cannot be written to.
         """
         files = Files.at(uri)
         if files.is_file():
             raise StoreError(f"{files.where()}: is a file; a store is a folder")
         if create:
             refuse_published(uri)
-            # An object store has no folders; being asked for the root it tells of a missing bucket.
+            # An object store has no folders; making its root fails if the bucket does not exist.
             for folder in _FOLDERS if files.local else ("",):
                 files.make_folder(folder)
-            probe = f"tmp/{uuid4().hex}"  # permissions say less than trying
+            probe = f"tmp/{uuid4().hex}"  # a test write is more reliable than reading permissions
             files.write(probe, b"")
             files.remove(probe)
             cls(files).renew()
@@ -76,7 +76,7 @@ class Store:
 
     @staticmethod
     def place(uri: str) -> Path | None:
-        """The folder that a path or URI means, or None if it is not on a local filesystem.
+        """Folder of a path or URI, or None if it is not on a local filesystem.
 
         Raises:
             StoreError: the URI's scheme is unknown, or it is not a URI.
@@ -85,7 +85,7 @@ class Store:
 
     @property
     def uri(self) -> str:
-        """Where the store is: an absolute path, or the URI it was opened with."""
+        """Absolute path of the store, or the URI it was opened with."""
         return self._files.uri
 
     @property
@@ -95,24 +95,25 @@ class Store:
 
     @property
     def name(self) -> str:
-        """Where the store is, for people: without the credentials that its URI may carry."""
+        """Path or URI of the store for people: without credentials that the URI may contain."""
         return self._files.where()
 
     def __repr__(self) -> str:
         return f"Store({self.name!r})"
 
     def renew(self) -> None:
-        """Makes the files without rows, from which readers such as pandas take a folder's columns.
+        """Writes the files without rows, from which readers such as pandas read a folder's columns.
 
-        A store of an older version gets the columns that have been added since; its rows stay.
+        In a store of an older version, they get the columns that were added since; rows do not
+        change.
 
         Raises:
-            StoreError: one cannot be written, or is torn.
+            StoreError: a file cannot be written, or is torn.
         """
         for kind in SCHEMAS:
             name = f"{kind}/{_EMPTY}"
-            there = self._files.is_file(name)
-            if not there or lacks_columns(kind, self._files.read(name), self._files.where(name)):
+            exists = self._files.is_file(name)
+            if not exists or lacks_columns(kind, self._files.read(name), self._files.where(name)):
                 self._files.write(name, encode(kind, ()))
 
     # --- results ---
@@ -120,18 +121,18 @@ class Store:
     def commit(
         self, records: Sequence[Record], test_sets: Sequence[Mapping[str, Any]] = ()
     ) -> list[datetime]:
-        """Adds ended attempts, all or none; once this returns they survive a power cut.
+        """Adds ended attempts, all or none; once this returns, they survive a power cut.
 
         Args:
-            records: what is added.
-            test_sets: what their predictions are of, the columns of `test_sets` but the schema's
-                version; those that the store has are passed over.
+            records: the ended attempts.
+            test_sets: rows of the test sets of their predictions, without schema_version; test sets
+                that the store already has are skipped.
 
         Returns:
-            When each was accepted: `accepted_at`, strictly increasing.
+            Time of acceptance of each, `accepted_at`, strictly increasing.
 
         Raises:
-            StoreError: the disk or network failed; nothing was added, and it may be tried again.
+            StoreError: the disk or network failed; nothing was added, and a retry is possible.
             ValueError: a record's columns are not the schema's.
         """
         if not records:
@@ -148,16 +149,16 @@ class Store:
         return times
 
     def check(self) -> None:
-        """Looks at every Parquet file of the store; deletes nothing.
+        """Checks every Parquet file of the store; deletes nothing.
 
         Raises:
-            StoreError: one is torn, foreign or of a newer schema version; the first is named.
+            StoreError: a file is torn, foreign or of a newer schema version.
         """
         for kind in SCHEMAS:
             self.read(kind, columns=["schema_version"])
 
     def read(self, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of one kind, files in the order of their commits; all columns or those named.
+        """All rows of one kind, in the order of commits, with all columns or those named.
 
         Raises:
             StoreError: a file is torn, foreign or of a newer schema version.
@@ -167,21 +168,21 @@ class Store:
         return pa.concat_tables([empty, *tables])
 
     def results(self, latest: bool = True) -> pd.DataFrame:
-        """The rows of `cells`, in the table's order.
+        """Rows of `cells`, in the table's order.
 
         Args:
-            latest: keep only each key's newest succeeded row, or its newest failed one.
+            latest: only the newest succeeded row of each key, or its newest failed one.
         """
         frame = as_frame(self.read("cells"))
         return in_table_order(newest(frame) if latest else frame)
 
     def scan(self, filters: Mapping[str, Any], latest: bool = True) -> Iterator[pa.Table]:
-        """The rows of `results` that match all filters, file by file, in the order of acceptance.
+        """Rows of `results` that match all filters, file by file, in the order of acceptance.
 
-        What it holds of all rows at once is only what chooses among them.
+        Only the columns of the filters are held in memory for all rows.
 
         Raises:
-            UserError: there is no filter of that name.
+            UserError: there is no such filter.
             StoreError: see `read`.
         """
         return scan(self._files, filters, latest)
@@ -189,26 +190,26 @@ class Store:
     # --- jobs, reports, logs ---
 
     def write_job(self, job_id: str, record: Mapping[str, Any]) -> None:
-        """Records what was submitted: job_id, submitted_at, config, and its cells as JSON."""
+        """Writes a job's record: job_id, submitted_at, config, and its cells as JSON."""
         text = json.dumps(record, allow_nan=False)
         self._files.write(f"jobs/{job_id}.json", text.encode())
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The records of submitted jobs, oldest first.
+        """Records of submitted jobs, oldest first.
 
         Raises:
-            StoreError: one is not a job's record.
+            StoreError: a file is not the record of a job.
         """
         records = [self._job(name) for name in self._files.names("jobs", ".json")]
         return sorted(records, key=lambda job: (str(job.get("submitted_at")), job["job_id"]))
 
     def submitted(self) -> list[Cell]:
-        """The cells of all jobs, each once under each name of its recipe.
+        """Cells of all jobs, each once per name of its recipe.
 
         Raises:
             StoreError: a job's record is malformed, or of a newer version.
         """
-        specs = {  # each once: jobs share cells
+        specs = {  # without duplicates, as jobs share cells
             json.dumps(spec, sort_keys=True): (spec, record["job_id"])
             for record in self.jobs()
             for spec in record["cells"]
@@ -219,7 +220,7 @@ class Store:
                 cell = with_present_name(Cell.model_validate(spec))
             except ValidationError as error:
                 name = self._files.where(f"jobs/{job_id}.json")
-                raise StoreError(f"{name}: its cells are not this version's") from error
+                raise StoreError(f"{name}: its cells are from another version") from error
             cells[cell.key, cell.recipe] = cell
         return list(cells.values())
 
@@ -228,11 +229,11 @@ class Store:
         self._files.write(f"report/{name}", text.encode())
 
     def append_log(self, key: str, attempt: str, text: str) -> None:
-        """Adds to an attempt's log."""
+        """Appends to an attempt's log."""
         self._files.append(_log(key, attempt), text.encode())
 
     def read_log(self, key: str, attempt: str) -> str | None:
-        """An attempt's log, or None."""
+        """Log of an attempt, or None."""
         name = _log(key, attempt)
         if not self._files.is_file(name):
             return None
@@ -241,7 +242,7 @@ class Store:
     # --- checkpoints ---
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
-        """Makes or replaces one of an attempt's checkpoints, at once and whole."""
+        """Makes or replaces one of an attempt's checkpoints atomically."""
         self._files.write(_checkpoint(key, attempt, name), data)
 
     def read_checkpoint(self, key: str, attempt: str, name: str) -> bytes | None:
@@ -250,30 +251,30 @@ class Store:
         return self._files.read(path) if self._files.is_file(path) else None
 
     def drop_checkpoint(self, key: str, attempt: str, name: str) -> None:
-        """Removes one of an attempt's checkpoints, if it is there."""
+        """Removes one of an attempt's checkpoints, if it exists."""
         self._files.remove(_checkpoint(key, attempt, name))
 
     def checkpoints(self, key: str) -> list[tuple[str, str]]:
-        """Attempt and name of each checkpoint of a cell."""
+        """Checkpoints of a cell: attempt and name of each."""
         names = self._files.names(f"checkpoints/{key}")
         return [(name.split("/")[-2], name.split("/")[-1]) for name in names]
 
     def all_checkpoints(self) -> list[tuple[str, str, str]]:
-        """Key, attempt and name of each checkpoint of all cells."""
-        parts = [name.split("/")[1:] for name in self._files.names("checkpoints")]
-        return [(found[0], found[1], found[2]) for found in parts if len(found) == 3]
+        """Checkpoints of all cells: key, attempt and name of each."""
+        paths = [name.split("/")[1:] for name in self._files.names("checkpoints")]
+        return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
 
     def sweep(self) -> None:
-        """Removes half-written files that nobody writes any more: killed processes left them."""
+        """Removes partial files of killed processes: those not written to for an hour."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
         for name, written in self._files.dated("tmp"):
             if written < oldest:
                 self._files.remove(name)
 
     def lock(self, wait: float = 0) -> ExitStack:
-        """Keeps other services off a local store until closed, or until this process ends.
+        """Locks a local store against other services until closed, or until this process ends.
 
-        On an object store it does nothing.
+        Does nothing on an object store.
 
         Raises:
             StoreError: another service holds the store, and did so for `wait` seconds.
@@ -281,7 +282,7 @@ class Store:
         held = ExitStack()
         if self.local_path is None:
             return held
-        try:  # any thread may close it
+        try:  # thread_local=False: any thread may release it
             held.enter_context(FileLock(self.local_path / "lock", timeout=wait, thread_local=False))
         except Timeout:
             raise StoreError(f"another service holds this store: {self.local_path}") from None
@@ -292,7 +293,7 @@ class Store:
     # --- inside ---
 
     def _next_accepted(self) -> datetime:
-        """Now, or just after the newest row where the clock has been set back."""
+        """Current time, or just after the newest row if the clock was set back."""
         if self._last_accepted is None:
             newest_row = pc.max(self.read("cells", columns=["accepted_at"])["accepted_at"])
             self._last_accepted = newest_row.as_py()
@@ -302,7 +303,7 @@ class Store:
         return max(now, self._last_accepted + timedelta(microseconds=1))
 
     def _write_all(self, contents: Mapping[str, bytes]) -> None:
-        """Writes files in order; where one fails, those before it go again."""
+        """Writes files in order; if one fails, removes those before it."""
         tried: list[str] = []
         try:
             for name, content in contents.items():
@@ -310,7 +311,7 @@ class Store:
                 self._files.write(name, content)
                 failpoint(f"{name.partition('/')[0]}-written")
         except StoreError:
-            # Else trying the commit again would leave an attempt's predictions there twice.
+            # Otherwise a retry of the commit would store an attempt's predictions twice.
             for name in reversed(tried):
                 with suppress(StoreError):
                     self._files.remove(name)
@@ -327,18 +328,18 @@ class Store:
 
 
 def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:
-    """Each cell's current result: its newest succeeded row, or its newest failed one.
+    """Loads the current result of each cell: its newest succeeded row, or its newest failed one.
 
     Args:
         store: a store, or its path or URI.
-        filters: dataset, recipe, model, transform, distortion, seed, key, status: a value, or
+        filters: dataset, recipe, model, transform, distortion, seed, key, status: one value or
             several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
     Returns:
         The columns of `cells`, in the order of the table; no rows if nothing matches.
 
     Raises:
-        UserError: there is no filter of that name.
+        UserError: there is no such filter.
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     opened = store if isinstance(store, Store) else Store.open(store)

@@ -1,4 +1,4 @@
-"""A store's URI: the filesystem that it leads to, and what of it people may see."""
+"""URIs of stores: their filesystems, and their redaction for people."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from stn_cluster.errors import StoreError
 
 
 def connect(uri: str) -> tuple[FileSystem, str]:
-    """The filesystem of a URI, and the root in it, without a slash at the end.
+    """Filesystem of a URI, and the root in it, without a slash at the end.
 
     Raises:
         StoreError: its scheme is unknown, it is not a URI, or it names no bucket or folder.
     """
-    asked = _with_one_put(uri) if uri.startswith("s3:") else uri
+    full_uri = _with_one_put(uri) if uri.startswith("s3:") else uri
     try:
-        filesystem, root = FileSystem.from_uri(asked)
+        filesystem, root = FileSystem.from_uri(full_uri)
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).replace(asked, redact(uri)).split())
+        reason = " ".join(str(error).replace(full_uri, redact(uri)).split())
         raise StoreError(f"{redact(uri)}: {reason}") from error
     if not root:
         raise StoreError(f"{redact(uri)}: names no bucket or folder")
-    # From a URI, pyarrow tries a server that is silent 30 times, for 100 seconds; a copy is made
-    # by the constructor, and tries three times. Who can wait for longer asks again.
-    if uri.startswith("s3:") and "tls_verify_certificates" not in uri:  # a copy forgets that one
+    # A filesystem from a URI tries an unresponsive server 30 times, for 100 seconds; one from the
+    # constructor, which a copy uses, tries three times. Callers that can wait longer retry.
+    if uri.startswith("s3:") and "tls_verify_certificates" not in uri:  # a copy loses that option
         filesystem = copy(filesystem)
     return filesystem, root.rstrip("/")
 
 
 def redact(uri: str) -> str:
-    """A path, or a URI without the credentials and options it may carry: for errors and logs."""
+    """A path, or a URI without credentials and options, for errors and logs."""
     if "://" not in uri:
         return uri
-    # A secret with a slash in it is no URI, but it is no less a secret.
+    # With a slash in the secret, it is not a valid URI, but the secret must be hidden all the same.
     return re.sub(r"//(?:.*:.*|[^/]*)@", "//", uri.partition("?")[0])
 
 
 def _with_one_put(uri: str) -> str:
-    """Else even a small object is three requests, as an upload in parts."""
+    """Adds the option that writes small objects with one request instead of three."""
     if "allow_delayed_open" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
