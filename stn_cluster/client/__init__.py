@@ -1,1 +1,4 @@
-"""HTTP client of a service, and the schemas that it shares with the server: a laptop's part."""
+"""HTTP client of a service, and the schemas that it shares with the server.
+
+A laptop needs only this part.
+"""

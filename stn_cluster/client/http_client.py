@@ -1,4 +1,4 @@
-"""HTTP client of a service: the verbs of the command line, with neither Ray nor torch."""
+"""HTTP client of a service: the commands of the command line, without Ray or torch."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, new_job_id
 if TYPE_CHECKING:
     import pandas as pd
 
-PATIENCE_SECONDS = 60.0  # in which a server that is away is waited for
-WATCH_PATIENCE_SECONDS = 600.0  # the same, where a job is watched
+PATIENCE_SECONDS = 60.0  # time to wait for an unavailable server
+WATCH_PATIENCE_SECONDS = 600.0  # the same while watching a job
 RETRY_SECONDS = 1.0
-TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # seconds; a server waits for its coordinator, too
+TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # seconds; the server may wait for its coordinator
 T = TypeVar("T")
 
 
 class Client:
-    """Speaks with `stn-cluster serve`, and waits for it while it is restarted.
+    """Client of `stn-cluster serve`; waits while the server restarts.
 
     Args:
         url: as in http://head:8267; default: STN_CLUSTER_SERVER.
-        token: what the server was given; default: STN_CLUSTER_TOKEN, if that is set.
-        patience: seconds in which a server that is away is waited for.
+        token: the server's token; default: STN_CLUSTER_TOKEN, if that is set.
+        patience: seconds to wait for an unavailable server.
 
-    Every method raises UserError where the server refuses what is asked (NotFoundError and
-    ConflictError among them), and ServiceError where there is none.
+    Every method raises UserError (or its subclasses NotFoundError and ConflictError) if the server
+    refuses the request, and ServiceError if no server responds.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._patience = patience
         try:
-            where = httpx.URL(f"{self.url}/v1")
+            base_url = httpx.URL(f"{self.url}/v1")
         except httpx.InvalidURL as error:
             raise UserError(f"server {self.url!r}: {error}") from None
-        if where.userinfo:
+        if base_url.userinfo:
             raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
-        self._http = httpx.Client(base_url=where, headers=headers, timeout=TIMEOUT)
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT)
 
     def __enter__(self) -> Client:
         return self
@@ -79,11 +79,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         self._http.close()
 
     def service(self) -> ServiceInfo:
-        """The service's version and store."""
+        """Version and store of the service."""
         return self._read(ServiceInfo, "GET", "/service")
 
     # --- jobs ---
@@ -97,28 +97,28 @@ class Client:
         priority: int = 0,
         force: bool = False,
     ) -> JobStatus:
-        """Hands a job in: once this returns it is never lost.
+        """Submits a job; once this returns, the job is never lost.
 
         Args:
             config: a YAML file, its fields as a dict, or a `GridConfig`.
             overrides: 'FIELD=VALUE', for a file.
-            job_id: its id; the same job under the same id again is the same job.
-            priority: the larger, the sooner.
-            force: train anew what the store already holds.
+            job_id: id of the job; submitting the same job with the same id again has no effect.
+            priority: jobs with a higher priority go first.
+            force: train cells again that the store already has.
         """
         source = None
         if isinstance(config, str | Path):
             source, config = config, load_config(config, overrides)
         elif not isinstance(config, GridConfig):
             config = parse_config(dict(config))
-        asked = {
+        body = {
             "config": config.model_dump(mode="json", exclude_defaults=True),
             "priority": priority,
             "force": force,
         }
         try:
             return self._read(
-                JobStatus, "PUT", f"/jobs/{job_id or new_job_id(config.name)}", json=asked
+                JobStatus, "PUT", f"/jobs/{job_id or new_job_id(config.name)}", json=body
             )
         except UserError as error:
             if source is None or not (error.field or "").startswith("config"):
@@ -127,15 +127,15 @@ class Client:
             raise UserError(f"{source}: {line}", error.field) from None
 
     def rerun(self, *, job_id: str | None = None, priority: int = 0, **filters: Any) -> JobStatus:
-        """Trains all cells of the store and of its jobs that match the filters anew.
+        """Trains again all cells of the store and of its jobs that match the filters.
 
         Args:
             job_id: the new job's id.
-            priority: the larger, the sooner.
-            filters: dataset, recipe, model, transform, distortion, seed, key: a value, or several.
+            priority: jobs with a higher priority go first.
+            filters: dataset, recipe, model, transform, distortion, seed, key: one value or several.
         """
-        asked = {"filters": _several(filters), "priority": priority}
-        return self._read(JobStatus, "PUT", f"/reruns/{job_id or new_job_id('rerun')}", json=asked)
+        body = {"filters": _as_lists(filters), "priority": priority}
+        return self._read(JobStatus, "PUT", f"/reruns/{job_id or new_job_id('rerun')}", json=body)
 
     def jobs(self) -> list[JobStatus]:
         """All jobs, oldest first, without their cells."""
@@ -148,27 +148,31 @@ class Client:
     def cells(
         self, job_id: str, states: Sequence[CellState] = (), **filters: Any
     ) -> Iterator[CellStatus]:
-        """A job's cells, in the job's order: those in one of some states that match the filters."""
-        asked = {**_several(filters), "state": list(states), "limit": MAX_PAGE}
+        """Cells of a job, in its order: those in `states` (or all) that match the filters."""
+        query = {**_as_lists(filters), "state": list(states), "limit": MAX_PAGE}
         offset: int | None = 0
         while offset is not None:
-            where = {**asked, "offset": offset}
-            page = self._read(CellPage, "GET", f"/jobs/{job_id}/cells", params=where)
+            params = {**query, "offset": offset}
+            page = self._read(CellPage, "GET", f"/jobs/{job_id}/cells", params=params)
             yield from page.cells
             offset = page.next_offset
 
     def cancel(self, job_id: str) -> JobStatus:
-        """Drops a job's interest in its cells; those that no other job wants stop."""
+        """Cancels a job: cells that no other job wants stop."""
         return self._read(JobStatus, "POST", f"/jobs/{job_id}/cancel", json={})
 
     def retry(self, job_id: str) -> int:
-        """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
+        """Queues a job's failed and cancelled cells again.
+
+        Returns:
+            Number of cells that the job now waits for.
+        """
         return self._read(Waiting, "POST", f"/jobs/{job_id}/retry", json={}).waiting
 
     def watch(self, job_id: str) -> Iterator[JobStatus]:
-        """Status of a job with all its cells, again and again; the last is when it has ended.
+        """Yields the status of a job with all its cells, repeatedly until the job has ended.
 
-        It goes on where it was when the server was away. Meanwhile the job has `trouble`.
+        While the server is unavailable, the status has `trouble`; watching resumes afterwards.
         """
         cells: dict[str, CellStatus] = {}
         status: JobStatus | None = None
@@ -197,28 +201,28 @@ class Client:
     # --- history and results ---
 
     def attempts(self, name: str) -> list[AttemptRecord]:
-        """The history of a cell, oldest attempt first; by its key, or by its label."""
+        """Attempts at a cell, oldest first; by its key or its label."""
         return self._read(list[AttemptRecord], "GET", "/attempts", params={"cell": name})
 
     def logs(self, name: str) -> Iterator[tuple[AttemptRecord, str]]:
-        """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
+        """Yields each attempt at a cell with its log, oldest first; by its key or its label."""
         for attempt in self.attempts(name):
             try:
-                yield attempt, self._ask("GET", f"/logs/{attempt.key}/{attempt.attempt}").text
+                yield attempt, self._request("GET", f"/logs/{attempt.key}/{attempt.attempt}").text
             except NotFoundError:
                 yield attempt, ""
 
     def results(self, *, latest: bool = True, **filters: Any) -> pd.DataFrame:
-        """Each cell's current result: what `load_results` gives of the service's store.
+        """Results of the service's store, with the columns of `load_results`.
 
         Args:
-            latest: the current one only, rather than every attempt that ended a cell.
+            latest: only each cell's current result, not every attempt that ended a cell.
             filters: see `load_results`.
         """
         from stn_cluster.store import from_parquet, in_table_order
 
-        asked = {**_several(filters), "format": "parquet", "latest": latest}
-        return in_table_order(from_parquet(self._ask("GET", "/results", asked).content))
+        query = {**_as_lists(filters), "format": "parquet", "latest": latest}
+        return in_table_order(from_parquet(self._request("GET", "/results", query).content))
 
     def table(
         self,
@@ -228,27 +232,27 @@ class Client:
         job_id: str | None = None,
         **filters: Any,
     ) -> str:
-        """The comparison table.
+        """The comparison table as text.
 
         Args:
             format: text, md, csv, latex or html.
-            reference: whose numbers to set beside ours: 'paper', or 'none'.
-            job_id: of this job's cells only.
+            reference: numbers to compare ours with: 'paper' or 'none'.
+            job_id: only the cells of this job.
             filters: see `comparison_table`.
         """
-        asked = {**_several(filters), "format": format, "reference": reference}
-        where = f"/jobs/{job_id}/table" if job_id else "/table"
-        return self._ask("GET", where, asked).text
+        query = {**_as_lists(filters), "format": format, "reference": reference}
+        path = f"/jobs/{job_id}/table" if job_id else "/table"
+        return self._request("GET", path, query).text
 
     # --- inside ---
 
     def _read(self, kind: type[T], method: str, path: str, **request: Any) -> T:
-        return parsed(kind, self._ask(method, path, **request).content)
+        return parsed(kind, self._request(method, path, **request).content)
 
-    def _ask(
+    def _request(
         self, method: str, path: str, params: Mapping[str, Any] | None = None, json: Any = None
     ) -> httpx.Response:
-        """Asks, again and again while the server is away: whatever is asked may be asked twice."""
+        """Sends a request, and retries while the server is unavailable: all are idempotent."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -261,26 +265,26 @@ class Client:
             time.sleep(RETRY_SECONDS)
 
     def _events(self, job_id: str, since: str | None) -> Iterator[ServerSentEvent]:
-        """The events of a job after one; ends when the stream does.
+        """Yields the events of a job after event `since`, until the stream ends.
 
         Raises:
-            ServiceError: the server is away, or has gone.
+            ServiceError: the server is unavailable.
         """
         headers = {"Last-Event-ID": since} if since else {}
         path = f"/jobs/{job_id}/events"
         try:
             with connect_sse(self._http, "GET", path, headers=headers) as stream:
                 checked(stream.response, self.url)
-                # Without data: the server is still there, and has nothing to say.
+                # An event without data only keeps the connection alive.
                 yield from (event for event in stream.iter_sse() if event.data)
         except httpx.TransportError as error:
             raise ServiceError(unreachable(self.url, error)) from error
 
 
-def _several(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Each filter's values, be it one or several."""
-    given = {name: wanted for name, wanted in filters.items() if wanted is not None}
+def _as_lists(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Values of each filter as a list, without filters that are None."""
+    used = {name: wanted for name, wanted in filters.items() if wanted is not None}
     return {
         name: [wanted] if isinstance(wanted, str | int) else list(wanted)
-        for name, wanted in given.items()
+        for name, wanted in used.items()
     }

@@ -18,38 +18,38 @@ from stn_cluster.errors import ServiceError, UserError
 
 T = TypeVar("T")
 
-# Also of a proxy before a server that is away.
+# A proxy in front of an unavailable server sends them, too.
 AWAY = (httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT)
 
 
 def parsed(kind: type[T], content: str | bytes) -> T:
-    """A response's JSON as a value.
+    """Parses a response's JSON.
 
     Raises:
-        ServiceError: it is not one.
+        ServiceError: it does not match the type.
     """
     try:
         return TypeAdapter(kind).validate_json(content)
     except ValidationError as error:
-        raise ServiceError(f"not an answer of stn-cluster: {error.errors()[0]['msg']}") from error
+        raise ServiceError(f"not a response of stn-cluster: {error.errors()[0]['msg']}") from error
 
 
 def checked(response: httpx.Response, url: str) -> httpx.Response:
-    """The response, unless it is an error or somebody else's; a stream is not read.
+    """Checks a response and returns it; does not read a stream.
 
     Raises:
-        UserError: the server refuses what was asked, runs another version, or is none of ours.
-        ServiceError: it is away, or in trouble.
+        UserError: the server refuses the request, has another version, or is not stn-cluster.
+        ServiceError: it is unavailable, or has an internal error.
     """
-    theirs = response.headers.get(VERSION_HEADER)
-    if theirs is None and response.status_code in AWAY:
+    server_version = response.headers.get(VERSION_HEADER)
+    if server_version is None and response.status_code in AWAY:
         raise ServiceError(f"{url}: no server answers: HTTP {response.status_code}")
-    if theirs is None:
+    if server_version is None:
         raise UserError(f"{url}: not stn-cluster (HTTP {response.status_code})")
-    if theirs != __version__:
+    if server_version != __version__:
         raise UserError(
-            f"{url}: runs stn-cluster {theirs}, and this is {__version__}: "
-            "use the same on both sides"
+            f"{url}: runs stn-cluster {server_version}, but this is {__version__}: "
+            "use the same version on both sides"
         )
     if response.is_error:
         raise _error(response, url)
@@ -67,5 +67,5 @@ def _error(response: httpx.Response, url: str) -> UserError:
 
 
 def unreachable(url: str, error: httpx.TransportError) -> str:
-    """The message where there is no response at all."""
+    """Error message for a server that does not respond."""
     return f"{url}: no server answers: {str(error) or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Schemas of the HTTP interface, beside the plain values of `stn_cluster.queue.jobs`."""
+"""Schemas of the HTTP interface, in addition to the values of `stn_cluster.queue.jobs`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from stn_cluster.grid import CELL_FILTERS, Frozen, GridConfig, Seed
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.queue.jobs import JOB_ID, CellStatus
 
-PORT = 8267  # the server's, unless told otherwise
+PORT = 8267  # default port of the server
 MAX_PAGE = 5000  # cells
 TOKEN_VARIABLE = "STN_CLUSTER_TOKEN"
-VERSION_HEADER = "stn-cluster-version"  # of every answer
+VERSION_HEADER = "stn-cluster-version"  # in every response
 SERVER_VARIABLE = "STN_CLUSTER_SERVER"
 
 JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_ID.pattern}$")]
@@ -28,7 +28,7 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Priority = Annotated[int, Field(ge=-(2**31), lt=2**31, strict=True)]
 
 
-# How errors are told over HTTP: the first that fits.
+# HTTP status of each kind of error; the first match applies.
 STATUS_OF_ERROR: tuple[tuple[type[UserError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
@@ -39,45 +39,45 @@ STATUS_OF_ERROR: tuple[tuple[type[UserError], HTTPStatus], ...] = (
 
 
 def is_usable_token(token: str) -> bool:
-    """Whether a token can stand in a header."""
+    """Whether a token can be sent in a header."""
     return token.isascii() and token.isprintable() and " " not in token
 
 
 class Problem(Frozen):
     """An error: its code, and a line for people."""
 
-    code: str  # the HTTP status in words, as in not_found
+    code: str  # name of the HTTP status, as in not_found
     message: str  # one line for people
-    field: str | None = None  # of the request, dotted as in config.recipe.iterations
+    field: str | None = None  # the wrong field of the request, as in config.recipe.iterations
 
 
 class ProblemBody(Frozen):
-    """Every error's body."""
+    """Body of every error response."""
 
     error: Problem
 
 
 class WireConfig(GridConfig):
-    """A grid config as it may come from the network: it names no code, and no place on a disk."""
+    """A grid config from the network, which may not name plug-ins."""
 
     @field_validator("plugins")
     @classmethod
     def _none(cls, plugins: tuple[str, ...]) -> tuple[str, ...]:
         if plugins:
-            raise ValueError("plug-ins are the server's own: `stn-cluster serve --plugins`")
+            raise ValueError("only the server names plug-ins: `stn-cluster serve --plugins`")
         return plugins
 
 
 class Submission(Frozen):
-    """A job."""
+    """A job to submit."""
 
     config: WireConfig
-    priority: Priority = 0  # the larger, the sooner
-    force: bool = False  # train anew what the store already holds
+    priority: Priority = 0  # jobs with a higher priority go first
+    force: bool = False  # train cells again that the store already has
 
 
 class CellFilters(Frozen):
-    """Cells by what they are: each filter is one value or several, and all must match."""
+    """Filters of cells: each has one value or several, and all filters must match."""
 
     dataset: list[Word] = []
     recipe: list[Word] = []
@@ -88,29 +88,29 @@ class CellFilters(Frozen):
     key: list[Key] = []
 
     def given(self) -> dict[str, Sequence[Any]]:
-        """Filters that are used, by name."""
-        values = {name: getattr(self, name) for name in CELL_FILTERS}
-        return {name: found for name, found in values.items() if found}
+        """Filters with values, by name."""
+        filters = {name: getattr(self, name) for name in CELL_FILTERS}
+        return {name: values for name, values in filters.items() if values}
 
 
 class CellQuery(CellFilters):
-    """The same in a URL, where all is text."""
+    """Filters of cells in a URL, where seeds are text."""
 
     seed: list[Annotated[int, Field(ge=0, lt=2**31)]] = []
 
 
 class ResultFilters(CellQuery):
-    """The same for rows of the store, which have a status, too."""
+    """Filters of rows of the store, which also have a status."""
 
     status: list[Word] = []
 
     def given(self) -> dict[str, Sequence[Any]]:
-        """Filters that are used, by name."""
+        """Filters with values, by name."""
         return super().given() | ({"status": self.status} if self.status else {})
 
 
 class Rerun(Frozen):
-    """Cells of the store and of its jobs, to be trained anew."""
+    """Cells of the store and of its jobs to train again."""
 
     filters: CellFilters
     priority: Priority = 0
@@ -118,30 +118,30 @@ class Rerun(Frozen):
 
 @dataclass(frozen=True)
 class CellPage:
-    """Some of a job's cells, in the job's order."""
+    """One page of a job's cells, in the job's order."""
 
     cells: tuple[CellStatus, ...]
-    next_offset: int | None  # of the next page, if there may be one
+    next_offset: int | None  # offset of the next page, if there may be one
 
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One attempt at a cell, as its history keeps it."""
+    """One attempt at a cell, in the cell's history."""
 
     attempt: str
-    key: str  # the cell's
+    key: str  # the cell's key
     job_id: str
     pack_size: int
     worker: WorkerInfo
-    started_at: datetime  # UTC, as the next
-    ended_at: datetime | None
-    ending: str | None  # the exit reason
-    charged: bool  # it counts towards the failures that a cell may have
-    reason: str | None  # why it ended, in words
+    started_at: datetime  # UTC
+    ended_at: datetime | None  # UTC
+    ending: str | None  # exit reason
+    charged: bool  # whether it counts as a failure of the cell
+    reason: str | None  # message for people
 
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptRecord:
-        """The record of an attempt."""
+        """Makes the record of an attempt."""
         end = attempt.end
         return cls(
             attempt=attempt.id,
@@ -161,12 +161,12 @@ class AttemptRecord:
 class ServiceInfo:
     """A service: its version and its store."""
 
-    version: str  # of stn-cluster
-    store: str  # without credentials
+    version: str  # version of stn-cluster
+    store: str  # path or URI without credentials
 
 
 @dataclass(frozen=True)
 class Waiting:
     """Result of a retry."""
 
-    waiting: int  # cells that the job waits for now
+    waiting: int  # number of cells that the job now waits for

@@ -1,4 +1,4 @@
-"""The report folder of a store: the table as files, for whoever opens the store by hand."""
+"""The report folder of a store: the table as files, for people who browse the store."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stn_cluster.store import Store, is_published
 def write_tables(store: Store) -> None:
     """Writes the store's whole table as report/table.md and table.csv.
 
-    Whoever writes them does so at once and from the same rows, so a service that holds the store
-    is in nobody's way.
+    This needs no lock, even if a service holds the store: all writers write atomically and from the
+    same rows.
 
     Raises:
         StoreError: the store cannot be read or written.
     """
-    whole = comparison_table(store)
-    store.write_report("table.md", render(whole, "md"))
-    store.write_report("table.csv", render(whole, "csv"))
+    table = comparison_table(store)
+    store.write_report("table.md", render(table, "md"))
+    store.write_report("table.csv", render(table, "csv"))
 
 
 def write_report(store: str, cells: Collection[Cell]) -> str:
-    """Writes a store's tables, unless it is published; returns that of these cells, as text.
+    """Writes a store's tables, unless it is published; returns the table of these cells as text.
 
     Raises:
         StoreError: see `write_tables`.

@@ -20,7 +20,7 @@ def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "tabl
 
     Args:
         results: rows of `load_results`.
-        filters: a column's value, or several, by the column's name.
+        filters: one value or several, by the column's name.
         form: `table` has the main columns; `csv` and `json` (a list of objects) have all.
 
     Raises:
@@ -36,7 +36,7 @@ def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "tabl
 
 
 def check_format(form: str) -> None:
-    """Raises UserError where `listing` knows no such format."""
+    """Raises UserError if `listing` has no such format."""
     if form not in FORMATS:
         raise UserError(f"--format: {unknown('format', form, FORMATS)}", "format")
 
@@ -51,8 +51,8 @@ def _as_table(rows: pd.DataFrame) -> str:
     numbers = {"test_error": ".2f", "iterations": ",.0f", "images_per_second": ",.0f"}
     numbers["train_seconds"] = ",.1f"
     for row in rows.to_dict("records"):
-        words = [str(row[name]) for name in texts]
-        table.add_row(*words, *(_number(row[name], spec) for name, spec in numbers.items()))
+        values = [str(row[name]) for name in texts]
+        table.add_row(*values, *(_number(row[name], spec) for name, spec in numbers.items()))
     console = Console(width=240, color_system=None, highlight=False)
     with console.capture() as capture:
         console.print(table, markup=False)

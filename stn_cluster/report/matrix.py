@@ -1,4 +1,4 @@
-"""A comparison table as people read it: one matrix of short texts per data set and recipe."""
+"""A comparison table for people: one matrix of short texts per data set and recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-NONE = "-"  # where a row has no mean, as not all of its entries succeeded
+NONE = "-"  # in place of a row's mean if not all of its entries succeeded
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
 
 
 def _entry(entry: dict[Any, Any], seeds: int) -> str:
-    """'1.23 ±0.04 (0.8, +0.43)'; 'failed' or 'missing' where there is no number."""
+    """Text of an entry: '1.23 ±0.04 (0.8, +0.43)', 'failed' or 'missing'."""
     if entry["status"] != "succeeded":
         return str(entry["status"])
     spread = f" ±{entry['test_error_std']:.2f}" if entry["n_seeds"] > 1 else ""
     fewer = f" n={entry['n_seeds']}" if entry["n_seeds"] < seeds else ""
     mean = f"{entry['test_error_mean']:.2f}"
-    return mean + spread + fewer + _beside(entry["reference_error"], entry["delta"])
+    return mean + spread + fewer + _comparison(entry["reference_error"], entry["delta"])
 
 
 def _row_mean(entries: pd.DataFrame) -> str:
@@ -61,10 +61,10 @@ def _row_mean(entries: pd.DataFrame) -> str:
         return NONE
     reference = float(entries["reference_error"].mean(skipna=False))
     delta = float(entries["delta"].mean(skipna=False))
-    return f"{entries['test_error_mean'].mean():.2f}" + _beside(reference, delta)
+    return f"{entries['test_error_mean'].mean():.2f}" + _comparison(reference, delta)
 
 
-def _beside(reference: float, delta: float) -> str:
+def _comparison(reference: float, delta: float) -> str:
     if math.isnan(reference):
         return ""
     return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f})"  # + 0.0: no -0.00
@@ -75,15 +75,16 @@ def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
     fewest, most = (int(done["n_seeds"].min()), int(done["n_seeds"].max())) if len(done) else (0, 0)
     if most > 1:
         count = f"{most} seeds" + (" (fewer where n= says so)" if fewest < most else "")
-        what = f"Test error in percent: mean ±standard deviation over {count}"
+        numbers = f"Test error in percent: mean ±standard deviation over {count}"
     else:
-        what = "Test error in percent" + (", one seed" if most else "")
-    beside = bool(part["reference_error"].notna().any())
-    lines = [what + ("; in brackets the paper's, and ours less the paper's." if beside else ".")]
+        numbers = "Test error in percent" + (", one seed" if most else "")
+    compared = bool(part["reference_error"].notna().any())
+    brackets = "; in brackets the paper's, and ours less the paper's." if compared else "."
+    lines = [numbers + brackets]
     if part["distortion"].nunique() > 1:
         lines.append("The last column is the mean over the distortions.")
-    if beside and dataset != "mnist":
+    if compared and dataset != "mnist":
         lines.append(f"The paper's numbers are for MNIST, not for {dataset}.")
-    words = {"missing": "missing: not in this store.", "failed": "failed: ended with an error."}
-    lines += [text for status, text in words.items() if status in set(part["status"])]
+    texts = {"missing": "missing: not in this store.", "failed": "failed: ended with an error."}
+    lines += [text for status, text in texts.items() if status in set(part["status"])]
     return lines

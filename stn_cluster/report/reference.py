@@ -1,4 +1,4 @@
-"""Published numbers that a table of ours is set beside."""
+"""Published numbers that the table compares ours with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.grid import PAPER_DISTORTIONS, base_distortion
 
-# Jaderberg et al. 2015 (arXiv 1506.02025), Table 1 left: distorted MNIST, percent wrong.
+# Jaderberg et al. 2015 (arXiv 1506.02025), Table 1 left: distorted MNIST, test error in percent.
 _TABLE_1 = {
     ("FCN", "none"): (2.1, 5.2, 3.1, 3.2),
     ("CNN", "none"): (1.2, 0.8, 1.5, 1.4),
@@ -35,7 +35,7 @@ REFERENCES: Mapping[str, Reference] = MappingProxyType({"paper": PAPER, "none": 
 
 
 def find_reference(name: str) -> Reference:
-    """The reference of this name; 'none' is an empty one.
+    """Finds a reference by name; 'none' is an empty one.
 
     Raises:
         UserError: there is none.
@@ -46,5 +46,5 @@ def find_reference(name: str) -> Reference:
 
 
 def reference_error(reference: Reference, model: str, transform: str, distortion: str) -> float:
-    """Percent wrong, by the distortion's base name ('P:xy-42' is P); NaN if not published."""
+    """Published test error in percent, by the distortion's base name ('P:xy-42' is P), or NaN."""
     return reference.get((model, transform, base_distortion(distortion)), math.nan)

@@ -16,12 +16,12 @@ _NOTHING = "No cells."
 
 
 def render(table: pd.DataFrame, format: str = "text") -> str:
-    """A `comparison_table` as a text that ends with one newline.
+    """Renders a `comparison_table` as a text that ends with one newline.
 
     Args:
-        table: as `comparison_table` gives it.
-        format: text, md, csv, latex or html. csv has one line an entry, in which the words
-            missing and failed stand for the mean; the others have a matrix per data set and recipe.
+        table: from `comparison_table`.
+        format: text, md, csv, latex or html. csv has one line per entry, with the word missing or
+            failed if there is no mean; the others have one matrix per data set and recipe.
 
     Raises:
         UserError: there is no such format.

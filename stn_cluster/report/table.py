@@ -1,4 +1,4 @@
-"""The comparison table: mean and spread over the seeds of each entry, beside a reference."""
+"""The comparison table: mean and spread over the seeds of each entry, and a reference."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def comparison_table(
     reference: str = "paper",
     **filters: Any,
 ) -> pd.DataFrame:
-    """One row for each entry of the matrix, of every data set and recipe apart.
+    """Computes the comparison table: one row per entry of the matrix.
 
-    The matrix is the product of the (model, transform) rows and the distortions of what was
-    submitted or is in the store; of a frame, of what is in it.
+    There is one matrix per data set and recipe: the product of the (model, transform) pairs and the
+    distortions of all cells that were submitted or are in the store (or in the frame).
 
     Args:
-        results: a store, its path or URI, or rows of `cells` as `load_results` gives them.
-        reference: whose numbers to set beside ours: 'paper', or 'none'.
-        filters: dataset, recipe, model, transform, distortion, seed, key: a value, or several;
-            status (succeeded, failed, missing) is that of the table's entries.
+        results: a store, its path or URI, or rows of `cells` from `load_results`.
+        reference: numbers to compare ours with: 'paper' or 'none'.
+        filters: dataset, recipe, model, transform, distortion, seed, key: one value or several;
+            status (succeeded, failed, missing) filters the table's entries.
 
     Returns:
         dataset, recipe, model, transform, distortion, n_seeds (succeeded ones), test_error_mean
         and test_error_std (percent; the sample's, NaN for one seed), reference_error (percent),
-        delta (mean less reference), status. An entry is `failed` if no seed succeeded and one
+        delta (mean minus reference), status. An entry is `failed` if no seed succeeded and one
         failed, `missing` if none has run; its numbers are NaN.
 
     Raises:
-        UserError: an unknown reference or filter, or a filter that nothing matches.
+        UserError: an unknown reference or filter, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
     published = find_reference(reference)
@@ -81,22 +81,22 @@ def comparison_table(
 
 
 def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
-    """The `comparison_table` of these cells, under the names that they have here.
+    """Computes the `comparison_table` of these cells, with their own names.
 
-    To the store a key may be another recipe's: what it is called is no part of it.
+    The store may have a key under another recipe's name, as the name is not part of the key.
 
     Raises:
         StoreError: a file in the store cannot be read.
     """
     names = [*_ENTRY, "seed", "key"]
-    named = pd.DataFrame([{name: getattr(cell, name) for name in names} for cell in cells])
+    cell_names = pd.DataFrame([{name: getattr(cell, name) for name in names} for cell in cells])
     rows = load_results(store)[["key", "status", "test_error", "accepted_at"]]
-    found = named.merge(rows, on="key", how="left")
-    return comparison_table(found.fillna({"status": "missing"}))
+    with_results = cell_names.merge(rows, on="key", how="left")
+    return comparison_table(with_results.fillna({"status": "missing"}))
 
 
 def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFrame:
-    """Each key's current row, and a row of status `missing` for a submitted one without."""
+    """Current row of each key, and a row of status `missing` for submitted keys without one."""
     if isinstance(results, pd.DataFrame):
         lacking = [name for name in _NEEDED if name not in results]
         if lacking:
@@ -105,10 +105,10 @@ def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFra
     store = results if isinstance(results, Store) else Store.open(results)
     rows = store.results()[_NEEDED]
     ended = set(rows["key"])
-    named = set(zip(rows["key"], rows["recipe"], strict=True))
-    submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in named]
-    # Two recipes that differ for some models only share the cells of the others: they are trained
-    # once, and belong to both.
+    present = set(zip(rows["key"], rows["recipe"], strict=True))
+    submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in present]
+    # Recipes that differ only for some models share the cells of other models, which are trained
+    # once and belong to both recipes.
     others = [(cell.key, cell.recipe) for cell in submitted if cell.key in ended]
     other_names = pd.DataFrame(others, columns=["key", "recipe"]).astype(
         rows.dtypes[["key", "recipe"]]
@@ -124,18 +124,18 @@ def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFra
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:
-    """The newest key of each entry and seed: a revised recipe or component replaces the old."""
+    """Newest key of each entry and seed: a revised recipe or component replaces the old one."""
     by_time = cells.sort_values("accepted_at", kind="stable", na_position="first")
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")
 
 
 def _numbers(seeds: pd.DataFrame) -> dict[str, Any]:
-    """What the seeds of one entry come to."""
+    """Summary of the seeds of one entry."""
     status = set(seeds["status"])
     errors = seeds.loc[seeds["status"] == "succeeded", "test_error"]
     return {
         "n_seeds": len(errors),
         "test_error_mean": errors.mean(),
         "test_error_std": errors.std(ddof=1),
-        "status": next((one for one in ("succeeded", "failed") if one in status), "missing"),
+        "status": next((name for name in ("succeeded", "failed") if name in status), "missing"),
     }

@@ -1,1 +1,1 @@
-"""The service over HTTP. The client's side (`client`) needs neither the server's nor Ray."""
+"""The HTTP server of a service. The HTTP client (`client`) needs neither this package nor Ray."""

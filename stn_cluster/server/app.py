@@ -1,4 +1,4 @@
-"""The HTTP interface, put together."""
+"""The FastAPI application: routes, error responses and middleware."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from stn_cluster.server.backend import Backend
 from stn_cluster.server.request_log import RequestLog
 from stn_cluster.server.security import SecurityMiddleware
 
-THREADS = 200  # requests that wait for the coordinator or the disk at a time, watchers among them
+THREADS = 200  # requests (and watchers) that may wait for the coordinator or the disk at a time
 
-# What the documentation says of it; the guard is what checks it.
-_BEARER = HTTPBearer(auto_error=False, description="Needed where the server was given a token.")
+# Only documents the token for OpenAPI; SecurityMiddleware checks it.
+_BEARER = HTTPBearer(auto_error=False, description="Required if the server has a token.")
 
 
 @asynccontextmanager
@@ -36,10 +36,10 @@ async def _with_threads(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app(backend: Backend, token: str | None = None, loopback: bool = True) -> FastAPI:
-    """The application that a server runs.
+    """Creates the application of a server.
 
     Args:
-        backend: what the routes speak for.
+        backend: backend of the routes.
         token: see `SecurityMiddleware`.
         loopback: see `SecurityMiddleware`.
     """
@@ -62,5 +62,5 @@ def create_app(backend: Backend, token: str | None = None, loopback: bool = True
     page = error_responses.document(app.openapi())
     app.openapi = lambda: page  # type: ignore[method-assign]
     app.add_middleware(SecurityMiddleware, token=token, loopback=loopback)
-    app.add_middleware(RequestLog)  # the outermost: also what the guard refuses is logged
+    app.add_middleware(RequestLog)  # outermost, so that refused requests are logged, too
     return app

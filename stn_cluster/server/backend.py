@@ -15,33 +15,33 @@ from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import largest, prepare_datasets, resolve
 from stn_cluster.store import Store
 
-MAX_CELLS = 200_000  # of one job
+MAX_CELLS = 200_000  # per job
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One store, and the coordinator that serves it."""
+    """A store and its coordinator, for the routes."""
 
     client: CoordinatorClient
     store: Store
     data_root: Path | None = None
     plugins: tuple[str, ...] = ()
-    datasets: set[str] = field(default_factory=set)  # those that were found to be there
+    datasets: set[str] = field(default_factory=set)  # data sets whose files were checked
 
-    def job(self, job_id: str, asked: Submission) -> Job:
-        """The job that is asked for.
+    def job(self, job_id: str, submission: Submission) -> Job:
+        """Makes the job of a submission.
 
         Raises:
-            UserError: a rule of the grid is broken, or a data set is not there.
+            UserError: a rule of the grid is broken, or a data set is missing.
         """
-        if (count := largest(asked.config)) > MAX_CELLS:
+        if (count := largest(submission.config)) > MAX_CELLS:
             raise UserError(f"config: {count:,} cells, at most {MAX_CELLS:,} in a job", "config")
-        config = asked.config.model_copy(update={"plugins": self.plugins})
+        config = submission.config.model_copy(update={"plugins": self.plugins})
         try:
             cells = resolve(config)
         except UserError as error:
-            inside = ".".join(filter(None, ["config", error.field]))
-            raise UserError(str(error), inside) from error
+            field_name = ".".join(filter(None, ["config", error.field]))
+            raise UserError(str(error), field_name) from error
         new = [cell for cell in cells if cell.dataset not in self.datasets]
         prepare_datasets(new, self.data_root)
         self.datasets.update(cell.dataset for cell in new)
@@ -49,14 +49,14 @@ class Backend:
             job_id=job_id,
             cells=tuple(cells),
             name=config.name,
-            config=asked.config.model_dump_json(exclude_defaults=True),
+            config=submission.config.model_dump_json(exclude_defaults=True),
         )
-        return replace(job, force=asked.force, priority=asked.priority)
+        return replace(job, force=submission.force, priority=submission.priority)
 
 
 def _backend(request: Request) -> Backend:
-    found: Backend = request.app.state.backend
-    return found
+    backend: Backend = request.app.state.backend
+    return backend
 
 
 BackendDep = Annotated[Backend, Depends(_backend)]

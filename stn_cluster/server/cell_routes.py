@@ -17,14 +17,14 @@ CellName = Annotated[str, Query(min_length=1, max_length=300, description="A lab
 
 @router.get("/attempts")
 def attempts(cell: CellName, backend: BackendDep) -> list[AttemptRecord]:
-    """A cell's attempts, oldest first; by a label that several cells share, those of them all."""
+    """Attempts at a cell, oldest first; if several cells have the label, at all of them."""
     return [AttemptRecord.of(attempt) for attempt in backend.client.attempts(cell)]
 
 
 @router.get("/logs/{key}/{attempt}", response_class=PlainTextResponse)
 def log(key: Key, attempt: AttemptId, backend: BackendDep) -> str:
-    """An attempt's log so far."""
-    found = backend.client.log_of(key, attempt)
-    if found is None:
+    """Log of an attempt so far."""
+    text = backend.client.log_of(key, attempt)
+    if text is None:
         raise NotFoundError(f"no log of attempt {attempt} of cell {key}")
-    return found
+    return text

@@ -1,4 +1,4 @@
-"""Error responses, all of one JSON shape: a code, a line for people, the field that is wrong."""
+"""Error responses, all with the same JSON: a code, a line for people, the wrong field."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def document(page: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI page with errors as what they are: JSON, also where a success is something else.
+    """Sets the content type of all error responses in the OpenAPI page to JSON.
 
-    FastAPI gives them the content type of the route's success.
+    FastAPI documents them with the content type of the route's success.
     """
     for operations in page["paths"].values():
         for operation in operations.values():
@@ -48,7 +48,7 @@ def document(page: dict[str, Any]) -> dict[str, Any]:
 
 
 def error_response(status: HTTPStatus, message: str, field: str | None = None) -> JSONResponse:
-    """An error as every client gets it."""
+    """Makes the response for an error."""
     code = status.name.lower()
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
@@ -76,19 +76,19 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         response = error_response(HTTPStatus(error.status_code), str(error.detail))
-        response.headers.update(error.headers or {})  # Allow, of a wrong method
+        response.headers.update(error.headers or {})  # such as Allow, for a wrong method
         return response
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> JSONResponse:
-        # The traceback is in the server's log; it is nobody else's business.
+        # The traceback is only in the server's log: clients must not see it.
         return error_response(
-            HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server; its log has it"
+            HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error; see the server's log"
         )
 
 
 def _first(errors: Sequence[Any]) -> tuple[str, str | None]:
-    """The message, and the field: 'config.recipe', or a parameter's name."""
+    """Message of the first error, and its field: 'config.recipe', or a parameter's name."""
     first, message = first_error(errors)
     field = ".".join(str(part) for part in first["loc"][1:])  # without 'body' or 'query'
     if first["type"] == "extra_forbidden":

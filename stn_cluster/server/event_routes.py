@@ -24,13 +24,13 @@ Since = Annotated[int, Header(alias="Last-Event-ID", ge=-1, lt=2**63)]
 
 
 async def _event(status: JobStatus, since: int | None = None) -> ServerSentEvent:
-    # In a thread: a page of a large job takes its time, and others wait for the event loop.
+    # In a thread, as encoding a page of a large job would block the event loop.
     data = await run_sync(lambda: _JSON.dump_json(status).decode())
     return ServerSentEvent(raw_data=data, event="job", id=None if since is None else str(since))
 
 
 async def _known(job_id: JobId, backend: BackendDep) -> JobStatus:
-    """The job; asked before the stream begins, while there can still be another answer."""
+    """Status of the job, read before the stream begins, when an error response is possible."""
     return await run_sync(backend.client.status, job_id)
 
 
@@ -41,24 +41,26 @@ async def events(
     status: Annotated[JobStatus, Depends(_known)],
     since: Since = -1,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Events `job`: where the job stands, with those of its cells that are new. The first ones
-    have all cells, in pages; a page that is the last of its look has an id. Whoever lost the
-    stream gives the last id, as browsers do, and is told what has changed since. It ends with the
-    job. While the coordinator is away the job has `trouble`."""
+    """Streams events `job`: the job's status, with the cells that have changed since the previous
+    event. The first events contain all cells, in pages; the last page of each update has an id. A
+    client that lost the connection sends the last id, as browsers do, and gets the changes since
+    then. The stream ends with the job. While the coordinator is unavailable, the status has
+    `trouble`."""
     while True:
         try:
             now = await run_sync(backend.client.status, job_id)
             page = Page(limit=MAX_PAGE, since=since)
             cells, last = await run_sync(backend.client.changed_cells, job_id, page)
-            if last < since:  # another queue than the one that was listened to
+            if last < since:  # the queue was replaced by another one
                 since = -1
                 continue
-            while len(cells) == page.limit:  # there is more
+            while len(cells) == page.limit:  # there may be more
                 yield await _event(replace(now, cells=cells))
                 page = replace(page, offset=page.offset + page.limit)
-                # Not its number: what changed since the first page is to be asked for.
+                # Its change number is ignored, so that changes since the first page come again.
                 cells, _ = await run_sync(backend.client.changed_cells, job_id, page)
-            # Only now: an end is not told before its cells, should the coordinator go in between.
+            # Only now, so that a job's end is not sent before its last cells, even if the
+            # coordinator fails in between.
             status, since = now, last
             yield await _event(replace(status, cells=cells), since)
             if status.ended:

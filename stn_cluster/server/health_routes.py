@@ -1,4 +1,4 @@
-"""Routes for probes, and to the service's version and store."""
+"""Routes of probes and of the service's version and store."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ router = APIRouter(tags=["service"])
 
 @router.get("/health")
 async def health() -> Literal["ok"]:
-    """The server's process answers; needs no token."""
+    """Checks that the server's process responds; needs no token."""
     return "ok"
 
 
 @router.get("/ready")
 def ready(backend: BackendDep) -> Literal["ok"]:
-    """The coordinator answers, too; needs no token."""
+    """Checks that the coordinator responds, too; needs no token."""
     backend.client.with_patience(0, timeout=5).settings()
     return "ok"
 
 
 @router.get("/service", dependencies=[Security(HTTPBearer(auto_error=False))])
 def info(backend: BackendDep) -> ServiceInfo:
-    """The version and the store."""
+    """Version and store of the service."""
     return ServiceInfo(__version__, backend.store.name)

@@ -1,4 +1,4 @@
-"""Routes to jobs: submit, list, look at, cancel, retry."""
+"""Routes of jobs: submit, list, status, cancel, retry."""
 
 from __future__ import annotations
 
@@ -35,16 +35,20 @@ class PageQuery(CellQuery):
 
 
 @router.put("/jobs/{job_id}", responses=CREATED)
-def submit(job_id: JobId, asked: Submission, backend: BackendDep, response: Response) -> JobStatus:
-    """Hands a job in under an id that the client chooses: it may send it again, should it not
-    hear of it. Once this answers, the job is never lost."""
-    return _accept(backend, backend.job(job_id, asked), response)
+def submit(
+    job_id: JobId, submission: Submission, backend: BackendDep, response: Response
+) -> JobStatus:
+    """Submits a job under an id that the client chooses, so that it can repeat the request if it
+    gets no response. After the response, the job is never lost."""
+    return _accept(backend, backend.job(job_id, submission), response)
 
 
 @router.put("/reruns/{job_id}", responses=CREATED)
-def rerun(job_id: JobId, asked: Rerun, backend: BackendDep, response: Response) -> JobStatus:
-    """Trains cells of the store and of its jobs anew, as a job of this id; history is kept."""
-    job = rerun_job(backend.store, asked.filters.given(), job_id=job_id, priority=asked.priority)
+def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
+    """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
+    job = rerun_job(
+        backend.store, request.filters.given(), job_id=job_id, priority=request.priority
+    )
     return _accept(backend, job, response)
 
 
@@ -67,22 +71,22 @@ def status(job_id: JobId, backend: BackendDep) -> JobStatus:
 
 
 @router.get("/jobs/{job_id}/cells")
-def cells(job_id: JobId, asked: Annotated[PageQuery, Query()], backend: BackendDep) -> CellPage:
-    """Some of a job's cells, in the job's order."""
-    page = Page(asked.offset, asked.limit, tuple(asked.state), asked.given())
-    found = backend.client.cells(job_id, page)
-    more = len(found) == asked.limit
-    return CellPage(found, asked.offset + asked.limit if more else None)
+def cells(job_id: JobId, query: Annotated[PageQuery, Query()], backend: BackendDep) -> CellPage:
+    """One page of a job's cells, in the job's order."""
+    page = Page(query.offset, query.limit, tuple(query.state), query.given())
+    statuses = backend.client.cells(job_id, page)
+    more = len(statuses) == query.limit
+    return CellPage(statuses, query.offset + query.limit if more else None)
 
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel(job_id: JobId, backend: BackendDep) -> JobStatus:
-    """Drops the job's interest in its cells; those that no other job wants stop."""
+    """Cancels the job: cells that no other job wants stop."""
     backend.client.cancel(job_id)
     return backend.client.status(job_id)
 
 
 @router.post("/jobs/{job_id}/retry")
 def retry(job_id: JobId, backend: BackendDep) -> Waiting:
-    """Queues the job's failed and cancelled cells anew."""
+    """Queues the job's failed and cancelled cells again."""
     return Waiting(backend.client.retry(job_id))

@@ -1,4 +1,4 @@
-"""Listen address of the server: where it listens, and the token that others need."""
+"""Listen address of the server, and the token that clients need."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class ListenAddress:
     """Host, port and token of the server."""
 
     host: str = "127.0.0.1"
-    port: int = PORT  # 0: any that is free
+    port: int = PORT  # 0: any free port
     token: str | None = field(default=None, repr=False)
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:
@@ -31,7 +31,7 @@ class ListenAddress:
             return False
 
     def check(self) -> None:
-        """Raises UserError where it would stand open."""
+        """Raises UserError if the token is unusable, or missing where others can connect."""
         if self.token is not None and len(self.token) < SHORTEST_TOKEN:
             raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
         if self.token is not None and not is_usable_token(self.token):
@@ -43,7 +43,7 @@ class ListenAddress:
             )
 
     def open(self) -> socket.socket:
-        """Listens; requests wait until they are answered."""
+        """Opens the listening socket; connections wait until the server accepts them."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
             return socket.create_server((self.host, self.port), family=family, backlog=512)

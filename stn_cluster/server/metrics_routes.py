@@ -1,4 +1,4 @@
-"""Route to the service's metrics, as Prometheus reads them."""
+"""Route of the service's metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ router = APIRouter(tags=["service"])
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(backend: BackendDep) -> PlainTextResponse:
-    """In Prometheus's text format."""
+    """Metrics in Prometheus's text format."""
     registry = CollectorRegistry()
     registry.register(_Service(backend.client.metrics()))
-    # 0.0.4 is the format's version, which every Prometheus reads.
+    # 0.0.4 is the version of the format; every Prometheus can read it.
     media = "text/plain; version=0.0.4"
     return PlainTextResponse(generate_latest(registry).decode(), media_type=media)
 
 
-@dataclass(frozen=True, eq=False)  # a registry wants to hash it
+@dataclass(frozen=True, eq=False)  # eq=False keeps it hashable, for the registry
 class _Service(Collector):
-    found: Metrics
+    metrics: Metrics
 
     def collect(self) -> Iterator[Metric]:
-        """One family of metrics after the other."""
-        found, totals = self.found, self.found.totals
+        """Yields the families of metrics."""
+        totals = self.metrics.totals
         cells = GaugeMetricFamily("stn_cluster_cells", "Cells of all jobs.", labels=["state"])
         for state in CellState:
             cells.add_metric([state], totals.cells.get(state, 0))
@@ -56,8 +56,12 @@ class _Service(Collector):
         )
         yield CounterMetricFamily("stn_cluster_jobs", "Jobs submitted.", totals.jobs)
         for name, text, value in (
-            ("workers", "Workers that have started.", found.workers),
-            ("images_per_second", "Training images, over all workers.", found.images_per_second),
-            ("in_trouble", "1 while something keeps the service from going on.", found.degraded),
+            ("workers", "Workers that have started.", self.metrics.workers),
+            (
+                "images_per_second",
+                "Training images, over all workers.",
+                self.metrics.images_per_second,
+            ),
+            ("in_trouble", "1 while the service is degraded.", self.metrics.degraded),
         ):
             yield GaugeMetricFamily(f"stn_cluster_{name}", text, value)

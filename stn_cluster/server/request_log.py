@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line."""
+"""The server's log: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("stn_cluster.server.requests")
 
 
 def log_as_json(level: int = logging.INFO) -> None:
-    """Sends what all loggers say to stderr, as JSON."""
+    """Makes all loggers write JSON to stderr."""
     handler = logging.StreamHandler()
     fields = {"levelname": "level", "name": "logger"}
     handler.setFormatter(
@@ -30,9 +30,9 @@ def log_as_json(level: int = logging.INFO) -> None:
 
 
 class RequestLog:
-    """ASGI middleware: a line a request, without its query (which may name things) and headers.
+    """ASGI middleware: logs one line per request, without its query and headers (for privacy).
 
-    It also puts the version on every answer: clients compare it with theirs.
+    It also adds the version to every response, which clients compare with their own.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,9 +42,9 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 500
 
-        async def note(message: Message) -> None:
+        async def send_with_version(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,13 +52,13 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, send_with_version)
         finally:
-            said = {
+            fields = {
                 "method": scope["method"],
                 "path": scope["path"],
                 "status": status,
-                "milliseconds": round(1e3 * (time.perf_counter() - began), 1),
+                "milliseconds": round(1e3 * (time.perf_counter() - started), 1),
                 "client": (scope.get("client") or ("",))[0],
             }
-            log.info("request", extra=said)
+            log.info("request", extra=fields)

@@ -1,4 +1,4 @@
-"""Routes to results and tables, from the store as it is at the moment."""
+"""Routes of results and tables, read from the store at each request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ResultQuery(ResultFilters):
     """Selection and format of rows."""
 
     format: Literal["json", "csv", "parquet"] = "json"
-    latest: bool = True  # each cell's current result only, rather than every attempt that ended it
+    latest: bool = True  # only each cell's current result, not every attempt that ended a cell
 
 
 class TableQuery(ResultFilters):
@@ -43,17 +43,17 @@ def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
-def results(asked: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
+def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
-    tables = backend.store.scan(asked.given(), asked.latest)
-    return StreamingResponse(export(tables, asked.format), media_type=_MEDIA[asked.format])
+    tables = backend.store.scan(query.given(), query.latest)
+    return StreamingResponse(export(tables, query.format), media_type=_MEDIA[query.format])
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
-def table(asked: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
-    """The comparison table: mean error over seeds, and the reference's beside it."""
-    compared = comparison_table(backend.store, asked.reference, **asked.given())
-    return PlainTextResponse(render(compared, asked.format), media_type=_TABLES[asked.format])
+def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
+    """The comparison table: mean error over seeds, and the reference's number."""
+    rows = comparison_table(backend.store, query.reference, **query.given())
+    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
 
 
 @router.get(
@@ -62,9 +62,9 @@ def table(asked: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTe
     responses=_documented(_TABLES.values()),
 )
 def job_table(
-    job_id: JobId, asked: Annotated[TableQuery, Query()], backend: BackendDep
+    job_id: JobId, query: Annotated[TableQuery, Query()], backend: BackendDep
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    compared = comparison_table(backend.store, asked.reference, **{**asked.given(), "key": keys})
-    return PlainTextResponse(render(compared, asked.format), media_type=_TABLES[asked.format])
+    rows = comparison_table(backend.store, query.reference, **{**query.given(), "key": keys})
+    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])

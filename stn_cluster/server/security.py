@@ -11,20 +11,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stn_cluster.server.error_responses import error_response
 
-OPEN = ("/v1/health", "/v1/ready")  # for probes, without a token
+OPEN = ("/v1/health", "/v1/ready")  # probes need no token
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MAX_BODY = 2 * 2**20  # bytes; a config of 100,000 seeds has half of it
 
 
 class SecurityMiddleware:
-    """ASGI middleware.
+    """ASGI middleware that refuses unauthorised and unsafe requests.
 
     Args:
-        app: what is guarded.
-        token: what every request must bear; None: none is asked for.
-        loopback: whether it listens on this machine only. Then a web page somewhere must not
-            reach it through its reader's browser: under another name (DNS rebinding), or with a
-            form, which can send any content type but JSON.
+        app: the application behind it.
+        token: token that every request must have; None: no token is required.
+        loopback: whether the server listens only on this machine. Then a foreign web page must not
+            reach it through the user's browser: neither under another host name (DNS rebinding)
+            nor with a form, which can send any content type except JSON.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, loopback: bool) -> None:
@@ -47,7 +47,7 @@ class SecurityMiddleware:
         if refused is not None:
             await error_response(*refused)(scope, receive, send)
             return
-        await self._app(scope, _again(body, receive), send)
+        await self._app(scope, _replayed(body, receive), send)
 
     def _refused(self, method: str, path: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
         if self._loopback and not _is_local(_name(headers.get("host", ""))):
@@ -61,7 +61,7 @@ class SecurityMiddleware:
     def _bears_token(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
         wanted = (self._token or "").encode()
-        # In constant time: how long it takes must not tell how much of it was right.
+        # Constant-time comparison: its duration must not reveal how much of the token is correct.
         return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), wanted)
 
 
@@ -70,7 +70,7 @@ class _TooLargeError(Exception):
 
 
 async def _read(receive: Receive, headers: Headers, most: int) -> bytes:
-    """The whole body: bodies are small, and one that is not is noticed before it is all there."""
+    """Reads the whole body; raises as soon as it exceeds `most` bytes."""
     length = headers.get("content-length", "0")
     if length.isdecimal() and int(length[:20]) > most:
         raise _TooLargeError
@@ -89,18 +89,18 @@ async def _read(receive: Receive, headers: Headers, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Gives the body out once more, then whatever else comes: that the client has gone."""
-    given = False
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Makes a `receive` that first returns the body, then later messages (such as disconnect)."""
+    body_sent = False
 
-    async def first_the_body() -> Message:
-        nonlocal given
-        if given:
+    async def receive_body_first() -> Message:
+        nonlocal body_sent
+        if body_sent:
             return await receive()
-        given = True
+        body_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return first_the_body
+    return receive_body_first
 
 
 def _is_local(name: str) -> bool:
@@ -108,7 +108,7 @@ def _is_local(name: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """A Host header without its port."""
+    """Host header without its port."""
     name, colon, port = host.rpartition(":")
     return name.lower() if colon and port.isdecimal() else host.lower()
 

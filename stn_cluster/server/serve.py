@@ -1,4 +1,4 @@
-"""`stn-cluster serve`: a coordinator on a Ray cluster, and HTTP in front of it."""
+"""`stn-cluster serve`: a coordinator on a Ray cluster, and an HTTP server for it."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ from stn_cluster.store import Store, redact, refuse_published
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 15.0  # of a request, while Ray restarts the coordinator
-ANSWER_SECONDS = 60.0  # in which the coordinator answers a request
-STOP_SECONDS = 120.0  # for the running steps and their checkpoints
-DRAIN_SECONDS = 5  # for requests that are being answered when it stops
-LOOK_SECONDS = 5.0  # between two looks whether the coordinator is still there
+PATIENCE_SECONDS = 15.0  # time that a request waits while Ray restarts the coordinator
+ANSWER_SECONDS = 60.0  # timeout of the coordinator's response to a request
+STOP_SECONDS = 120.0  # time for running steps and their checkpoints when it stops
+DRAIN_SECONDS = 5  # time for requests in progress when it stops
+LOOK_SECONDS = 5.0  # time between checks that the coordinator still exists
 
 
 def serve(
     settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C; then running cells are checkpointed and the service ends.
+    """Serves until SIGTERM or Ctrl-C; then checkpoints running cells and ends the service.
 
-    Killed outright, it leaves the coordinator at work, and the next `serve` finds it.
+    If it is killed, the coordinator continues, and the next `serve` finds it.
 
     Args:
-        settings: of the coordinator.
-        listen: where it listens.
-        address: of the Ray cluster; this must be its head node.
-        gpu: whether each worker has one; default: if a node has one.
+        settings: settings of the coordinator.
+        listen: address to listen on.
+        address: address of the Ray cluster; this machine must be its head node.
+        gpu: whether each worker has a GPU; default: yes if a node has one.
 
     Raises:
-        UserError: the input is wrong, there is no Ray cluster, or another service is in the way.
-        KeyboardInterrupt: it was interrupted, and has ended as it should.
+        UserError: the input is wrong, there is no Ray cluster, or another service holds the store
+            or the state folder.
+        KeyboardInterrupt: it was interrupted by Ctrl-C, and the service has ended properly.
     """
     log_as_json()
     listen.check()
@@ -87,41 +88,41 @@ def _serve(
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # ours has it, as JSON
+        access_log=False,  # RequestLog logs requests as JSON
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         limit_concurrency=1000,
     )
     server = uvicorn.Server(config)
-    # In a thread, where it leaves the signals to us: after its end there is more to be done.
+    # In a thread, where uvicorn installs no signal handlers: there is more to do after its end.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    with _signals() as (told, interrupted):
+    with _signals() as (stop_requested, interrupted):
         thread.start()
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        said = {"url": url, "store": backend.store.name, "version": __version__}
-        log.info("serving", extra=said)
+        fields = {"url": url, "store": backend.store.name, "version": __version__}
+        log.info("serving", extra=fields)
         ended: EndedError | None = None
-        while thread.is_alive() and not told.wait(LOOK_SECONDS) and not ended:
+        while thread.is_alive() and not stop_requested.wait(LOOK_SECONDS) and not ended:
             ended = _end_of_coordinator(client)
         server.should_exit = True
         thread.join()
         log.info("stopping: running cells are checkpointed")
-        if ended or not told.is_set():
-            why = ended or "the service has ended"
-            raise EndedError(f"{why}; its queue and store are as they were")
+        if ended or not stop_requested.is_set():
+            reason = ended or "the service has ended"
+            raise EndedError(f"{reason}; its queue and store are unchanged")
         try:
             client.stop(STOP_SECONDS)
         except UserError as error:
-            # Whatever was not written is still queued.
-            log.error("not all could be written: %s", error)
+            # Cells whose results were not written are still queued.
+            log.error("not everything could be written: %s", error)
         log.info("stopped")
     if interrupted.is_set():
         raise KeyboardInterrupt
 
 
 def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:
-    """Why the coordinator has ended for good, if it has; while Ray restarts it, it is just away."""
+    """Reason why the coordinator has ended for good; None if it runs or Ray restarts it."""
     try:
         client.with_patience(0, timeout=LOOK_SECONDS).settings()
     except EndedError as error:
@@ -133,17 +134,21 @@ def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:
 
 @contextmanager
 def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Events: it was told to end; and it was interrupted by hand. Ray's own handlers just exit."""
-    told, interrupted = threading.Event(), threading.Event()
+    """Replaces Ray's signal handlers, which exit at once, within the block.
 
-    def note(signum: int, frame: object) -> None:
+    Yields:
+        Events that are set by SIGINT or SIGTERM, and by SIGINT only.
+    """
+    stop_requested, interrupted = threading.Event(), threading.Event()
+
+    def handle(signum: int, frame: object) -> None:
         if signum == signal.SIGINT:
             interrupted.set()
-        told.set()
+        stop_requested.set()
 
-    before = {sign: signal.signal(sign, note) for sign in (signal.SIGINT, signal.SIGTERM)}
+    before = {sign: signal.signal(sign, handle) for sign in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield told, interrupted
+        yield stop_requested, interrupted
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
