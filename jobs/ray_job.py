@@ -37,7 +37,7 @@ def full_path(store: str, option: str = "--store") -> str:
 def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
     refuse_published(settings.store)
-    status = follow(_run(job, settings), interrupted="the same command goes on from here")
+    status = follow(_run(job, settings), interrupted="run the same command again to resume")
     print_result(write_report(settings.store, job.cells), status.cells)
 
 

@@ -55,7 +55,7 @@ def tuning(
         cells = trial.config(trial.reference(arm))
         cells += [cell for cell in trial.config(arm) if cell not in cells]
         job = grid_job({"name": "tuning", "cells": cells})
-        follow(run_job(job, settings), interrupted="the same command goes on from here")
+        follow(run_job(job, settings), interrupted="run the same command again to resume")
         rows = table(trial, store, labels)
         (store / "table.md").write_text(caption(trial) + as_markdown(rows))
         typer.echo(f"{arm.name}: {' | '.join(rows.get(arm.name, ['failed: see the store']))}")

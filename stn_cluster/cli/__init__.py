@@ -1,4 +1,4 @@
-"""The `stn-cluster` command. Thin: what it does is done by the modules it calls.
+"""The `stn-cluster` command, a thin layer over other modules.
 
 Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
 """
@@ -37,7 +37,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
-    del debug  # main has seen to it: it decides what becomes of an exception
+    del debug  # run_app handles it, as it handles the exceptions
     if version:
         typer.echo(f"stn-cluster {__version__}")
     elif context.invoked_subcommand is None:
@@ -50,40 +50,41 @@ def main() -> None:
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
-    """Runs a command line; a user's error is one line and exit code 2, `--debug` shows where.
+    """Runs a command line; a UserError becomes one line and exit code 2, with `--debug` a
+    traceback.
 
     Args:
         app: the commands.
-        name: what the line begins with.
+        name: name of the program, at the beginning of the line.
     """
-    debug = "--debug" in sys.argv[1:]  # anywhere on the line
+    debug = "--debug" in sys.argv[1:]  # at any position
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         sys.exit(app(standalone_mode=False) or DONE)
     except UserError as error:
         if debug:
             raise
-        _refuse(name, str(error))
+        _exit_with_error(name, str(error))
     except ModuleNotFoundError as error:
-        if debug or not _left_out(error.name or ""):
+        if debug or not _is_optional(error.name or ""):
             raise
         extra = "install the extra cluster: pip install '.[cluster]'"
-        _refuse(name, f"this needs {error.name}: {extra}")
-    except TyperException as error:  # of the command line itself: an unknown option, say
-        _refuse(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
+        _exit_with_error(name, f"this needs {error.name}: {extra}")
+    except TyperException as error:  # an error in the command line, such as an unknown option
+        _exit_with_error(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone: `stn-cluster table | head`
+    except BrokenPipeError:  # the reader of our output has exited: `stn-cluster table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
 
 
-def _left_out(module: str) -> bool:
-    """Whether a light installation, of the client alone, lacks this module."""
+def _is_optional(module: str) -> bool:
+    """Whether a minimal installation, with only the client, lacks this module."""
     top = module.partition(".")[0]
     return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
 
 
-def _refuse(name: str, message: str) -> NoReturn:
+def _exit_with_error(name: str, message: str) -> NoReturn:
     typer.echo(f"{name}: {' '.join(message.split())}", err=True)
     sys.exit(WRONG_INPUT)

@@ -1,4 +1,4 @@
-"""`python -m stn_cluster.cli`."""
+"""Entry point of `python -m stn_cluster.cli`."""
 
 from stn_cluster.cli import main
 

@@ -35,9 +35,10 @@ def run(
     machine: MachineOptions,
     store: StoreOption = None,
     overrides: OverridesOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train all cells again.")] = False,
 ) -> None:
-    """Train a grid's cells that the store does not hold yet, on this machine; print the table."""
+    """Train the cells of a config that the store does not have yet, on this machine; print the
+    table."""
     from stn_cluster.cluster.make_jobs import grid_job
 
     job = grid_job(config, overrides=overrides or (), force=force)
@@ -54,25 +55,26 @@ def rerun(
     into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
-    """Train cells anew that match all filters: of a store on this machine, or of a service, which
-    gives it a job. Their history is kept. Cells of a published store are trained into another."""
+    """Train cells again that match all filters: those of a store on this machine, or those of a
+    service as a new job. Their history is kept. Cells of a published store need another store,
+    --into."""
     from stn_cluster.store import Store, refuse_published
 
-    found = store_or_client(store, server)
-    if isinstance(found, Store):
+    source = store_or_client(store, server)
+    if isinstance(source, Store):
         from stn_cluster.cluster.make_jobs import rerun_job
 
-        target = found.uri if into is None else into
+        target = source.uri if into is None else into
         refuse_published(target)
-        _run(rerun_job(found, filters, priority=priority), target, machine)
+        _run(rerun_job(source, filters, priority=priority), target, machine)
         return
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")
-    # The environment's data root is no wish of this command's.
-    asked = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
-    if asked:
-        raise UserError(f"{option_names(asked)}: not with --server: the service has its own")
-    typer.echo(found.rerun(priority=priority, **filters).job_id)
+    # A data root from the environment is not an option of this command.
+    options = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
+    if options:
+        raise UserError(f"{option_names(options)}: not with --server: the service has its own")
+    typer.echo(source.rerun(priority=priority, **filters).job_id)
 
 
 def _data_variable() -> str | None:
@@ -82,29 +84,30 @@ def _data_variable() -> str | None:
 @with_machine
 def serve(
     machine: MachineOptions,
-    store: Annotated[str, typer.Option("--store", help="Folder or URI that every node reaches.")],
+    store: Annotated[str, typer.Option("--store", help="Folder or URI that all nodes can reach.")],
     state: Annotated[Path, typer.Option("--state", help="Folder on a disk of this machine.")],
     address: Annotated[
-        str, typer.Option("--address", help="Of the Ray cluster; this is its head node.")
+        str, typer.Option("--address", help="Ray cluster; this must be its head node.")
     ] = "auto",
-    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any.")] = PORT,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
     plugins: Annotated[
         list[str] | None,
-        typer.Option("--plugins", help="Module with components that jobs may name; repeatable."),
+        typer.Option("--plugins", help="Module with components that jobs may use; repeatable."),
     ] = None,
     gpu: Annotated[
-        bool | None, typer.Option("--gpu/--cpu", help="Default: a GPU each if a node has one.")
+        bool | None,
+        typer.Option("--gpu/--cpu", help="Default: a GPU per worker if a node has one."),
     ] = None,
 ) -> None:
-    """Serve a store on a Ray cluster, over HTTP; with a token where others can reach it."""
+    """Serve a store on a Ray cluster, over HTTP; needs a token if other machines can connect."""
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.server.listen import ListenAddress
-    from stn_cluster.server.serve import serve as serve_until_told
+    from stn_cluster.server.serve import serve as serve_until_stopped
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
-    serve_until_told(settings, ListenAddress(host, port, token), address=address, gpu=gpu)
+    serve_until_stopped(settings, ListenAddress(host, port, token), address=address, gpu=gpu)
 
 
 def _run(job: Job, store: str, machine: MachineOptions) -> None:
@@ -114,5 +117,5 @@ def _run(job: Job, store: str, machine: MachineOptions) -> None:
     from stn_cluster.report.folder import write_report
 
     statuses = run_job(job, make_settings(store, **machine))
-    status = follow(statuses, interrupted="the same command goes on from here")
+    status = follow(statuses, interrupted="run the same command again to resume")
     print_result(write_report(store, job.cells), status.cells)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
 IntoOption = Annotated[
-    str | None, typer.Option("--into", help="Store to train them in; default: the one they are of.")
+    str | None, typer.Option("--into", help="Store for the results; default: the cells' own.")
 ]
 OverridesOption = Annotated[
     list[str] | None,
@@ -31,15 +31,15 @@ ServerOption = Annotated[
     str | None,
     typer.Option("--server", help=f"URL of a service; default: {SERVER_VARIABLE}."),
 ]
-PriorityOption = Annotated[int, typer.Option("--priority", help="The larger, the sooner.")]
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Its id; see `jobs`.")]
-Filters = dict[str, Any]  # of each filter that is used, the wanted values
-MachineOptions = dict[str, Any]  # of each option that is used, its value: fields of `Settings`
+PriorityOption = Annotated[int, typer.Option("--priority", help="Higher priorities go first.")]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job; see `jobs`.")]
+Filters = dict[str, Any]  # wanted values of each filter that is used
+MachineOptions = dict[str, Any]  # value of each option that is used: fields of `Settings`
 
-_KINDS: dict[str, type] = {"seed": int}  # of filters that are no text
+_TYPES: dict[str, type] = {"seed": int}  # types of filters that are not text
 _FILTERS: dict[str, Any] = {
     name: Annotated[
-        list[_KINDS.get(name, str)] | None,  # type: ignore[misc]
+        list[_TYPES.get(name, str)] | None,  # type: ignore[misc]
         typer.Option(f"--{name}", metavar=name.upper(), help="Only this one; repeatable."),
     ]
     for name in CELL_FILTERS
@@ -50,56 +50,58 @@ _MACHINE: dict[str, Any] = {
     ],
     "data_root": Annotated[
         Path | None,
-        typer.Option("--data-root", envvar="STN_CLUSTER_DATA", help="Where MNIST/raw is, or goes."),
+        typer.Option("--data-root", envvar="STN_CLUSTER_DATA", help="Folder that has MNIST/raw."),
     ],
     "workers": Annotated[
-        int | None, typer.Option("--workers", help="At most; default: one a GPU, or one a core.")
+        int | None,
+        typer.Option("--workers", help="Maximum; default: one per GPU, or one per core."),
     ],
     "threads_per_worker": Annotated[
         int | None,
-        typer.Option("--threads-per-worker", help="Of arithmetic, on a CPU."),
+        typer.Option("--threads-per-worker", help="Arithmetic threads of a worker on a CPU."),
     ],
     "cells_per_pack": Annotated[
         int | None,
-        typer.Option("--cells-per-pack", help="At most, on a worker; default: by device and cell."),
+        typer.Option("--cells-per-pack", help="Maximum; default: depends on device and cell."),
     ],
     "checkpoint_seconds": Annotated[
         float | None,
         typer.Option(
-            "--checkpoint-seconds", help="Between checkpoints of running cells; default: 30."
+            "--checkpoint-seconds", help="Time between checkpoints of running cells; default: 30."
         ),
     ],
     "checkpoint_steps": Annotated[
-        int | None, typer.Option("--checkpoint-steps", help="Or every so many steps, if sooner.")
+        int | None,
+        typer.Option("--checkpoint-steps", help="Steps between checkpoints, if that is sooner."),
     ],
 }
 DataRootOption = _MACHINE["data_root"]
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command an option for each filter; it gets those that were used as `filters`."""
+    """Adds an option per filter to a command, which gets those that were used as `filters`."""
     return _with_options(command, "filters", _FILTERS)
 
 
 def with_machine(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a machine; it gets those that were used as `machine`."""
+    """Adds the options of a machine to a command, which gets those that were used as `machine`."""
     return _with_options(command, "machine", _MACHINE)
 
 
 def _with_options(
     command: Callable[..., None], parameter: str, options: Mapping[str, Any]
 ) -> Callable[..., None]:
-    """Puts options in the place of a command's parameter, which gets the used ones as a dict.
+    """Replaces a command's parameter by options; the parameter gets those that were used, a dict.
 
-    An option that the command has itself stays its own.
+    An option that the command defines itself is not replaced.
     """
     own = inspect.signature(command, eval_str=True).parameters
     added = {name: kind for name, kind in options.items() if name not in own}
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in added}
-        used = {name: value for name, value in given.items() if value not in (None, [])}
+        values = {name: arguments.pop(name) for name in added}
+        used = {name: value for name, value in values.items() if value not in (None, [])}
         command(**{parameter: used}, **arguments)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -113,15 +115,15 @@ def _with_options(
 
 
 def option_names(used: MachineOptions) -> str:
-    """'--workers, --data-root': the options as a user gives them."""
+    """Names of options as a user writes them: '--workers, --data-root'."""
     return ", ".join(f"--{name.replace('_', '-')}" for name in used)
 
 
 def connect(server: str | None) -> Client:
-    """The client of the service that is named, or that the environment names.
+    """Client of the service at `server`, or at the URL in the environment.
 
     Raises:
-        UserError: neither names one.
+        UserError: there is no URL.
     """
     from stn_cluster.client.http_client import Client
 
@@ -134,10 +136,10 @@ def connect(server: str | None) -> Client:
 
 
 def store_or_client(store: str | None, server: str | None) -> Store | Client:
-    """The store or the service that a command is about; without either, the environment's service.
+    """Opens the store or the service of a command; default: the service in the environment.
 
     Raises:
-        UserError: both are named, or none is; or the store is not one whose files can be read.
+        UserError: both are given, or none; or a file of the store cannot be read.
     """
     if store is not None and server is not None:
         raise UserError("--store and --server: name one of them")

@@ -15,11 +15,11 @@ DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
-    """Shows a job until it ends; its last status.
+    """Shows a job until it ends, and returns its last status.
 
     Args:
-        statuses: the job's, of whatever runs or watches it.
-        interrupted: what to say to whoever has pressed Ctrl-C.
+        statuses: statuses of the job, from the function that runs or watches it.
+        interrupted: message after Ctrl-C.
     """
     from rich.console import Console
 
@@ -27,22 +27,22 @@ def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
 
     status: JobStatus | None = None
     try:
-        # The view closes last: what is still done when the statuses are closed takes its time.
+        # The view closes last, as closing the statuses may take time: it stops the workers.
         with make_view(Console(stderr=True)) as view, ExitStack() as stack:
             if hasattr(statuses, "close"):
                 stack.callback(statuses.close)
             for status in statuses:
                 view.update(status)
     except KeyboardInterrupt:
-        where = f" ({summary(status)})" if status is not None else ""
-        typer.echo(f"interrupted{where}: {interrupted}", err=True)
+        progress = f" ({summary(status)})" if status is not None else ""
+        typer.echo(f"interrupted{progress}: {interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     assert status is not None, "a job has at least one status"
     return status
 
 
 def print_result(table: str, cells: Iterable[CellStatus]) -> None:
-    """Prints the table, then what failed; exits with 1 if something has."""
+    """Prints the table, then the failed cells; exits with 1 if there are any."""
     from stn_cluster.queue.jobs import CellState
 
     typer.echo(table, nl=False)

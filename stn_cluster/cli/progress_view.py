@@ -13,25 +13,25 @@ from rich.text import Text
 
 from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
 
-PLAIN_PROGRESS_SECONDS = 30.0  # between lines of progress where nothing ends
+PLAIN_PROGRESS_SECONDS = 30.0  # time between lines of progress while no cell ends
 
 
 class View(Protocol):
-    """Shows a job; given its status whenever there is news."""
+    """View of a job, updated with each new status."""
 
     def __enter__(self) -> View: ...
     def __exit__(self, *error: object) -> None: ...
     def update(self, status: JobStatus) -> None:
-        """Shows where the job stands."""
+        """Shows a status."""
 
 
 def make_view(console: Console) -> View:
-    """The live matrix on a terminal, plain lines where the output is piped."""
+    """Makes a live matrix on a terminal, or plain lines if the output is piped."""
     return LiveView(console) if console.is_terminal else PlainView(console)
 
 
 class LiveView:
-    """The matrix, redrawn in place."""
+    """View that redraws the matrix in place."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -47,20 +47,20 @@ class LiveView:
         self._open.close()
 
     def update(self, status: JobStatus) -> None:
-        """Redraws."""
+        """Redraws the matrix."""
         self._live.update(matrix(status), refresh=True)
 
 
 class PlainView:
-    """One line for each cell that ends, and one now and then between."""
+    """View with a line for each cell that ends, and a line of progress from time to time."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._trouble: str | None = None
         self._waiting: tuple[str, ...] = ()
         self._quiet_since: float | None = None
-        self._began = False
+        self._started = False
 
     def __enter__(self) -> PlainView:
         return self
@@ -71,21 +71,23 @@ class PlainView:
     def update(self, status: JobStatus) -> None:
         """Prints what is new."""
         now = self.console.get_time()
-        if not self._began:
-            self._began = True
+        if not self._started:
+            self._started = True
             stored = [s for s in status.cells if s.stored]
-            self._told |= {s.cell.key for s in stored}
+            self._printed |= {s.cell.key for s in stored}
             count = f"{len(status.cells)} cell{'s' if len(status.cells) > 1 else ''}"
-            held = f", {len(stored)} of them in the store" if stored else ""
-            self._line(f"{status.job_id}: {count}{held}")
+            in_store = f", {len(stored)} of them in the store" if stored else ""
+            self._line(f"{status.job_id}: {count}{in_store}")
             self._quiet_since = now
-        ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._told]
+        ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._printed]
         for cell in ended:
-            self._told.add(cell.cell.key)
-            self._line(f"[{len(self._told)}/{len(status.cells)}] {cell.cell.label}: {_end(cell)}")
+            self._printed.add(cell.cell.key)
+            self._line(
+                f"[{len(self._printed)}/{len(status.cells)}] {cell.cell.label}: {_end(cell)}"
+            )
         if status.trouble != self._trouble:
             self._trouble = status.trouble
-            self._line(status.trouble or "it goes on")
+            self._line(status.trouble or "the service has recovered")
         if status.waiting != self._waiting:
             self._waiting = status.waiting
             for text in status.waiting:
@@ -101,7 +103,7 @@ class PlainView:
 
 
 def matrix(status: JobStatus) -> RenderableType:
-    """The job as a table: rows are models and transforms, columns distortions."""
+    """Job as a table: rows are models and transforms, columns are distortions."""
     blocks: list[RenderableType] = []
     grids: dict[tuple[str, str], list[CellStatus]] = {}
     for cell in status.cells:
@@ -120,7 +122,7 @@ def matrix(status: JobStatus) -> RenderableType:
 
 def _grid(cells: Iterable[CellStatus]) -> Table:
     """Cells of one data set and recipe as a table."""
-    columns: dict[str, None] = {}  # in the order in which they come
+    columns: dict[str, None] = {}  # in the order of appearance
     rows: dict[tuple[str, str], dict[str, list[CellStatus]]] = {}
     for status in cells:
         cell = status.cell
@@ -138,7 +140,7 @@ def _grid(cells: Iterable[CellStatus]) -> Table:
 
 
 def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
-    """Jobs as a table, a line each."""
+    """Jobs as a table with one line per job."""
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("job", "state", "submitted (UTC)"):
         table.add_column(name)
@@ -147,13 +149,13 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
     for job in jobs:
         submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
         counts = [str(job.counts.get(state, 0) or "-") for state in CellState]
-        words = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
-        table.add_row(*words, *counts)
+        values = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
+        table.add_row(*values, *counts)
     return table
 
 
 def summary(status: JobStatus) -> str:
-    """'12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
+    """Progress in one line: '12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
     counts = status.counts
     parts = [f"{counts.get(CellState.SUCCEEDED, 0)} of {status.total} cells done"]
     others = (CellState.RUNNING, CellState.FAILED, CellState.CANCELLED)
@@ -167,7 +169,7 @@ def summary(status: JobStatus) -> str:
 
 
 def duration(seconds: float) -> str:
-    """'45 s', '2 min 10 s', '3 h 5 min'."""
+    """Duration for people: '45 s', '2 min 10 s', '3 h 5 min'."""
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     if whole < 60:
@@ -194,8 +196,8 @@ def _entry(cells: Iterable[CellStatus]) -> Text:
         return Text("not tested", style="green")
     running = [s for s in cells if s.state is CellState.RUNNING]
     if running or errors:
-        part = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
-        return Text(f"{part:.0%}", style="yellow")
+        progress = sum(s.step / max(1, s.cell.iterations) for s in cells) / len(cells)
+        return Text(f"{progress:.0%}", style="yellow")
     return Text("queued", style="dim")
 
 

@@ -1,4 +1,4 @@
-"""Commands that ask a service, from wherever it can be reached."""
+"""Commands that use a service, from any machine that can reach it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def submit(
     server: ServerOption = None,
     overrides: OverridesOption = None,
     job_id: Annotated[
-        str | None, typer.Option("--job-id", help="The same id and config again: the same job.")
+        str | None,
+        typer.Option("--job-id", help="Repeating the same id and config has no effect."),
     ] = None,
     priority: PriorityOption = 0,
-    force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look at it until it ends.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train all cells again.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
 ) -> None:
-    """Hand a job to a service, and print its id."""
+    """Submit a job to a service, and print its id."""
     with connect(server) as client:
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
@@ -53,7 +54,7 @@ def jobs(server: ServerOption = None) -> None:
 
 
 def status(job: JobArgument, server: ServerOption = None) -> None:
-    """Print where a job stands."""
+    """Print the status of a job and its cells."""
     from dataclasses import replace
 
     from rich.console import Console
@@ -61,25 +62,25 @@ def status(job: JobArgument, server: ServerOption = None) -> None:
     from stn_cluster.cli.progress_view import matrix
 
     with connect(server) as client:
-        found = client.status(job)
-        found = replace(found, cells=tuple(client.cells(job)))
-    Console(highlight=False).print(matrix(found), markup=False)
+        current = client.status(job)
+        current = replace(current, cells=tuple(client.cells(job)))
+    Console(highlight=False).print(matrix(current), markup=False)
 
 
 def watch(job: JobArgument, server: ServerOption = None) -> None:
-    """Look at a job until it ends, then print its table."""
+    """Watch a job until it ends, then print its table."""
     with connect(server) as client:
         _watch(client, job)
 
 
 def cancel(job: JobArgument, server: ServerOption = None) -> None:
-    """Cancel a job: its cells stop that no other job wants."""
+    """Cancel a job: cells that no other job wants stop."""
     with connect(server) as client:
         _print_status(client.cancel(job))
 
 
 def retry(job: JobArgument, server: ServerOption = None) -> None:
-    """Queue a job's failed and cancelled cells anew."""
+    """Queue a job's failed and cancelled cells again."""
     with connect(server) as client:
         waiting = client.retry(job)
     typer.echo(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}")
@@ -98,8 +99,8 @@ def logs(
 
 
 def _watch(client: Client, job_id: str) -> None:
-    goes_on = f"the job goes on; `stn-cluster watch {job_id}` looks at it again"
-    status = follow(client.watch(job_id), interrupted=goes_on)
+    message = f"the job continues; `stn-cluster watch {job_id}` watches it again"
+    status = follow(client.watch(job_id), interrupted=message)
     print_result(client.table(job_id=job_id), status.cells)
 
 

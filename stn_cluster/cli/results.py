@@ -1,4 +1,4 @@
-"""Commands that look at results, in a store or through a service."""
+"""Commands that show results of a store or a service."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def results(
     from stn_cluster.store import Store, load_results
 
     check_format(format)
-    found = store_or_client(store, server)
-    rows = load_results(found) if isinstance(found, Store) else found.results(**filters)
+    source = store_or_client(store, server)
+    rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
     typer.echo(listing(rows, filters, format), nl=False)
 
 
@@ -34,14 +34,14 @@ def table(
     format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
     reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
 ) -> None:
-    """Print the comparison table: mean error over seeds, and the paper's number beside it."""
+    """Print the comparison table: mean error over seeds, and the paper's number."""
     from stn_cluster.report.render import render
     from stn_cluster.report.table import comparison_table
     from stn_cluster.store import Store
 
-    found = store_or_client(store, server)
-    if isinstance(found, Store):
-        text = render(comparison_table(found, reference, **filters), format)
+    source = store_or_client(store, server)
+    if isinstance(source, Store):
+        text = render(comparison_table(source, reference, **filters), format)
     else:
-        text = found.table(format, reference=reference, **filters)
+        text = source.table(format, reference=reference, **filters)
     typer.echo(text, nl=False)

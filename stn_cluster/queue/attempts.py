@@ -1,4 +1,4 @@
-"""An attempt: one try at a cell, from the moment it is handed to a worker until it has ended."""
+"""An attempt: one try at a cell, from the moment a worker gets it until it has ended."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from enum import StrEnum
 
 from stn_cluster.grid import Cell
 
-WEIGHTS = "weights.pt"  # file name of the checkpoint that a trained cell leaves
+WEIGHTS = "weights.pt"  # file name of a trained cell's last checkpoint
 
 
 class ExitReason(StrEnum):
-    """Kind of an attempt's end."""
+    """Reason why an attempt ended."""
 
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # its own code raised, or its loss is not finite
-    DIED = "died"  # its worker's process or device did
-    EXPIRED = "expired"  # its worker sent no heartbeat for a lease
+    FAILED = "failed"  # the cell's own code raised, or its loss is not finite
+    DIED = "died"  # the worker's process or device died
+    EXPIRED = "expired"  # the worker sent no heartbeat for the duration of a lease
     NODE_LOST = "node lost"
     COORDINATOR_LOST = "coordinator lost"
     INTERRUPTED = "interrupted"  # the service was stopped
@@ -26,18 +26,18 @@ class ExitReason(StrEnum):
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """Place where a worker runs."""
+    """Host, device and process of a worker."""
 
     host: str
     device: str
     torch_version: str
-    node: str = ""  # Ray's id of it
-    process: int = 0  # its id there
+    node: str = ""  # Ray's node id
+    process: int = 0  # process id
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Training state in the store. Never overwritten: a later step is another file."""
+    """A checkpoint in the store. It is never overwritten: a later step has another file."""
 
     attempt: str
     step: int  # steps done
@@ -50,12 +50,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """End of an attempt: how and why."""
+    """End of an attempt: reason, message and time."""
 
     reason: ExitReason
-    message: str | None = None  # for people; None where the reason says it all
-    counts: bool = False  # towards the failures that a cell may have
-    at: datetime | None = None  # UTC; None until the queue has it
+    message: str | None = None  # for people; None if the reason is enough
+    counts: bool = False  # whether it counts as a failure of the cell
+    at: datetime | None = None  # UTC; None until it is in the queue
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Attempt:
     pack_size: int
     worker: WorkerInfo
     started_at: datetime  # UTC
-    resume_from: Checkpoint | None = None  # said when it is claimed, as the next: no history
-    is_first: bool = False  # nobody has tried the cell before
+    resume_from: Checkpoint | None = None  # set only when claimed, like the next: not in history
+    is_first: bool = False  # whether it is the first attempt at the cell
     end: AttemptEnd | None = None  # None while it runs
 
 

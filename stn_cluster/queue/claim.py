@@ -1,4 +1,4 @@
-"""Claims: queued cells leave the queue in packs, each cell as a new attempt."""
+"""Claims: a worker gets queued cells in packs, each cell as a new attempt."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from stn_cluster.queue.queries import named_cell
 
 @dataclass(frozen=True)
 class Demand:
-    """Queued cells that need the same of a worker."""
+    """Number of queued cells with the same needs."""
 
     needs: Needs
-    cells: int
-    priority: int  # the highest
-    job: int  # the number of the oldest job of that priority
+    cells: int  # number of cells
+    priority: int  # highest priority among them
+    job: int  # number of the oldest job with that priority
 
 
 _ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
-_WANTED_BY = (  # what is trained for the job itself is not looked up: it may be very much
+_WANTED_BY = (  # the first condition avoids many look-ups: most cells are trained for the job
     f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM job_cells "
     f"WHERE job_cells.key = cells.key AND job_cells.job = {_ONLY} AND pending))"
 )
 
 
 def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
-    """Counts the queued cells by what they need; what is to be trained first comes first.
+    """Counts the queued cells by their needs, those to be trained first at the top.
 
     Args:
         db: the queue.
-        only: a job's id: no others' cells are counted.
+        only: id of a job: only its cells are counted.
     """
     wanted = _WANTED_BY if only is not None else ""
     rows = db.execute(
@@ -47,12 +47,12 @@ def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
         "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
         {"only": only},
     )
-    found: dict[str, Demand] = {}
+    by_needs: dict[str, Demand] = {}
     for row in rows:
         new = Demand(Needs.model_validate_json(row["needs"]), 0, row["priority"], row["job"])
-        pool = found.get(row["needs"], new)
-        found[row["needs"]] = replace(pool, cells=pool.cells + row["cells"])
-    return list(found.values())
+        so_far = by_needs.get(row["needs"], new)
+        by_needs[row["needs"]] = replace(so_far, cells=so_far.cells + row["cells"])
+    return list(by_needs.values())
 
 
 def claim(
@@ -62,21 +62,21 @@ def claim(
     worker: WorkerInfo,
     only: str | None = None,
 ) -> tuple[Attempt, ...]:
-    """Hands out the next pack: of the job that comes first its costliest cell, and cells of the
-    same stream beside it.
+    """Claims the next pack for a worker: the costliest cell of the job that comes first, and other
+    cells of that job with the same stream.
 
     Args:
         db: the queue.
-        needs: what the worker has; cells that need just this are taken.
-        size: how many cells at most, where this one is the first.
-        worker: where they will run.
-        only: a job's id: no others' cells are taken.
+        needs: needs that the worker was started for; cells with exactly these are claimed.
+        size: maximum size of a pack, as a function of its first cell.
+        worker: the worker.
+        only: id of a job: only its cells are claimed.
 
     Returns:
         The pack; empty if there is nothing to train.
     """
     wanted = _WANTED_BY if only is not None else ""
-    asked = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
+    parameters = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
     columns = (
         "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step, "
         "(SELECT recipe FROM job_cells "
@@ -87,7 +87,7 @@ def claim(
             f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
             f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted {wanted} "
             "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
-            asked,
+            parameters,
         ).fetchone()
         if first is None:
             return ()
@@ -99,7 +99,7 @@ def claim(
                 "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT exhausted "
                 "AND NOT isolated AND job = :job AND priority = :priority AND key != :key "
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
-                {**asked, **dict(first), "more": most - 1},
+                {**parameters, **dict(first), "more": most - 1},
             )
         [job_id] = db.execute(
             "SELECT job_id FROM jobs WHERE number = ?", (first["job"],)

@@ -1,7 +1,7 @@
 """The queue's SQLite file and the threads that use it.
 
-Everything else in this package is a plain function of a connection: a change (in a transaction of
-its own) or a query. `QueueDatabase` runs them off the event loop.
+Everything else in this package is a plain function of a connection: a change (in its own
+transaction) or a query. `QueueDatabase` runs them in threads, not on the event loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 FILE = "queue.sqlite"
 RETRY_SECONDS = 2.0
-# SQLite's locks and shared memory are not to be had across machines.
+# SQLite's locks and shared memory do not work across machines.
 NETWORK_FILESYSTEMS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
     *("glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"),
@@ -35,14 +35,14 @@ NETWORK_FILESYSTEMS = {
 
 
 class QueueError(UserError):
-    """The queue's file cannot be used. The message names it."""
+    """The queue's file cannot be used. The message names the file."""
 
 
 class QueueDatabase:
-    """The queue as the coordinator uses it: one thread writes, another one reads beside it.
+    """The queue for the coordinator: one thread writes, another one reads.
 
     Args:
-        folder: on a local disk; the caller keeps other services off it.
+        folder: folder on a local disk, which the caller has locked against other services.
 
     Raises:
         QueueError, StoreError: see `connect`.
@@ -54,7 +54,7 @@ class QueueDatabase:
         self._reader = connect_reader(folder)
         self._writing = SingleThread("queue-writer")
         self._reading = SingleThread("queue-reader")
-        # Why the queue cannot be written, until a page has been: a read says nothing of the disk.
+        # Why the queue cannot be written, until a page was written: reads work on a full disk.
         self.degraded_reason: str | None = None
 
     async def write(
@@ -63,20 +63,20 @@ class QueueDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Runs a change; once this returns it is durable.
+        """Runs a change; once this returns, it is durable.
 
         Raises:
-            StoreError: the disk refuses it; nothing was changed.
+            StoreError: the disk failed; nothing was changed.
         """
         try:
             result = await self._writing.run(change, self._writer, *args, **kwargs)
-        except sqlite3.OperationalError as error:  # any other is a mistake of ours
+        except sqlite3.OperationalError as error:  # any other error is a bug
             message = f"{self._path}: cannot be written, nothing was changed: {error}"
             if self.degraded_reason is None:
                 log.error("%s", message)
             self.degraded_reason = message
             raise StoreError(message) from error
-        await self.probe()  # it may have had nothing to write, and succeeded on a full disk
+        await self.probe()  # a change without anything to write succeeds even on a full disk
         return result
 
     async def write_until_done(
@@ -85,7 +85,7 @@ class QueueDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Runs a change as `write` does, again and again until the disk takes it."""
+        """Runs a change like `write`, and retries until it succeeds."""
         while True:
             try:
                 return await self.write(change, *args, **kwargs)
@@ -98,7 +98,7 @@ class QueueDatabase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Runs a query, beside whatever is being written.
+        """Runs a query, concurrently with changes.
 
         Raises:
             StoreError: the disk fails.
@@ -109,7 +109,7 @@ class QueueDatabase:
             raise StoreError(f"{self._path}: cannot be read: {error}") from error
 
     async def probe(self) -> None:
-        """Writes a page where a write has failed: `degraded_reason` ends with its cause."""
+        """After a failed write, tries to write a page, and clears `degraded_reason` on success."""
         if self.degraded_reason is not None:
             with suppress(sqlite3.OperationalError):
                 await self._writing.run(_touch, self._writer)
@@ -118,7 +118,8 @@ class QueueDatabase:
     async def close(self) -> None:
         """Closes both connections, then ends their threads.
 
-        Each in its own thread, after what that is at: in the midst of a statement SQLite crashes.
+        Each connection is closed in its own thread, after the current call: closing it during a
+        statement would crash SQLite.
         """
         await self._reading.run(self._reader.close)
         await self._writing.run(self._writer.close)
@@ -127,13 +128,13 @@ class QueueDatabase:
 
 
 def _touch(db: sqlite3.Connection) -> None:
-    """Writes a page and changes nothing."""
+    """Writes a page without changing anything."""
     with transaction(db):
         db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def connect_reader(folder: Path) -> sqlite3.Connection:
-    """Opens a second connection, which can change nothing and waits for nobody."""
+    """Opens a second, read-only connection, which never waits for the writer."""
     db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False, timeout=10)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA query_only = TRUE")
@@ -141,12 +142,12 @@ def connect_reader(folder: Path) -> sqlite3.Connection:
 
 
 def connect(folder: Path) -> sqlite3.Connection:
-    """Opens the queue in a folder, and makes it if need be.
+    """Opens the queue in a folder, and makes it if necessary.
 
     Raises:
-        QueueError: the folder is on a network filesystem, or the file is damaged, or was made by a
+        QueueError: the folder is on a network filesystem, or the file is damaged or was made by a
             newer version.
-        StoreError: the disk failed; it may be tried again.
+        StoreError: the disk failed; a retry is possible.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (kind := filesystem(folder)) in NETWORK_FILESYSTEMS:
@@ -158,19 +159,19 @@ def connect(folder: Path) -> sqlite3.Connection:
             opened.callback(db.close)
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")  # once a transaction returns, it survives
+            db.execute("PRAGMA synchronous = FULL")  # committed transactions survive a power cut
             version = _checked_version(db)
             if version > VERSION:
                 raise QueueError(
                     f"{path}: made by a newer version of stn-cluster (layout {version})"
                 )
             lay_out(db, version)
-        except sqlite3.OperationalError as error:  # the disk, not the content
+        except sqlite3.OperationalError as error:  # a failure of the disk, not a damaged file
             raise StoreError(f"{path}: cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise QueueError(
                 f"{path}: damaged ({error}): move it and its -wal and -shm away and submit the "
-                "jobs again; whatever is in the store is not trained again"
+                "jobs again; results in the store are not trained again"
             ) from error
         opened.pop_all()
         return db
@@ -182,19 +183,19 @@ def _checked_version(db: sqlite3.Connection) -> int:
     Raises:
         sqlite3.DatabaseError: the file is damaged.
     """
-    found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
-    if found != ["ok"]:
-        raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in found))
+    messages = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+    if messages != ["ok"]:
+        raise sqlite3.DatabaseError("; ".join(" ".join(line.split()) for line in messages))
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[None]:
-    """Block that is written whole or not at all; once it has ended it survives a power cut.
+    """Runs the block in a transaction; once it has ended, the changes survive a power cut.
 
     Args:
         db: the queue.
-        point: failpoints '<point>-written' and '<point>-committed' are around the commit.
+        point: name of the failpoints '<point>-written' and '<point>-committed' around the commit.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -211,20 +212,20 @@ def transaction(db: sqlite3.Connection, point: str | None = None) -> Iterator[No
 
 
 def next_change(db: sqlite3.Connection) -> int:
-    """Number of the next change: larger than that of every change before."""
+    """Number of the next change, larger than those of all changes before."""
     return 1 + int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
 
 
 def filesystem(folder: Path, mounts: str | None = None) -> str | None:
-    """Type of the filesystem that a folder is on, as in 'ext4'; None where nobody says."""
+    """Type of the filesystem of a folder, such as 'ext4'; None if unknown."""
     if mounts is None:
         try:
             mounts = os.fsdecode(Path("/proc/self/mounts").read_bytes())
-        except OSError:  # not a Linux
+        except OSError:  # not on Linux
             return None
     kinds = {}
     for line in filter(None, mounts.split("\n")):
-        _, place, kind, *_ = line.split(" ")
-        kinds[Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place))] = kind
+        _, mount, kind, *_ = line.split(" ")
+        kinds[Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount))] = kind
     folder = folder.resolve()
-    return next((kinds[place] for place in (folder, *folder.parents) if place in kinds), None)
+    return next((kinds[path] for path in (folder, *folder.parents) if path in kinds), None)

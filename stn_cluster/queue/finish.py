@@ -1,7 +1,7 @@
-"""Attempts end: with a result, or come to nothing and the cell is queued again.
+"""Ends of attempts: with a result, or lost, so that the cell is requeued.
 
-The attempt's id is the fencing token: what is said in the name of any but a cell's current attempt
-changes nothing.
+The attempt's id is the fencing token: reports of any attempt but the cell's current one change
+nothing.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.queue.queries import attempt_of
 
-MAX_FAILURES = 3  # attempts that may fail before the cell does
-MAX_NODE_LOSSES = 20  # the same for lost nodes: a cell that kills nodes is to stop some day
+MAX_FAILURES = 3  # failures after which the cell is failed
+MAX_NODE_LOSSES = 20  # the same for lost nodes, as the cell itself may be what kills them
 
 
 def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool]:
-    """Notes results that the store has taken.
+    """Records results that the store has accepted.
 
     Returns:
-        For each, whether it was its cell's to give.
+        For each, whether its attempt was the cell's current one.
     """
     with transaction(db, "result"):
         change = next_change(db)
@@ -34,7 +34,7 @@ def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool
 def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
     succeeded = result.error is None
     state = CellState.SUCCEEDED if succeeded else CellState.FAILED
-    taken = db.execute(
+    accepted = db.execute(
         "UPDATE cells SET state = :state, has_result = has_result OR :succeeded, "
         "test_error = CASE WHEN :succeeded THEN :test_error ELSE test_error END, "
         "error = :error, exhausted = 0, isolated = 0, checkpoint_attempt = NULL, "
@@ -42,24 +42,24 @@ def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
         "WHERE key = :key AND attempt = :attempt AND (state = 'running' OR exhausted)",
         {**asdict(result), "state": state, "succeeded": succeeded, "change": change},
     ).rowcount
-    if taken:
+    if accepted:
         db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
         close_attempt(db, result.attempt, ExitReason(state.value), result.error)
-    return bool(taken)
+    return bool(accepted)
 
 
 def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]:
-    """Queues the cells of lost attempts again.
+    """Requeues the cells of lost attempts.
 
-    A death counts as a failure of a cell that ran alone; of a pack, each cell is tried in
-    isolation from now on.
+    The death of a worker counts as a failure if the cell ran alone; otherwise each cell of the pack
+    is isolated from then on.
 
     Args:
         db: the queue.
-        ends: how they ended, by attempt.
+        ends: end of each attempt, by attempt id.
 
     Returns:
-        The keys of those attempts that were still current.
+        Keys of the cells that were requeued: those whose attempt was still the current one.
     """
     requeued = []
     with transaction(db, "requeue"):
@@ -95,10 +95,10 @@ def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]
 
 
 def exhausted(db: sqlite3.Connection) -> list[Attempt]:
-    """Last attempts of cells without retries left, which wait to be stored as failed.
+    """Last attempts of cells whose retries are exhausted, which are to be stored as failed.
 
-    The message of each one's end names all ends that counted since the cell was queued anew, the
-    first first.
+    The message of each one's end lists all ends that counted since the cell was last queued by a
+    client, oldest first.
     """
     rows = db.execute("SELECT * FROM cells WHERE exhausted").fetchall()
     return [_with_history(db, row) for row in rows]
@@ -122,10 +122,10 @@ def _with_history(db: sqlite3.Connection, cell: sqlite3.Row) -> Attempt:
 def save_checkpoints(
     db: sqlite3.Connection, saved: Sequence[Checkpoint]
 ) -> list[tuple[str, Checkpoint]]:
-    """Names the checkpoints that running cells would resume from.
+    """Records the checkpoints that running cells would resume from.
 
     Returns:
-        Those they replace, with their cells' keys: nothing resumes from them any more.
+        Replaced checkpoints, with their cells' keys: they are not needed any more.
     """
     replaced = []
     with transaction(db):
@@ -149,13 +149,13 @@ def save_checkpoints(
 
 
 def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tuple[str, str]]]:
-    """Makes the queue agree with the store after whatever end the coordinator had.
+    """Reconciles the queue with the store when a coordinator starts.
 
-    A cell whose result the store holds has ended, also where the queue had not come to know, or
-    has forgotten it. Whatever ran is queued again; it does not count as a failure.
+    A cell has ended if the store has its result, even if the queue does not know yet or the queue's
+    file was lost. Cells that were running are requeued, which does not count as a failure.
 
     Returns:
-        How many cells were found ended; key and attempt of those that are queued again.
+        Number of cells that had ended; key and attempt of those that are requeued.
     """
     ended = 0
     with transaction(db):
@@ -184,7 +184,7 @@ def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tupl
 
 
 def _superseded(db: sqlite3.Connection, cell: sqlite3.Row, attempt: str) -> bool:
-    """Whether an attempt had ended without a result, so that the cell was no more its to end."""
+    """Whether an attempt had ended without a result, so that it may not end the cell any more."""
     if cell["exhausted"] and cell["attempt"] == attempt:
         return False
     ended = "SELECT 1 FROM attempts WHERE attempt = ? AND ended_at IS NOT NULL"
@@ -198,7 +198,7 @@ def close_attempt(
     message: str | None,
     counts: bool = False,
 ) -> None:
-    """Notes an attempt's end in the history, unless it is there already."""
+    """Records the end of an attempt in the history, unless it is already recorded."""
     db.execute(
         "UPDATE attempts SET ended_at = ?, exit_reason = ?, message = ?, counts = ? "
         "WHERE attempt = ? AND ended_at IS NULL",

@@ -1,4 +1,4 @@
-"""Jobs and their status: plain values that pass between client, coordinator and views."""
+"""Jobs and their status: plain values for clients, coordinator and views."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CellState(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """Cells to run together.
+    """Cells that were submitted together.
 
     Raises:
         UserError: the id is not 1 to 64 of A-Z a-z 0-9 . _ -, or there are no cells, or one twice.
@@ -41,11 +41,11 @@ class Job:
 
     job_id: str
     cells: tuple[Cell, ...]
-    name: str = "cells"  # the config's
-    config: str = "{}"  # JSON of what was submitted, for the record
-    folder: str | None = None  # the config's: plug-ins may be there
-    force: bool = False  # train anew what the store already holds
-    priority: int = 0  # the larger, the sooner
+    name: str = "cells"  # name of the config
+    config: str = "{}"  # the submitted config as JSON, for the job's record
+    folder: str | None = None  # folder of the config, where plug-ins may be
+    force: bool = False  # train cells again that the store already has
+    priority: int = 0  # jobs with a higher priority go first
 
     def __post_init__(self) -> None:
         if not JOB_ID.fullmatch(self.job_id):
@@ -62,24 +62,24 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """Hash that two jobs share if they ask for the same, whatever their ids."""
+        """Hash of everything except the id: two jobs with the same content share it."""
         cells = [[cell.key, cell.recipe] for cell in self.cells]
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
 
 def id_prefix(name: str) -> str:
-    """A config's name as the beginning of a job's id."""
+    """Beginning of a job's id, from the config's name."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
 
 
 def new_job_id(name: str) -> str:
-    """'quickstart-20260131-184500-1a2b': readable, sorts by age, unique."""
+    """New unique job id that sorts by time: 'quickstart-20260131-184500-1a2b'."""
     return f"{id_prefix(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
 class CellName:
-    """Names of a cell; light enough to be sent of many thousands."""
+    """Names of a cell; small, as they are sent for many thousands of cells."""
 
     key: str
     model: str
@@ -88,11 +88,11 @@ class CellName:
     seed: int
     dataset: str
     recipe: str
-    iterations: int  # steps in all
+    iterations: int  # number of training steps
 
     @classmethod
     def of(cls, cell: Cell) -> CellName:
-        """Names of this cell."""
+        """Names of a cell."""
         return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
 
     @property
@@ -108,20 +108,20 @@ class CellStatus:
     cell: CellName
     state: CellState = CellState.QUEUED
     step: int = 0  # steps done
-    test_error: float | None = None  # percent, once succeeded, if it was tested
+    test_error: float | None = None  # percent; None unless it succeeded and was tested
     error: str | None = None  # why it failed
-    stored: bool = False  # the store held it before the job began
+    stored: bool = False  # whether the store had its result before the job
 
 
 @dataclass(frozen=True)
 class Page:
     """Selection of a job's cells."""
 
-    offset: int = 0  # how many to leave out first
-    limit: int = -1  # how many at most; negative: all
-    states: tuple[CellState, ...] = ()  # only those in one of these; all if empty
-    filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # by field: wanted values
-    since: int = -1  # only those that have changed after this change, or are running
+    offset: int = 0  # number of cells to skip
+    limit: int = -1  # maximum number of cells; negative: all
+    states: tuple[CellState, ...] = ()  # only cells in these states; empty: all
+    filters: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # wanted values by field
+    since: int = -1  # only cells that changed after this change, or are running
 
 
 EVERYTHING = Page()
@@ -133,15 +133,15 @@ class JobStatus:
 
     job_id: str
     state: CellState  # running as soon as one of its cells has left the queue
-    counts: Mapping[CellState, int]  # of its cells; states without any are left out
+    counts: Mapping[CellState, int]  # number of its cells by state; states without any are left out
     priority: int = 0
     submitted_at: datetime | None = None  # UTC
-    workers: int = 0  # of the service, for all its jobs
-    images_per_second: float = 0.0  # of the service
-    eta_seconds: float | None = None  # None until something has been measured
-    trouble: str | None = None  # what keeps the service from going on, while it lasts
-    waiting: tuple[str, ...] = ()  # what cells wait for that no present node has
-    cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # where asked for
+    workers: int = 0  # workers of the service, for all jobs
+    images_per_second: float = 0.0  # of the whole service
+    eta_seconds: float | None = None  # estimated time left; None until the speed is known
+    trouble: str | None = None  # why the service is degraded; None if it is not
+    waiting: tuple[str, ...] = ()  # resources that cells wait for and no present node has
+    cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # only if requested
 
     @property
     def total(self) -> int:
@@ -155,20 +155,20 @@ class JobStatus:
 
 
 def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
-    """State of a job, from its cells and its cancel mark."""
-    here = {state for state, count in counts.items() if count}
+    """State of a job, from its cells' states and whether it was cancelled."""
+    states = {state for state, count in counts.items() if count}
     if cancelled:
         return CellState.CANCELLED
-    if CellState.QUEUED in here or CellState.RUNNING in here:
-        return CellState.QUEUED if here == {CellState.QUEUED} else CellState.RUNNING
+    if CellState.QUEUED in states or CellState.RUNNING in states:
+        return CellState.QUEUED if states == {CellState.QUEUED} else CellState.RUNNING
     for state in (CellState.FAILED, CellState.CANCELLED):
-        if state in here:
+        if state in states:
             return state
     return CellState.SUCCEEDED
 
 
 def error_line(error: str) -> str:
-    """Line of a traceback that says what went wrong: the last 'SomeError: text'."""
+    """Most informative line of a traceback: the last 'SomeError: text'."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
     return (errors or lines or ["unknown"])[-1]
@@ -179,17 +179,17 @@ class Totals:
     """Counts over the whole queue."""
 
     jobs: int
-    cells: Mapping[CellState, int]  # of all jobs; a cell that several want counts once
-    attempts: Mapping[str, int]  # ended ones, by exit reason
-    tried_cells: int  # cells that have been tried at least once
-    waited_seconds: float  # of all those: from the submission of the job to the first attempt
+    cells: Mapping[CellState, int]  # cells of all jobs by state; shared cells count once
+    attempts: Mapping[str, int]  # ended attempts by exit reason
+    tried_cells: int  # cells with at least one attempt
+    waited_seconds: float  # sum over those: time from the job's submission to the first attempt
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The service in numbers, at one moment."""
+    """Metrics of the service at one moment."""
 
     totals: Totals
-    workers: int  # that have started
-    images_per_second: float  # of training, all workers together
-    degraded: bool  # something keeps it from going on
+    workers: int  # workers that have started
+    images_per_second: float  # training images, sum over all workers
+    degraded: bool  # whether there is a `degraded_reason`

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StoredResult:
-    """One row of the store's `cells`, as far as the queue needs it."""
+    """One row of the store's `cells`, with only the columns that the queue needs."""
 
     key: str
     attempt: str
@@ -18,16 +18,16 @@ class StoredResult:
 
 
 class KnownResults:
-    """Results that the store holds; grows as results are committed."""
+    """Results in the store; new ones are added when they are committed."""
 
     def __init__(self, results: Iterable[StoredResult] = ()) -> None:
         self._successes: dict[str, StoredResult] = {}
         self._failures: dict[str, StoredResult] = {}
-        self.watermark = 0  # accepted_at of the newest
+        self.watermark = 0  # accepted_at of the newest result
         self.add(results)
 
     def add(self, results: Iterable[StoredResult]) -> None:
-        """Notes rows of the store, in any order."""
+        """Adds rows of the store, in any order."""
         for result in results:
             newest = self._successes if result.error is None else self._failures
             if result.key not in newest or newest[result.key].accepted_at < result.accepted_at:
@@ -39,7 +39,7 @@ class KnownResults:
         return self._successes.get(key)
 
     def after(self, key: str, since: int) -> StoredResult | None:
-        """Result of a cell that was accepted later than `since`: a success before a failure."""
+        """Result of a cell that was accepted later than `since`; successes take precedence."""
         for results in (self._successes, self._failures):
             if key in results and results[key].accepted_at > since:
                 return results[key]

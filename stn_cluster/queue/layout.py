@@ -8,13 +8,13 @@ VERSION = 2
 
 _TABLES = """
 CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY,         -- by age
+    number INTEGER PRIMARY KEY,         -- in the order of submission
     job_id TEXT NOT NULL UNIQUE,
-    digest TEXT NOT NULL,               -- of all that was submitted: the same id, the same job
+    digest TEXT NOT NULL,               -- hash of everything that was submitted
     config TEXT NOT NULL,               -- JSON
     folder TEXT,
     force INTEGER NOT NULL,
-    priority INTEGER NOT NULL,          -- the larger, the sooner
+    priority INTEGER NOT NULL,          -- higher priorities go first
     submitted_at TEXT NOT NULL,         -- UTC
     cancelled_at TEXT,
     recorded INTEGER NOT NULL DEFAULT 0 -- whether the store has the job's record
@@ -29,28 +29,28 @@ CREATE TABLE cells (
     state TEXT NOT NULL,
     job INTEGER,                        -- the job it is trained for: of those that want it, the
     priority INTEGER NOT NULL,          -- one with the highest priority, then the oldest
-    isolated INTEGER NOT NULL DEFAULT 0, -- it was in a pack that died: it is tried by itself
+    isolated INTEGER NOT NULL DEFAULT 0, -- its pack's worker died: it is tried in a pack of its own
     exhausted INTEGER NOT NULL DEFAULT 0, -- no retries are left; its failure is to be stored
-    attempt TEXT,                       -- the current one while it runs, else the last one
-    failures INTEGER NOT NULL DEFAULT 0, -- ends that count, since it was last queued anew
+    attempt TEXT,                       -- the current attempt while it runs, else the last one
+    failures INTEGER NOT NULL DEFAULT 0, -- ends that count, since a client last queued it
     requeues INTEGER NOT NULL DEFAULT 0, -- ends that do not count
-    node_losses INTEGER NOT NULL DEFAULT 0, -- of these: its node went
-    checkpoint_attempt TEXT,            -- whose checkpoint it resumes from
+    node_losses INTEGER NOT NULL DEFAULT 0, -- those of the requeues whose node was lost
+    checkpoint_attempt TEXT,            -- the attempt whose checkpoint it resumes from
     checkpoint_step INTEGER,
-    since INTEGER NOT NULL,             -- what the store accepted later (us) is its result
-    has_result INTEGER NOT NULL DEFAULT 0, -- it has succeeded; also while trained anew
-    test_error REAL,                    -- percent; of the last success, if it was tested
+    since INTEGER NOT NULL,             -- only results accepted after this (us) are its result
+    has_result INTEGER NOT NULL DEFAULT 0, -- it has succeeded before; also while it is retrained
+    test_error REAL,                    -- percent, of the last success; null if it was not tested
     error TEXT,                         -- why it failed, one line
-    changed INTEGER NOT NULL            -- number of the last change to any cell
+    changed INTEGER NOT NULL            -- number of its last change, counted over all cells
 );
-CREATE TABLE job_cells (                -- which job wants which cells
+CREATE TABLE job_cells (                -- the cells that each job wants
     job INTEGER NOT NULL,
     position INTEGER NOT NULL,
     key TEXT NOT NULL,
     recipe TEXT NOT NULL,               -- the job's name for it
-    stored INTEGER NOT NULL,            -- it had its result when the job came
-    pending INTEGER NOT NULL,           -- it has not ended for this job yet
-    cancelled INTEGER NOT NULL DEFAULT 0, -- before it ended
+    stored INTEGER NOT NULL,            -- whether it had a result when the job was submitted
+    pending INTEGER NOT NULL,           -- whether the job still waits for it
+    cancelled INTEGER NOT NULL DEFAULT 0, -- whether the job was cancelled before it ended
     PRIMARY KEY (job, position)
 ) WITHOUT ROWID;
 CREATE TABLE attempts (
@@ -62,7 +62,7 @@ CREATE TABLE attempts (
     started_at TEXT NOT NULL,
     ended_at TEXT,
     exit_reason TEXT,
-    counts INTEGER NOT NULL DEFAULT 0,  -- towards the failures that a cell may have
+    counts INTEGER NOT NULL DEFAULT 0,  -- whether it counts as a failure of the cell
     message TEXT
 );
 """
@@ -78,8 +78,8 @@ CREATE INDEX job_cells_by_key ON job_cells (key);
 CREATE INDEX attempts_by_key ON attempts (key, started_at);
 CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
 """
-# From the first layout: other names, and a result was told by its test error, which a success that
-# was not tested has not.
+# The first layout had other names, and recognised results by their test error, which a success
+# without a test does not have.
 _FROM_VERSION_1 = """
 DROP INDEX cells_to_claim;
 DROP INDEX cells_by_stream;
@@ -107,11 +107,11 @@ ALTER TABLE attempts RENAME COLUMN reason TO message;
 
 
 def lay_out(db: sqlite3.Connection, version: int) -> None:
-    """Migrates a file of an older layout, or an empty one, to the present tables; all or nothing.
+    """Creates the tables in an empty file, or migrates an older layout, in one transaction.
 
     Args:
-        db: the file, in no transaction.
-        version: of its layout; 0 if it is empty.
+        db: connection without an open transaction.
+        version: version of the file's layout; 0 if it is empty.
     """
     if version == VERSION:
         return

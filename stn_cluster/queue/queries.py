@@ -1,4 +1,4 @@
-"""Queries on jobs, cells and attempts; nothing here changes the queue."""
+"""Queries of jobs, cells and attempts, which do not change the queue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stn_cluster.queue.jobs import (
     job_state,
 )
 
-# A cancelled job has no part any more in what becomes of the cells that it dropped.
+# For a cancelled job, the cells that it no longer wants are cancelled, whatever their state.
 _STATE = "CASE WHEN cancelled THEN 'cancelled' ELSE state END"
 
 
@@ -31,7 +31,7 @@ def _in_spec(name: str) -> str:
     return f"json_extract(spec, '$.{name}')"
 
 
-# Where the columns are that a job's cells are filtered by: the recipe's name is the job's own.
+# SQL of the columns that a job's cells are filtered by; each job has its own name of the recipe.
 _COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
     "recipe": "job_cells.recipe",
     "key": "cells.key",
@@ -75,7 +75,7 @@ def jobs(db: sqlite3.Connection) -> list[JobStatus]:
 
 
 def job_status(db: sqlite3.Connection, job_id: str) -> tuple[JobStatus, float]:
-    """Status of a job without its cells, and the cost of those of them that have not ended.
+    """Status of a job without its cells, and the total cost of its unfinished cells.
 
     Raises:
         NotFoundError: there is no such job.
@@ -89,8 +89,8 @@ def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, fl
         "FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? GROUP BY 1",
         (row["number"],),
     ).fetchall()
-    counts = {CellState(found["state"]): found["cells"] for found in by_state}
-    cost_left = sum(found["cost"] for found in by_state if not CellState(found["state"]).ended)
+    counts = {CellState(group["state"]): group["cells"] for group in by_state}
+    cost_left = sum(group["cost"] for group in by_state if not CellState(group["state"]).ended)
     status = JobStatus(
         job_id=row["job_id"],
         state=job_state(counts, row["cancelled_at"] is not None),
@@ -104,22 +104,22 @@ def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, fl
 def cells(
     db: sqlite3.Connection, job_id: str, page: Page = EVERYTHING
 ) -> tuple[list[tuple[str | None, CellStatus]], int]:
-    """Cells of a job in its order, each with its current attempt while it runs.
+    """Cells of a job in its order, each with the id of its attempt while it runs.
 
     Args:
         db: the queue.
         job_id: the job.
-        page: which of them.
+        page: selection of its cells.
 
     Returns:
         The cells, and the number of the last change.
 
     Raises:
         NotFoundError: there is no such job.
-        UserError: there is no filter of that name.
+        UserError: there is no such filter.
     """
     number = find_job(db, job_id)["number"]
-    # First: what changes while the cells are read is then found twice, rather than never.
+    # Read first: cells that change during the query are then reported twice, instead of never.
     last = int(db.execute("SELECT coalesce(max(changed), 0) FROM cells").fetchone()[0])
     columns: dict[str, Sequence[Any]] = {f"({_STATE})": page.states} if page.states else {}
     for name, values in page.filters.items():
@@ -127,20 +127,20 @@ def cells(
             raise UserError(unknown("filter", name, _COLUMNS))
         columns[_COLUMNS[name]] = values
     chosen = "".join(f" AND {column} IN ({_marks(values)})" for column, values in columns.items())
-    given = [value for values in columns.values() for value in values]
+    parameters = [value for values in columns.values() for value in values]
     tables, new = "job_cells CROSS JOIN cells USING (key)", ""
-    if page.since >= 0:  # few: they are looked up first (CROSS JOIN keeps the order)
+    if page.since >= 0:  # only a few cells: they are looked up first (CROSS JOIN keeps the order)
         tables = "cells CROSS JOIN job_cells USING (key)"
         new = f"AND (changed > {page.since} OR state = 'running')"
     rows = db.execute(
         f"SELECT {_NAME}, stored, {_STATE} AS state, attempt, test_error, error "
         f"FROM {tables} WHERE job_cells.job = ? {new} {chosen} ORDER BY position LIMIT ? OFFSET ?",
-        (number, *given, page.limit, page.offset),
+        (number, *parameters, page.limit, page.offset),
     )
-    found = [
+    statuses = [
         (row["attempt"] if row["state"] == "running" else None, _cell_status(row)) for row in rows
     ]
-    return found, last
+    return statuses, last
 
 
 def _cell_status(row: sqlite3.Row) -> CellStatus:
@@ -157,31 +157,31 @@ def _cell_status(row: sqlite3.Row) -> CellStatus:
 
 
 def attempts(db: sqlite3.Connection, name: str) -> list[Attempt]:
-    """History of a cell, oldest attempt first.
+    """Attempts at a cell, oldest first.
 
     Args:
         db: the queue.
-        name: its key; or a label, which may be that of several cells.
+        name: key of a cell; or a label, which several cells may have.
 
     Raises:
-        NotFoundError: no cell is called that.
+        NotFoundError: there is no such cell.
     """
-    keys = db.execute("SELECT key FROM cells WHERE key = :name OR label = :name", {"name": name})
-    found = [row["key"] for row in keys]
-    if not found:
+    rows = db.execute("SELECT key FROM cells WHERE key = :name OR label = :name", {"name": name})
+    keys = [row["key"] for row in rows]
+    if not keys:
         known = db.execute("SELECT DISTINCT label FROM cells LIMIT 1000")
         labels = [row["label"] for row in known]
         near = unknown("cell", name, labels).partition("allowed")[0].rstrip()
         raise NotFoundError(f"{near} give a label, as in ST-CNN/tps/RTS/seed0, or a key")
     rows = db.execute(
-        f"{_ATTEMPTS} WHERE key IN ({_marks(found)}) ORDER BY started_at, attempts.rowid",
-        found,
+        f"{_ATTEMPTS} WHERE key IN ({_marks(keys)}) ORDER BY started_at, attempts.rowid",
+        keys,
     )
     return [_attempt(row) for row in rows]
 
 
 def attempt_of(db: sqlite3.Connection, attempt: str) -> Attempt:
-    """Attempt of an id, which is there."""
+    """Attempt with this id, which must exist."""
     return _attempt(db.execute(f"{_ATTEMPTS} WHERE attempts.attempt = ?", (attempt,)).fetchone())
 
 
@@ -206,12 +206,12 @@ def _attempt(row: sqlite3.Row) -> Attempt:
 
 
 def named_cell(spec: str, recipe: str) -> Cell:
-    """Cell of a job: the queue's, by the name that the job has for its recipe."""
+    """Cell from its JSON, with the job's own name of the recipe."""
     return Cell.model_validate_json(spec).model_copy(update={"recipe": recipe})
 
 
 def totals(db: sqlite3.Connection) -> Totals:
-    """Counts over the whole queue, with its history."""
+    """Counts over the whole queue, including its history."""
 
     def count_by(column: str, table: str) -> dict[Any, int]:
         rows = db.execute(f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY 1")
@@ -239,7 +239,7 @@ def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
 
 
 def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
-    """Record of a job in the store: all that was submitted."""
+    """Record of a job for the store: everything that was submitted."""
     job = find_job(db, job_id)
     rows = db.execute(
         "SELECT spec, recipe FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? "
@@ -258,7 +258,7 @@ def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
 
 
 def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
-    """Id of the newest job of this digest that was not cancelled and has cells yet to end."""
+    """Id of the newest job with this digest that is not cancelled and has unfinished cells."""
     row = db.execute(
         "SELECT job_id FROM jobs WHERE digest = ? AND cancelled_at IS NULL AND EXISTS "
         "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending) "
@@ -269,6 +269,6 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
 
 
 def ended_keys(db: sqlite3.Connection) -> set[str]:
-    """Keys of cells that have succeeded or failed: nothing of theirs resumes."""
+    """Keys of cells that have succeeded or failed, which never resume from a checkpoint."""
     rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
     return {row["key"] for row in rows}

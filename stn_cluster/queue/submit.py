@@ -1,6 +1,6 @@
 """Changes that clients make: submit a job, cancel it, retry it.
 
-A cell is shared by all jobs that want it; it is trained for the first of them.
+A cell is shared by all jobs that want it; it is trained for the job that comes first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.queue.queries import find_job
 
-# A cell that is queued anew starts with a new count of attempts.
+# A cell that a client queues again starts with a new count of attempts.
 _QUEUED_ANEW = (
     "state = 'queued', exhausted = 0, isolated = 0, failures = 0, requeues = 0, node_losses = 0, "
     "error = NULL"
 )
 _UNFINISHED = "state IN ('queued', 'running')"
-# A cell is trained for the first of the jobs that wait for it.
+# The job that a cell is trained for: of those that wait for it, the one that comes first.
 _FIRST_JOB = """
     SELECT number, jobs.priority FROM job_cells JOIN jobs ON jobs.number = job_cells.job
     WHERE job_cells.key = cells.key AND pending ORDER BY jobs.priority DESC, number LIMIT 1
@@ -30,15 +30,15 @@ _FIRST_JOB = """
 
 
 def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
-    """Accepts a job: once this returns it is never lost.
+    """Accepts a job; once this returns, the job is never lost.
 
     Args:
         db: the queue.
-        job: what to run.
-        known: cells that have succeeded there are not trained again, unless the job is forced.
+        job: the job.
+        known: cells with a success in it are not trained again, unless the job has `force`.
 
     Returns:
-        Whether it is new; the same job under the same id again changes nothing.
+        Whether the job is new; submitting the same job with the same id again changes nothing.
 
     Raises:
         ConflictError: another job has this id.
@@ -47,7 +47,7 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
     if row is not None:
         if row["digest"] != job.digest:
             raise ConflictError(
-                f"job id {job.job_id!r} is taken by a job that asks for other things"
+                f"job id {job.job_id!r} is already used by a job with other content"
             )
         return False
     with transaction(db, "submit"):
@@ -66,12 +66,13 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
 
 
 def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
-    """Drops a job's interest in its cells; those that no other job waits for leave the queue.
+    """Cancels a job: cells that no other job waits for leave the queue.
 
-    One that was trained anew keeps the result that it had.
+    A cell that was being trained again keeps its earlier result. A job that has ended does not
+    change.
 
     Returns:
-        The attempts that were running at such cells. A job that has ended stays as it is.
+        Ids of the running attempts at cells that nobody waits for any more.
 
     Raises:
         NotFoundError: there is no such job.
@@ -90,8 +91,8 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         unfinished = f"{of_job} AND {_UNFINISHED}"
         unwanted = f"{unfinished} AND NOT EXISTS ({_FIRST_JOB})"
         running = db.execute(f"SELECT attempt FROM cells WHERE {unwanted} AND state = 'running'")
-        stopped = [row["attempt"] for row in running]
-        for attempt in stopped:
+        cancelled = [row["attempt"] for row in running]
+        for attempt in cancelled:
             close_attempt(db, attempt, ExitReason.CANCELLED, "no job wants the cell any more")
         change = next_change(db)
         db.execute(
@@ -103,16 +104,16 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
             f"UPDATE cells SET (job, priority) = ({_FIRST_JOB}), changed = ? WHERE {unfinished}",
             (change,),
         )
-    return stopped
+    return cancelled
 
 
 def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
-    """Queues a job's failed and cancelled cells anew, with a new count of attempts.
+    """Queues a job's failed and cancelled cells again, with a new count of attempts.
 
     A cancelled cell resumes from its last checkpoint.
 
     Returns:
-        How many of its cells it waits for again.
+        Number of cells that the job now waits for.
 
     Raises:
         NotFoundError: there is no such job.
@@ -143,7 +144,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
 
 
 def mark_recorded(db: sqlite3.Connection, job_id: str) -> None:
-    """Notes that the store has the job's record."""
+    """Marks that the store has the job's record."""
     with transaction(db):
         db.execute("UPDATE jobs SET recorded = 1 WHERE job_id = ?", (job_id,))
 
@@ -164,7 +165,7 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
 def _enqueue(
     db: sqlite3.Connection, number: int, job: Job, cell: Cell, known: KnownResults, change: int
 ) -> bool:
-    """Queues a cell, unless it is there already or has its result; returns whether it has."""
+    """Queues a cell, unless it is queued already or has a result; returns whether it has one."""
     row = db.execute("SELECT state, job, priority FROM cells WHERE key = ?", (cell.key,)).fetchone()
     if row is not None and not CellState(row["state"]).ended:
         if (-job.priority, number) < (-row["priority"], row["job"]):
@@ -218,5 +219,5 @@ def _insert_cell(
 
 
 def needs_text(cell: Cell) -> str:
-    """A cell's needs as the queue compares them: equal ones are written alike."""
+    """Needs of a cell as JSON, which is the same text for equal needs: the queue compares it."""
     return cell.needs.model_dump_json(exclude_defaults=True)

@@ -113,7 +113,7 @@ def test_interrupted_it_checkpoints_says_so_and_goes_on_from_there(
     )
     assert code == 130
     assert "interrupted" in errors
-    assert "the same command goes on from here" in errors
+    assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert list(store.glob("checkpoints/*/*/state-*.pt"))
     done = stn_cluster(*run(store, *options))

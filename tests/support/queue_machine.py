@@ -91,7 +91,7 @@ class QueueMachine(RuleBasedStateMachine):
         job = self.model.jobs[self._job(which)].job
         assert not submit(self.queue, job, self.known)
         other = Job(job.job_id, job.cells, force=job.force, priority=job.priority + 1)
-        with pytest.raises(UserError, match="taken by a job that asks for other things"):
+        with pytest.raises(UserError, match="already used by a job with other content"):
             submit(self.queue, other, self.known)
 
     @precondition(lambda self: self.jobs_with(*UNFINISHED))

@@ -134,7 +134,7 @@ def test_trouble_with_the_store_is_told_once_and_so_is_its_end() -> None:
     assert paper.lines() == ["/store/cells: disk full"]
     for _ in range(2):
         view.update(job(QUEUED))
-    assert paper.lines() == ["it goes on"]
+    assert paper.lines() == ["the service has recovered"]
 
 
 def test_what_cells_wait_for_is_told_once_and_again_when_it_changes() -> None:

@@ -45,7 +45,7 @@ def test_an_id_is_taken_for_good_and_another_job_under_it_changes_nothing(
     queue: QueueUnderTest, other: dict[str, object]
 ) -> None:
     queue.submit("a", cells(3))
-    with pytest.raises(UserError, match="'a' is taken by a job that asks for other things"):
+    with pytest.raises(UserError, match="'a' is already used by a job with other content"):
         queue.submit("a", **other)  # type: ignore[arg-type]
     assert queue.states("a") == [QUEUED] * 3
     assert queries.job_status(queue.db, "a")[0].priority == 0
