@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -84,6 +85,17 @@ class WriterUnderTest:
         """The attempts in the store, in the order of their acceptance."""
         rows = self.store.results(latest=False).sort_values("accepted_at")
         return list(rows["attempt"])
+
+    @asynccontextmanager
+    async def slow_store(self) -> AsyncIterator[None]:
+        """Within the block, whatever is asked of the store waits."""
+        done = threading.Event()
+        waiting = asyncio.create_task(self.thread.run(done.wait))
+        try:
+            yield
+        finally:
+            done.set()
+            await waiting
 
     def commits(self) -> int:
         """Files of `cells` that have rows."""

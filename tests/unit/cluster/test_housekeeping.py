@@ -90,13 +90,15 @@ async def test_a_writing_that_is_given_up_on_a_slow_store_keeps_what_is_not_writ
         for number in range(count):
             writer.housekeeping.log_line(attempt(f"a{number}"), "once")
         writer.housekeeping.log_line(attempt("slow"), "late")
-        writing = asyncio.create_task(writer.housekeeping.write_logs())
-        await wait_until(lambda: len(list(folder.iterdir())) > count // 2)
-        writing.cancel()  # in the midst of it, as where closing takes too long
-        with pytest.raises(asyncio.CancelledError):
-            await writing
-        pipe = os.open(slow, os.O_RDONLY | os.O_NONBLOCK)
-        await writer.thread.run(lambda: None)  # the thread has come to its end
+        try:
+            writing = asyncio.create_task(writer.housekeeping.write_logs())
+            await wait_until(lambda: len(list(folder.iterdir())) > count // 2)
+            writing.cancel()  # in the midst of it, as where closing takes too long
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+        finally:
+            pipe = os.open(slow, os.O_RDONLY | os.O_NONBLOCK)  # and the store is quick again
+            await writer.thread.run(lambda: None)  # the thread has come to its end
         assert lines_of(os.read(pipe, 1000).decode()) == ["late"]
         os.close(pipe)
         slow.unlink()

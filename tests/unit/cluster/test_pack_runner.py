@@ -215,7 +215,7 @@ class Training:
         self.reports: list[Report] = []
         self.error: Exception | None = None
         self._reports = runner.train(pack, log)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

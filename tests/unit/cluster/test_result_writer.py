@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
@@ -187,13 +186,10 @@ async def test_closing_a_slow_store_ends_in_time_and_the_result_is_not_written_t
     tmp_path: Path,
 ) -> None:
     async with result_writer(tmp_path) as writer:
-        slow = threading.Event()
-        writing = asyncio.create_task(writer.thread.run(slow.wait))  # the store is at something
-        writer.results.add(writer.result(0))
-        with pytest.raises(StoreError, match="could not be written in time"):
-            await writer.results.close(0.05)
-        slow.set()
-        await writing
+        async with writer.slow_store():
+            writer.results.add(writer.result(0))
+            with pytest.raises(StoreError, match="could not be written in time"):
+                await writer.results.close(0.05)
         await writer.results.close(60)  # it goes on where it was
         assert writer.rows() == attempts_of(writer.committed) == [writer.running[0].id]
 

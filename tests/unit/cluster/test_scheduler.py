@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,17 +268,14 @@ async def test_a_cell_without_retries_left_fails_once_with_all_reasons(tmp_path:
 async def test_a_failure_that_waits_for_the_store_is_not_given_to_it_again(tmp_path: Path) -> None:
     async with scheduler(tmp_path) as at:
         await at.submit(*cells(1))
-        away = threading.Event()
-        writing = asyncio.create_task(at.thread.run(away.wait))  # a store that takes its time
-        for _ in range(3):
-            worker, attempt = await running(at)
-            worker.die()
-            await wait_until(lambda attempt=attempt: at.end_of(attempt))  # type: ignore[misc]
-        await wait_until(lambda: at.results.pending)
-        await at.looks()
-        assert at.results.pending == 1
-        away.set()
-        await writing
+        async with at.slow_store():
+            for _ in range(3):
+                worker, attempt = await running(at)
+                worker.die()
+                await wait_until(lambda attempt=attempt: at.end_of(attempt))  # type: ignore[misc]
+            await wait_until(lambda: at.results.pending)
+            await at.looks()
+            assert at.results.pending == 1
         await wait_until(at.ended)
         await at.looks()
         assert at.rows() == [attempt.id]
@@ -489,15 +485,12 @@ async def test_no_cell_is_claimed_while_too_many_results_wait(
     async with scheduler(tmp_path, workers=1) as at:
         await at.submit(*cells(2))
         worker = await at.worker()
-        slow = threading.Event()
-        writing = asyncio.create_task(at.thread.run(slow.wait))  # a store that takes its time
-        at.finish(worker)
-        await wait_until(lambda: worker.state is WorkerState.IDLE)
-        await at.looks()
-        assert (at.results.pending, at.count(QUEUED)) == (1, 1)
-        assert at.scheduler.degraded_reason is None
-        slow.set()
-        await writing
+        async with at.slow_store():
+            at.finish(worker)
+            await wait_until(lambda: worker.state is WorkerState.IDLE)
+            await at.looks()
+            assert (at.results.pending, at.count(QUEUED)) == (1, 1)
+            assert at.scheduler.degraded_reason is None
         await wait_until(lambda: len(worker.packs) == 2)
 
 

@@ -258,7 +258,7 @@ def test_heartbeats_are_sent_while_a_pack_is_trained_and_not_between_packs(
     worker = make_worker(script, heartbeat_seconds=0.01)
     time.sleep(0.1)
     assert coordinator.reports == []  # it has no pack
-    training = threading.Thread(target=worker.train, args=([A],))
+    training = threading.Thread(target=worker.train, args=([A],), daemon=True)
     training.start()
     wait_until(lambda: len(coordinator.reports) >= 5)
     told = [report for report in coordinator.reports if report.steps]
