@@ -1,1 +1,1 @@
-"""The coordinator, its workers and the client: the only place where Ray lives."""
+"""The coordinator, its workers and its client: the only package that uses Ray."""

@@ -1,4 +1,4 @@
-"""Logs of the attempts of a pack: gathered in a worker, sent to the store in pieces."""
+"""Logs of the attempts of a pack: collected in a worker, sent to the store in parts."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from stn_cluster.queue.attempts import utc_now
 
-MAX_CHARACTERS = 100_000  # of one attempt between two sendings; more is cut off, and said so
+MAX_CHARACTERS = 100_000  # per attempt between two reports; the rest is cut off, with a note
 
 
 class AttemptLog:
-    """Lines by attempt, from any thread."""
+    """New log lines of each attempt, which any thread may add."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._text: defaultdict[str, str] = defaultdict(str)
 
     def __bool__(self) -> bool:
-        """Whether there is something to take."""
+        """Whether there are new lines."""
         return bool(self._text)
 
     def line(self, attempt: str, text: str) -> None:
-        """Adds a line, with the time before it."""
+        """Adds a line, preceded by the time."""
         self._add(attempt, f"{stamp()} {text}\n")
 
     def take(self) -> dict[str, str]:
-        """Lines that are new since the last time, by attempt."""
+        """Removes and returns the new lines, by attempt."""
         with self._lock:
             taken, self._text = dict(self._text), defaultdict(str)
         return taken
 
     @contextmanager
     def gathering(self, attempts: Sequence[str]) -> Iterator[None]:
-        """Sends all that the block prints or logs to the logs of these attempts: it cannot be told
-        which of them it belongs to."""
+        """Adds everything that the block prints or logs to the logs of all these attempts, as it
+        could belong to any of them."""
         stream = _Stream(self, attempts)
         handler = logging.StreamHandler(stream)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -61,18 +61,18 @@ class AttemptLog:
 
 
 class _Stream(io.TextIOBase):
-    """A file for prints: whole lines go to all attempts of the pack."""
+    """File for prints: adds whole lines to the logs of all attempts of a pack."""
 
     def __init__(self, log: AttemptLog, attempts: Sequence[str]) -> None:
         self._log = log
         self._attempts = attempts
         self._thread = threading.get_ident()
         self._rest = ""
-        self._beside = sys.__stderr__  # what other threads print is not the pack's
+        self._stderr = sys.__stderr__  # for prints of other threads, which are not the pack's
 
     def write(self, text: str) -> int:
         if threading.get_ident() != self._thread:
-            return self._beside.write(text) if self._beside else len(text)
+            return self._stderr.write(text) if self._stderr else len(text)
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             for attempt in self._attempts:
@@ -80,11 +80,11 @@ class _Stream(io.TextIOBase):
         return len(text)
 
     def end_line(self) -> None:
-        """Completes a last line without an end."""
+        """Ends the last line, if it is incomplete."""
         if self._rest:
             self.write("\n")
 
 
 def stamp() -> str:
-    """The time at the beginning of a log's line."""
+    """Current time, as it is written at the beginning of a log line."""
     return f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""Checkpoint recorder: tells the queue which checkpoint each running cell would resume from."""
+"""Checkpoint recorder: records in the queue which checkpoint each cell would resume from."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stn_cluster.queue.finish import save_checkpoints
 
 
 class CheckpointRecorder:
-    """Records checkpoints in a task of its own: heartbeats, which bring them, never wait for it.
+    """Records checkpoints in its own task, so that the heartbeats that report them never wait.
 
     Args:
         database: the queue.
-        discard: gets checkpoints, with their cells' keys, that nothing resumes from any more.
+        discard: called with checkpoints that are not needed any more, and their cells' keys.
     """
 
     def __init__(
@@ -26,26 +26,26 @@ class CheckpointRecorder:
     ) -> None:
         self._database = database
         self._discard = discard
-        self._new: dict[str, Checkpoint] = {}  # by key: only a cell's newest is worth recording
+        self._new: dict[str, Checkpoint] = {}  # by key: only a cell's newest needs recording
         self._added = asyncio.Event()
         self._recording = asyncio.Lock()
 
     def add(self, key: str, checkpoint: Checkpoint) -> None:
-        """Takes a cell's new checkpoint, which is in the store."""
+        """Adds a cell's new checkpoint, which is already in the store."""
         if (older := self._new.get(key)) is not None:
             self._discard([(key, older)])
         self._new[key] = checkpoint
         self._added.set()
 
     async def run(self) -> None:
-        """Records checkpoints as they come; ends only when it is cancelled."""
+        """Records checkpoints as they arrive; ends only when cancelled."""
         while True:
             await self._added.wait()
             self._added.clear()
             await self.flush()
 
     async def flush(self) -> None:
-        """Returns when all that has come so far is recorded."""
+        """Returns when all checkpoints added so far are recorded."""
         async with self._recording:
             saved, self._new = self._new, {}
             if saved:

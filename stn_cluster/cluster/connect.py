@@ -1,4 +1,4 @@
-"""Connections to a Ray cluster, and to the one coordinator on it that serves a store."""
+"""Connections to a Ray cluster, and to the coordinator of a store on it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from stn_cluster.registry import plugin_path
 from stn_cluster.store import redact
 
 NAMESPACE = "stn-cluster"
-HEAD = "node:__internal_head__"  # a resource that Ray gives the head node alone
-MAX_CALLS = 1000  # at a time; the event loop answers them in turns
-REACH_SECONDS = 5.0  # for a connection to the cluster's head
+HEAD = "node:__internal_head__"  # a resource that only Ray's head node has
+MAX_CALLS = 1000  # concurrent calls of the coordinator, all on its event loop
+REACH_SECONDS = 5.0  # timeout of a connection to the cluster's head
 
 
 @contextlib.contextmanager
 def ray_cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None]:
-    """A connection to a Ray cluster; its workers can import the plug-ins.
+    """Connects to a Ray cluster within the block; its workers can import the plug-ins.
 
     Raises:
         UserError: there is no cluster at the address.
@@ -52,7 +52,7 @@ def ray_cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes to reach an address where nobody listens."""
+    """Fails early if nothing listens at the address: Ray itself would retry for minutes."""
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
     host, colon, port = address.rpartition(":")
@@ -73,7 +73,7 @@ def _no_cluster(address: str, error: Exception) -> UserError:
 
 
 def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
-    """The settings, with a GPU for each worker if that is asked for or, by default, a node has one.
+    """Sets whether each worker has a GPU: as requested, or if any node has one.
 
     Ray must be connected.
     """
@@ -85,18 +85,19 @@ def start(
     coordinator: type[Coordinator] = Coordinator,
     environment: Mapping[str, str] | None = None,
 ) -> CoordinatorClient:
-    """Starts the store's coordinator, or finds it; Ray must be connected.
+    """Starts the store's coordinator, or connects to it if it runs; Ray must be connected.
 
-    It is on the head node, Ray restarts it whenever it dies, and it outlives this process.
+    It is a detached actor on the head node: Ray restarts it when it dies, and it outlives this
+    process.
 
     Args:
-        settings: of the service.
-        coordinator: what to start.
-        environment: variables of its process and of its workers', beside those they have anyway.
+        settings: settings of the service.
+        coordinator: class of the actor.
+        environment: additional environment variables of its process and its workers.
 
     Raises:
         UserError: store or queue cannot be used, another service holds one of them, or the
-            coordinator that is there runs another version.
+            running coordinator has another version.
     """
     actor, started_here = _find(settings.store), False
     if actor is None:
@@ -104,10 +105,10 @@ def start(
     client = _client(actor)
     try:
         running = client.settings()
-    except ServiceError:  # it is away, or has ended and is still to be asked why
+    except ServiceError:  # it is unavailable, or has ended and must keep the reason for others
         raise
     except UserError:
-        if started_here:  # it never served anyone
+        if started_here:  # it has no other clients
             ray.kill(actor)
         raise
     if running.state != settings.state:
@@ -121,7 +122,7 @@ def start(
 def _start(
     settings: Settings, coordinator: type[Coordinator], environment: Mapping[str, str] | None
 ) -> tuple[Any, bool]:
-    """The store's coordinator, and whether it was started here: someone may have been quicker."""
+    """Starts the coordinator; returns it, and whether it is new: another process may be faster."""
     head = next(node["NodeID"] for node in ray.nodes() if HEAD in node["Resources"])
     actor_class: Any = ray.remote(coordinator)
     options = actor_class.options(
@@ -146,10 +147,10 @@ def is_running(store: str) -> bool:
 
 
 def find(store: str) -> CoordinatorClient:
-    """The coordinator that serves a store; Ray must be connected.
+    """Finds the coordinator that serves a store; Ray must be connected.
 
     Raises:
-        UserError: there is none, or it runs another version.
+        UserError: there is none, or it has another version.
     """
     actor = _find(store)
     if actor is None:
@@ -168,8 +169,8 @@ def _client(actor: Any) -> CoordinatorClient:
     client = CoordinatorClient(actor)
     if (version := client.version()) != __version__:
         raise UserError(
-            f"the coordinator runs stn-cluster {version}, and this is {__version__}: "
-            "use the same on both sides"
+            f"the coordinator runs stn-cluster {version}, but this is {__version__}: "
+            "use the same version on both sides"
         )
     return client
 

@@ -1,7 +1,7 @@
 """Coordinator: a Ray actor that owns the queue, the store's rows and the workers.
 
-Its event loop never waits for a disk: that is done in threads. When it dies its workers end with
-it; Ray starts it again, and it goes on from what queue and store hold.
+Its event loop never waits for a disk: disk access runs in threads. If it dies, its workers end with
+it, Ray restarts it, and it continues from the queue and the store.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from stn_cluster.threads import SingleThread
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-TAKEOVER_SECONDS = 10.0  # in which a dead predecessor's processes let go of store and state
-CLOSE_SECONDS = 30.0  # for the last results to be written
-END_SECONDS = 5.0  # after it has stopped, in which its client ends it
+TAKEOVER_SECONDS = 10.0  # time for a dead predecessor's processes to release store and state
+CLOSE_SECONDS = 30.0  # time to write the last results
+END_SECONDS = 5.0  # time until it ends itself after it has stopped, if its client does not
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a coordinator that serves; they exist once store and queue are open."""
+    """Parts of a running coordinator, which exist once store and queue are open."""
 
     database: QueueDatabase
     known: KnownResults
@@ -69,17 +69,17 @@ class _Parts:
 
 
 class Coordinator:
-    """Runs the queue's cells on workers; `coordinator_client` has those who call it.
+    """Ray actor that runs the queue's cells on workers; called through `CoordinatorClient`.
 
-    Every public method waits until it serves, and raises a UserError if store or queue cannot be
-    used at all.
+    Every public method waits until store and queue are open, and raises a UserError if they cannot
+    be used.
 
     Args:
-        settings: the service's.
-        context: Ray's, of this actor; default: that of the actor in which this runs.
+        settings: settings of the service.
+        context: Ray's runtime context; default: that of the present actor.
     """
 
-    worker_pool = WorkerPool  # what it makes its pool of workers with
+    worker_pool = WorkerPool  # class of the worker pool
 
     def __init__(self, settings: Settings, context: Any = None) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -96,9 +96,9 @@ class Coordinator:
     async def _open(self) -> _Parts:
         try:
             return await self._open_and_recover()
-        except UserError:  # it is told to whoever asks
+        except UserError:  # every client gets it
             if not self._restarted:
-                self._end_soon()  # whoever started it may be gone, and the next one finds it here
+                self._end_soon()  # otherwise it would stay if its starter has exited
             raise
         except Exception as error:
             self._supervisor.crash("open store and queue", error)
@@ -115,8 +115,8 @@ class Coordinator:
                 self._held.close()
                 if not self._restarted:
                     raise
-                # It worked before, so it may work again: a disk or network is away for a while.
-                log.error("not open yet: %s", error)
+                # It worked before, so the failure of the disk or network may be temporary.
+                log.error("cannot open store and queue yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         if not self._restarted:
             self._crashes.clear()
@@ -126,21 +126,21 @@ class Coordinator:
         refuse_published(self.settings.store)
         state = Path(self.settings.state)
         self._held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
-        # With a queue there was a store: where it is gone (a disk not mounted, say), it may come
-        # back, and a new one in its place would hide it.
+        # If there is a queue, there was a store. If that is missing, its disk may be unmounted, and
+        # a new store in its place would hide it later.
         new = not (state / FILE).exists()
         store = Store.open(self.settings.store, create=new)
         self._held.enter_context(store.lock(TAKEOVER_SECONDS))
         store.renew()
         with suppress(StoreError):
             store.sweep()
-        git_commit()  # asks git once, now, rather than when results wait
+        git_commit()  # caches the commit now, so that the first results need not wait for git
         known = stored_results(store)
         return store, QueueDatabase(state), known
 
     async def _start(self, store: Store, database: QueueDatabase, known: KnownResults) -> _Parts:
         ended, requeued = await database.write_until_done(recover, known)
-        log.info("open: %d cells found ended, %d queued again", ended, len(requeued))
+        log.info("recovered: %d cells had ended, %d are requeued", ended, len(requeued))
         settings, start = self.settings, self._supervisor.start
         pool = self.worker_pool(settings, self._myself)
         leases = Leases(settings.lease_seconds, settings.scan_seconds)
@@ -196,12 +196,12 @@ class Coordinator:
         return stn_cluster.__version__
 
     async def opened(self) -> Settings:
-        """Its settings, once it serves."""
+        """Waits until store and queue are open; returns the settings."""
         await self._parts()
         return self.settings
 
     async def submit(self, job: Job) -> bool:
-        """Accepts a job: once this returns it is never lost. Returns whether it is new."""
+        """Accepts a job; once this returns, it is never lost. Returns whether it is new."""
         parts = await self._parts()
         failpoint("submit-received")
         new = await parts.database.write(submit.submit, job, parts.known)
@@ -209,13 +209,13 @@ class Coordinator:
         return new
 
     async def cancel(self, job_id: str) -> None:
-        """Drops a job's interest in its cells."""
+        """Cancels a job."""
         parts = await self._parts()
         parts.scheduler.cancel(await parts.database.write(submit.cancel, job_id))
         parts.scheduler.wake()
 
     async def retry(self, job_id: str) -> int:
-        """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
+        """Queues a job's failed and cancelled cells again; returns the number it now waits for."""
         parts = await self._parts()
         pending = await parts.database.write(submit.retry, job_id, parts.known)
         parts.scheduler.wake()
@@ -227,10 +227,10 @@ class Coordinator:
         return [self._complete(job, parts) for job in await parts.database.read(queries.jobs)]
 
     async def status(self, job_id: str) -> JobStatus:
-        """A job, without its cells."""
+        """Status of a job, without its cells."""
         parts = await self._parts()
-        found, cost_left = await parts.database.read(queries.job_status, job_id)
-        status = self._complete(found, parts)
+        queued_status, cost_left = await parts.database.read(queries.job_status, job_id)
+        status = self._complete(queued_status, parts)
         if status.ended:
             return status
         if parts.pool.has_given_up:
@@ -244,20 +244,20 @@ class Coordinator:
     async def cells(
         self, job_id: str, page: Page = EVERYTHING
     ) -> tuple[tuple[CellStatus, ...], int]:
-        """Some of a job's cells, and the number of the last change; see `queue.queries.cells`."""
+        """A page of a job's cells, and the number of the last change; see `queue.queries.cells`."""
         parts = await self._parts()
-        found, last = await parts.database.read(queries.cells, job_id, page)
-        leases = ((parts.leases.get(attempt), status) for attempt, status in found)
+        statuses, last = await parts.database.read(queries.cells, job_id, page)
+        leases = ((parts.leases.get(attempt), status) for attempt, status in statuses)
         cells = (replace(status, step=lease.step) if lease else status for lease, status in leases)
         return tuple(cells), last
 
     async def attempts(self, name: str) -> list[Attempt]:
-        """The history of a cell, by its key or label."""
+        """Attempts at a cell, by its key or label."""
         parts = await self._parts()
         return await parts.database.read(queries.attempts, name)
 
     async def metrics(self) -> Metrics:
-        """The service in numbers."""
+        """Metrics of the service."""
         parts = await self._parts()
         return Metrics(
             await parts.database.read(queries.totals),
@@ -267,12 +267,12 @@ class Coordinator:
         )
 
     async def log_of(self, key: str, attempt: str) -> str | None:
-        """An attempt's log so far, or None."""
+        """Log of an attempt so far, or None."""
         parts = await self._parts()
         return await parts.housekeeping.read_log(key, attempt)
 
     async def stop(self) -> None:
-        """Ends the service: running cells are checkpointed, results written, workers stopped.
+        """Ends the service: checkpoints running cells, writes results, stops workers.
 
         Raises:
             StoreError: results could not be written; their cells are still queued.
@@ -289,26 +289,26 @@ class Coordinator:
             parts.store_thread.close()
             await parts.database.close()
             self._held.close()
-            # Should the client that asked for it be gone by now, nobody else would end the actor.
+            # The client ends the actor; if it has exited, nobody else would.
             self._end_soon()
 
     # --- workers ---
 
     async def report(self, worker: str, report: Report) -> set[str]:
-        """Takes a worker's report; see `ReportHandler.handle`."""
+        """Handles a worker's report; see `ReportHandler.handle`."""
         parts = await self._parts()
         try:
             return parts.reports.handle(worker, report)
-        except Exception as error:  # the worker would try again until its lease is over
+        except Exception as error:  # otherwise the worker would retry until its lease expires
             self._supervisor.crash("handle a report", error)
 
     # --- inside ---
 
     async def _parts(self) -> _Parts:
-        """The parts, once it serves.
+        """Waits until store and queue are open; returns the parts.
 
         Raises:
-            EndedError: it has ended, or is about to.
+            EndedError: the service has ended, or is about to end.
             UserError: store or queue cannot be used.
         """
         parts = await asyncio.shield(self._opening)
@@ -317,7 +317,7 @@ class Coordinator:
         return parts
 
     def _complete(self, status: JobStatus, parts: _Parts) -> JobStatus:
-        """A job's status from the queue, with what is known of the service."""
+        """Adds the state of the service to a job's status from the queue."""
         return replace(
             status,
             workers=parts.pool.started_count,

@@ -1,4 +1,4 @@
-"""Coordinator client: what can be asked of a coordinator, in plain calls and plain values."""
+"""Coordinator client: calls of a coordinator with plain values, without Ray's object refs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from stn_cluster.queue.jobs import (
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
-PAGE = 5000  # cells asked for at a time
+PAGE = 5000  # cells per request
 
 
 class CoordinatorClient:
-    """Calls a coordinator, and waits for it while Ray restarts it.
+    """Calls a coordinator, and waits while Ray restarts it.
 
-    Every method raises UserError where the coordinator refuses what is asked.
+    Every method raises UserError if the coordinator refuses the request.
 
     Args:
         actor: the coordinator; see `stn_cluster.cluster.connect`.
-        patience: seconds in which a coordinator that died is waited for.
-        timeout: seconds in which an answer is waited for; None: as long as it takes.
+        patience: seconds to wait for a coordinator that died.
+        timeout: seconds to wait for a response; None: no limit.
     """
 
     def __init__(
@@ -53,60 +53,60 @@ class CoordinatorClient:
         self._timeout = timeout
 
     def with_patience(self, patience: float, timeout: float) -> CoordinatorClient:
-        """The same, but it does not wait as long."""
+        """Client of the same coordinator with another patience and timeout."""
         return CoordinatorClient(self._actor, patience, timeout)
 
     def version(self) -> str:
         """Version of the coordinator's stn-cluster."""
-        return str(self._ask("version"))
+        return str(self._request("version"))
 
     def settings(self) -> Settings:
-        """Settings of the service; returns once it serves."""
-        found: Settings = self._ask("opened")
-        return found
+        """Settings of the service; returns once store and queue are open."""
+        settings: Settings = self._request("opened")
+        return settings
 
     def submit(self, job: Job) -> bool:
-        """Hands a job in: once this returns it is never lost.
+        """Submits a job; once this returns, it is never lost.
 
         Returns:
-            Whether it is new: the same job under the same id again is the same job.
+            Whether it is new: submitting the same job with the same id again has no effect.
 
         Raises:
             ConflictError: another job has this id.
         """
-        return bool(self._ask("submit", job))
+        return bool(self._request("submit", job))
 
     def jobs(self) -> list[JobStatus]:
         """All jobs, oldest first, without their cells."""
-        found: list[JobStatus] = self._ask("jobs")
-        return found
+        jobs: list[JobStatus] = self._request("jobs")
+        return jobs
 
     def status(self, job_id: str) -> JobStatus:
         """Status of a job, without its cells."""
-        found: JobStatus = self._ask("status", job_id)
-        return found
+        status: JobStatus = self._request("status", job_id)
+        return status
 
     def cells(self, job_id: str, page: Page = EVERYTHING) -> tuple[CellStatus, ...]:
-        """Some of a job's cells, in the job's order."""
+        """A page of a job's cells, in the job's order."""
         return self.changed_cells(job_id, page)[0]
 
     def changed_cells(self, job_id: str, page: Page) -> tuple[tuple[CellStatus, ...], int]:
-        """Some of a job's cells, and the number of the last change: `since` of the next page."""
-        found: tuple[tuple[CellStatus, ...], int] = self._ask("cells", job_id, page)
-        return found
+        """A page of a job's cells, and the number of the last change: `since` of a later page."""
+        changed: tuple[tuple[CellStatus, ...], int] = self._request("cells", job_id, page)
+        return changed
 
     def watch(self, job_id: str, poll_seconds: float = POLL_SECONDS) -> Iterator[JobStatus]:
-        """Status of a job with all its cells, again and again; the last is when it has ended.
+        """Yields the status of a job with all its cells, repeatedly until the job has ended.
 
         Args:
             job_id: the job.
-            poll_seconds: between two looks.
+            poll_seconds: time between two requests.
         """
         cells: dict[str, CellStatus] = {}
         since = -1
         while True:
-            began = time.monotonic()
-            status = self.status(job_id)  # first: the cells are then no older
+            started = time.monotonic()
+            status = self.status(job_id)  # first, so that the cells are at least as new
             if since < 0:
                 cells, since = self._all_cells(job_id)
             else:
@@ -115,50 +115,50 @@ class CoordinatorClient:
             yield replace(status, cells=tuple(cells.values()))
             if status.ended:
                 return
-            # A large job takes its time to look at: no more than a part of it goes into looking.
-            time.sleep(max(poll_seconds, 2 * (time.monotonic() - began)))
+            # Requests for a large job take long: at most a third of the time is spent on them.
+            time.sleep(max(poll_seconds, 2 * (time.monotonic() - started)))
 
     def cancel(self, job_id: str) -> None:
-        """Drops a job's interest in its cells; those that no other job wants stop."""
-        self._ask("cancel", job_id)
+        """Cancels a job: cells that no other job wants stop."""
+        self._request("cancel", job_id)
 
     def retry(self, job_id: str) -> int:
-        """Queues a job's failed and cancelled cells anew; how many cells it waits for now."""
-        return int(self._ask("retry", job_id))
+        """Queues a job's failed and cancelled cells again; returns the number it now waits for."""
+        return int(self._request("retry", job_id))
 
     def attempts(self, name: str) -> list[Attempt]:
-        """The history of a cell, oldest attempt first; by its key, or by its label."""
-        found: list[Attempt] = self._ask("attempts", name)
-        return found
+        """Attempts at a cell, oldest first; by its key or its label."""
+        attempts: list[Attempt] = self._request("attempts", name)
+        return attempts
 
     def log_of(self, key: str, attempt: str) -> str | None:
-        """An attempt's log so far, or None."""
-        found: str | None = self._ask("log_of", key, attempt)
-        return found
+        """Log of an attempt so far, or None."""
+        text: str | None = self._request("log_of", key, attempt)
+        return text
 
     def logs(self, name: str) -> Iterator[tuple[Attempt, str]]:
-        """Each attempt of a cell with its log, oldest first; by its key, or by its label."""
+        """Yields each attempt at a cell with its log, oldest first; by its key or its label."""
         for attempt in self.attempts(name):
             yield attempt, self.log_of(attempt.cell.key, attempt.id) or ""
 
     def metrics(self) -> Metrics:
-        """The service in numbers."""
-        found: Metrics = self._ask("metrics")
-        return found
+        """Metrics of the service."""
+        metrics: Metrics = self._request("metrics")
+        return metrics
 
     def stop(self, timeout: float) -> None:
-        """Ends the service: running cells are checkpointed, results written, workers stopped.
+        """Ends the service: checkpoints running cells, writes results, stops workers.
 
         Raises:
             UserError: results could not be written; their cells are still queued.
-            ServiceError: it died before, or it took longer than `timeout` seconds.
+            ServiceError: the coordinator died, or needed more than `timeout` seconds.
         """
         try:
             ray.get(self._actor.stop.remote(), timeout=timeout)
         except RayTaskError as error:
             raise _unwrapped(error) from None
         except RayError as error:
-            raise ServiceError(f"the service did not end as it should: {error}") from error
+            raise ServiceError(f"the service did not end properly: {error}") from error
         finally:
             ray.kill(self._actor)
 
@@ -167,13 +167,13 @@ class CoordinatorClient:
         since: int | None = None
         while True:
             page, last = self.changed_cells(job_id, Page(len(cells), PAGE))
-            since = last if since is None else since  # the first page's: what changes is asked for
+            since = last if since is None else since  # the first page's, to miss no change
             cells.update((cell.cell.key, cell) for cell in page)
             if len(page) < PAGE:
                 return cells, since
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        """Calls the coordinator; again, while it is away: whatever is asked may be asked twice."""
+    def _request(self, method: str, *arguments: Any) -> Any:
+        """Calls the coordinator, and retries while it is unavailable: all calls are idempotent."""
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -186,7 +186,7 @@ class CoordinatorClient:
                 if time.monotonic() > deadline:
                     raise ServiceError("the coordinator does not answer") from error
                 time.sleep(0.2)
-            except ActorDiedError as error:  # and is not restarted
+            except ActorDiedError as error:  # Ray does not restart it
                 raise EndedError(f"the service has ended: {error_line(str(error))}") from error
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -194,5 +194,5 @@ class CoordinatorClient:
 
 
 def _unwrapped(error: RayTaskError) -> Exception:
-    """A UserError as it was raised: Ray's own text has a traceback around it."""
+    """The UserError that was raised in the actor, without Ray's traceback; else Ray's error."""
     return error.cause if isinstance(error.cause, UserError) else error

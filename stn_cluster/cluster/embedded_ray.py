@@ -1,4 +1,4 @@
-"""Embedded Ray: one of this process's own, for as long as a run lasts."""
+"""Embedded Ray: a private Ray instance of this process, for the duration of a run."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from stn_cluster.registry import plugin_path
 
 @dataclass(frozen=True)
 class Resources:
-    """Workers that this machine is good for."""
+    """Number of workers that this machine can run."""
 
     workers: int
-    gpu: bool  # each worker has one
+    gpu: bool  # whether each worker has a GPU
 
 
 @contextlib.contextmanager
 def embedded_ray(
     workers: int | None, threads_per_worker: int, plugins: Sequence[str] = ()
 ) -> Iterator[Resources]:
-    """A Ray of our own, never one that the environment names, for as long as the block lasts.
+    """Starts a private Ray for the block; never connects to a cluster named by the environment.
 
-    While Ray starts, the process is in another folder.
+    While Ray starts, the process has another working folder.
 
     Args:
-        workers: how many are wanted; None: as many as the machine is good for.
-        threads_per_worker: of arithmetic, on a CPU.
-        plugins: modules that its workers can import.
+        workers: number of workers; None: as many as the machine can run.
+        threads_per_worker: arithmetic threads of a worker on a CPU.
+        plugins: modules that workers can import.
 
     Raises:
-        UserError: the machine has fewer GPUs than workers are wanted.
+        UserError: the machine has fewer GPUs than `workers`.
     """
     import ray
 
@@ -47,19 +47,19 @@ def embedded_ray(
         environment: dict[str, Any] = {}
         if plugins:
             modules = sorted({str(plugin_path(module).absolute()) for module in plugins})
-            # The folder keeps the script's own off their path, with plug-ins edited since.
+            # Replaces the script's folder on the workers' path, as its plug-ins may be edited.
             environment = {"working_dir": folder, "py_modules": modules}
-        # Ray prints what befalls its workers to our standard output, whatever log_to_driver says:
-        # stdout is for the table, and the attempts' logs have it.
+        # Ray prints errors of workers to our stdout, even with log_to_driver=False. But stdout is
+        # for the table, and the errors are in the attempts' logs.
         stack.enter_context(patch("ray._private.worker.print_to_stdstream", _silently))
         stack.callback(ray.shutdown)
-        # Ray puts our working folder on their path, where any of a user's files would stand in for
-        # a library: so be it an empty one. (An environment would do that, too, but without one Ray
-        # starts processes before they are asked for: nearly two seconds less to the first step.)
+        # Ray adds our working folder to the workers' path, where a user's file could shadow a
+        # library, so it starts in an empty one. (A runtime_env could do that, too, but without one
+        # Ray pre-starts processes: the first step is nearly two seconds earlier.)
         with contextlib.chdir(folder), minimal_ray():
             ray.init(
                 address="local",
-                num_cpus=workers,  # else what Ray finds: it knows a container's limit
+                num_cpus=workers,  # None: Ray detects them, and respects a container's limit
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="error",
@@ -68,17 +68,17 @@ def embedded_ray(
             )
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and workers and workers > gpus:
-            raise UserError(f"workers: one a GPU, so at most {gpus} here, not {workers}")
+            raise UserError(f"workers: one per GPU, so at most {gpus} here, not {workers}")
         yield Resources(workers or gpus or _free_cores(threads_per_worker), gpus > 0)
 
 
 @contextlib.contextmanager
 def minimal_ray() -> Iterator[None]:
-    """Within the block, Ray starts without the processes that only a cluster's people need: its
-    dashboard, the autoscaler, and what copies the workers' output. With them it starts two to five
-    seconds later.
+    """Makes Ray start without dashboard, autoscaler and log monitor within the block, which saves
+    two to five seconds.
 
-    There is no public setting for it. What a version of Ray does not know by these names it starts.
+    Ray has no public setting for it. If a version of Ray has other names for these processes, they
+    are started as usual.
     """
     from ray._private import utils
     from ray._private.node import Node
@@ -87,13 +87,13 @@ def minimal_ray() -> Iterator[None]:
         (Node, "start_api_server", _silently),
         (Node, "start_monitor", _silently),
         (Node, "start_log_monitor", _silently),
-        # As if the dashboard's libraries were not there: a node's agent does without them then.
+        # As if the dashboard's libraries were not installed: a node's agent then skips them.
         (utils, "get_dashboard_dependency_error", ImportError),
     ]
     with contextlib.ExitStack() as stack:
-        for place, name, other in replacements:
-            if hasattr(place, name):
-                stack.enter_context(patch.object(place, name, other))
+        for target, name, replacement in replacements:
+            if hasattr(target, name):
+                stack.enter_context(patch.object(target, name, replacement))
         yield
 
 
@@ -102,10 +102,10 @@ def _silently(*args: object, **kwargs: object) -> None:
 
 
 def _free_cores(threads_per_worker: int) -> int:
-    """How many workers the cores are good for: those that Ray found and that we may run on."""
+    """Number of workers for the cores that Ray has detected and this process may use."""
     import ray
 
     cores = int(ray.cluster_resources()["CPU"])
-    if hasattr(os, "sched_getaffinity"):  # not everywhere
+    if hasattr(os, "sched_getaffinity"):  # only on some systems
         cores = min(cores, len(os.sched_getaffinity(0)))
     return max(1, cores // threads_per_worker)

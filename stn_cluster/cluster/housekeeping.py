@@ -1,6 +1,6 @@
-"""Housekeeping in the store: attempts' logs, jobs' records, checkpoints that nobody needs.
+"""Housekeeping in the store: attempts' logs, jobs' records, removal of unneeded checkpoints.
 
-None of it is urgent: where the store is away, it waits and is tried again.
+None of it is urgent: while the store is unavailable, it waits and is retried.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from stn_cluster.threads import SingleThread
 
 log = logging.getLogger(__name__)
 
-INTERVAL_SECONDS = 2.0  # between two writings of logs
-LOG_WRITERS = 8  # side by side: results wait meanwhile, and an object store takes its time
-MAX_LOG_CHARACTERS = 10_000_000  # of all logs that wait for the store; beyond it they are dropped
-Place = tuple[str, str]  # of a log: key and attempt
+INTERVAL_SECONDS = 2.0  # time between two writes of logs
+LOG_WRITERS = 8  # parallel writes: an object store is slow, and results wait meanwhile
+MAX_LOG_CHARACTERS = 10_000_000  # of all logs that wait for the store; further lines are dropped
+LogName = tuple[str, str]  # key and attempt
 
 
 class Housekeeping:
-    """Keeps the store in order for the coordinator.
+    """Writes logs and jobs' records, and removes unneeded checkpoints, for the coordinator.
 
     Args:
         store: the result store.
-        thread: where it is written.
-        database: knows which jobs the store has no record of, and which cells have ended.
+        thread: the thread that writes to the store.
+        database: the queue.
     """
 
     def __init__(self, *, store: Store, thread: SingleThread, database: QueueDatabase) -> None:
@@ -44,38 +44,38 @@ class Housekeeping:
         self._thread = thread
         self._database = database
         self._discarded: list[tuple[str, Checkpoint]] = []
-        self._logs: defaultdict[Place, list[str]] = defaultdict(list)
+        self._logs: defaultdict[LogName, list[str]] = defaultdict(list)
         self._log_size = 0
         self._writing_logs = asyncio.Lock()
 
     def discard(self, checkpoints: Sequence[tuple[str, Checkpoint]]) -> None:
-        """Takes checkpoints, with their cells' keys, that nothing resumes from any more."""
+        """Adds checkpoints to remove, with their cells' keys."""
         self._discarded += checkpoints
 
     def log(self, attempt: Attempt, text: str) -> None:
-        """Takes lines for an attempt's log."""
+        """Adds lines to an attempt's log."""
         self._add_log((attempt.cell.key, attempt.id), text)
 
     def log_line(self, attempt: Attempt, text: str) -> None:
-        """Takes one line, which gets the time before it."""
+        """Adds one line to an attempt's log, preceded by the time."""
         self.log(attempt, f"{stamp()} {text}\n")
 
     def log_requeued(self, key: str, attempt: str) -> None:
-        """Notes in an attempt's log that the coordinator ended while it ran."""
+        """Adds a line to an attempt's log: the coordinator ended while it ran."""
         text = "coordinator lost: the cell is queued again"
         self._add_log((key, attempt), f"{stamp()} {text}\n")
 
     async def read_log(self, key: str, attempt: str) -> str | None:
-        """An attempt's log so far, or None.
+        """Log of an attempt so far, or None.
 
         Raises:
-            StoreError: the store is away.
+            StoreError: the store is unavailable.
         """
         await self.write_logs()
         return await self._thread.run(self._store.read_log, key, attempt)
 
     async def run(self) -> None:
-        """Does what is due, now and then; ends only when it is cancelled."""
+        """Does the pending work at regular intervals; ends only when cancelled."""
         swept = False
         while True:
             try:
@@ -93,59 +93,59 @@ class Housekeeping:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def drop_states(self, keys: Sequence[str]) -> None:
-        """Removes the training state of cells that have ended."""
+        """Removes the checkpoints of cells that have ended, except their weights."""
         await self._thread.run(self._drop_states, keys)
         failpoint("state-dropped")
 
     async def write_logs(self) -> None:
-        """Writes all lines; those that the store does not take wait on, in their order.
+        """Writes all lines; those that cannot be written stay buffered, in their order.
 
         Raises:
-            StoreError: it did not take all.
+            StoreError: some lines could not be written.
         """
-        async with self._writing_logs:  # one after the other: a log's lines stay in their order
+        async with self._writing_logs:  # one at a time, to keep the order of a log's lines
             logs, self._logs = self._logs, defaultdict(list)
-            texts = {place: "".join(lines) for place, lines in logs.items()}
+            texts = {log_name: "".join(lines) for log_name, lines in logs.items()}
             self._log_size -= sum(map(len, texts.values()))
-            written: set[Place] = set()
+            written: set[LogName] = set()
             try:
                 await self._thread.run(self._append_logs, texts, written)
             finally:
-                # A copy: should this have been cancelled, the thread is still at it.
+                # A copy, as the thread continues if this was cancelled.
                 done = set(written)
-                for place, text in texts.items():
-                    if place not in done:
-                        self._logs[place].insert(0, text)
+                for log_name, text in texts.items():
+                    if log_name not in done:
+                        self._logs[log_name].insert(0, text)
                         self._log_size += len(text)
 
-    def _add_log(self, place: Place, text: str) -> None:
+    def _add_log(self, log_name: LogName, text: str) -> None:
         if self._log_size + len(text) <= MAX_LOG_CHARACTERS:
             self._log_size += len(text)
-            self._logs[place].append(storable(text))
+            self._logs[log_name].append(storable(text))
 
-    def _append_logs(self, texts: dict[Place, str], written: set[Place]) -> None:
-        """Writes logs, and notes those that are written."""
+    def _append_logs(self, texts: dict[LogName, str], written: set[LogName]) -> None:
+        """Writes logs, and adds the names of those written to `written`."""
 
-        def write(place: Place) -> None:
-            self._store.append_log(*place, texts[place])
-            written.add(place)
+        def write(log_name: LogName) -> None:
+            self._store.append_log(*log_name, texts[log_name])
+            written.add(log_name)
 
         with ThreadPoolExecutor(LOG_WRITERS) as writers:
             for _ in writers.map(write, texts):
-                pass  # but raise what was raised
+                pass  # iterating raises the errors of the writes
 
     def _drop_states(self, keys: Sequence[str]) -> None:
         for key in keys:
-            with suppress(StoreError):  # it is in the way of nothing
+            with suppress(StoreError):  # a remaining checkpoint does no harm
                 for attempt, name in self._store.checkpoints(key):
                     if name != WEIGHTS:
                         self._store.drop_checkpoint(key, attempt, name)
 
     async def _sweep_states(self) -> None:
-        """Removes training state that a coordinator which died left behind."""
-        found = await self._thread.run(self._store.all_checkpoints)
+        """Removes checkpoints that a dead coordinator has left behind."""
+        checkpoints = await self._thread.run(self._store.all_checkpoints)
         ended = await self._database.read(ended_keys)
-        for key, attempt, name in found:
+        for key, attempt, name in checkpoints:
             if key in ended and name != WEIGHTS:
                 await self._thread.run(self._store.drop_checkpoint, key, attempt, name)
 

@@ -1,6 +1,6 @@
-"""Leases: which attempts run where, how far they are, and the deadlines of their heartbeats.
+"""Leases: running attempts, their workers, their progress and the deadlines of their heartbeats.
 
-Leases are timed by receipt, on this process's monotonic clock: no other machine's clock counts.
+Deadlines depend only on this process's monotonic clock, never on other machines' clocks.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ class Lease:
 
     attempt: Attempt
     worker: str  # the worker's name
-    deadline: float  # seconds on the clock
+    deadline: float  # seconds on the monotonic clock
     step: int = 0  # steps done
     saved: int | None = None  # step of its newest checkpoint in the store
-    finishing: bool = False  # its result is being written: nothing can take it away any more
+    finishing: bool = False  # its result is being written, so that it cannot be lost any more
 
     @property
     def id(self) -> str:
-        """The attempt's id, the fencing token."""
+        """Id of the attempt, the fencing token."""
         return self.attempt.id
 
 
 class Leases:
-    """All running attempts, by id.
+    """Leases of all running attempts, by id.
 
     Args:
-        seconds: how long a worker may send no heartbeat.
-        scan_seconds: between two looks at the clock.
+        seconds: duration of a lease: the longest time without a heartbeat.
+        scan_seconds: time between two calls of `expired`.
     """
 
     def __init__(self, seconds: float, scan_seconds: float) -> None:
@@ -46,19 +46,19 @@ class Leases:
         return len(self._leases)
 
     def grant(self, lease: Lease) -> None:
-        """Notes that an attempt runs."""
+        """Adds the lease of an attempt that starts."""
         self._leases[lease.id] = lease
 
     def get(self, attempt: str | None) -> Lease | None:
-        """An attempt's lease while it runs."""
+        """Lease of an attempt, or None if it does not run."""
         return self._leases.get(attempt) if attempt else None
 
     def of(self, worker: str) -> list[Lease]:
-        """The leases that a worker holds."""
+        """Leases of a worker."""
         return [lease for lease in self._leases.values() if lease.worker == worker]
 
     def work_done(self, job_id: str) -> float:
-        """The part of the running cells' costs that is behind them, for one job's."""
+        """Cost of the work that a job's running cells have done so far."""
         running = [lease for lease in self._leases.values() if lease.attempt.job_id == job_id]
         return sum(
             lease.attempt.cell.cost * lease.step / lease.attempt.cell.iterations
@@ -66,36 +66,36 @@ class Leases:
         )
 
     def renew(self, worker: str, steps: Mapping[str, int], now: float) -> set[str]:
-        """Takes a worker's heartbeat.
+        """Renews a worker's leases after a heartbeat.
 
         Args:
-            worker: its name.
+            worker: name of the worker.
             steps: steps done, by attempt.
-            now: seconds on the clock.
+            now: seconds on the monotonic clock.
 
         Returns:
-            Those of the attempts that it holds no lease on.
+            Attempts that the worker holds no lease on.
         """
-        for lease in self.of(worker):
-            lease.deadline = now + self.seconds
+        for own in self.of(worker):
+            own.deadline = now + self.seconds
         lost = set()
         for attempt, step in steps.items():
-            held = self._leases.get(attempt)
-            if held is None or held.worker != worker:
+            lease = self._leases.get(attempt)
+            if lease is None or lease.worker != worker:
                 lost.add(attempt)
             else:
-                held.step = max(held.step, step)
+                lease.step = max(lease.step, step)
         return lost
 
     def end(self, attempts: Iterable[str]) -> list[Lease]:
-        """Takes leases away; those that were there."""
+        """Ends leases; returns those that existed."""
         return [lease for a in attempts if (lease := self._leases.pop(a, None)) is not None]
 
     def expired(self, now: float) -> list[Lease]:
-        """Leases past their deadline. Called every `scan_seconds`.
+        """Leases past their deadline. Must be called every `scan_seconds`.
 
-        If that did not happen this process itself was held up, and heartbeats wait unread: what it
-        missed is added to every lease.
+        If a call is late, this process itself was blocked, and heartbeats may wait unread: the
+        delay is added to all deadlines.
         """
         late = now - self._scanned - self.scan_seconds if self._scanned is not None else 0.0
         self._scanned = now

@@ -1,4 +1,4 @@
-"""Jobs from what users name: a grid config, or filters of cells to train anew."""
+"""Jobs from a grid config, or from filters of cells to train again."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def grid_job(
     force: bool = False,
     priority: int = 0,
 ) -> Job:
-    """The job of all cells that a config asks for.
+    """Makes the job of all cells of a config.
 
     Args:
         config: a YAML file, its fields as a dict, or a `GridConfig`.
         overrides: 'FIELD=VALUE', for a file.
-        job_id: its id; default: the config's name and the time.
-        force: train anew what the store already holds.
-        priority: the larger, the sooner.
+        job_id: id of the job; default: the config's name and the time.
+        force: train cells again that the store already has.
+        priority: jobs with a higher priority go first.
 
     Raises:
         UserError: a rule of the grid is broken; the message names the file and the field.
@@ -65,19 +65,19 @@ def rerun_job(
     job_id: str | None = None,
     priority: int = 0,
 ) -> Job:
-    """The job that trains all matching cells of a store and of its jobs anew.
+    """Makes the job that trains again all matching cells of a store and of its jobs.
 
-    Its cells are in the order of their keys: asked for twice, it is the same job, whatever has
+    Its cells are sorted by key, so that repeating the call gives the same job, even if cells have
     ended meanwhile.
 
     Args:
-        store: the store, or where it is.
+        store: the store, or its path or URI.
         filters: see `stn_cluster.load_results`.
-        job_id: its id; default: a new one.
-        priority: the larger, the sooner.
+        job_id: id of the job; default: a new one.
+        priority: jobs with a higher priority go first.
 
     Raises:
-        UserError: no cell matches, or a component of one is no longer there.
+        UserError: no cell matches, or a component of one does not exist any more.
         StoreError: there is no store, or it cannot be read.
     """
     cells = sorted(cells_to_rerun(store, filters), key=lambda cell: cell.key)
@@ -85,7 +85,7 @@ def rerun_job(
 
 
 def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]:
-    """The cells of a store and of its jobs that match all filters, as present code trains them.
+    """Cells of a store and of its jobs that match all filters, with present revisions.
 
     Raises:
         UserError, StoreError: see `rerun_job`.
@@ -95,7 +95,7 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     from stn_cluster.store import FILTERS, Store, load_results, redact, select
 
     opened = store if isinstance(store, Store) else Store.open(store)
-    place = redact(opened.uri)
+    uri = redact(opened.uri)
     rows = load_results(opened)[[*FILTERS, "label", "spec"]]
     ended = set(rows["key"])
     waiting = [
@@ -106,23 +106,23 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     ]
     rows = pd.concat([rows, pd.DataFrame(waiting, columns=rows.columns).astype(rows.dtypes)])
     if rows.empty:
-        raise UserError(f"{place}: no cell has been submitted here, so there is none to rerun")
+        raise UserError(f"{uri}: no cell has been submitted here, so there is none to rerun")
     folders = dict.fromkeys(Path(job["folder"]) for job in opened.jobs() if job.get("folder"))
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
             stored = with_present_name(Cell.model_validate_json(spec))
-            cell = _at_present(stored, list(folders))
+            cell = _with_present_revisions(stored, list(folders))
         except ValidationError as error:
-            raise StoreError(f"{place}: the spec of {label} cannot be read: {error}") from error
+            raise StoreError(f"{uri}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell
     return list(cells.values())
 
 
-def _at_present(cell: Cell, folders: Sequence[Path]) -> Cell:
-    """The cell with its components' present revisions: their code may have changed since.
+def _with_present_revisions(cell: Cell, folders: Sequence[Path]) -> Cell:
+    """Copy of a cell with its components' present revisions, as their code may have changed.
 
-    Plug-ins are looked for in the folders of the configs that named them, too.
+    Plug-ins are also searched in the folders of the configs that named them.
     """
     load_plugins(cell.plugins, folders)
     try:

@@ -1,4 +1,4 @@
-"""Pack runner: training, checkpoints and logs of packs in a worker's process, without Ray."""
+"""Pack runner: training, checkpoints and logs of packs in a worker, independent of Ray."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STORE_RETRY_SECONDS = 2.0
-LOG_SECONDS = 30.0  # between two lines of progress in an attempt's log
+LOG_SECONDS = 30.0  # time between two lines of progress in an attempt's log
 
 
 @dataclass
 class _Saved:
-    """When a pack was last checkpointed, and where it stood."""
+    """Time of a pack's last checkpoint, and steps done by then, by key."""
 
     time: float
     steps: dict[str, int]
 
 
 class PackRunner:
-    """Trains packs on one device, one after the other.
+    """Trains packs on one device, one at a time.
 
     Args:
-        settings: the service's.
+        settings: settings of the service.
         device: 'cpu' or 'cuda'.
 
     Raises:
-        StoreError: the store cannot be reached from here.
-        UserError: the data root is not a folder here.
+        StoreError: this node cannot reach the store.
+        UserError: the data root is not a folder on this node.
     """
 
     def __init__(self, settings: Settings, device: str) -> None:
         torch.set_num_threads(settings.threads_per_worker)
-        torch.backends.cudnn.allow_tf32 = False  # its 10 bits are not the CPU's float32
+        torch.backends.cudnn.allow_tf32 = False  # TF32 is less precise than the CPU's float32
         self.settings = settings
         self.device = torch.device(device)
         self.store = Store.open(settings.store, create=False)
@@ -64,12 +64,12 @@ class PackRunner:
         if data_root and not data_root.is_dir():
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = DataCache(data_root, self.device)
-        self.degraded_reason: str | None = None  # why the store cannot be reached, while it lasts
+        self.degraded_reason: str | None = None  # why the store is unavailable; None if it is not
         self._stop = threading.Event()
-        self._dropped: set[str] = set()  # attempts
+        self._dropped: set[str] = set()  # ids of attempts
 
     def info(self) -> WorkerInfo:
-        """Where it runs."""
+        """Host, device and process of this worker."""
         # str(): torch.__version__ is a class that unpickling would import torch for.
         version = str(torch.__version__)
         return WorkerInfo(
@@ -77,15 +77,15 @@ class PackRunner:
         )
 
     def stop(self) -> None:
-        """Ends the pack in training at its next step, with a checkpoint; from any thread."""
+        """Ends the current pack at its next step, with a checkpoint; from any thread."""
         self._stop.set()
 
     def drop(self, attempts: set[str]) -> None:
-        """Ends some attempts at their next step, without reporting them; from any thread."""
+        """Ends attempts at their next step, without reporting them; from any thread."""
         self._dropped |= attempts
 
     def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
-        """Trains a pack; yields about every few steps, and whenever a cell ends.
+        """Trains a pack; yields a report every few steps, and whenever a cell ends.
 
         Args:
             pack: the attempts.
@@ -111,7 +111,7 @@ class PackRunner:
             for key in [key for key in progress.steps if attempts[key] in self._dropped]:
                 trainer.drop(key)
             written = {}
-            stopping = self._stop.is_set()  # once: whoever stops here is to find a checkpoint
+            stopping = self._stop.is_set()  # read once, so that it never stops without a checkpoint
             if stopping or self._due(saved, trainer.steps()):
                 written = self._save(trainer, attempts, log)
                 saved = _Saved(time.monotonic(), trainer.steps())
@@ -125,7 +125,7 @@ class PackRunner:
                 return
 
     def _due(self, saved: _Saved, steps: dict[str, int]) -> bool:
-        """Whether it is time for a checkpoint."""
+        """Whether a checkpoint is due."""
         if time.monotonic() - saved.time >= self.settings.checkpoint_seconds:
             return True
         every = self.settings.checkpoint_steps
@@ -136,7 +136,7 @@ class PackRunner:
     def _save(
         self, trainer: PackTrainer, attempts: dict[str, str], log: AttemptLog
     ) -> dict[str, int]:
-        """Writes checkpoints if it can: without one, an interruption just costs more."""
+        """Writes checkpoints if possible; a failure is only logged, as training can continue."""
         written = {}
         steps = trainer.steps()
         for key, state in trainer.checkpoints().items():
@@ -152,18 +152,18 @@ class PackRunner:
         return written
 
     def _states(self, pack: Sequence[Attempt], log: AttemptLog) -> dict[str, bytes]:
-        """The checkpoints that the pack's cells resume from, by key."""
+        """Checkpoints that the pack's cells resume from, by key."""
         states = {}
         for a in pack:
             if (checkpoint := a.resume_from) is None:
                 continue
-            where = (a.cell.key, checkpoint.attempt, checkpoint.name)
+            path = (a.cell.key, checkpoint.attempt, checkpoint.name)
             try:
-                state = self._retry(a.id, log, self.store.read_checkpoint, *where)
-            except StoreError:  # it ends at its first step
+                state = self._retry(a.id, log, self.store.read_checkpoint, *path)
+            except StoreError:  # the attempt was stopped or dropped, and ends at its first step
                 continue
             if state is None:
-                log.line(a.id, f"the checkpoint of step {checkpoint.step} is not there")
+                log.line(a.id, f"the checkpoint of step {checkpoint.step} is missing")
             else:
                 log.line(a.id, f"resumes from step {checkpoint.step} of {checkpoint.attempt}")
                 states[a.cell.key] = state
@@ -172,17 +172,17 @@ class PackRunner:
     def _keep(
         self, outcome: Outcome, attempt: str, log: AttemptLog, sent: set[str]
     ) -> Outcome | None:
-        """Writes a trained cell's weights to the store; they don't travel with the report.
+        """Writes a trained cell's weights to the store, as reports do not contain them.
 
-        Labels do, once in a pack: all of its cells on a test set have the same.
+        Labels are reported once per pack and test set, as its cells share them.
 
         Returns:
-            The outcome without the weights; None where nobody waits for it any more.
+            The outcome without weights; None if the attempt was stopped or dropped meanwhile.
         """
         if outcome.weights is not None:
-            where = (outcome.key, attempt, WEIGHTS, outcome.weights)
+            arguments = (outcome.key, attempt, WEIGHTS, outcome.weights)
             try:
-                self._retry(attempt, log, self.store.write_checkpoint, *where)
+                self._retry(attempt, log, self.store.write_checkpoint, *arguments)
             except StoreError:
                 return None
             failpoint("weights-written")
@@ -195,27 +195,27 @@ class PackRunner:
     def _retry(
         self, attempt: str, log: AttemptLog, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Reads or writes the store, again and again while it is away.
+        """Reads or writes the store, and retries while it is unavailable.
 
         Raises:
-            StoreError: it is still away, and the attempt is to end.
+            StoreError: it is still unavailable, and the attempt was stopped or dropped.
         """
         while True:
             try:
-                done = call(*args, **kwargs)
+                result = call(*args, **kwargs)
             except StoreError as error:
                 self.degraded_reason = str(error)
                 log.line(attempt, f"waits for the store: {error}")
                 if self._stop.wait(STORE_RETRY_SECONDS) or attempt in self._dropped:
-                    self.degraded_reason = None  # as far as is known: it waits no more
+                    self.degraded_reason = None  # it does not wait any more
                     raise
             else:
                 self.degraded_reason = None
-                return done
+                return result
 
 
 def _import_plugins(cell: Cell) -> Outcome | None:
-    """Imports a cell's plug-ins; the cell's failure if that is not possible here."""
+    """Imports a cell's plug-ins; returns the cell's failure if one cannot be imported."""
     try:
         load_plugins(cell.plugins)
     except UserError as error:

@@ -1,6 +1,6 @@
-"""Placement: which workers to start, which to release, and how many cells make a pack.
+"""Placement: which workers to start, which to release, and how large a pack is.
 
-Pure functions of what is queued, which workers and nodes there are, and the settings.
+Pure functions of the queued cells, the workers, the nodes and the settings.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue.claim import Demand
 
-PENDING_SECONDS = 5.0  # a worker that has not started by then waits for others to make room
+PENDING_SECONDS = 5.0  # a worker that starts for longer waits for others to release resources
 
-PACKS_A_WORKER = 2  # at least, where there are cells enough: so that the last to end are short
-GPU_PACK = 16  # cells: each is a branch of one graph, and small ones fill the device only together
-# On a CPU a pack saves its cells the distorting, and nothing else. That is much of a small cell's
-# step and little of a large one's, and large packs balance the load worse.
+PACKS_A_WORKER = 2  # at least, if there are enough cells: short packs at the end balance the load
+GPU_PACK = 16  # cells; each is a branch of one graph, and small cells fill a GPU only together
+# On a CPU, a pack only shares the distortion of images. That is a large part of a small cell's
+# step but a small part of a large one's, and large packs balance the load worse.
 CPU_PACK, SMALL_CPU_PACK = 4, 8
-SMALL = 5.0  # relative cost of a training image: the fully connected cells are below it
+SMALL = 5.0  # relative cost per training image; fully connected cells are below it
 
 
 class WorkerState(Enum):
     """State of a worker."""
 
-    STARTING = "starting"  # asked of Ray; perhaps waiting for a node
+    STARTING = "starting"  # requested from Ray; it may wait for a node
     IDLE = "idle"
-    BUSY = "busy"  # it trains a pack
+    BUSY = "busy"  # training a pack
 
 
 class PlacedWorker(Protocol):
-    """A worker as far as placement looks at it."""
+    """The attributes of a worker that placement uses."""
 
     needs: Needs
     state: WorkerState
@@ -46,16 +46,16 @@ class Node:
 
     node_id: str
     alive: bool
-    resources: Mapping[str, float]  # in all, used or not
+    resources: Mapping[str, float]  # total amounts, used or not
 
 
 @dataclass(frozen=True)
 class Plan:
     """Decision of `plan_workers`."""
 
-    start: tuple[Needs, ...] = ()  # one new worker for each
-    starved: Needs | None = None  # the most urgent kind that has cells and gets no worker
-    full: bool = False  # no more workers are allowed
+    start: tuple[Needs, ...] = ()  # start one worker for each
+    starved: Needs | None = None  # most urgent needs with queued cells but without a worker
+    full: bool = False  # whether the limit of workers is reached
 
 
 def plan_workers(
@@ -65,30 +65,32 @@ def plan_workers(
     settings: Settings,
     now: float,
 ) -> Plan:
-    """Decides which workers to start, and which kind of cells the others keep waiting.
+    """Decides which workers to start, and which needs are starved.
 
     Args:
-        demand: what is queued, the most urgent first.
-        workers: those that are there, or asked for.
-        nodes: the cluster's.
-        settings: the service's; `workers` limits those that present nodes can hold.
+        demand: queued cells, the most urgent first.
+        workers: workers that run or were requested.
+        nodes: nodes of the cluster.
+        settings: settings of the service; `workers` limits the workers that present nodes can hold.
         now: seconds on the monotonic clock.
     """
     start: list[Needs] = []
     starved: Needs | None = None
     limit = settings.workers
-    # Only those that a node can hold: pending ones beside them just ask for nodes.
+    # Only workers that some node can hold: the others just request nodes from an autoscaler.
     present = sum(slots(required(w.needs, settings), nodes) > 0 for w in workers)
     for pool in demand:
         same = [w for w in workers if w.needs == pool.needs]
         if not slots(required(pool.needs, settings), nodes):
-            start += [] if same else [pool.needs]  # pending, it makes an autoscaler add a node
+            start += (
+                [] if same else [pool.needs]
+            )  # while pending, it makes an autoscaler add a node
             continue
         room = max(0, capacity(pool.needs, nodes, settings) - len(same))
         if limit is not None:
             room = min(room, max(0, limit - present))
         if _blocks(pool.needs, starved, False, settings):
-            room = 0  # they would have to be released at once for the starved kind
+            room = 0  # they would have to be released at once for the starved needs
         free = sum(w.state is not WorkerState.BUSY for w in same)
         more = min(room, max(0, pool.cells - free))
         present += more
@@ -103,18 +105,18 @@ def plan_workers(
 
 
 def should_release(needs: Needs, plan: Plan, demand: Sequence[Demand], settings: Settings) -> bool:
-    """Whether a worker between two packs should make room for the starved kind.
+    """Whether a worker between two packs should be stopped for the sake of the starved needs.
 
     Args:
-        needs: the worker's.
+        needs: needs of the worker.
         plan: the newest plan.
-        demand: what is queued now, the most urgent first.
-        settings: the service's.
+        demand: queued cells now, the most urgent first.
+        settings: settings of the service.
     """
     if plan.starved is None or not _blocks(needs, plan.starved, plan.full, settings):
         return False
     order = [pool.needs for pool in demand]
-    if plan.starved not in order:  # it has been served since the plan was made
+    if plan.starved not in order:  # its cells have left the queue since the plan was made
         return False
     if needs not in order:
         return True
@@ -122,7 +124,7 @@ def should_release(needs: Needs, plan: Plan, demand: Sequence[Demand], settings:
 
 
 def _blocks(needs: Needs, starved: Needs | None, full: bool, settings: Settings) -> bool:
-    """Whether workers of a kind hold what the starved kind waits for."""
+    """Whether workers with these needs hold resources that the starved needs wait for."""
     if starved is None or starved == needs:
         return False
     held, wanted = required(needs, settings), required(starved, settings)
@@ -133,12 +135,12 @@ def _blocks(needs: Needs, starved: Needs | None, full: bool, settings: Settings)
 
 
 def parse_nodes(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
-    """`ray.nodes()` as values."""
+    """Converts the result of `ray.nodes()`."""
     return [Node(row["NodeID"], row["Alive"], row.get("Resources") or {}) for row in rows]
 
 
 def worker_options(needs: Needs, settings: Settings) -> dict[str, Any]:
-    """Options with which Ray is asked for a worker for such cells."""
+    """Options of the Ray actor of a worker with these needs."""
     gpus = needs.num_gpus
     if gpus is None:
         gpus = 1 if settings.gpu or needs.accelerator_type else 0
@@ -154,17 +156,17 @@ def worker_options(needs: Needs, settings: Settings) -> dict[str, Any]:
 
 
 def required(needs: Needs, settings: Settings) -> dict[str, float]:
-    """The same as amounts of a node's resources."""
+    """Amounts of a node's resources that a worker with these needs takes."""
     options = worker_options(needs, settings)
     amounts = {"CPU": options["num_cpus"], "GPU": options["num_gpus"]}
     if "accelerator_type" in options:
-        amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001  # as Ray counts it
+        amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001  # Ray's own amount
     amounts |= options.get("resources", {})
     return {name: amount for name, amount in amounts.items() if amount}
 
 
 def slots(needed: Mapping[str, float], nodes: Sequence[Node]) -> int:
-    """How many such workers the nodes could hold if they held nothing else; at least 0."""
+    """Number of workers with these resources that the nodes could hold if they were empty."""
     return sum(
         int(
             1e-6  # 0.6 / 0.2 is a little less than 3
@@ -178,7 +180,7 @@ def slots(needed: Mapping[str, float], nodes: Sequence[Node]) -> int:
 
 
 def capacity(needs: Needs, nodes: Sequence[Node], settings: Settings) -> int:
-    """How many workers of a kind there can be, at least 1."""
+    """Maximum number of workers with these needs, at least 1."""
     room = slots(required(needs, settings), nodes)
     return max(1, room if settings.workers is None else min(room, settings.workers))
 
@@ -186,7 +188,7 @@ def capacity(needs: Needs, nodes: Sequence[Node], settings: Settings) -> int:
 def unsatisfiable(
     demand: Sequence[Demand], nodes: Sequence[Node], settings: Settings
 ) -> tuple[str, ...]:
-    """Sentences for people: which queued cells wait for a node that is not there."""
+    """Sentences for people about queued cells that no present node can hold."""
     missing = []
     for pool in demand:
         needed = required(pool.needs, settings)
@@ -197,7 +199,7 @@ def unsatisfiable(
 
 
 def described(needed: Mapping[str, float]) -> str:
-    """'1 GPU, accelerator_type:H100, 2 big': as people say it."""
+    """Resources for people: '1 GPU, accelerator_type:H100, 2 big'."""
     return ", ".join(
         name if name.startswith("accelerator_type:") else f"{amount:g} {name}"
         for name, amount in needed.items()
@@ -208,14 +210,14 @@ def described(needed: Mapping[str, float]) -> str:
 
 
 def pack_size(first: Cell, queued: int, needs: Needs, workers: int, settings: Settings) -> int:
-    """How many cells a worker takes at once, at least 1.
+    """Number of cells that a worker gets at once, at least 1.
 
     Args:
         first: the pack's first and costliest cell.
-        queued: cells of its kind that wait.
-        needs: the worker's.
-        workers: how many there are to keep busy, at least 1.
-        settings: the service's.
+        queued: number of queued cells with these needs.
+        needs: needs of the worker.
+        workers: number of workers to keep busy, at least 1.
+        settings: settings of the service.
     """
     gpu = bool(worker_options(needs, settings)["num_gpus"])
     most = settings.cells_per_pack or largest_pack(first, gpu)
@@ -223,7 +225,7 @@ def pack_size(first: Cell, queued: int, needs: Needs, workers: int, settings: Se
 
 
 def largest_pack(cell: Cell, gpu: bool) -> int:
-    """Largest pack that pays, by the device and the pack's costliest cell."""
+    """Largest efficient pack, from the device and the pack's costliest cell."""
     if gpu:
         return GPU_PACK
     images = cell.iterations * cell.batch_size
@@ -231,11 +233,11 @@ def largest_pack(cell: Cell, gpu: bool) -> int:
 
 
 def fair_share(queued: int, workers: int) -> int:
-    """Cells that a worker may take at once without leaving another one idle, at least 1.
+    """Number of cells that a worker may get at once without leaving others idle, at least 1.
 
     Args:
-        queued: how many cells wait.
-        workers: how many there are to keep busy, at least 1.
+        queued: number of queued cells.
+        workers: number of workers to keep busy, at least 1.
     """
     if workers == 1:
         return max(1, queued)

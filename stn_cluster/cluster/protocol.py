@@ -10,11 +10,11 @@ from stn_cluster.training.outcome import Outcome
 
 @dataclass(frozen=True)
 class Report:
-    """Progress of a pack since the last report; all by attempt."""
+    """Progress of a pack since the last report; all mappings are by attempt id."""
 
-    steps: Mapping[str, int] = field(default_factory=dict)  # steps done, of those in training
-    started: Mapping[str, int] = field(default_factory=dict)  # the same, when they started
-    saved: Mapping[str, int] = field(default_factory=dict)  # steps of their newest checkpoints
+    steps: Mapping[str, int] = field(default_factory=dict)  # steps done, of running attempts
+    started: Mapping[str, int] = field(default_factory=dict)  # steps at the start (resumed: > 0)
+    saved: Mapping[str, int] = field(default_factory=dict)  # steps of the newest checkpoints
     ended: Mapping[str, Outcome] = field(default_factory=dict)
-    log: Mapping[str, str] = field(default_factory=dict)  # new lines for their logs
-    degraded_reason: str | None = None  # why the worker cannot reach the store, while it lasts
+    log: Mapping[str, str] = field(default_factory=dict)  # new log lines
+    degraded_reason: str | None = None  # why the worker cannot reach the store; None if it can

@@ -1,4 +1,4 @@
-"""Report handler: progress, checkpoints, results and log lines that workers report."""
+"""Report handler: processes progress, checkpoints, results and log lines from workers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class ReportHandler:
-    """Accepts reports for attempts that the worker holds a lease on, and for no others.
+    """Accepts reports only for attempts that the worker holds a lease on.
 
-    It waits for nothing: a heartbeat that waited for a disk would cost the worker its lease.
+    It never waits: if a heartbeat waited for a disk, the worker could lose its lease.
 
     Args:
-        leases: gets the heartbeats.
+        leases: renewed by heartbeats.
         pool: the workers.
-        throughput: gets the steps that were done.
-        results: gets results.
-        checkpoints: gets new checkpoints.
-        housekeeping: gets lines for logs.
+        throughput: counts the steps.
+        results: writes results.
+        checkpoints: records new checkpoints.
+        housekeeping: writes log lines.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class ReportHandler:
         self._housekeeping = housekeeping
 
     def handle(self, worker: str, report: Report) -> set[str]:
-        """Takes a worker's report; returns its attempts that it holds no lease on any more."""
+        """Handles a report; returns the attempts that the worker has no lease on any more."""
         now = time.monotonic()
         for attempt, step in report.started.items():
             if lease := self._leases.get(attempt):
-                lease.step = max(lease.step, step)  # what a checkpoint brought was not done now
+                lease.step = max(lease.step, step)  # steps before the checkpoint are not counted
         before = {lease.id: lease.step for lease in self._leases.of(worker)}
         lost = self._leases.renew(worker, report.steps, now)
         for attempt, step in before.items():
@@ -63,20 +63,20 @@ class ReportHandler:
         for attempt, text in report.log.items():
             if lease := self._leases.get(attempt):
                 self._housekeeping.log(lease.attempt, text)
-        self._record_checkpoints(worker, report)  # first: results are told of them
+        self._record_checkpoints(worker, report)  # before results, which depend on lease.saved
         for attempt, outcome in report.ended.items():
-            self._take(worker, attempt, outcome)
+            self._accept(worker, attempt, outcome)
         if handle := self._pool.workers.get(worker):
             handle.heard_at = now
             handle.degraded_reason = report.degraded_reason
-            asked = handle.cancel_requested_at
-            handle.cancel_requested_at = {attempt: asked.get(attempt, now) for attempt in lost}
+            requested_at = handle.cancel_requested_at
+            handle.cancel_requested_at = {a: requested_at.get(a, now) for a in lost}
         return lost
 
     def _record_checkpoints(self, worker: str, report: Report) -> None:
-        """Hands on those that are new, of attempts that are still in training.
+        """Records new checkpoints of attempts that are still training.
 
-        A report that was sent again comes late: what it names may be gone from the store by now.
+        Others are ignored: a report may be sent twice, and by then its checkpoints may be removed.
         """
         for lease in self._leases.of(worker):
             step = report.saved.get(lease.id)
@@ -87,19 +87,19 @@ class ReportHandler:
                 self._checkpoints.add(lease.attempt.cell.key, Checkpoint(lease.id, step))
 
     def _count(self, lease: Lease, before: int, now: float) -> None:
-        """Counts the steps that a cell has done since it was at `before`."""
+        """Counts the steps that a cell has done since step `before`."""
         if lease.step > before:
             self._throughput.add(lease.attempt.cell, lease.step - before, now)
 
-    def _take(self, worker: str, attempt: str, outcome: Outcome) -> None:
-        """Takes a result, if the worker holds the attempt's lease."""
-        if outcome.labels is not None:  # of a refused result, too: those after it go without
+    def _accept(self, worker: str, attempt: str, outcome: Outcome) -> None:
+        """Accepts a result, if the worker holds the attempt's lease."""
+        if outcome.labels is not None:  # even of a refused result, as later ones omit the labels
             self._results.add_labels(outcome.labels)
         lease = self._leases.get(attempt)
         if lease is None or lease.worker != worker:
             log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)
             return
-        if lease.finishing:  # reported twice, as our answer was lost
+        if lease.finishing:  # reported twice, as our response was lost
             return
         lease.finishing = True
         if outcome.error is None:

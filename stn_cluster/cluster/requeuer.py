@@ -1,4 +1,4 @@
-"""Requeuer: attempts that come to nothing; their cells are queued again, or failed for good."""
+"""Requeuer: requeues the cells of lost attempts, or fails them if their retries are exhausted."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 
 class Requeuer:
-    """Takes the leases of lost workers away, and tells the queue.
+    """Ends the leases of lost workers, and requeues their cells.
 
     Args:
         database: the queue.
-        leases: the running attempts.
-        results: gets the failures of cells without retries left.
-        checkpoints: flushed before a cell is requeued: it resumes from the newest.
-        housekeeping: gets lines for logs.
-        supervisor: runs the writing to the queue.
-        on_requeue: called when cells are in the queue again.
+        leases: leases of the running attempts.
+        results: writes the failures of cells whose retries are exhausted.
+        checkpoints: flushed before a cell is requeued, so that it resumes from the newest one.
+        housekeeping: writes log lines.
+        supervisor: runs the task that writes to the queue.
+        on_requeue: called after cells were requeued.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Requeuer:
         self._supervisor = supervisor
         self._on_requeue = on_requeue
         self._writing: set[asyncio.Task[None]] = set()
-        self._failed: set[str] = set()  # exhausted cells' last attempts, on their way to the store
+        self._failed: set[str] = set()  # last attempts whose failure was given to the result writer
 
     async def requeue(self, worker: str, reason: ExitReason, message: str) -> None:
-        """Queues the cells again that a worker held.
+        """Requeues the cells of a worker.
 
         Args:
-            worker: its name.
-            reason: how its attempts ended.
-            message: why.
+            worker: name of the worker.
+            reason: exit reason of its attempts.
+            message: explanation for people.
         """
         lost = self._leases.end([x.id for x in self._leases.of(worker) if not x.finishing])
         if not lost:
@@ -67,9 +67,9 @@ class Requeuer:
         for lease in lost:
             self._housekeeping.log_line(lease.attempt, f"{reason}: {message}")
             label = lease.attempt.cell.label
-            log.warning("%s is queued again: %s: %s", label, reason, message)
+            log.warning("%s is requeued: %s: %s", label, reason, message)
         end = AttemptEnd(reason, message)
-        # In a task of its own: the caller may be cancelled, and the queue must have it.
+        # In its own task, as the caller may be cancelled before the queue is updated.
         work = self._write({lease.id: end for lease in lost})
         task = self._supervisor.start("requeue cells", work)
         self._writing.add(task)
@@ -77,7 +77,7 @@ class Requeuer:
         await asyncio.shield(task)
 
     async def fail_exhausted(self) -> None:
-        """Hands the failures of cells without retries left to the result writer.
+        """Gives the failures of cells whose retries are exhausted to the result writer.
 
         Raises:
             StoreError: the queue cannot be read.
@@ -90,7 +90,7 @@ class Requeuer:
                 self._results.add(Result(attempt, outcome))
 
     async def flush(self) -> None:
-        """Returns when the queue has all that was requeued."""
+        """Returns when all requeued cells are in the queue."""
         await asyncio.gather(*self._writing)
 
     async def _write(self, ends: Mapping[str, AttemptEnd]) -> None:

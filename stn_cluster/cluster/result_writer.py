@@ -1,7 +1,7 @@
-"""Result writer: commits results to the store in groups, then tells the queue.
+"""Result writer: commits results to the store in groups, then updates the queue.
 
-Where the store is away or full, results are buffered and the commit is retried; `degraded_reason`
-says why.
+While the store is unavailable or full, results are buffered and the commit is retried;
+`degraded_reason` has the cause.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from stn_cluster.training.outcome import Labels, Outcome
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-GROUP = 500  # results in one commit, at most
-COMMIT_SECONDS = 0.2  # between the beginnings of two commits: what comes meanwhile is one group
+GROUP = 500  # maximum number of results in one commit
+COMMIT_SECONDS = 0.2  # time between two commits; results that arrive meanwhile form one group
 
 
 @dataclass(frozen=True)
 class Result:
-    """An ended attempt on its way to the store."""
+    """An ended attempt and its outcome, to be written to the store."""
 
     attempt: Attempt
     outcome: Outcome
-    without_state: bool = False  # there is no training state of its cell in the store
+    without_state: bool = False  # whether the store has no checkpoint of its cell to remove
 
 
 class ResultWriter:
     """Writes results for the coordinator.
 
     Args:
-        store: the result store; this alone writes its rows.
-        thread: where the store is written.
-        known: grows with what is written.
-        database: hears of every result that the store has taken.
-        housekeeping: removes the training state of ended cells.
+        store: the result store, whose rows only this class writes.
+        thread: the thread that writes to the store.
+        known: updated with every written result.
+        database: updated after every commit.
+        housekeeping: removes the checkpoints of ended cells.
     """
 
     def __init__(
@@ -68,49 +68,49 @@ class ResultWriter:
         self._database = database
         self._housekeeping = housekeeping
         self._results: list[Result] = []
-        self._labels: dict[str, Labels] = {}  # of test sets that the store may not have
+        self._labels: dict[str, Labels] = {}  # of test sets that the store may not have yet
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def pending(self) -> int:
-        """How many results are not durable yet."""
+        """Number of results that are not durable yet."""
         return len(self._results)
 
     def add(self, result: Result) -> None:
-        """Takes a result; it counts once it is durable."""
+        """Adds a result; it is valid only when it is durable."""
         self._results.append(result)
         self._idle.clear()
         self._added.set()
 
     def add_labels(self, labels: Labels) -> None:
-        """Takes a test set's labels, which are told once for several results."""
+        """Adds a test set's labels, which are reported once for several results."""
         self._labels[labels.test_set] = labels
 
     async def run(self, on_commit: Callable[[Sequence[Result]], None]) -> None:
-        """Writes results: the first at once, then in groups whatever came meanwhile.
+        """Writes results: the first one at once, then those that have arrived meanwhile as groups.
 
         Args:
             on_commit: called with results that have become durable.
         """
-        began = 0.0
+        started = 0.0
         while True:
             await self._added.wait()
             self._added.clear()
             while self._results:
-                await asyncio.sleep(began + COMMIT_SECONDS - time.monotonic())
-                began = time.monotonic()
+                await asyncio.sleep(started + COMMIT_SECONDS - time.monotonic())
+                started = time.monotonic()
                 group = self._results[:GROUP]
                 await self._write(group)
                 del self._results[: len(group)]
                 on_commit(group)
-                left = [r.attempt.cell.key for r in group if not r.without_state]
-                await self._housekeeping.drop_states(left)
+                with_state = [r.attempt.cell.key for r in group if not r.without_state]
+                await self._housekeeping.drop_states(with_state)
             self._idle.set()
 
     async def close(self, seconds: float) -> None:
-        """Waits until all results are durable, for so long at most.
+        """Waits until all results are durable, but not longer than `seconds`.
 
         Raises:
             StoreError: results could not be written; they are lost, and their cells still queued.
@@ -133,9 +133,9 @@ class ResultWriter:
         await self._database.write_until_done(finish, stored)
 
     async def _commit(self, records: Sequence[Record]) -> list[datetime]:
-        """Commits to the store, again and again until the disk or the network takes it."""
+        """Commits to the store, and retries until it succeeds."""
         labels = list(self._labels.values())
-        test_sets = [to_test_set(one) for one in labels]
+        test_sets = [to_test_set(test_set) for test_set in labels]
         while True:
             try:
                 times = await self._thread.run(self._store.commit, records, test_sets)
@@ -146,8 +146,8 @@ class ResultWriter:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self.degraded_reason = None
-                for one in labels:
-                    self._labels.pop(one.test_set, None)
+                for test_set in labels:
+                    self._labels.pop(test_set.test_set, None)
                 return times
 
 

@@ -1,4 +1,4 @@
-"""Rows of the store: an attempt and its outcome as rows, and what the rows say to the queue."""
+"""Conversions of an attempt and its outcome to rows of the store, and of rows for the queue."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from stn_cluster.training.outcome import MANY_CLASSES, Labels, Outcome, Predicti
 
 
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
-    """The store's rows of an ended attempt."""
+    """Converts an ended attempt to the store's rows."""
     cell = attempt.cell
-    wrong = outcome.error_rate
+    error_rate = outcome.error_rate
     row = {
         "key": cell.key,
         "label": cell.label,
@@ -36,7 +36,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "status": (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value,
         "error": None if outcome.error is None else storable(outcome.error),
         "test_error": outcome.test_error,
-        "test_accuracy": None if wrong is None else 1 - wrong,
+        "test_accuracy": None if error_rate is None else 1 - error_rate,
         "n_test": outcome.n_test,
         "n_wrong": outcome.n_wrong,
         "train_loss": outcome.train_loss,
@@ -45,7 +45,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "images_per_second": outcome.images_per_second,
         "train_seconds": outcome.train_seconds,
         "pack_size": attempt.pack_size,
-        # The worker's is '' where it died before it could say.
+        # The worker's fields are '' if it died before it reported them.
         "device": outcome.device or attempt.worker.device or None,
         "host": attempt.worker.host or None,
         "started_at": attempt.started_at,
@@ -62,7 +62,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
 
 
 def to_test_set(labels: Labels) -> dict[str, Any]:
-    """The store's row of a test set, but its schema_version."""
+    """Converts labels to the store's row of a test set, without schema_version."""
     return {
         "test_set": labels.test_set,
         "dataset": labels.dataset,
@@ -73,23 +73,23 @@ def to_test_set(labels: Labels) -> dict[str, Any]:
     }
 
 
-def _predictions(found: Predictions) -> dict[str, Any]:
-    wide = found.n_classes > MANY_CLASSES
+def _predictions(predictions: Predictions) -> dict[str, Any]:
+    wide = predictions.n_classes > MANY_CLASSES
     kind = "<u2" if wide else "<u1"
-    first, second = (np.frombuffer(classes, kind) for classes in (found.first, found.second))
+    first, second = (np.frombuffer(c, kind) for c in (predictions.first, predictions.second))
     return {
-        "test_set": found.test_set,
+        "test_set": predictions.test_set,
         "predictions": None if wide else first,
         "second": None if wide else second,
-        "confidence": np.frombuffer(found.confidence, "<u2"),
-        "second_confidence": np.frombuffer(found.second_confidence, "<u2"),
+        "confidence": np.frombuffer(predictions.confidence, "<u2"),
+        "second_confidence": np.frombuffer(predictions.second_confidence, "<u2"),
         "predictions_wide": first if wide else None,
         "second_wide": second if wide else None,
     }
 
 
 def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) -> StoredResult:
-    """The part of an ended attempt's row that the queue keeps."""
+    """Converts an ended attempt to the result that the queue keeps."""
     return StoredResult(
         key=outcome.key,
         attempt=attempt.id,
@@ -100,7 +100,7 @@ def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) 
 
 
 def stored_results(store: Store) -> KnownResults:
-    """The results of all cells of a store, from all of its rows.
+    """Reads the results of all cells of a store.
 
     Raises:
         StoreError: it cannot be read.

@@ -1,4 +1,4 @@
-"""A job on a Ray cluster, from a script on it: `jobs/` has the scripts."""
+"""Running a job on a Ray cluster, for the scripts in `jobs/`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from stn_cluster.errors import EndedError, UserError
 from stn_cluster.queue.jobs import CellState, Job, JobStatus
 from stn_cluster.registry import prepare_datasets
 
-GONE_SECONDS = 1.0  # between two looks whether a coordinator that ends has gone
+GONE_SECONDS = 1.0  # time between checks that a stopping coordinator has ended
 
 
 def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
-    """Runs a job through the store's coordinator, which is started if need be, and then stopped.
+    """Runs a job on the store's coordinator, which is started if necessary and then stopped.
 
-    The same job again is resumed, whatever became of the last one. KeyboardInterrupt and SIGTERM
-    stop a coordinator that was started here: running cells are checkpointed.
+    Running the same job again resumes it, however it ended before. KeyboardInterrupt and SIGTERM
+    stop a coordinator that was started here, with checkpoints of running cells.
 
     Args:
-        job: what to run; Ray must be connected.
-        settings: of a coordinator that has to be started.
+        job: the job; Ray must be connected.
+        settings: settings of a new coordinator.
 
     Yields:
-        The job's status with its cells, again and again; the last when it has ended.
+        The job's status with its cells, repeatedly until it has ended.
 
     Raises:
-        UserError: see `start`; or a data set is not there.
+        UserError: see `start`; or a data set is missing.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
     prepare_datasets(job.cells, data_root)
@@ -48,9 +48,9 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
                         raise KeyboardInterrupt
                 return
             except EndedError:
-                if started_here:  # by itself: it failed again and again
+                if started_here:  # it has failed repeatedly
                     raise
-                time.sleep(GONE_SECONDS)  # whoever had started it has stopped it
+                time.sleep(GONE_SECONDS)  # the process that had started it has stopped it
             finally:
                 if started_here:
                     with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""A job on this machine: coordinator, queue and workers in one go, on an embedded Ray."""
+"""Running a job on this machine: coordinator, queue and workers on an embedded Ray."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from stn_cluster.store import Store, is_published, refuse_published
 if TYPE_CHECKING:
     import pandas as pd
 
-STOP_SECONDS = 120.0  # for the running steps and their checkpoints, when interrupted
-TAKEOVER_SECONDS = 10.0  # in which the processes of a killed run notice and end
-HEARTBEAT_SECONDS = 0.5  # of workers: somebody is watching
-MAX_FAILED_STARTS = 5  # workers in a row that do not start, and then neither will the next
+STOP_SECONDS = 120.0  # time for running steps and their checkpoints after an interrupt
+TAKEOVER_SECONDS = 10.0  # time for the processes of a killed run to end
+HEARTBEAT_SECONDS = 0.5  # shorter than a service's, as a user watches the progress
+MAX_FAILED_STARTS = 5  # failed starts in a row after which no worker can be expected to start
 
 
 def run_grid(
@@ -39,18 +39,18 @@ def run_grid(
     watch: Callable[[JobStatus], None] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Trains the cells of a config that the store does not hold yet, on this machine.
+    """Trains the cells of a config that the store does not have yet, on this machine.
 
     Args:
         config: a `GridConfig`, its fields as a dict, or a YAML file.
         store: the result store's folder or URI; default: results/<config name>.
-        force: train all cells anew.
-        watch: called with the job's status about twice a second.
-        settings: of the machine: data_root, state, workers, threads_per_worker, cells_per_pack,
-            checkpoint_seconds, checkpoint_steps; see `stn_cluster.Settings`.
+        force: train all cells again.
+        watch: called with the job's status about twice per second.
+        settings: data_root, state, workers, threads_per_worker, cells_per_pack,
+            checkpoint_seconds, checkpoint_steps; see `stn_cluster.cluster.settings.Settings`.
 
     Returns:
-        The current result of each of the config's cells: rows of `load_results`.
+        Current results of the config's cells: rows of `load_results`.
 
     Raises:
         UserError: the config, the data or the store is wrong; nothing has been trained.
@@ -69,16 +69,16 @@ def run_grid(
 def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     """Trains a job's cells on an embedded Ray.
 
-    What else the queue holds is left alone, but the same job that was interrupted is resumed.
+    Other jobs in the queue are not touched; if the same job was interrupted, it is resumed.
     KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
-    checkpoints. A published store is only looked at.
+    checkpoints. A published store is only read.
 
     Args:
-        job: what to run.
-        settings: of the service, which is the run's own.
+        job: the job.
+        settings: settings of the run's own service.
 
     Yields:
-        The job's status with its cells, about twice a second; the last when it has ended.
+        The job's status with its cells, about twice per second until it has ended.
 
     Raises:
         UserError: the data, the store or the state is wrong; nothing has been trained.
@@ -91,10 +91,10 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     prepare_datasets(job.cells, data_root)
     store = Store.open(settings.store, create=True)
     store.check()
-    # The coordinator will hold both: where another service does, say so before Ray starts.
+    # The coordinator will lock both; this reports another service before Ray starts.
     with store.lock(TAKEOVER_SECONDS), lock_state_folder(state, TAKEOVER_SECONDS):
-        job = _or_unfinished(job, state)
-    # What is all there needs no Ray.
+        job = _with_unfinished_id(job, state)
+    # If all results are stored, Ray is not needed.
     if not job.force and (stored := _stored(job, store)).total == len(job.cells):
         yield stored
         return
@@ -123,21 +123,21 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
                     raise KeyboardInterrupt
             finished = True
         finally:
-            # Where it did not finish, that is told, whatever comes of stopping.
+            # If the job did not finish, its own error must not be hidden by one from stopping.
             with contextlib.nullcontext() if finished else contextlib.suppress(UserError):
                 client.stop(STOP_SECONDS)
 
 
-def _or_unfinished(job: Job, state: Path) -> Job:
-    """The job under the id of one that asks for the same and was interrupted, if there is one."""
+def _with_unfinished_id(job: Job, state: Path) -> Job:
+    """The job, with the id of an interrupted job with the same content, if there is one."""
     with contextlib.closing(connect(state)) as queue:
         return replace(job, job_id=unfinished_like(queue, job.digest) or job.job_id)
 
 
 def _stored(job: Job, store: Store) -> JobStatus:
-    """The job as the store has it: with those of its cells that are there."""
+    """Status of a job from the store alone: only with cells that have a success there."""
     known = stored_results(store)
-    found = [(cell, known.success(cell.key)) for cell in job.cells]
+    results = [(cell, known.success(cell.key)) for cell in job.cells]
     cells = [
         CellStatus(
             CellName.of(cell),
@@ -146,7 +146,7 @@ def _stored(job: Job, store: Store) -> JobStatus:
             result.test_error,
             stored=True,
         )
-        for cell, result in found
+        for cell, result in results
         if result is not None
     ]
     counts = {CellState.SUCCEEDED: len(cells)}
@@ -154,18 +154,18 @@ def _stored(job: Job, store: Store) -> JobStatus:
 
 
 def _published(job: Job, store: Store) -> JobStatus:
-    """The job as a published store has it, which nothing is trained into.
+    """Status of a job from a published store, to which no results can be added.
 
     Raises:
-        UserError: it lacks some of the cells, or they are to be trained anew.
+        UserError: it lacks some of the cells, or the job has `force`.
     """
     store.check()
     if job.force:
         refuse_published(store.uri)
     stored = _stored(job, store)
-    if lacking := len(job.cells) - stored.total:
+    if missing := len(job.cells) - stored.total:
         raise UserError(
-            f"{store.name}: is a published store, and lacks {lacking} of these {len(job.cells)} "
+            f"{store.name}: is a published store, and lacks {missing} of these {len(job.cells)} "
             "cells; name another with --store to train them"
         )
     return stored

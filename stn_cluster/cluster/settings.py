@@ -1,4 +1,4 @@
-"""Settings of a service: what belongs to its machines and not to an experiment."""
+"""Settings of a service: those of its machines, not of an experiment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from stn_cluster.errors import UserError, unknown
 
-STATE_FOLDER = "queue"  # of a local store: where the state is unless told otherwise
+STATE_FOLDER = "queue"  # folder in a local store: the default place of the state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,26 +16,26 @@ class Settings:
     """Settings of a coordinator and its workers; times in seconds.
 
     Raises:
-        UserError: a value makes no sense; the message names it.
+        UserError: a value is invalid; the message names it.
     """
 
-    store: str  # URI that every node reaches
-    state: str  # folder on the coordinator's own disk: the queue is there
-    data_root: str | None = None  # a folder on every node, for data sets that live in files
-    workers: int | None = None  # at most; None: as many as the present nodes can hold
-    gpu: bool = False  # workers have a GPU each unless their cells say otherwise, else a core
-    threads_per_worker: int = 1  # of arithmetic, on a CPU
-    cells_per_pack: int | None = None  # at most; None: by the device and the cell
-    checkpoint_seconds: float = 30.0  # between checkpoints of running cells
-    checkpoint_steps: int | None = None  # or every so many steps, if that comes first
-    lease_seconds: float = 60.0  # without a heartbeat, after which a worker is given up
-    heartbeat_seconds: float = 2.0  # between two heartbeats of a worker
-    idle_seconds: float = 60.0  # after which a worker without work is stopped
-    cancel_grace_seconds: float = 10.0  # for a cancelled cell to come to the end of its step
-    max_failed_starts: int | None = None  # workers in a row that fail to start; then it gives up
-    only_job: str | None = None  # train no other job's cells
-    plugins: tuple[str, ...] = ()  # modules that its workers import, whatever a job names
-    runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # trains packs in a worker
+    store: str  # path or URI that all nodes can reach
+    state: str  # folder on the coordinator's own disk, for the queue
+    data_root: str | None = None  # folder of data files, the same path on every node
+    workers: int | None = None  # maximum number; None: as many as the present nodes can hold
+    gpu: bool = False  # whether workers have a GPU each, unless their cells' needs differ
+    threads_per_worker: int = 1  # arithmetic threads on a CPU
+    cells_per_pack: int | None = None  # maximum number; None: depends on the device and the cell
+    checkpoint_seconds: float = 30.0  # time between checkpoints of running cells
+    checkpoint_steps: int | None = None  # steps between checkpoints, if that is sooner
+    lease_seconds: float = 60.0  # time without a heartbeat after which a worker is lost
+    heartbeat_seconds: float = 2.0  # time between two heartbeats of a worker
+    idle_seconds: float = 60.0  # time after which an idle worker is stopped
+    cancel_grace_seconds: float = 10.0  # time for a cancelled cell to finish its step
+    max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
+    only_job: str | None = None  # id of a job: train only its cells
+    plugins: tuple[str, ...] = ()  # modules that all workers can import
+    runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # class that trains packs
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads_per_worker", "cells_per_pack", "checkpoint_steps"):
@@ -47,7 +47,7 @@ class Settings:
 
     @property
     def scan_seconds(self) -> float:
-        """Between two looks for leases that have run out."""
+        """Time between two checks for expired leases."""
         return min(5.0, self.lease_seconds / 4)
 
 
@@ -58,24 +58,24 @@ def make_settings(
     data_root: str | Path | None = None,
     **others: Any,
 ) -> Settings:
-    """The settings with all places by their full paths: processes run in folders of their own.
+    """Makes settings with absolute paths, as Ray's processes have other working folders.
 
     Args:
-        store: a folder or URI.
-        state: default: a folder in a local store.
-        data_root: where data sets that live in files have them.
+        store: path or URI of the store.
+        state: folder of the queue; default: a folder in a local store.
+        data_root: folder of data files.
         others: fields of `Settings`.
 
     Raises:
-        UserError: the store is not on a disk and there is no `state`; its URI is not one; or a
-            value makes no sense.
+        UserError: the store is not on a disk and there is no `state`; its URI is invalid; or a
+            value is invalid.
     """
     from stn_cluster.store import Store, redact
 
     for name in others:
         if name not in Settings.__dataclass_fields__:
             raise UserError(unknown("setting", name, Settings.__dataclass_fields__))
-    # By its scheme: an object store is not asked, which takes a network.
+    # Decided by the scheme alone, so that no object store is contacted.
     on_disk = "://" not in str(store) or str(store).startswith("file:")
     local = Store.place(str(store)) if on_disk else None
     if state is None:

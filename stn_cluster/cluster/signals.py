@@ -1,4 +1,4 @@
-"""Signals: SIGTERM does what Ctrl-C does."""
+"""Signals: makes SIGTERM behave like Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """Within the block, SIGTERM raises KeyboardInterrupt as Ctrl-C does: running work is
-    checkpointed. Ray's own handler just exits.
+    """Makes SIGTERM raise KeyboardInterrupt within the block, like Ctrl-C, so that running work is
+    checkpointed. Ray's own handler would exit at once.
 
-    The event is set by either. An exception from a signal can be lost, where it is raised in a
-    destructor of Ray's say; the event is not.
+    Both signals also set the event, because an exception from a signal handler can be lost, for
+    example if it is raised in a destructor.
     """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""State folder of a service: on the coordinator's machine, held by one service at a time."""
+"""State folder of a service, on the coordinator's machine, locked by one service at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from stn_cluster.errors import StoreError
 
 
 def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> ExitStack:
-    """Makes the folder and keeps others off it until closed, or until the process ends.
+    """Makes the folder and locks it until closed, or until the process ends.
 
     Raises:
-        StoreError: it cannot be made, or another service (or `what`) held it for `wait` seconds.
+        StoreError: it cannot be made, or another service (or other `what`) still holds it after
+            `wait` seconds.
     """
     held = ExitStack()
     try:

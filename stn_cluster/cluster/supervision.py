@@ -1,8 +1,8 @@
-"""Supervision: the coordinator's tasks have names, and when one fails, the process ends.
+"""Supervision: the coordinator's tasks have names, and if one fails, the process ends.
 
-A coordinator without one of its tasks would go on handing out work that nobody follows. Ray starts
-its process again, and recovery makes good what was under way. A fault that comes back at once is
-not retried for ever: crashes are counted in a file beside the queue.
+A coordinator without one of its tasks would keep handing out work without processing the results.
+Ray restarts its process, and recovery restores what was in progress. A failure that repeats at once
+is not retried forever: crashes are counted in a file in the state folder.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
-MAX_CRASHES = 3  # within the window; then the service ends
+MAX_CRASHES = 3  # crashes within WINDOW_SECONDS after which the service ends
 WINDOW_SECONDS = 60.0
-CRASHED = 70  # exit code of a process that a failed task has ended
+CRASHED = 70  # exit code of a process that ends because a task failed
 
 
 class CrashLog:
-    """The crashes of a service's coordinator, in its state folder.
+    """Log of the coordinator's crashes, a file in its state folder.
 
     Args:
-        folder: where the file is.
+        folder: the state folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "crashes.json"
 
     def add(self, message: str) -> None:
-        """Notes a crash.
+        """Adds a crash.
 
         Raises:
-            OSError: the disk refuses it.
+            OSError: it cannot be written.
         """
         crashes = [*self._read(), {"at": time.time(), "message": message}][-MAX_CRASHES:]
         self._path.write_text(json.dumps(crashes))
 
     def clear(self) -> None:
-        """Forgets all crashes: a service starts that has none."""
+        """Removes all crashes when a new service starts."""
         self._path.unlink(missing_ok=True)
 
     def verdict(self) -> str | None:
-        """Why the service is to end, if it has crashed too often of late."""
+        """Reason why the service must end: too many recent crashes; None if it may continue."""
         recent = [crash for crash in self._read() if crash["at"] > time.time() - WINDOW_SECONDS]
         if len(recent) < MAX_CRASHES:
             return None
         return (
             f"the coordinator failed {len(recent)} times within {WINDOW_SECONDS:.0f} seconds, "
-            f"the last time so: {recent[-1]['message']}"
+            f"last with: {recent[-1]['message']}"
         )
 
     def _read(self) -> list[dict[str, Any]]:
         try:
-            found = json.loads(self._path.read_text())
-        except (OSError, ValueError):  # none yet, or cut off by a full disk
+            crashes = json.loads(self._path.read_text())
+        except (OSError, ValueError):  # no file yet, or incomplete because of a full disk
             return []
-        return found if isinstance(found, list) else []
+        return crashes if isinstance(crashes, list) else []
 
 
 class Supervisor:
     """Starts the coordinator's tasks and watches them.
 
     Args:
-        crashes: gets the crash that a failed task is.
+        crashes: log to which failures of tasks are added.
     """
 
     def __init__(self, crashes: CrashLog) -> None:
@@ -76,11 +76,11 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts a task; should it fail, the process ends.
+        """Starts a task; if it fails, the process ends.
 
         Args:
-            name: what it does, as in 'write results'.
-            work: what it runs.
+            name: name of the task, such as 'write results'.
+            work: coroutine of the task.
         """
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
@@ -88,17 +88,17 @@ class Supervisor:
         return task
 
     def cancel_all(self) -> None:
-        """Ends all tasks."""
+        """Cancels all tasks."""
         for task in self._tasks:
             task.cancel()
 
     def crash(self, name: str, error: BaseException) -> NoReturn:
-        """Logs what failed, and ends the process."""
+        """Logs a failure, and ends the process."""
         log.critical("the coordinator ends: %s failed", name, exc_info=error)
         message = f"{name}: {type(error).__name__}: {error}"
         try:
             self._crashes.add(message)
-        except OSError:  # uncounted: then at least not in quick succession
+        except OSError:  # it cannot be counted, so at least limit the rate of crashes
             time.sleep(WINDOW_SECONDS / MAX_CRASHES)
         logging.shutdown()
         os._exit(CRASHED)

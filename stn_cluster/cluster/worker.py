@@ -1,8 +1,8 @@
 """Worker: a long-lived Ray actor that trains packs, one per CPU core or GPU.
 
-A thread of its own sends heartbeats with the pack's progress to the coordinator, which answers with
-the attempts that are not the worker's any more. Where no heartbeat has been answered for a lease,
-the worker ends itself: by then its cells are another's.
+A separate thread sends heartbeats with the pack's progress to the coordinator, which returns the
+attempts that the worker has no lease on any more. If no heartbeat was acknowledged for the duration
+of a lease, the worker ends itself, as its cells are requeued by then.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ RETRY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ReportCall:
-    """Call of the coordinator's `report`, from a worker's process."""
+    """Calls the coordinator's `report` from a worker's process."""
 
     coordinator: Any  # the actor
 
     def __call__(self, worker: str, report: Report, seconds: float) -> set[str]:
-        """Sends a report; returns the attempts that the worker holds no lease on any more.
+        """Sends a report; returns the attempts that the worker has no lease on any more.
 
         Raises:
-            ConnectionError: no answer within so many seconds: the coordinator or the network is
-                away.
+            ConnectionError: no response within `seconds`: the coordinator or the network is
+                unavailable.
         """
         try:
             lost: set[str] = ray.get(
@@ -56,10 +56,10 @@ class Worker:
     """Ray actor around a `PackRunner`: reports its progress, sends heartbeats.
 
     Args:
-        name: unlike any other worker's.
-        settings: the service's.
-        device: where it trains: 'cpu' or 'cuda'.
-        report: hands a report to the coordinator; see `ReportCall`.
+        name: unique name of the worker.
+        settings: settings of the service.
+        device: 'cpu' or 'cuda'.
+        report: sends a report to the coordinator; see `ReportCall`.
     """
 
     def __init__(
@@ -72,27 +72,27 @@ class Worker:
         self.name = name
         self.settings = settings
         self._send = report
-        # Here, so that the coordinator, which only names this class, starts without torch.
+        # Imported here, so that the coordinator, which imports this class, does not load torch.
         module, _, runner = settings.runner.partition(":")
         self._runner = getattr(import_module(module), runner)(settings, device)
         self._log = AttemptLog()
         self._lock = threading.Lock()
-        self._latest = Report()  # what has not been reported yet
+        self._latest = Report()  # progress that is not reported yet
         self._training = threading.Event()
-        self._acknowledged = time.monotonic()  # when the last answered report was sent
+        self._acknowledged = time.monotonic()  # time when the last acknowledged report was sent
         threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
 
     def hello(self) -> WorkerInfo:
-        """Where it runs."""
+        """Waits until the worker has started; returns its host, device, node and process."""
         info: WorkerInfo = self._runner.info()
         return replace(info, node=ray.get_runtime_context().get_node_id())
 
     def stop(self) -> None:
-        """Ends the pack in training at its next step, with a checkpoint."""
+        """Ends the current pack at its next step, with a checkpoint."""
         self._runner.stop()
 
     def train(self, pack: Sequence[Attempt]) -> None:
-        """Trains a pack to its end; results are reported, not returned."""
+        """Trains a pack to its end; reports the results instead of returning them."""
         self._acknowledged = time.monotonic()
         self._latest = Report()
         self._training.set()
@@ -103,9 +103,9 @@ class Worker:
                     self._note(report)
                     if report.ended:
                         self._report(report.ended)
-            if not report.ended or self._log:  # else the last report has all
+            if not report.ended or self._log:  # otherwise the last report was complete
                 self._report({})
-        except Exception as error:  # this process is of no use any more: it ran out of memory, say
+        except Exception as error:  # the process is unusable: for example, out of memory
             self._report_last_lines(pack, error)
             raise
         finally:
@@ -121,7 +121,7 @@ class Worker:
             )
 
     def _report(self, ended: Mapping[str, Outcome]) -> None:
-        """Reports where the pack stands, and waits for the answer."""
+        """Reports the pack's progress, and waits for the response."""
         with self._lock:
             lines, degraded_reason = self._log.take(), self._runner.degraded_reason
             report = replace(self._latest, ended=ended, log=lines, degraded_reason=degraded_reason)
@@ -129,15 +129,15 @@ class Worker:
         self._runner.drop(self._deliver(report))
 
     def _report_last_lines(self, pack: Sequence[Attempt], error: Exception) -> None:
-        """Adds the fatal error to the attempts' logs, and reports them while there is time."""
-        with suppress(Exception):  # whatever works: the error itself is raised in any case
+        """Adds a fatal error to the attempts' logs, and reports them while still possible."""
+        with suppress(Exception):  # best effort: the error itself is raised in any case
             for attempt in pack:
                 self._log.line(attempt.id, "".join(traceback.format_exception(error)).rstrip())
             self._report({})
 
     def _deliver(self, report: Report) -> set[str]:
-        """Sends a report until it is answered; one that comes twice changes nothing. Ends the
-        process when the lease is over: then its attempts are another's."""
+        """Sends a report, and retries until it is acknowledged (a duplicate has no effect). Ends
+        the process when the lease expires, as its cells are then requeued."""
         while True:
             sent = time.monotonic()
             left = self._acknowledged + self.settings.lease_seconds - sent
@@ -152,7 +152,7 @@ class Worker:
                 return lost
 
     def _send_heartbeats(self) -> None:
-        """Reports now and then, in a thread of its own, for as long as the process lives."""
+        """Reports at regular intervals, in a separate thread, until the process ends."""
         while True:
             time.sleep(self.settings.heartbeat_seconds)
             if self._training.is_set():

@@ -1,6 +1,6 @@
-"""The worker pool: starts workers for queued cells, stops idle ones, notices those that die.
+"""The worker pool: starts and stops workers, and tracks their states.
 
-All that is asked of Ray about workers and nodes is asked here; what Ray raises is translated to
+All calls of Ray about workers and nodes are in this module; Ray's errors are translated to
 `WorkerLostError` and `WorkerUnavailableError`.
 """
 
@@ -26,16 +26,16 @@ from stn_cluster.queue.attempts import Attempt, WorkerInfo
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-FAILED_START_PAUSE = 2.0  # seconds before the next try when a worker fails to start; it doubles
-MAX_PAUSE = 60.0
+FAILED_START_PAUSE = 2.0  # seconds to wait after a worker failed to start; doubles each time
+MAX_PAUSE = 60.0  # seconds
 
 
 class WorkerLostError(Exception):
-    """A worker is gone, or of no use any more. The message says why, for people.
+    """A worker has died or is unusable. The message says why, for people.
 
     Args:
-        message: why.
-        node_lost: its node went with it, or was preempted.
+        message: the reason.
+        node_lost: whether its node was lost or preempted.
     """
 
     def __init__(self, message: str, node_lost: bool = False) -> None:
@@ -44,35 +44,35 @@ class WorkerLostError(Exception):
 
 
 class WorkerUnavailableError(Exception):
-    """The connection to a worker broke; the worker may live."""
+    """The connection to a worker is broken; the worker may still run."""
 
 
 @dataclass(eq=False)
 class WorkerHandle:
-    """One worker: its state, and every call that is made on it."""
+    """State of one worker, and all calls of it."""
 
     name: str
     needs: Needs
     actor: Any
     requested_at: float  # seconds on the monotonic clock
     state: WorkerState = WorkerState.STARTING
-    info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # once it has started
+    info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # set once started
     degraded_reason: str | None = None  # why it cannot reach the store
-    heard_at: float = 0.0  # when it got its pack, or last sent a heartbeat
-    task: asyncio.Task[None] | None = None  # that keeps it busy
+    heard_at: float = 0.0  # time when it got its pack, or of its last heartbeat
+    task: asyncio.Task[None] | None = None  # task that waits for its pack
     cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
 
     async def hello(self) -> WorkerInfo:
-        """Waits until it has started; where it runs.
+        """Waits until it has started; returns its host, device, node and process.
 
         Raises:
             WorkerLostError: it died.
-            WorkerUnavailableError: it cannot be reached now.
+            WorkerUnavailableError: it cannot be reached at the moment.
         """
         return await _answer(self.actor.hello.remote())
 
     def train(self, pack: Sequence[Attempt]) -> Awaitable[None]:
-        """Hands it a pack now; awaited, this returns when the pack has ended. See `hello`."""
+        """Sends it a pack at once; the awaitable ends with the pack. For errors, see `hello`."""
         return _answer(self.actor.train.remote(tuple(pack)))
 
     def stop(self) -> None:
@@ -80,15 +80,15 @@ class WorkerHandle:
         self.actor.stop.remote()
 
     def kill(self) -> None:
-        """Ends its process, if it can still be reached."""
+        """Kills its process, if it can still be reached."""
         ray.kill(self.actor)
 
 
 class WorkerPool:
-    """All workers of a service.
+    """Pool of all workers of a service.
 
     Args:
-        settings: the service's.
+        settings: settings of the service.
         coordinator: the actor that workers report to.
     """
 
@@ -104,30 +104,30 @@ class WorkerPool:
 
     @property
     def has_given_up(self) -> bool:
-        """Whether so many workers in a row failed to start that the service is to give up."""
+        """Whether too many workers in a row failed to start, so that the service gives up."""
         most = self.settings.max_failed_starts
         return most is not None and self._failed_starts >= most
 
     @property
     def degraded_reason(self) -> str | None:
-        """Why workers in training cannot reach the store, while it lasts."""
+        """Reason why a busy worker cannot reach the store; None if all can."""
         busy = (w for w in self.workers.values() if w.state is WorkerState.BUSY)
         return next((w.degraded_reason for w in busy if w.degraded_reason), None)
 
     @property
     def started_count(self) -> int:
-        """How many workers have started."""
+        """Number of workers that have started."""
         return sum(w.state is not WorkerState.STARTING for w in self.workers.values())
 
     def may_start(self, now: float) -> bool:
-        """Whether workers may be started now: for a while after a failed start they may not."""
+        """Whether workers may be started now: not for a while after a failed start."""
         return now >= self._not_before
 
     async def refresh_nodes(self) -> None:
-        """Asks Ray which nodes there are.
+        """Updates the list of nodes from Ray.
 
         Raises:
-            ConnectionError: Ray does not answer.
+            ConnectionError: Ray does not respond.
         """
         try:
             self.nodes = parse_nodes(await asyncio.to_thread(ray.nodes))
@@ -135,32 +135,32 @@ class WorkerPool:
             raise ConnectionError(cause(error)) from error
 
     def node_is_lost(self, info: WorkerInfo) -> bool:
-        """Whether a worker's node has left the cluster, as far as was seen."""
+        """Whether a worker's node has left the cluster, by the last `refresh_nodes`."""
         return any(node.node_id == info.node and not node.alive for node in self.nodes)
 
     def start(self, needs: Needs, now: float) -> WorkerHandle | None:
-        """Asks Ray for a worker; None where it refuses (`start_failure` says why)."""
+        """Requests a worker from Ray; None if Ray refuses (`start_failure` has the reason)."""
         name = uuid4().hex
         options = worker_options(needs, self.settings)
         device = "cuda" if options["num_gpus"] else "cpu"
         try:
             worker_class = self._worker_class.options(**options)
             actor = worker_class.remote(name, self.settings, device, self._report)
-        except ValueError as error:  # Ray has rules of its own, as for TPUs
-            self.start_failure = f"no worker can be asked for with {options}: {error}"
+        except ValueError as error:  # Ray has rules of its own, for TPUs for example
+            self.start_failure = f"no worker can be requested with {options}: {error}"
             return None
         worker = self.workers[name] = WorkerHandle(name, needs, actor, now)
         return worker
 
     def has_started(self, worker: WorkerHandle, info: WorkerInfo) -> None:
-        """Notes that a worker has said hello."""
+        """Marks a worker as started, after its `hello`."""
         worker.info = info
         worker.state = WorkerState.IDLE
         self._failed_starts = 0
         self.start_failure = None
 
     def failed_to_start(self, error: Exception, now: float) -> None:
-        """Notes that a worker died before it said hello: the next one is tried after a while."""
+        """Records that a worker died before its `hello`; the next start waits for a while."""
         self._failed_starts += 1
         pause = FAILED_START_PAUSE * 2 ** (self._failed_starts - 1)
         self._not_before = now + min(MAX_PAUSE, pause)
@@ -168,7 +168,7 @@ class WorkerPool:
         log.error("%s", self.start_failure)
 
     def remove(self, worker: WorkerHandle) -> None:
-        """Ends a worker's process, if it can still be reached, and forgets it."""
+        """Kills a worker's process, if it can still be reached, and removes the worker."""
         self.workers.pop(worker.name, None)
         worker.kill()
 
@@ -184,12 +184,12 @@ async def _answer(call: Awaitable[T]) -> T:
 
 
 def cause(error: RayError) -> str:
-    """The part of Ray's error that is worth keeping, as one line."""
+    """Informative part of Ray's error, as one line."""
     text = storable(str(error)).partition("Some common causes include")[0]
     if isinstance(error, RayTaskError):  # raised in our code
         return text.strip().splitlines()[-1]
     if isinstance(error, RayActorError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        said = [line for line in lines if "because" in line or "Error: " in line]
-        return (said or lines or ["its process died"])[-1]
+        reasons = [line for line in lines if "because" in line or "Error: " in line]
+        return (reasons or lines or ["its process died"])[-1]
     return " ".join(text.split())

@@ -41,7 +41,7 @@ def resumed_equals_undisturbed(folder: Path, rounds: list[tuple[Cell, ...]], see
             the_end(client, f"round-{number}")
             for cell in cells:
                 last, text = list(client.logs(cell.key))[-1]
-                resumed += "goes on from step" in text
+                resumed += "resumes from step" in text
                 assert parts(folder / "store", last.id) == expected[cell.key], cell.label
         assert resumed > 0  # else it has shown nothing
         client.stop(60)

@@ -345,6 +345,6 @@ def test_another_version_is_refused_on_either_side(client: Client) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "__version__", "0.0.1")
-        with pytest.raises(UserError, match=f"runs stn-cluster {__version__}, and this is 0.0.1"):
+        with pytest.raises(UserError, match=f"runs stn-cluster {__version__}, but this is 0.0.1"):
             client.jobs()
     assert httpx.get(f"{client.url}/v1/health").headers["stn-cluster-version"] == __version__

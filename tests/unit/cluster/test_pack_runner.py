@@ -181,7 +181,7 @@ def test_a_checkpoint_that_is_not_there_is_logged_and_the_cell_starts_anew(
     log = AttemptLog()
     first, *_ = reports = list(make_runner().train([attempt], log))
     assert first.started == {"a0": 0}
-    assert lines(log, "a0") == ["the checkpoint of step 9 is not there"]
+    assert lines(log, "a0") == ["the checkpoint of step 9 is missing"]
     outcome = ended(reports)[attempt.cell.key]
     assert result(store, attempt, outcome) == arithmetic(undisturbed[attempt.cell.key])
 

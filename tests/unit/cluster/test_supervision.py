@@ -108,7 +108,7 @@ def test_three_crashes_within_a_minute_are_too_many_and_the_last_is_told(
         assert crashes.verdict() is None
         crashes.add(f"task {number}: KeyError: 'x'")
     assert crashes.verdict() == (
-        "the coordinator failed 3 times within 60 seconds, the last time so: task 2: KeyError: 'x'"
+        "the coordinator failed 3 times within 60 seconds, last with: task 2: KeyError: 'x'"
     )
 
 

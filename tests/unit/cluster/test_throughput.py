@@ -128,5 +128,5 @@ def test_frequent_reports_take_no_more_memory() -> None:
     throughput.begin(0.0)
     for number in range(50_000):
         add(throughput, 1, now=number / 100)
-    assert len(throughput._seen) < 2 * WINDOW_SECONDS / SAMPLE_SECONDS
+    assert len(throughput._samples) < 2 * WINDOW_SECONDS / SAMPLE_SECONDS
     assert throughput.images_per_second(499.99) == pytest.approx(100 * BATCH, rel=0.02)
