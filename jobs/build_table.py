@@ -24,7 +24,7 @@ def build_table(
     format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
     reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
 ) -> None:
-    """Write report/table.md and table.csv of the whole store; print what the filters choose."""
+    """Write report/table.md and table.csv of the whole store; print the filtered table."""
     opened = Store.open(full_path(store))
     opened.check()
     text = render(comparison_table(opened, reference, **filters), format)

@@ -1,8 +1,8 @@
-"""Writes what a store's results are, where they come from and how to repeat them: manifest.json.
+"""Writes manifest.json: a store's results, their origin and the command that repeats them.
 
 python jobs/manifest.py configs/mnist.yaml --store results/mnist
 
-It makes the store a published one: nothing is trained into it any more.
+This publishes the store: no results can be added to it any more.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def main(
 
 
 def distinct(column: pd.Series) -> list[Any]:
-    """What is in a column, each once, in order."""
+    """Distinct values of a column, sorted."""
     return sorted(column.dropna().unique().tolist())
 
 
 def busy_seconds(rows: pd.DataFrame) -> float:
-    """How long the union of all attempts' times is."""
+    """Total length of the union of all attempts' time intervals."""
     seconds, reached = 0.0, None
     for row in rows.sort_values("started_at").itertuples():
         begins = row.started_at if reached is None else max(row.started_at, reached)

@@ -1,4 +1,4 @@
-"""Parts that the scripts beside this one share."""
+"""Functions that the scripts in this folder share."""
 
 from __future__ import annotations
 

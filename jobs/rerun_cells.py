@@ -1,4 +1,4 @@
-"""Trains cells of a store anew on the Ray cluster that it is submitted to, and prints their table.
+"""Trains cells of a store again on the Ray cluster that it is submitted to; prints their table.
 
 ray job submit --working-dir . -- python jobs/rerun_cells.py --store /shared/results --model ST-CNN
 """
@@ -28,9 +28,9 @@ def rerun_cells(
     into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
-    """Train the cells that match all filters anew; their history is kept.
+    """Train the cells that match all filters again; their history is kept.
 
-    Cells of a published store are trained into another.
+    Cells of a published store need another store for the results.
     """
     source = full_path(store)
     settings = make_settings(source if into is None else full_path(into, "--into"), **machine)

@@ -2,7 +2,7 @@
 
 ray job submit --working-dir . -- python jobs/run_grid.py configs/mnist.yaml --store /shared/store
 
-The job's id hangs on what it asks for alone: the same command again goes on where it was stopped.
+The job's id depends only on its content, so the same command resumes a stopped job.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run_grid(
     priority: PriorityOption = 0,
     force: Annotated[bool, typer.Option("--force", help="Train all cells anew.")] = False,
 ) -> None:
-    """Train a grid's cells that the store does not hold yet, on this Ray cluster."""
+    """Train the cells of a config that the store does not have yet, on this Ray cluster."""
     settings = make_settings(full_path(store), **machine)
     job = grid_job(config, overrides=overrides or (), force=force, priority=priority)
     same = f"{id_prefix(job.name)}-{job.digest[:12]}"

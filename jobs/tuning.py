@@ -1,10 +1,10 @@
-"""What each change of the recipe brings, on images that no table is made of.
+"""Effect of each change of the recipe, on images that no table uses.
 
     python jobs/tuning.py --data-root DIR --length 0.25 --only conv-64-4e-3 --only conv-32-4e-3
 
 Every arm trains its cells of `mnist-validation-5` (MNIST's training images: 50,000 to learn from,
 10,000 to test on, each distorted five ways) with two seeds, and is compared with the base on the
-same images. What the store holds is not trained again: a stopped command goes on when repeated.
+same images. Stored results are not trained again: repeating a stopped command resumes it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def tuning(
     data_root: DataRootOption = None,
     workers: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
-    """Train what is missing, arm by arm; after each, write STORE/table.md of all that is there."""
+    """Train the missing cells, arm by arm; after each arm, write STORE/table.md of all results."""
     trial = Trial(tuple(arm_named(name) for name in upon or ()), length)
     chosen = [arm_named(name) for name in only or BY_NAME]
     chosen = [arm for arm in chosen if arm not in trial.upon]
@@ -62,7 +62,7 @@ def tuning(
 
 
 def arm_named(name: str) -> Arm:
-    """The arm of this name.
+    """Arm with this name.
 
     Raises:
         UserError: there is none.
@@ -74,18 +74,18 @@ def arm_named(name: str) -> Arm:
 
 @dataclass(frozen=True)
 class Trial:
-    """What all arms of a table stand on: the arms that were kept, and a length."""
+    """Base of all arms of a table: the arms that were kept, and a length."""
 
     upon: tuple[Arm, ...]
     length: float
 
     def reference(self, arm: Arm) -> Arm:
-        """What an arm is compared with, on the same panel."""
+        """Arm that an arm is compared with, on the same panel."""
         other = BY_NAME[arm.against] if arm.against else Arm("base", ())
         return Arm(other.name, arm.panel, other.fields, other.images)
 
     def config(self, arm: Arm) -> list[dict[str, Any]]:
-        """The cells of an arm as a config lists them: seeds innermost."""
+        """Cells of an arm in the order of its config, seeds innermost."""
         return [
             {
                 **dict(zip(("model", "transform", "distortion"), entry, strict=True)),
@@ -98,11 +98,11 @@ class Trial:
         ]
 
     def keys(self, arm: Arm) -> list[str]:
-        """The keys of those cells."""
+        """Keys of an arm's cells."""
         return [cell.key for cell in resolve(parse_config({"cells": self.config(arm)}))]
 
     def recipe(self, arm: Arm, model: str) -> dict[str, Any]:
-        """All fields of the recipe of an arm's cells of that model."""
+        """All recipe fields of an arm's cells of a model."""
         kept = [a for a in self.upon if any(model == entry[0] for entry in a.panel)]
         fields, images = dict(BASE), IMAGES[model]
         for part in (*kept, arm):
@@ -113,7 +113,7 @@ class Trial:
 
 
 def table(trial: Trial, store: Path, labels: np.ndarray) -> dict[str, list[str]]:
-    """By arm, of those that the store has all cells of: its row."""
+    """Rows by arm, of those whose cells are all in the store."""
     arms = BY_NAME.values()
     keys = {arm.name: [trial.keys(part) for part in (trial.reference(arm), arm)] for arm in arms}
     every = {key for pair in keys.values() for part in pair for key in part}
@@ -136,7 +136,7 @@ def table(trial: Trial, store: Path, labels: np.ndarray) -> dict[str, list[str]]
 
 
 def base_row(trial: Trial, wrong: Mapping[str, np.ndarray]) -> list[str]:
-    """Errors of the base, as far as it is there."""
+    """Errors of the base, for the cells in the store."""
     entries = (*ALL, CNN_RTS)
     keys = np.reshape(trial.keys(Arm("base", entries)), (len(entries), len(SEEDS)))
     means = [
@@ -172,12 +172,12 @@ def difference(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 
 
 def title(entry: Entry) -> str:
-    """'ST-CNN affine R'."""
+    """Name of a network and distortion: 'ST-CNN affine R'."""
     return " ".join(part for part in entry if part != "none")
 
 
 def caption(trial: Trial) -> str:
-    """What the table is of."""
+    """Title of the table."""
     base = " + ".join(["the recipe as it began", *(arm.name for arm in trial.upon)])
     return (
         f"Test error in percent on {DATASET}, mean of seeds {' and '.join(map(str, SEEDS))}, at "
@@ -188,7 +188,7 @@ def caption(trial: Trial) -> str:
 
 
 def as_markdown(rows: Mapping[str, Sequence[str]]) -> str:
-    """The table, an arm a row."""
+    """The table with one row per arm."""
     names = ["arm", "against", *map(title, (*ALL, CNN_RTS)), "mean", "difference", "s.e.", "kept"]
     lines = [names, ["---"] * len(names), *rows.values()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

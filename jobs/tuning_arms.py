@@ -1,6 +1,6 @@
-"""What `tuning.py` tries: the base recipe and the arms, each spelled out.
+"""The base recipe and the arms that `tuning.py` compares, each spelled out.
 
-They are data, and stay what they are when `fast` changes.
+They are data, and do not change when `fast` changes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One change, of the models in its panel."""
+    """One change of the recipe, for the models in its panel."""
 
     name: str
     panel: tuple[Entry, ...]

@@ -42,7 +42,7 @@ MUST_BE_ZERO = (
 
 
 def _resources() -> dict[str, dict[str, float]]:
-    """All of Ray's, and those that nobody holds: once they are equal, or after a while."""
+    """Ray's total and free resources, once they are equal or after a timeout."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         total, available = ray.cluster_resources(), ray.available_resources()
@@ -52,7 +52,7 @@ def _resources() -> dict[str, dict[str, float]]:
 
 
 def _undisturbed(folder: Path, workers: int, cells: list[Cell]) -> Store:
-    """The store of a service that trains some cells in peace."""
+    """Store of a service that trains some cells undisturbed."""
     settings = make_settings(folder, workers)
     client = start(settings)
     client.submit(Job("undisturbed", tuple(cells)))
@@ -63,7 +63,7 @@ def _undisturbed(folder: Path, workers: int, cells: list[Cell]) -> Store:
 
 
 def _run(folder: Path, cells: int, kills: int, seed: int, workers: int) -> dict[str, Any]:
-    """The whole run; its figures."""
+    """Performs the whole run and returns its figures."""
     chance = random.Random(seed)
     job = make_cells(cells)
     settings = make_settings(folder, workers)
@@ -118,7 +118,7 @@ def main(
         Path | None, typer.Option(help="Of store and state; default: a temporary one.")
     ] = None,
 ) -> None:
-    """Kills workers, coordinator and drivers of a job at random, and counts what came of it."""
+    """Kills workers, coordinator and drivers of a job at random, and checks the results."""
     seed = secrets.randbelow(2**31) if seed is None else seed
     print(f"seed {seed}", flush=True)
     with ExitStack() as stack:

@@ -24,7 +24,7 @@ STAGES = ("starting", "submitting", "watching", "ended")
 
 
 def make_cells(count: int) -> list[Cell]:
-    """So many cells of 50 to 200 ms, trained in packs of two."""
+    """Makes `count` cells of 50 to 200 ms, trained in packs of two."""
     config = {
         "dataset": "digits",
         "recipe": {"name": "smoke", "iterations": 48},
@@ -53,7 +53,7 @@ def main(
     cells: Annotated[int, typer.Option(help="How many.")],
     workers: Annotated[int, typer.Option(help="Of the service.")],
 ) -> None:
-    """Sees a job through."""
+    """Submits a job and watches it until it ends."""
     _say("starting")
     ray.init(address=address, log_to_driver=False, logging_level="error")
     client = start(make_settings(folder, workers))

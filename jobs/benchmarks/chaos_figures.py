@@ -1,4 +1,4 @@
-"""What a chaos run left behind, as figures: in its store and its queue."""
+"""Figures of a chaos run, from its store and its queue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBERS = ["test_error", "n_wrong", "train_loss"]
 
 
 def of_store(store: Store, cells: Sequence[Cell]) -> dict[str, int]:
-    """What is wrong with the results of a job; all 0 if nothing is.
+    """Counts of errors in the results of a job; all 0 if it is correct.
 
     Args:
         store: holds nothing but the job's.
@@ -39,7 +39,7 @@ def of_store(store: Store, cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def _complete(store: Store, attempts: Iterable[str]) -> list[bool]:
-    """Of each attempt, whether the store has its predictions once, and its curve once."""
+    """Whether the store has the predictions and the curve of each attempt exactly once."""
     predictions = Counter(store.read("predictions", columns=["attempt"])["attempt"].to_pylist())
     points = store.read("curves", columns=["attempt", "step"]).to_pylist()
     curves = Counter(point["attempt"] for point in points)
@@ -48,7 +48,7 @@ def _complete(store: Store, attempts: Iterable[str]) -> list[bool]:
 
 
 def of_queue(state: Path, store: Store) -> dict[str, Any]:
-    """How the attempts ended, and how many of them queue and store see differently."""
+    """Ends of the attempts, and the number of those on which queue and store disagree."""
     db = connect_reader(state)
     try:
         attempts = [dict(row) for row in db.execute("SELECT attempt, ending FROM attempts")]
@@ -64,7 +64,7 @@ def of_queue(state: Path, store: Store) -> dict[str, Any]:
 
 
 def differences(store: Store, undisturbed: Store) -> int:
-    """How many of the undisturbed store's cells came out differently, be it by one bit."""
+    """Number of the undisturbed store's cells whose results differ, even by one bit."""
     ours, theirs = _numbers(store), _numbers(undisturbed)
     return sum(ours.get(key) != numbers for key, numbers in theirs.items())
 

@@ -1,4 +1,4 @@
-"""Kills workers, coordinator and drivers of a job at random, and keeps it going till its end."""
+"""Kills workers, coordinator and drivers of a job at random, and restarts drivers until it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STALL_SECONDS = 300.0  # without a new result, and the run is given up
 
 
 class Kind(StrEnum):
-    """What is killed."""
+    """Kinds of processes that are killed."""
 
     WORKER = "worker"
     COORDINATOR = "coordinator"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Kill:
-    """One that hit a living process."""
+    """A kill that hit a living process."""
 
     kind: Kind
     time: float  # seconds since 1970
@@ -43,7 +43,7 @@ class Kill:
 
 
 class StalledError(Exception):
-    """Nothing has come of the job for a long time."""
+    """The job has made no progress for a long time."""
 
 
 class Drivers:
@@ -63,7 +63,7 @@ class Drivers:
         self._process: subprocess.Popen[bytes] | None = None
 
     def keep(self) -> None:
-        """Sees to it that there is one."""
+        """Starts a driver if none runs."""
         if self._process is not None and (code := self._process.poll()) is not None:
             self.ended = code == 0
             self.failures += code not in (0, -signal.SIGKILL)
@@ -73,21 +73,21 @@ class Drivers:
                 self._process = subprocess.Popen(self._command, stdout=stages, stderr=errors)
 
     def alive(self) -> dict[int, str]:
-        """The present one's process id, and how far it is."""
+        """Process id and stage of the present driver."""
         if self._process is None or self._process.poll() is not None:
             return {}
         said = [word for word in self._stages.read_text().split() if word in STAGES]
         return {self._process.pid: said[-1] if said else "loading"}
 
     def close(self) -> None:
-        """Ends the present one."""
+        """Ends the present driver."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
 class Chaos:
-    """A job, and what is done to it.
+    """A job, and the kills during it.
 
     Args:
         folder: of the service's store and state.
@@ -106,7 +106,7 @@ class Chaos:
         self._progress = time.monotonic()  # when the last result was seen
 
     def run(self, kills: int) -> None:
-        """Kills each kind so many times, spread over the job, and waits for the job's end.
+        """Kills each kind `kills` times, spread over the job, and waits for the job's end.
 
         Raises:
             StalledError: it does not end.
@@ -127,7 +127,7 @@ class Chaos:
             time.sleep(POLL_SECONDS)
 
     def _kill(self, kind: Kind) -> bool:
-        """Kills one of a kind; whether there was one."""
+        """Kills a process of a kind; returns whether there was one."""
         drivers = self._drivers.alive()
         found = drivers if kind is Kind.DRIVER else actors(kind.capitalize())
         if not found:
@@ -143,7 +143,7 @@ class Chaos:
         return True
 
     def _look(self) -> int:
-        """Sees to the driver; how many results the queue has."""
+        """Keeps a driver running; returns the number of results in the queue."""
         self._drivers.keep()
         accepted = self._count()
         now = time.monotonic()
@@ -154,7 +154,7 @@ class Chaos:
         return accepted
 
     def _count(self) -> int:
-        """From the queue's own file: it needs no coordinator."""
+        """Reads the queue's file directly, without the coordinator."""
         try:
             db = sqlite3.connect(f"file:{self._queue}?mode=ro", uri=True)
             try:

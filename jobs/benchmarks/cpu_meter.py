@@ -1,4 +1,4 @@
-"""CPU time of this process and of all below it."""
+"""CPU time of this process and all its descendants."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CpuMeter:
 
 
 def _used() -> Iterator[tuple[tuple[int, str], int]]:
-    """Of each process: who it is, and ticks of user and system time."""
+    """Identity and ticks of user and system time of each process."""
     root = os.getpid()
     for pid in (root, *descendants(root)):
         try:

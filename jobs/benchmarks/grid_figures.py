@@ -28,7 +28,7 @@ Config = dict[str, Any]
 
 
 def compare_grids(config: Config, root: Path | None, device: str, rounds: int) -> dict[str, Any]:
-    """The whole grid by us and by the usual loop, in turns."""
+    """Times of the whole grid, ours and the usual loop's, in turns."""
     torch.set_num_threads(os.cpu_count() or 1)  # a single step was timed on one
     data = load_dataset(config["dataset"], root)
     cells = resolve(parse_config(config))
@@ -88,7 +88,7 @@ def best_loaders(cells: list[Cell], data: Dataset, device: str) -> dict[str, int
 
 
 def cell_with(cell: Cell, **settings: Any) -> Cell:
-    """The cell with other settings."""
+    """Copy of a cell with other settings."""
     return cell.model_copy(update={"settings": cell.settings | settings})
 
 
@@ -144,7 +144,7 @@ def run_ours(config: Config, root: Path | None, device: str) -> dict[str, Any]:
 
 
 def peak_mib(process: int) -> float:
-    """The most memory that a process has had (resident), in MiB; 0 when it has ended."""
+    """Peak resident memory of a process in MiB; 0 if it has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""A queue with very many cells: how long it takes to fill, to ask, and to start again."""
+"""A queue with very many cells: time to submit them, to query them, and to restart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def measure_submission(folder: Path, count: int, say: Say) -> dict[str, Any]:
-    """Seconds to submit so many cells and to look at them; MiB of the coordinator."""
+    """Seconds to submit `count` cells and to query them; MiB of the coordinator."""
     with service(folder, workers=1) as client:
         before = resident_mib(coordinator())
         cells, resolve_seconds = _timed(noop_cells, count, needs=NOWHERE)
@@ -52,7 +52,7 @@ def measure_submission(folder: Path, count: int, say: Say) -> dict[str, Any]:
 
 
 def measure_restart(folder: Path, count: int, rounds: int, say: Say) -> dict[str, Any]:
-    """Seconds from the coordinator's death, with so many cells queued, to its next answer."""
+    """Seconds from the coordinator's death, with `count` queued cells, to its next response."""
     seconds = []
     with service(folder, workers=1) as client:
         client.submit(Job("waiting", noop_cells(count, needs=NOWHERE)))

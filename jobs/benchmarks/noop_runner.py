@@ -1,4 +1,4 @@
-"""A runner whose cells take no time: what is left is the cost of the queue and of Ray."""
+"""A runner whose cells take no time, so that only the cost of the queue and of Ray remains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NoopRunner:
         self.degraded_reason: str | None = None
 
     def info(self) -> WorkerInfo:
-        """Where it runs."""
+        """Host, device and process of the worker."""
         host = socket.gethostname()
         return WorkerInfo(host, self.device, str(torch.__version__), process=os.getpid())
 
@@ -44,7 +44,7 @@ class NoopRunner:
         """Nothing to drop."""
 
     def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
-        """Ends all cells of the pack with a whole record: its row, curve and predictions."""
+        """Ends all cells of the pack with a complete record: row, curve and predictions."""
         started = {a.id: 0 for a in pack}
         yield Report(steps=started, started=started)
         yield Report(ended={a.id: _outcome(a) for a in pack})

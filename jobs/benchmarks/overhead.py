@@ -1,4 +1,4 @@
-"""What a cell costs beside its training: no-op cells through the service, and through Ray Tune.
+"""Overhead of a cell besides its training: no-op cells in the service, and in Ray Tune.
 
 Progress goes to stderr; the last line of stdout is one JSON object. README.md says what is in it.
 """
@@ -138,7 +138,7 @@ def run_job(client: CoordinatorClient, name: str, cells: Sequence[Cell]) -> Figu
 
 
 def run_tune(trainable: Any, count: int, workers: int, reuse: bool) -> Figures:
-    """The same of trials; once all of it, and once without the start of its actors."""
+    """Seconds of the trials, with and without the start of their actors."""
     meter = CpuMeter()
     seconds, running = run_trials(trainable, count, workers, reuse)
     return {
@@ -149,22 +149,22 @@ def run_tune(trainable: Any, count: int, workers: int, reuse: bool) -> Figures:
 
 
 def few(trials: int) -> int:
-    """How many function trials."""
+    """Number of function trials."""
     return max(2, trials // FUNCTION_SHARE)
 
 
 def each(seconds: float, count: int) -> float:
-    """Milliseconds of one."""
+    """Milliseconds per cell or trial."""
     return round(1e3 * seconds / count, 2)
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """The median, and what it is of."""
+    """The median, and the numbers it was computed from."""
     return {"median": statistics.median(values), "all": list(values)}
 
 
 def ratios(tune: dict[str, Any], ours: dict[str, Any]) -> Figures:
-    """How many times more a trial takes than a cell."""
+    """Ratio of the time of a trial to that of a cell."""
     mine = {"wall_ms": "wall_ms", "wall_ms_started": "wall_ms", "cpu_ms": "cpu_ms"}
     return {name: round(tune[name]["median"] / ours[of]["median"], 1) for name, of in mine.items()}
 

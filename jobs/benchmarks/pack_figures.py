@@ -1,4 +1,4 @@
-"""What a pack does around forward, backward and update: distorting, bookkeeping, tests."""
+"""Time of a pack besides forward, backward and update: distortion, bookkeeping, tests."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def service(folder: Path, **settings: Any) -> Iterator[CoordinatorClient]:
 
 
 def noop_cells(seeds: int, first_seed: int = 0, **config: Any) -> tuple[Cell, ...]:
-    """A grid at so many seeds; without `config`, of one cell, which then is alone in its pack."""
+    """Cells of a grid at `seeds` seeds; without `config`, one cell per seed, alone in its pack."""
     all_seeds = range(first_seed, first_seed + seeds)
     grid = {"models": ["FCN"], "distortions": ["R"], "seeds": list(all_seeds), **config}
     return tuple(resolve(parse_config(grid)))
@@ -64,7 +64,7 @@ def coordinator() -> int:
 
 
 def resident_mib(pid: int) -> float:
-    """Memory of a process."""
+    """Resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     [kib] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
     return round(int(kib) / 1024, 1)

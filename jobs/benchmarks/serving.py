@@ -62,7 +62,7 @@ def say(text: str) -> None:
 
 
 def fill(folder: Path, rows: int) -> None:
-    """A store of so many cells that have succeeded."""
+    """Makes a store of `rows` succeeded cells."""
     store = Store.open(folder, create=True)
     worker = WorkerInfo("host", "cpu", "2")
     cells = noop_cells(rows)
@@ -122,7 +122,7 @@ def download(server: Server, form: str) -> dict[str, Any]:
 
 
 def measure_load(server: Server, clients: int, submissions: int) -> dict[str, Any]:
-    """Each client submits, and looks at what it has submitted, again and again."""
+    """Measures clients that repeatedly submit jobs and read their status."""
     waits: dict[str, list[float]] = {"submit": [], "status": []}
 
     def timed(kind: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""How long `stn-cluster run` takes to its first step, and from cell to cell.
+"""Time from `stn-cluster run` to its first step, and from cell to cell.
 
     python jobs/benchmarks/startup.py
 
@@ -24,7 +24,7 @@ from stn_cluster import load_results
 
 
 def main(dataset: str = "digits", data_root: Path | None = None, times: int = 5) -> None:
-    """Runs a grid of single steps so many times and prints seconds as JSON."""
+    """Runs a grid of single steps `times` times and prints seconds as JSON."""
     found = [once(dataset, data_root) for _ in range(times)]
     figures = {name: [round(one[name], 3) for one in found] for name in found[0]}
     typer.echo(json.dumps(figures | {f"{name}_median": median(figures[name]) for name in figures}))

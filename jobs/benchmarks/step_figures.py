@@ -1,4 +1,4 @@
-"""A single training step on a batch that is distorted already: ours and the usual, in turns."""
+"""A single training step on an already distorted batch: ours and the usual loop's, in turns."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def matmul_rate(device: str, edge: int = 1024) -> float:
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """How long it takes, the device's part included."""
+    """Duration of a call, including the device's work."""
     if device == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()

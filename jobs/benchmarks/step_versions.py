@@ -30,7 +30,7 @@ CELLS = [
 
 @dataclass(frozen=True)
 class Version:
-    """Code, and what its convolutions multiply."""
+    """A checkout of the code, and the precision of its convolutions."""
 
     name: str
     checkout: Path
@@ -62,7 +62,7 @@ def compare_versions(
 
 
 def ratio(row: dict[str, Any], one: str, other: str) -> float | None:
-    """How many times as long a step of one version takes: the median over turns."""
+    """Ratio of the step times of two versions: the median over turns."""
     a, b = (row["versions"].get(name, {}).get("seconds") for name in (one, other))
     return median(x / y for x, y in zip(a, b, strict=True)) if a and b else None
 
@@ -76,7 +76,7 @@ def same_losses(row: dict[str, Any]) -> bool | None:
 def _in_turns(
     config: dict[str, Any], versions: Sequence[Version], repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """By version; those that do not know the config are left out."""
+    """Figures by version; versions that do not know the config are left out."""
     with ExitStack() as stack:
         running = {
             version.name: stack.enter_context(_process(config, version)) for version in versions
@@ -122,7 +122,7 @@ def _ask(process: Any, question: str) -> Any:
 
 
 def _answer(config: dict[str, Any]) -> None:
-    """The process of a version: says when it is ready, then does what it is told."""
+    """Process of a version: reports when it is ready, then executes commands."""
     import re
     import time
 

@@ -32,7 +32,7 @@ from step_versions import compare_versions, ratio, same_losses
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """Parts that can be measured separately."""
 
     STEP = "step"
     VERSIONS = "versions"
@@ -89,7 +89,7 @@ def main(
 
 
 def device_name(device: str) -> str:
-    """The GPU's, or how many cores of which kind."""
+    """Name of the GPU, or number and kind of the CPU cores."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     kind = next(

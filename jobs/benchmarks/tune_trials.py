@@ -10,24 +10,24 @@ from ray import tune
 
 
 class NoopTrainable(tune.Trainable):
-    """Ends after one step; one actor serves one trial after the other."""
+    """Trial that ends after one step; an actor runs one trial after the other."""
 
     def step(self) -> dict[str, Any]:
-        """One result, the last."""
+        """Returns the only result."""
         return {"test_error": 0.0, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Nothing hangs on the configuration."""
+        """Accepts any configuration, as it has no effect."""
         return True
 
 
 def noop_function(config: dict[str, Any]) -> None:
-    """The same as a function."""
+    """No-op trial as a function."""
     tune.report({"test_error": 0.0})
 
 
 class _Ends(tune.Callback):
-    """When each trial ended."""
+    """Records the time at which each trial ended."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -37,7 +37,7 @@ class _Ends(tune.Callback):
 
 
 def run_trials(trainable: Any, count: int, concurrent: int, reuse: bool) -> tuple[float, float]:
-    """Runs so many trials.
+    """Runs `count` trials.
 
     Args:
         trainable: `noop_function` or `NoopTrainable`.

@@ -1,4 +1,4 @@
-"""What a user would write instead: the usual PyTorch loop, in the idiom of the STN tutorial.
+"""The usual PyTorch loop that a user would write instead, in the style of the STN tutorial.
 
 torchvision's transforms image by image in a DataLoader, eager modules, a fused AdamW: the same
 architectures, batches, schedule and number of steps as ours, one cell after the other.
@@ -156,7 +156,7 @@ class Localised(nn.Module):
 
 
 def usual_model(cell: Cell) -> nn.Module:
-    """A cell's architecture out of PyTorch's own layers."""
+    """Architecture of a cell, from PyTorch's own layers."""
     recipe = Recipe.model_validate(cell.settings)
     size, (width, last_width) = cell.canvas, recipe.widths
     front: list[nn.Module] = []
@@ -215,7 +215,7 @@ def _localisation(model: str, size: int) -> tuple[nn.Module, int]:
 
 
 def usual_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's, in two groups: the localisation nets learn at their own rate."""
+    """The recipe's optimiser, in two groups: the localisation nets have their own learning rate."""
     localised = [p for m in model.modules() if isinstance(m, Localised) for p in m.parameters()]
     known = {id(p) for p in localised}
     rest = [p for p in model.parameters() if id(p) not in known]
@@ -234,7 +234,7 @@ def usual_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True)
 class Usual:
-    """What came of a cell in the usual loop."""
+    """Result of a cell in the usual loop."""
 
     step_seconds: float  # mean of the timed steps
     evaluation_seconds: float

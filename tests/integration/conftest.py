@@ -1,4 +1,4 @@
-"""What the tests of refused commands share."""
+"""Fixtures of the tests of refused commands."""
 
 from __future__ import annotations
 

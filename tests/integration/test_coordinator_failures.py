@@ -56,7 +56,7 @@ def break_down(folder: Path, times: int) -> None:
 
 
 def logs() -> str:
-    """All that the processes of this Ray have said."""
+    """Logs of all processes of this Ray."""
     folder = Path(ray._private.worker._global_node.get_logs_dir_path())
     return "".join(path.read_text(errors="replace") for path in folder.glob("worker-*.err"))
 

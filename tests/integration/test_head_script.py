@@ -1,4 +1,4 @@
-"""docker/head.sh with a real Ray, which asks for its token, and the real service."""
+"""docker/head.sh with a real Ray, which requires its token, and the real service."""
 
 from __future__ import annotations
 

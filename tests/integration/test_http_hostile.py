@@ -1,4 +1,4 @@
-"""What nobody should get past the HTTP interface, and what a token protects."""
+"""Hostile requests that the HTTP interface must refuse, and the protection by a token."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def guarded(service: Backend) -> Iterator[TestClient]:
 
 
 def refused(response: httpx.Response, *statuses: int) -> str:
-    """What is said to whoever is refused."""
+    """Error message of a refused request."""
     assert response.status_code in statuses, (response.status_code, response.text)
     error = response.json()["error"]
     assert set(error) == {"code", "message", "field"}

@@ -33,7 +33,7 @@ def manifest(store: Path) -> subprocess.CompletedProcess[str]:
 
 
 def traces(folder: Path) -> dict[str, tuple[bytes | None, int]]:
-    """All that is in a folder, and when each was changed: a folder is, by a file that comes and
+    """Contents of a folder, with times of change: a folder changes with files that come and
     goes."""
     return {
         name: (content, (folder / name).stat().st_mtime_ns)

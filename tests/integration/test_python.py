@@ -1,4 +1,4 @@
-"""The same from Python."""
+"""The Python API: the same results as with the commands."""
 
 from __future__ import annotations
 

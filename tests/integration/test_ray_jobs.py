@@ -21,7 +21,7 @@ CELLS = 16
 
 
 def ray_job(head: Head, *arguments: str) -> str:
-    """What `ray job ...` prints."""
+    """Output of `ray job ...`."""
     done = subprocess.run(
         [str(BIN / "ray"), "job", *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Captured rounds without CUDA: what CUDA graphs forbid is noticed, and rounds are repeated."""
+"""Captured rounds without CUDA: detects operations that CUDA graphs forbid, and repeats rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
-# What a stream that is being captured may not do: read back, or bring values from the host.
+# Operations forbidden during a capture: reading back, or copying values from the host.
 HOST = {"_local_scalar_dense", "lift_fresh", "nonzero", "masked_select", "equal"}
 
 
@@ -27,7 +27,9 @@ class NoHost(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if by_mask or name in HOST:  # how many a mask picks is known to the device alone
+        if (
+            by_mask or name in HOST
+        ):  # only the device knows the number of values that a mask selects
             raise RuntimeError(f"{func} cannot be captured")
         generator = (kwargs or {}).get("generator")
         if generator is not None and generator._cdata not in self.known:
@@ -36,7 +38,7 @@ class NoHost(TorchDispatchMode):
 
 
 class Rounds:
-    """Stands for a CUDA graph on a CPU: does the work whenever it is to be repeated."""
+    """Replacement for a CUDA graph on a CPU: runs the work at each replay."""
 
     def __init__(self) -> None:
         self.captures = 0

@@ -1,4 +1,4 @@
-"""Running the real command in a process of its own."""
+"""Runs the real command in a separate process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stn_cluster import load_results
 
 COMMAND = Path(sys.executable).with_name("stn-cluster")
 TIMEOUT_SECONDS = 240
-# All of a row that must not depend on when, where and in what company a cell was trained.
+# Columns that must not depend on when, where and in which pack a cell was trained.
 NUMBERS = ["key", "label", "status", "test_error", "n_wrong", "train_loss", "iterations"]
 
 
@@ -37,7 +37,7 @@ def stn_cluster(
 def interrupted(
     sign: signal.Signals, when: Callable[[], bool], *arguments: str | Path
 ) -> tuple[int, str]:
-    """Runs `stn-cluster` and signals it once `when` is true; its exit code and stderr."""
+    """Runs `stn-cluster`, signals it once `when` is true; returns its exit code and stderr."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
@@ -55,13 +55,13 @@ def interrupted(
 
 
 def numbers(store: Path) -> pd.DataFrame:
-    """The results of a store without what may differ between two runs of the same cells."""
+    """Results of a store, without columns that may differ between two runs of the same cells."""
     confusion = load_results(store)["confusion"].map(list)
     return load_results(store)[NUMBERS].assign(confusion=confusion)
 
 
 def predictions(store: Path) -> dict[str, bytes]:
-    """The predicted classes of each cell's newest success, by key."""
+    """Predicted classes of each cell's newest success, by key."""
     current = load_results(store, status="succeeded")
     rows = pd.read_parquet(store / "predictions").set_index("attempt")["predictions"]
     attempts = zip(current["key"], current["attempt"], strict=True)

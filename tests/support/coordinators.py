@@ -1,4 +1,4 @@
-"""A coordinator in this process, without Ray: its workers are a test's."""
+"""A coordinator in this process, without Ray, with fake workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.workers import FakePool, FakeWorker
 
 @dataclass
 class Context:
-    """Ray's context of an actor, as far as a coordinator looks at it."""
+    """The attributes of Ray's runtime context that a coordinator uses."""
 
     was_current_actor_reconstructed: bool = False
     current_actor: object = None
@@ -45,7 +45,7 @@ class LocalCoordinator(Coordinator):
         return self.pool
 
     async def workers(self, count: int = 1) -> list[FakeWorker]:
-        """The workers, once so many have a pack."""
+        """Waits until `count` workers have a pack; returns them."""
         await self.opened()
 
         def busy() -> list[FakeWorker]:
@@ -55,12 +55,12 @@ class LocalCoordinator(Coordinator):
         return busy()
 
     async def worker(self) -> FakeWorker:
-        """The one worker, once it has a pack."""
+        """Waits until the only worker has a pack; returns it."""
         [worker] = await self.workers()
         return worker
 
     async def finish(self, worker: FakeWorker, error: str | None = None) -> None:
-        """Has a worker report the results of its pack, and come to its end."""
+        """Makes a worker report the results of its pack and end it."""
         ended = {a.id: make_outcome(a, error) for a in worker.attempts}
         await self.report(worker.name, Report(ended=ended))
         worker.return_pack()
@@ -73,7 +73,7 @@ class LocalCoordinator(Coordinator):
 
 @asynccontextmanager
 async def local_coordinator(folder: Path, **settings: Any) -> AsyncIterator[LocalCoordinator]:
-    """A coordinator, stopped in any case; see `LocalCoordinator`."""
+    """Runs a coordinator within the block, then stops it; see `LocalCoordinator`."""
     made = LocalCoordinator(folder, **settings)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""Helpers for tests of a service that fails, beside `services`."""
+"""Helpers for tests of a failing service, in addition to `services`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULT = ["key", "test_error", "train_loss", "n_wrong", "iterations", "parameter
 
 
 def the_end(client: CoordinatorClient, job_id: str) -> JobStatus:
-    """The job once it has ended, with its cells."""
+    """Waits until a job has ended; returns its status with its cells."""
     seen: list[JobStatus] = []
 
     def ended() -> bool:
@@ -33,18 +33,18 @@ def the_end(client: CoordinatorClient, job_id: str) -> JobStatus:
 
 
 def running(client: CoordinatorClient, job_id: str, step: int = 0) -> list[Attempt]:
-    """The attempts of a job's cells that are being trained, and are so far."""
+    """Running attempts of a job's cells that have done at least `step` steps."""
     cells = client.cells(job_id, Page(states=(CellState.RUNNING,)))
     return [client.attempts(cell.cell.key)[-1] for cell in cells if cell.step >= step]
 
 
 def exit_reasons(client: CoordinatorClient, name: str) -> list[str | None]:
-    """How the attempts of a cell ended, oldest first."""
+    """Exit reasons of a cell's attempts, oldest first."""
     return [exit_reason(attempt) for attempt in client.attempts(name)]
 
 
 def exit_reason(attempt: Attempt) -> str | None:
-    """How an attempt ended, or None while it runs."""
+    """Exit reason of an attempt, or None while it runs."""
     return attempt.end.reason if attempt.end else None
 
 
@@ -54,7 +54,7 @@ def counts(attempt: Attempt) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there, and not just waiting to be reaped."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -68,7 +68,7 @@ def rows(store: Path, key: str | None = None) -> pd.DataFrame:
 
 
 def parts(store: Path, attempt: str) -> dict[str, object]:
-    """All of an attempt's result that must not depend on what happened to it."""
+    """The parts of an attempt's result that must not depend on interruptions."""
     [row] = rows(store).query("attempt == @attempt")[RESULT].to_dict("records")
     curve = pd.read_parquet(store / "curves").query("attempt == @attempt").sort_values("step")
     [predicted] = pd.read_parquet(store / "predictions").query("attempt == @attempt")["predictions"]
@@ -90,5 +90,5 @@ def _contents(folder: Path) -> Iterator[tuple[str, tuple[str, int]]]:
             if path.is_file():
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 yield str(path.relative_to(folder)), (digest, path.stat().st_mtime_ns)
-        except FileNotFoundError:  # removed while we look
+        except FileNotFoundError:  # removed meanwhile
             pass

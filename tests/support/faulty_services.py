@@ -1,4 +1,4 @@
-"""Workers and a coordinator with the trouble that a test wants; imported in their processes."""
+"""Workers and a coordinator with deliberate faults; imported in their processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stn_cluster.queue.attempts import Attempt
 
 
 class Unreaped(WorkerPool):
-    """Cannot reach the processes of the workers that it gives up, as behind a broken cable."""
+    """Pool that cannot kill lost workers, as if the network were broken."""
 
     def __init__(self, settings: Settings, coordinator: Any) -> None:
         super().__init__(settings, coordinator)
@@ -25,17 +25,17 @@ class Unreaped(WorkerPool):
 
     def remove(self, worker: WorkerHandle) -> None:
         self.workers.pop(worker.name, None)
-        self._kept.append(worker.actor)  # Ray ends an actor whom nobody knows
+        self._kept.append(worker.actor)  # Ray ends an actor without references
 
 
 class Helpless(Coordinator):
-    """Has such a pool."""
+    """Coordinator with such a pool."""
 
     worker_pool = Unreaped
 
 
 class FaultyPool(WorkerPool):
-    """Raises an error of its own, as often as a file in the state folder says."""
+    """Pool that raises an error as often as a file in the state folder says."""
 
     def may_start(self, now: float) -> bool:
         left = Path(self.settings.state) / "faults"
@@ -47,17 +47,17 @@ class FaultyPool(WorkerPool):
 
 
 class Faulty(Coordinator):
-    """Has such a pool: its task that plans workers fails."""
+    """Coordinator with such a pool: its task that plans workers fails."""
 
     worker_pool = FaultyPool
 
 
 def __getattr__(name: str) -> type:
-    """The runners below, made when they are asked for: the coordinator does without torch."""
+    """Creates the runners below on first use, so that the coordinator does not import torch."""
     from stn_cluster.cluster.pack_runner import PackRunner
 
     class Signalled(PackRunner):
-        """The first pack of all is met by a signal before a word is said of it."""
+        """Runner that signals its process before the first report; later packs train as usual."""
 
         def train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
             try:

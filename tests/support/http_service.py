@@ -31,20 +31,20 @@ def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backen
 
 
 def browser(backend: Backend, **options: Any) -> TestClient:
-    """What asks it; an error of the server's is answered, as it is to others."""
+    """Client of the application; it gets internal errors as responses, like other clients."""
     app = create_app(backend, **options)
     return TestClient(app, base_url="http://127.0.0.1:8267", raise_server_exceptions=False)
 
 
 def run(http: TestClient, job_id: str, **config: Any) -> dict[str, Any]:
-    """Submits a job and waits for its end; its status."""
+    """Submits a job and waits for its end; returns its status."""
     response = http.put(f"/v1/jobs/{job_id}", json={"config": {**QUICK, **config}})
     assert response.status_code == 201, response.text
     return ended(http, job_id)
 
 
 def ended(http: TestClient, job_id: str) -> dict[str, Any]:
-    """A job's status once it has ended."""
+    """Waits for a job's end; returns its status."""
     deadline = time.monotonic() + PATIENCE
     while True:
         status: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()

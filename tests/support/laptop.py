@@ -1,4 +1,4 @@
-"""An environment with what a light installation brings and nothing else: no Ray, no PyTorch."""
+"""An environment with only a minimal installation: no Ray, no PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def make_laptop(folder: Path) -> dict[str, str]:
-    """Fills a folder with links to the project and all that it requires without an extra.
+    """Fills a folder with links to the project and its requirements without extras.
 
     Returns:
         Variables of an environment whose Python, started with -S, finds just these.
@@ -29,7 +29,7 @@ def make_laptop(folder: Path) -> dict[str, str]:
 
 
 def _required() -> list[Distribution]:
-    """What the project requires, and what that requires, and so on."""
+    """All direct and indirect requirements of the project."""
     found: dict[str, Distribution] = {}
     wanted = [(Requirement(text), "") for text in _base()]
     while wanted:
@@ -48,7 +48,7 @@ def _required() -> list[Distribution]:
 
 
 def _base() -> list[str]:
-    """The project's own requirements, without its extras."""
+    """Direct requirements of the project, without extras."""
     import tomllib
 
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]

@@ -1,4 +1,4 @@
-"""A queue's file of the first layout, and what it has by its present names.
+"""A queue's file of the first layout, and its rows with present names.
 
 The file is as the last version of that layout left it: its cells are in every state and its
 attempts have ended in every way.
@@ -43,12 +43,12 @@ def contents(db: sqlite3.Connection) -> Rows:
 
 
 def layout(db: sqlite3.Connection) -> int:
-    """Number of a file's layout."""
+    """Version of a file's layout."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def renamed(rows: Rows) -> Rows:
-    """Rows of the first layout by their present names."""
+    """Converts rows of the first layout to present names."""
     return {
         RENAMED.get(table, table): [
             {COUNTS.get(table, {}).get(c, RENAMED.get(c, c)): value for c, value in row.items()}

@@ -1,4 +1,4 @@
-"""Ray on this machine for one program alone, with as many cores to give away as it says."""
+"""A private Ray on this machine for one program, with a chosen number of cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stn_cluster.cluster.embedded_ray import minimal_ray
 
 @contextmanager
 def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iterator[str]:
-    """Ray until the end of the block; yields its address.
+    """Runs Ray within the block; yields its address.
 
     Args:
         cpus: cores, present or not.
@@ -22,11 +22,11 @@ def own_ray(cpus: int, modules: Sequence[Path] = (), **environment: str) -> Iter
         environment: variables of its workers.
     """
     runtime: dict[str, Any] = {"env_vars": environment}
-    if modules:  # Ray stumbles over an empty list
+    if modules:  # Ray fails for an empty list
         runtime["py_modules"] = [str(file) for file in modules]
     with minimal_ray():
         ray.init(
-            address="local",  # never one that the environment names
+            address="local",  # never a cluster from the environment
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,

@@ -27,7 +27,7 @@ def train(
 
 
 def arithmetic(outcome: Outcome) -> tuple[object, ...]:
-    """All of an outcome that must not depend on company, place or interruptions."""
+    """The parts of an outcome that must not depend on the pack, the worker or interruptions."""
     assert outcome.error is None
     assert outcome.weights is not None
     weights = from_bytes(outcome.weights)["model"]

@@ -1,4 +1,4 @@
-"""How many numbers the networks of a recipe learn."""
+"""Number of trainable parameters of a recipe's networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stn_cluster.training.cell_training import build_model
 
 
 def parameters_of(recipe: str | dict[str, Any]) -> dict[tuple[str, str, int], int]:
-    """By model, transform and canvas (28 or 42 pixels): trainable parameters of all 8 rows."""
+    """Trainable parameters of all 8 rows by model, transform and canvas (28 or 42 pixels)."""
     cells = resolve(parse_config({"recipe": recipe, "distortions": ["R", "RTS"]}))
     networks = {
         (cell.model, cell.transform, cell.canvas): build_model(

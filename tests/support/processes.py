@@ -1,4 +1,4 @@
-"""The processes below this one, as /proc tells of them."""
+"""Child processes of this one, from /proc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def actors(kind: str) -> dict[int, str]:
-    """Living actors of the Rays that this process started: process ids, and what each is at.
+    """Living actors of the Rays that this process started: process ids, and current calls.
 
     Args:
         kind: the actor's class, as in 'Worker'.
@@ -24,7 +24,7 @@ def actors(kind: str) -> dict[int, str]:
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids of all that a process started, or they in turn."""
+    """Process ids of all descendants of a process."""
     children = defaultdict(list)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -32,7 +32,7 @@ def descendants(root: int) -> list[int]:
         try:
             # 'pid (name) state parent ...', and the name may hold anything.
             state, parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
+        except OSError:  # it has ended meanwhile
             continue
         if state != "Z":
             children[int(parent)].append(int(folder.name))

@@ -1,4 +1,4 @@
-"""The queue and a model of it take the same steps, and what can be seen of both is compared."""
+"""State machine that performs the same steps on the queue and its model, and compares both."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CELLS = [
     for seed in (0, 1)
     for model, cost in COSTS.items()
 ]
-UNTESTED = CELLS[1].key  # its successes have no test error
+UNTESTED = CELLS[1].key  # its cells succeed without a test error
 LOSSES = (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.NODE_LOST, ExitReason.INTERRUPTED)
 SOME_CELLS = [CELLS, CELLS[:3], CELLS[3:], CELLS[::-2], CELLS[1:5], CELLS[1:2]]
 FATES = ["runs", "succeeds", "fails", "saves"]
@@ -43,13 +43,13 @@ which = st.integers(0, 5)
 
 
 def new_folder() -> Path:
-    """In memory where there is such a place: so often does the queue wait for its disk."""
+    """In-memory folder if there is one, as the queue syncs its disk very often."""
     memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="queue-", dir=memory if memory.is_dir() else None))
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Every rule is a step; numbers choose among what there is then, counted around."""
+    """Every rule is a step; numbers choose among the present items, modulo their count."""
 
     @initialize(cells=st.sampled_from(SOME_CELLS))
     def open(self, cells: list[Cell]) -> None:
@@ -97,7 +97,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs_with(*UNFINISHED))
     @rule(which=which, again=st.booleans(), late=st.lists(st.booleans(), max_size=2))
     def cancel(self, which: int, again: bool, late: list[bool]) -> None:
-        """Some of the attempts that it ends were just about to succeed or fail."""
+        """Cancels a job while some of its attempts are about to succeed or fail."""
         jobs = self.jobs_with(CellState.RUNNING) or self.jobs_with(CellState.QUEUED)
         job_id = jobs[which % len(jobs)]
         stopped = cancel(self.queue, job_id)
@@ -143,7 +143,7 @@ class QueueMachine(RuleBasedStateMachine):
             cell, owner = self.model.cells[key], self.model.owner(key)
             assert owner is not None
             assert attempt.job_id == owner.job.job_id
-            assert attempt.cell in owner.job.cells  # by the job's name for its recipe
+            assert attempt.cell in owner.job.cells  # with the job's own name of the recipe
             assert attempt.resume_from == cell.checkpoint
             assert attempt.pack_size == len(attempts)
             assert attempt.worker == HERE
@@ -210,7 +210,7 @@ class QueueMachine(RuleBasedStateMachine):
             result = self._commit(attempt.id, ok=False)
             assert finish(self.queue, [result]) == [True] == [self.model.finish(result)]
 
-    # --- the coordinator ends, and begins again ---
+    # --- restarts of the coordinator ---
 
     @precondition(lambda self: self.model.attempts)
     @rule(killed=st.booleans())
@@ -219,7 +219,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not killed:
             self.queue.close()
         for file in self.folder.glob(f"{FILE}*"):
-            if not file.name.endswith("-shm"):  # a power cut leaves none
+            if not file.name.endswith("-shm"):  # a power cut leaves no partial state
                 shutil.copy(file, folder)
         self.teardown()
         self._open_in(folder)
@@ -235,16 +235,16 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def agree(self) -> None:
-        """Whatever can be seen of the queue is as the model has it."""
+        """Everything that clients can see of the queue agrees with the model."""
         self.watch.compare(self.queue, self.model, self.reader)
 
-    # --- small things ---
+    # --- helpers ---
 
     def _job(self, which: int) -> str:
         return list(self.model.jobs)[which % len(self.model.jobs)]
 
     def jobs_with(self, *states: CellState) -> list[str]:
-        """Those with a cell in one of these states."""
+        """Jobs with a cell in one of these states."""
         return [
             job_id
             for job_id in self.model.jobs
@@ -276,7 +276,7 @@ class QueueMachine(RuleBasedStateMachine):
         return result
 
     def _requeue(self, name: str, reason: ExitReason) -> None:
-        """All that its worker holds goes with it, also what had ended."""
+        """A lost worker loses all its attempts, including those that had ended."""
         pack = next(pack for pack in self.packs if name in pack)
         requeued = requeue(self.queue, dict.fromkeys(pack, AttemptEnd(reason, "it went")))
         assert requeued == self.model.requeue(pack, reason)

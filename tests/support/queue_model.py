@@ -1,4 +1,4 @@
-"""Model of the queue: the same rules once more, as plain dicts without SQL."""
+"""Model of the queue: an independent implementation of its rules with plain dicts, without SQL."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ UNFINISHED = (CellState.QUEUED, CellState.RUNNING)
 
 @dataclass
 class ModelCell:
-    """One cell, whoever wants it."""
+    """State of one cell, shared by all jobs."""
 
     cell: Cell
-    rank: int  # in the order in which cells came
+    rank: int  # in the order of insertion
     since: int
     state: CellState = CellState.QUEUED
-    has_result: bool = False  # it has succeeded
-    test_error: float | None = None  # of its last success, if it was tested
-    attempt: str | None = None  # the current or the last one
+    has_result: bool = False  # whether it has succeeded
+    test_error: float | None = None  # test error of its last success, if it was tested
+    attempt: str | None = None  # current or last attempt
     checkpoint: Checkpoint | None = None
     isolated: bool = False
     failures: int = 0
@@ -34,18 +34,18 @@ class ModelCell:
 
 @dataclass
 class ModelJob:
-    """One job, and its interest in its cells."""
+    """State of one job and of its cells for it."""
 
     job: Job
     number: int
-    stored: set[str] = field(default_factory=set)  # had their result when it came
-    pending: set[str] = field(default_factory=set)  # have not ended for it yet
-    dropped: set[str] = field(default_factory=set)  # by its cancellation
+    stored: set[str] = field(default_factory=set)  # cells with a result when the job was submitted
+    pending: set[str] = field(default_factory=set)  # cells that the job waits for
+    dropped: set[str] = field(default_factory=set)  # cells that its cancellation dropped
     cancelled: bool = False
 
     @property
     def place(self) -> tuple[int, int]:
-        """Smaller comes first."""
+        """Sort key: smaller values go first."""
         return (-self.job.priority, self.number)
 
 
@@ -60,16 +60,16 @@ class ModelAttempt:
 
 
 class Model:
-    """A queue, and the store beside it."""
+    """Model of a queue and its store."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, ModelJob] = {}
         self.cells: dict[str, ModelCell] = {}
         self.attempts: dict[str, ModelAttempt] = {}
         self.store: list[StoredResult] = []
-        self.accepted: list[str] = []  # attempts whose results were taken
+        self.accepted: list[str] = []  # attempts whose results were accepted
 
-    # --- what the store says ---
+    # --- the store ---
 
     @property
     def watermark(self) -> int:
@@ -155,12 +155,12 @@ class Model:
     # --- attempts ---
 
     def owner(self, key: str) -> ModelJob | None:
-        """The job that a cell is trained for."""
+        """Job that a cell is trained for."""
         waiting = [entry for entry in self.jobs.values() if key in entry.pending]
         return min(waiting, key=lambda entry: entry.place, default=None)
 
     def queued(self, needs: Needs | None = None, only: str | None = None) -> list[str]:
-        """Keys of what may be claimed, in order."""
+        """Keys of the cells that may be claimed, in order."""
         found = [
             key
             for key, cell in self.cells.items()
@@ -177,7 +177,7 @@ class Model:
         return (owner.place, -cell.cell.cost, cell.rank)
 
     def next_pack(self, needs: Needs, size: int, only: str | None) -> list[str]:
-        """Keys of the cells to be handed out next."""
+        """Keys of the next pack."""
         queued = self.queued(needs, only)
         if not queued:
             return []
@@ -199,7 +199,7 @@ class Model:
         self.cells[key].state, self.cells[key].attempt = CellState.RUNNING, attempt
 
     def running(self) -> list[str]:
-        """The attempts under way, oldest first."""
+        """Running attempts, oldest first."""
         return [name for name, attempt in self.attempts.items() if attempt.reason is None]
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
@@ -269,10 +269,10 @@ class Model:
             return False
         return self.attempts[end.attempt].reason is not None
 
-    # --- what people see ---
+    # --- status ---
 
     def view(self, job_id: str) -> dict[str, CellState]:
-        """A job's cells, by key."""
+        """Status of a job's cells, by key."""
         entry = self.jobs[job_id]
         return {
             cell.key: CellState.CANCELLED

@@ -12,13 +12,13 @@ from support.queue_model import UNFINISHED, Model
 
 
 class Watch:
-    """What a client has seen of each job so far."""
+    """Status of each job that a client has seen so far."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[int, dict[str, CellStatus]]] = {}
 
     def compare(self, queue: sqlite3.Connection, model: Model, reader: sqlite3.Connection) -> None:
-        """Raises an AssertionError where the two differ."""
+        """Raises an AssertionError if queue and model differ."""
         cells_agree(model, reader)
         attempts_agree(model, reader)
         demand_agrees(queue, model)
@@ -38,7 +38,7 @@ class Watch:
             assert stored == model.jobs[status.job_id].stored
 
     def _follow(self, queue: sqlite3.Connection, job_id: str) -> dict[str, CellStatus]:
-        """A job's cells by key, of which only those are asked for that have changed."""
+        """Status of a job's cells by key; requests only those that have changed."""
         last, seen = self._seen.get(job_id, (-1, {}))
         news, last = queries.cells(queue, job_id, Page(since=last))
         seen |= {cell.cell.key: cell for _, cell in news}
@@ -47,7 +47,7 @@ class Watch:
 
 
 def cells_agree(model: Model, reader: sqlite3.Connection) -> None:
-    """Every cell is as it is in the model, and what a job waits for is on its way."""
+    """Every cell agrees with the model, and cells that a job waits for are queued or running."""
     rows = reader.execute(
         "SELECT key, state, isolated, exhausted, failures, node_losses, has_result, test_error "
         "FROM cells"
@@ -64,7 +64,7 @@ def cells_agree(model: Model, reader: sqlite3.Connection) -> None:
 
 
 def attempts_agree(model: Model, reader: sqlite3.Connection) -> None:
-    """So is the history; a cell has one attempt at a time, and an attempt one result at most."""
+    """The history agrees; a cell has one attempt at a time, an attempt at most one result."""
     rows = reader.execute("SELECT attempt, key, exit_reason, counts FROM attempts")
     assert {tuple(row) for row in rows} == {
         (name, attempt.key, attempt.reason, attempt.counts)
@@ -76,7 +76,7 @@ def attempts_agree(model: Model, reader: sqlite3.Connection) -> None:
 
 
 def demand_agrees(queue: sqlite3.Connection, model: Model) -> None:
-    """All that may be claimed is counted, for all jobs together and for each by itself."""
+    """Demand counts all claimable cells, for all jobs together and for each job."""
     kinds = {str(cell.cell.needs): cell.cell.needs for cell in model.cells.values()}
     for only in (None, *model.jobs):
         pools = demand(queue, only)

@@ -1,4 +1,4 @@
-"""A queue and what its store holds, as a coordinator has them; for tests."""
+"""A queue and the results of its store, for tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = WorkerInfo("here", "cpu", "2.11", "node-1", 123)
 
 
 def cells(count: int, first: int = 0, **columns: Any) -> tuple[Cell, ...]:
-    """Cells with a stream of their own each."""
+    """Cells with different streams."""
     return tuple(make_cell(seed=first + index, **columns) for index in range(count))
 
 
@@ -30,7 +30,7 @@ def pack(count: int, seed: int = 0) -> tuple[Cell, ...]:
 
 
 class QueueUnderTest:
-    """A queue, a store as far as the queue knows it, and steps that tests take.
+    """A queue with known results, and the steps of tests.
 
     Args:
         folder: where the queue is.
@@ -38,7 +38,7 @@ class QueueUnderTest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stored: list[StoredResult] = []  # the store's rows
+        self.stored: list[StoredResult] = []  # rows of the store
         self.known = KnownResults()
         self.db = connect(folder)
 
@@ -47,7 +47,7 @@ class QueueUnderTest:
         self.db.close()
 
     def restart(self) -> tuple[int, list[tuple[str, str]]]:
-        """Starts a new coordinator, which has what queue and store hold; see `finish.recover`."""
+        """Restarts: reopens the queue and recovers from the store; see `finish.recover`."""
         self.db.close()
         self.db = connect(self.folder)
         self.known = KnownResults(self.stored)
@@ -88,7 +88,7 @@ class QueueUnderTest:
         return list(claim.claim(self.db, needs or Needs(), lambda first: size, HERE, only))
 
     def claim_all(self, only: str | None = None) -> list[Attempt]:
-        """Claims all that is queued, one by one, in order."""
+        """Claims all queued cells, one by one, in order."""
         claimed = []
         while found := self.claim(only=only):
             claimed += found
@@ -97,7 +97,7 @@ class QueueUnderTest:
     def store(
         self, attempt: Attempt, error: str | None = None, test_error: float | None = 5.0
     ) -> StoredResult:
-        """Has the store take a result that the queue has not heard of."""
+        """Adds a result to the store that the queue does not know."""
         result = StoredResult(
             key=attempt.cell.key,
             attempt=attempt.id,
@@ -110,35 +110,35 @@ class QueueUnderTest:
         return result
 
     def succeed(self, *attempts: Attempt, test_error: float | None = 5.0) -> None:
-        """Their cells are trained, and tested unless `test_error` is None."""
+        """Ends attempts with success, tested unless `test_error` is None."""
         results = [self.store(attempt, test_error=test_error) for attempt in attempts]
         assert finish.finish(self.db, results) == [True] * len(attempts)
 
     def fail(self, *attempts: Attempt, error: str = "ValueError: no") -> None:
-        """Their cells' code raised."""
+        """Ends attempts with a failure of the cell's code."""
         results = [self.store(attempt, error) for attempt in attempts]
         assert finish.finish(self.db, results) == [True] * len(attempts)
 
     def requeue(
         self, attempts: Iterable[Attempt], reason: ExitReason, message: str = "it went"
     ) -> list[str]:
-        """Their worker went; the keys of what is queued again."""
+        """Loses the worker of attempts; returns the keys of the requeued cells."""
         end = AttemptEnd(reason, message)
         return finish.requeue(self.db, {attempt.id: end for attempt in attempts})
 
     def lose_workers(self, times: int, reason: ExitReason = ExitReason.DIED) -> None:
-        """The next cell is tried, by itself, and its worker goes, again and again."""
+        """Claims the next cell alone and loses its worker, repeatedly."""
         for number in range(times):
             self.requeue(self.claim(), reason, f"message {number}")
 
     def save(self, attempt: Attempt, step: int) -> Checkpoint:
-        """A running cell's checkpoint is in the store, and the queue names it."""
+        """Saves a checkpoint of a running cell, and records it in the queue."""
         checkpoint = Checkpoint(attempt.id, step)
         finish.save_checkpoints(self.db, [checkpoint])
         return checkpoint
 
     def exhausted(self) -> list[Attempt]:
-        """Last attempts of cells without retries left; see `finish.exhausted`."""
+        """Last attempts of exhausted cells; see `finish.exhausted`."""
         return finish.exhausted(self.db)
 
     def attempts(self, name: str) -> list[Attempt]:
@@ -147,7 +147,7 @@ class QueueUnderTest:
 
 
 def seeds(attempts: Iterable[Attempt]) -> list[int]:
-    """Seeds of their cells: which ones they are."""
+    """Seeds of the attempts' cells, which identify them."""
     return [attempt.cell.seed for attempt in attempts]
 
 
@@ -158,7 +158,7 @@ def end_of(attempt: Attempt) -> AttemptEnd:
 
 
 def ends_told(exhausted: Attempt) -> list[str]:
-    """Ends that the message of a cell without retries left names, the first first."""
+    """Ends listed in the message of an exhausted cell, oldest first."""
     head, *lines = str(end_of(exhausted).message).splitlines()
     assert head == "given up after these ends:"
     numbers = [line.partition(". ")[0] for line in lines]
@@ -173,7 +173,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def file_limit(length: int) -> Iterator[None]:
-    """No file can grow beyond a length, in bytes: the write is an error of the system."""
+    """Limits the length of files in bytes within the block: longer writes fail."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
     try:
@@ -184,14 +184,14 @@ def file_limit(length: int) -> Iterator[None]:
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
-    """The queue's log cannot grow by a byte."""
+    """Keeps the queue's log from growing within the block."""
     with file_limit((folder / f"{FILE}-wal").stat().st_size):
         yield
 
 
 @asynccontextmanager
 async def opened(folder: Path, job: Job) -> AsyncIterator[QueueDatabase]:
-    """A database that has one job, closed in the end."""
+    """Opens a database with one job within the block, then closes it."""
     database = QueueDatabase(folder)
     try:
         await database.write(submit.submit, job, KnownResults())

@@ -1,4 +1,4 @@
-"""A Ray head as a user starts one, in processes of its own."""
+"""A Ray head, started with `ray start` as a user does."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ PATIENCE = 90.0  # seconds
 
 @dataclass(frozen=True)
 class Head:
-    """Where it is, and what its clients need in their environment."""
+    """Address of a Ray head, and environment variables of its clients."""
 
     port: int
-    dashboard: int  # the port that takes Ray jobs
-    folder: str  # where Ray keeps what it works with
+    dashboard: int  # port of Ray's job API
+    folder: str  # Ray's temporary folder
     environment: dict[str, str]
 
     @property
     def address(self) -> str:
-        """As drivers name it."""
+        """Address for drivers."""
         return f"127.0.0.1:{self.port}"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports that are free now."""
     with ExitStack() as stack:
         found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in found]
@@ -51,7 +51,7 @@ def ray_head(cpus: int = 2, jobs: bool = False) -> Iterator[Head]:
         jobs: whether it takes Ray jobs, too.
     """
     port, dashboard, agent, client = free_ports(4)
-    folder = mkdtemp(prefix="ray-", dir="/tmp")  # sockets' paths must be short
+    folder = mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}", **token}
     command = [
@@ -66,7 +66,7 @@ def ray_head(cpus: int = 2, jobs: bool = False) -> Iterator[Head]:
         list(map(str, command)),
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
-        # At its end nothing is left that it should wait for.
+        # At the end, there is nothing that `ray stop` should wait for.
         env=os.environ | environment | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
         start_new_session=True,
     )

@@ -1,6 +1,6 @@
 """A model of a Ray cluster and of the scheduler on it, for tests of placement over time.
 
-Time is counted in seconds that nobody waits for.
+Its seconds are simulated.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ PACK_SECONDS = (3, 5, 11, 20)
 
 @dataclass
 class ModelWorker:
-    """A worker, and until when it is at something once it has a place."""
+    """A worker, and the time until which it is busy once it is placed."""
 
     needs: Needs
     requested_at: float
     state: WorkerState = WorkerState.STARTING
-    node: int | None = None  # the place that Ray gave it
+    node: int | None = None  # index of the node that Ray placed it on
     until: float = 0.0
     idle_since: float = 0.0
 
 
 class Cluster:
-    """Workers are placed in the order in which they were asked for, wherever there is room.
+    """Model that places workers in the order of their requests, on any node with room.
 
     Args:
         nodes: the resources of each.
@@ -66,7 +66,7 @@ class Cluster:
         self.demand = sorted([*self.demand, pool], key=lambda pool: (-pool.priority, pool.job))
 
     def second(self) -> Plan:
-        """Goes on by one second; returns the plan that was made."""
+        """Advances by one second; returns the plan."""
         self.now += 1
         self._plan = plan_workers(self.demand, self.workers, self.nodes, self.settings, self.now)
         for needs in self._plan.start:
@@ -79,7 +79,7 @@ class Cluster:
         return self._plan
 
     def _next(self, worker: ModelWorker) -> None:
-        """A worker that has started, or has come to the end of its pack, goes on."""
+        """Continues with a worker that has started or has ended its pack."""
         if worker.state is not WorkerState.IDLE:
             worker.state, worker.idle_since = WorkerState.IDLE, self.now
         if should_release(worker.needs, self._plan, self.demand, self.settings):

@@ -11,7 +11,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import names, parse_distortion
 from stn_cluster.store import Record
 
-# Of three images, and what they are of.
+# Predictions and true classes of three images.
 PREDICTIONS: dict[str, Any] = {
     "test_set": "0123456789abcdef",
     "predictions": [0, 1, 9],
@@ -40,7 +40,7 @@ def make_cell(
     recipe: str = "smoke",
     revision: int = 1,
 ) -> Cell:
-    """A resolved cell; `revision` is its model's, so another one is another key."""
+    """Resolved cell; `revision` is its model's, so that another revision gives another key."""
     base, _, variant = distortion.partition(":")
     canvas = 28
     if base in names("distortion"):

@@ -1,4 +1,4 @@
-"""Commands that are refused: called in this process, and what is asserted of them."""
+"""Refused commands: calls them in this process, and checks their output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stn_cluster.cli import main
 
 
 class Told(NamedTuple):
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: object
     out: str
@@ -24,7 +24,7 @@ Command = Callable[..., Told]
 
 
 def make_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process; beginning to train would fail the test."""
+    """Runs the command in this process; the test fails if it starts to train."""
 
     def call(*arguments: str | Path) -> Told:
         monkeypatch.setattr(sys, "argv", ["stn-cluster", *map(str, arguments)])
@@ -41,7 +41,7 @@ def make_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
-    """All that is in a folder: files with their bytes, folders as None; {} if it is not there."""
+    """Contents of a folder: files with their bytes, folders as None; {} if it does not exist."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in (folder, *folder.rglob("*"))
@@ -50,7 +50,7 @@ def everything(folder: Path) -> dict[str, bytes | None]:
 
 
 def assert_refused(told: Told, *parts: str) -> None:
-    """Exit code 2, nothing on stdout, and one line on stderr with all these parts in it."""
+    """Checks for exit code 2, empty stdout, and one stderr line that contains all these parts."""
     assert (told.code, told.out) == (2, ""), told
     assert told.err.startswith("stn-cluster: "), told
     assert told.err.endswith("\n"), told

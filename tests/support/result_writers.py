@@ -30,7 +30,7 @@ from support.workers import HERE
 
 
 class WriterUnderTest:
-    """A result writer with all that it writes to.
+    """A result writer with its store and queue.
 
     Args:
         folder: for the store and the queue.
@@ -62,14 +62,14 @@ class WriterUnderTest:
         await self.database.write(submit, Job(job_id, cells, **fields), self.known)
 
     async def claim(self) -> Attempt:
-        """The next cell, by itself."""
+        """Claims the next cell, alone in its pack."""
         [attempt] = await self.database.write(claim, make_cell().needs, lambda cell: 1, HERE)
         return attempt
 
     def result(
         self, number: int, *, error: str | None = None, without_state: bool = False
     ) -> Result:
-        """The result of one of the running cells."""
+        """Makes the result of a running cell."""
         attempt = self.running[number]
         return Result(attempt, make_outcome(attempt, error, n_wrong=number), without_state)
 
@@ -78,17 +78,17 @@ class WriterUnderTest:
         return [status.state for _, status in queries.cells(self.reader, "j")[0]]
 
     def unrecorded(self) -> list[str]:
-        """The jobs that the store has no record of."""
+        """Ids of the jobs that the store has no record of."""
         return queries.unrecorded_jobs(self.reader)
 
     def rows(self) -> list[str]:
-        """The attempts in the store, in the order of their acceptance."""
+        """Ids of the attempts in the store, in the order of their acceptance."""
         rows = self.store.results(latest=False).sort_values("accepted_at")
         return list(rows["attempt"])
 
     @asynccontextmanager
     async def slow_store(self) -> AsyncIterator[None]:
-        """Within the block, whatever is asked of the store waits."""
+        """Blocks all accesses of the store within the block."""
         done = threading.Event()
         waiting = asyncio.create_task(self.thread.run(done.wait))
         try:
@@ -114,7 +114,7 @@ class WriterUnderTest:
 
 @asynccontextmanager
 async def result_writer(folder: Path, cells: int = 1) -> AsyncIterator[WriterUnderTest]:
-    """A result writer at work, and housekeeping; closed in any case.
+    """Runs a result writer and housekeeping within the block, then closes them.
 
     Args:
         folder: for the store and the queue.
@@ -134,7 +134,7 @@ async def result_writer(folder: Path, cells: int = 1) -> AsyncIterator[WriterUnd
 
 
 def make_outcome(attempt: Attempt, error: str | None = None, n_wrong: int = 7) -> Outcome:
-    """An attempt's outcome: of 200 test images so many are wrong, unless it failed."""
+    """Outcome of an attempt with `n_wrong` errors in 200 test images, or a failure."""
     return Outcome(
         key=attempt.cell.key,
         error=error,
@@ -159,7 +159,7 @@ def make_predictions(test_set: str = "0123456789abcdef") -> Predictions:
 
 
 async def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    """Waits until it is true, while others go on; a test that waits in vain fails."""
+    """Waits until a condition is true, while other tasks run; fails after a timeout."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
@@ -167,5 +167,5 @@ async def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def attempts_of(results: Sequence[Result]) -> list[str]:
-    """The ids of their attempts."""
+    """Ids of the results' attempts."""
     return [result.attempt.id for result in results]

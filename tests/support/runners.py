@@ -1,4 +1,4 @@
-"""A runner that goes through a script instead of training, for the tests of workers."""
+"""A runner that follows a script instead of training, for the tests of workers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 
-NAME = "support.runners:ScriptedRunner"  # as `Settings.runner` has it
+NAME = "support.runners:ScriptedRunner"  # for `Settings.runner`
 Script = Callable[[Sequence[Attempt], AttemptLog], Iterator[Report]]
 
 
@@ -19,15 +19,15 @@ def nothing(pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
 
 
 class ScriptedRunner:
-    """Goes through a script; see `PackRunner` for the interface.
+    """Runner that follows a script; see `PackRunner` for the interface.
 
     Args:
         settings: the service's.
         device: 'cpu' or 'cuda'.
     """
 
-    script: Script = staticmethod(nothing)  # of all runners: a test puts its own here
-    made: list[ScriptedRunner] = []  # all, the newest last
+    script: Script = staticmethod(nothing)  # of all runners; a test sets it
+    made: list[ScriptedRunner] = []  # all runners, the newest last
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""An S3 server on this machine, in memory: what the tests of object stores speak with."""
+"""An in-memory S3 server on this machine, for the tests of object stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USER, SECRET, REGION, BUCKET = "someone", "swordfish", "us-east-1", "bucket"
 
 
 class S3Server:
-    """One bucket; whoever asks may read and write, unless told otherwise."""
+    """Server with one bucket, which anyone may read and write by default."""
 
     def __init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
@@ -36,7 +36,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a user sets to reach it without saying more than s3://bucket/name."""
+        """Environment variables with which s3://bucket/name is enough to reach it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": USER,
@@ -45,13 +45,13 @@ class S3Server:
         }
 
     def uri(self, name: str, bucket: str = BUCKET) -> str:
-        """A URI that says all: credentials, server and region."""
+        """URI with credentials, server and region."""
         query = f"endpoint_override={self.url}&region={REGION}"
         return f"s3://{USER}:{SECRET}@{bucket}/{name}?{query}"
 
     @contextmanager
     def refusing(self, which: Callable[[str], bool]) -> Iterator[None]:
-        """It is too busy for some requests, such as 'PUT /bucket/name'."""
+        """Makes it refuse some requests as too busy, such as 'PUT /bucket/name'."""
         self._refuses = which
         try:
             yield
@@ -60,7 +60,7 @@ class S3Server:
 
     @contextmanager
     def checking_credentials(self) -> Iterator[None]:
-        """It knows nobody."""
+        """Makes it refuse all credentials."""
         self._let_in("0")
         try:
             yield

@@ -1,4 +1,4 @@
-"""A scheduler and a report handler on a real store and a real queue, with workers of a test's."""
+"""A scheduler and a report handler on a real store and a real queue, with fake workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.workers import FakePool, FakeWorker
 
 
 class CountingLeases(Leases):
-    """Leases that count how often the scheduler has looked for expired ones."""
+    """Leases that count the scheduler's scans for expired ones."""
 
     scans = 0
 
@@ -35,7 +35,7 @@ class CountingLeases(Leases):
 
 
 class RecordingSupervisor(Supervisor):
-    """Remembers what failed, where the real one would end the process."""
+    """Supervisor that records a failure instead of ending the process."""
 
     def __init__(self, crashes: CrashLog) -> None:
         super().__init__(crashes)
@@ -53,7 +53,7 @@ class RecordingSupervisor(Supervisor):
 
 
 class SchedulerUnderTest(WriterUnderTest):
-    """All parts of a coordinator but the coordinator.
+    """All parts of a coordinator, without the coordinator itself.
 
     Args:
         folder: for the store and the queue.
@@ -93,7 +93,7 @@ class SchedulerUnderTest(WriterUnderTest):
         )
 
     def start(self, recorder: bool = True) -> None:
-        """Begins to work, as a coordinator does; the checkpoint recorder only if asked to."""
+        """Starts the tasks as a coordinator does; the checkpoint recorder is optional."""
         start = self.supervisor.start
         start("write results", self.results.run(self._committed))
         if recorder:
@@ -105,17 +105,17 @@ class SchedulerUnderTest(WriterUnderTest):
         self.scheduler.committed(results)
 
     async def looks(self, count: int = 3) -> None:
-        """Waits until the scheduler has looked at the queue so many times more."""
+        """Waits until the scheduler has made `count` more plans."""
         enough = self.pool.refreshes + count
         await wait_until(lambda: self.pool.refreshes > enough)
 
     async def scans(self, count: int = 3) -> None:
-        """Waits until the scheduler has scanned the leases so many times more."""
+        """Waits until the scheduler has scanned the leases `count` more times."""
         enough = self.leases.scans + count
         await wait_until(lambda: self.leases.scans > enough)
 
     async def workers(self, count: int = 1) -> list[FakeWorker]:
-        """The workers, once so many have a pack; those that came first come first."""
+        """Waits until `count` workers have a pack; returns them, oldest first."""
 
         def busy() -> list[FakeWorker]:
             return [w for w in self.pool.started if w.name in self.pool.workers and w.busy]
@@ -124,22 +124,22 @@ class SchedulerUnderTest(WriterUnderTest):
         return busy()
 
     async def worker(self) -> FakeWorker:
-        """The one worker, once it has a pack."""
+        """Waits until the only worker has a pack; returns it."""
         [worker] = await self.workers()
         return worker
 
     def report(self, worker: FakeWorker, **fields: Any) -> set[str]:
-        """Has a worker report."""
+        """Makes a worker send a report."""
         return self.reports.handle(worker.name, Report(**fields))
 
     def finish(self, worker: FakeWorker, error: str | None = None) -> None:
-        """Has a worker report the results of its pack, and come to its end."""
+        """Makes a worker report the results of its pack and end it."""
         ended = {a.id: make_outcome(a, error) for a in worker.attempts}
         self.report(worker, ended=ended)
         worker.return_pack()
 
     def history(self, key: str) -> list[Attempt]:
-        """The attempts at a cell, oldest first."""
+        """Attempts at a cell, oldest first."""
         return queries.attempts(self.reader, key)
 
     def end_of(self, attempt: Attempt) -> AttemptEnd | None:
@@ -148,7 +148,7 @@ class SchedulerUnderTest(WriterUnderTest):
         return found.end
 
     def reasons(self, key: str) -> list[ExitReason | None]:
-        """How the attempts at a cell ended; None for one that runs."""
+        """Exit reasons of the attempts at a cell; None for a running one."""
         return [a.end.reason if a.end else None for a in self.history(key)]
 
     def checkpoint_of(self, key: str) -> Checkpoint | None:
@@ -163,7 +163,7 @@ class SchedulerUnderTest(WriterUnderTest):
         return all(state.ended for state in self.states())
 
     def count(self, state: CellState) -> int:
-        """How many of the job's cells are in a state."""
+        """Number of the job's cells in a state."""
         return self.states().count(state)
 
     async def close(self) -> None:
@@ -179,7 +179,7 @@ class SchedulerUnderTest(WriterUnderTest):
 async def scheduler(
     folder: Path, *, recorder: bool = True, **settings: Any
 ) -> AsyncIterator[SchedulerUnderTest]:
-    """A scheduler at work, with nothing to do yet; closed in any case.
+    """Runs a scheduler without jobs within the block, then closes it.
 
     Args:
         folder: for the store and the queue.

@@ -1,4 +1,4 @@
-"""`stn-cluster serve` in a process of its own, to be killed and started again."""
+"""`stn-cluster serve` in a separate process, which tests kill and restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 120.0  # seconds
 
 @dataclass
 class Server:
-    """Its store, state and log are below a folder."""
+    """A server whose store, state and log are below a folder."""
 
     head: Head
     folder: Path
@@ -28,22 +28,22 @@ class Server:
 
     @property
     def url(self) -> str:
-        """For its clients."""
+        """URL for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def store(self) -> Path:
-        """What it serves."""
+        """Its store."""
         return self.folder / "store"
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """What it said, all of it."""
+        """Its whole log."""
         file = self.folder / "serve.log"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def command(self, *more: str) -> list[str]:
-        """The command line."""
+        """Its command line."""
         return [
             *(
                 str(BIN / "stn-cluster"),
@@ -60,7 +60,7 @@ class Server:
         return os.environ | self.head.environment | {"STN_CLUSTER_TOKEN": TOKEN}
 
     def start(self, *more: str) -> None:
-        """Returns when it serves."""
+        """Starts it, and waits until it serves."""
         before = len(self.log)
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(*more), stderr=log, env=self.environment)
@@ -71,6 +71,6 @@ class Server:
             time.sleep(0.1)
 
     def end(self, sign: signal.Signals) -> int:
-        """Its exit code."""
+        """Signals it and waits for its end; returns its exit code."""
         self.process.send_signal(sign)
         return self.process.wait(PATIENCE)

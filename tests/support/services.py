@@ -1,4 +1,4 @@
-"""A service on a Ray of the test's own: the real coordinator and real workers."""
+"""A service on the test's private Ray, with the real coordinator and real workers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from stn_cluster.registry import resolve
 from support.own_ray import own_ray
 from support.processes import actors
 
-PLUGINS = Path(__file__).parent / "plugins"  # modules that jobs of the tests may name
+PLUGINS = Path(__file__).parent / "plugins"  # modules that jobs of the tests may use
 
 
 def one_node(cpus: int = 2, **environment: str) -> AbstractContextManager[str]:
-    """Ray on this machine, with so many cores to give away."""
+    """Runs Ray on this machine within the block, with `cpus` cores."""
     modules = [PLUGINS / "breaking_plugin.py", Path(__file__).parent]
     return own_ray(cpus, modules, **environment)
 
@@ -36,7 +36,7 @@ def serve(folder: Path, **settings: Any) -> CoordinatorClient:
 
 
 def make_cells(**config: Any) -> tuple[Cell, ...]:
-    """The cells of a config, trained by `smoke` unless it says otherwise."""
+    """Cells of a config, by default with the recipe `smoke`."""
     return tuple(resolve(parse_config({"recipe": "smoke", **config}), folder=PLUGINS))
 
 
@@ -46,7 +46,7 @@ def make_job(job_id: str, *, force: bool = False, priority: int = 0, **config: A
 
 
 def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float = 0.05) -> None:
-    """Waits until it is true; a test that waits in vain fails."""
+    """Waits until a condition is true; fails after a timeout."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"waited in vain for {true.__qualname__}"
@@ -54,11 +54,11 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float =
 
 
 def processes(kind: str) -> list[int]:
-    """The process ids of actors that this process brought about: 'Coordinator' or 'Worker'."""
+    """Process ids of the actors that this process has started: 'Coordinator' or 'Worker'."""
     return list(actors(kind))
 
 
 def kill(pid: int, sign: signal.Signals = signal.SIGKILL) -> None:
-    """Signals a process, if it is still there."""
+    """Signals a process, if it still exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, sign)

@@ -1,4 +1,4 @@
-"""Workers without processes: plain values for placement, and handles whose fate a test decides."""
+"""Fake workers without processes: values for placement, and handles that a test controls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANY = 10**6
 
 @dataclass(frozen=True)
 class PlacedWorker:
-    """A worker as placement sees it."""
+    """The attributes of a worker that placement uses."""
 
     needs: Needs
     state: WorkerState = WorkerState.IDLE
@@ -33,7 +33,7 @@ class PlacedWorker:
 
 
 def make_nodes(*resources: dict[str, float]) -> list[Node]:
-    """Living nodes with these resources, named '0', '1' ..."""
+    """Alive nodes with these resources, named '0', '1' ..."""
     return [Node(str(number), True, amounts) for number, amounts in enumerate(resources)]
 
 
@@ -71,7 +71,7 @@ class FakeWorker:
         self.heard_at = 0.0
         self.task: asyncio.Task[None] | None = None
         self.cancel_requested_at: dict[str, float] = {}
-        self.packs: list[tuple[Attempt, ...]] = []  # all that it was handed
+        self.packs: list[tuple[Attempt, ...]] = []  # all packs that it got
         self.asked_to_stop = False
         self.killed = False
         self._where = info
@@ -83,12 +83,12 @@ class FakeWorker:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """The pack that it was handed last."""
+        """The last pack that it got."""
         return self.packs[-1]
 
     @property
     def busy(self) -> bool:
-        """Whether it has a pack, and has not come to its end."""
+        """Whether it is training a pack."""
         return self._call is not None and not self._call.done()
 
     async def hello(self) -> WorkerInfo:
@@ -108,27 +108,27 @@ class FakeWorker:
     def kill(self) -> None:
         self.killed = True
 
-    # --- what becomes of it ---
+    # --- events that a test triggers ---
 
     def start(self) -> None:
-        """Says hello, where it does not by itself."""
+        """Says hello, if it does not do so by itself."""
         self._started.set()
 
     def return_pack(self) -> None:
-        """Comes to the end of its pack."""
+        """Ends its pack."""
         assert self._call is not None
         self._call.set_result(None)
 
     def die(self, message: str = "its process died", node_lost: bool = False) -> None:
-        """Dies, whatever it is at."""
+        """Dies."""
         self._break(WorkerLostError(message, node_lost))
 
     def disconnect(self) -> None:
-        """Cannot be reached any more; it lives, and trains on."""
+        """Becomes unreachable, but continues to train."""
         self._break(WorkerUnavailableError("the connection broke"))
 
     def reconnect(self) -> None:
-        """Can be reached again; the call that its pack was is lost."""
+        """Becomes reachable again; the call of its pack is lost."""
         self._fault = None
 
     def _break(self, fault: Exception) -> None:
@@ -139,7 +139,7 @@ class FakeWorker:
 
 
 class FakePool(WorkerPool):
-    """A pool of fake workers on nodes that a test names; it asks nothing of Ray.
+    """A pool of fake workers on nodes that a test sets, without Ray.
 
     Args:
         settings: the service's.
@@ -149,10 +149,10 @@ class FakePool(WorkerPool):
     def __init__(self, settings: Settings, coordinator: object = None) -> None:
         super().__init__(settings, coordinator)
         self.nodes = make_nodes({"CPU": 4})
-        self.started: list[FakeWorker] = []  # all, also those that are gone
+        self.started: list[FakeWorker] = []  # all workers ever started
         self.starting = True  # whether new workers say hello by themselves
-        self.ray_failure: str | None = None  # what Ray says, where it does not answer
-        self.refreshes = 0  # how often it was asked for the nodes
+        self.ray_failure: str | None = None  # Ray's error message while it does not respond
+        self.refreshes = 0  # number of refreshes of the nodes
 
     async def refresh_nodes(self) -> None:
         self.refreshes += 1

@@ -17,7 +17,7 @@ def read(path: Path, *overrides: str) -> list[Cell]:
 
 
 def error_of(path: Path, *overrides: str) -> str:
-    """What the user is told; one line in any case."""
+    """Error message for the user, always one line."""
     with pytest.raises(UserError) as caught:
         read(path, *overrides)
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""Where a process can be made to die: it does so once, there and nowhere else."""
+"""Failpoints: a process dies once, at the named point and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is imported: nothing heavy before it is needed, and downward only."""
+"""Imports: nothing heavy before it is needed, and only downward."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ class Import:
 
 
 def _part(dotted: str) -> str:
-    """'cluster.client' -> 'cluster'; the package's own __init__ is 'stn_cluster'."""
+    """Part of a module: 'cluster.client' -> 'cluster'; the package's __init__ is 'stn_cluster'."""
     first = dotted.partition(".")[0]
     return "stn_cluster" if first in ("", "__init__") else first
 

@@ -15,7 +15,7 @@ from stn_cluster.stn.models import Task
 
 
 class Linear(nn.Module):
-    """Scores straight from the pixels."""
+    """Computes scores directly from the pixels."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Linear(nn.Module):
 
 @register_model("Linear")
 class Plain(Linear):
-    """Does not break."""
+    """Model that does not break."""
 
 
 @register_model("Raises")
@@ -53,7 +53,7 @@ class Diverges(Linear):
 
 @register_model("Dies")
 class Dies(Linear):
-    """Takes its process with it."""
+    """Kills its process."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
@@ -76,7 +76,7 @@ class Hoards(Linear):
 
 @register_model("Slow")
 class Slow(Linear):
-    """Takes its time at every step, and little of the processor."""
+    """Sleeps at every step."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         time.sleep(0.05)
@@ -85,7 +85,7 @@ class Slow(Linear):
 
 @register_model("Sticks")
 class Sticks(Linear):
-    """Does not come back from its third step for a minute."""
+    """Blocks for a minute in its third step."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
@@ -96,7 +96,7 @@ class Sticks(Linear):
 
 @register_model("Prints")
 class Prints(Linear):
-    """Says at which step it is."""
+    """Prints its step."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         print(f"forward {self.calls}")

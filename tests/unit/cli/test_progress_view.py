@@ -1,4 +1,4 @@
-"""What a running job looks like: plain lines where piped, a matrix on a terminal."""
+"""Views of a running job: plain lines if piped, a matrix on a terminal."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Terminal:
         )
 
     def lines(self) -> list[str]:
-        """What has been written since last asked."""
+        """Lines written since the previous call."""
         text = self.file.getvalue()
         self.file.seek(0)
         self.file.truncate()

@@ -1,4 +1,4 @@
-"""Labels of test sets: told once a pack by a worker, and kept once by the coordinator."""
+"""Labels of test sets: a worker reports them once per pack, the coordinator stores them once."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def make_attempt(cell: Cell) -> Attempt:
 
 
 def trained(store: Store, cells: Sequence[Cell]) -> list[Outcome]:
-    """What a worker says of a pack, in the order in which it says it."""
+    """Outcomes that a worker reports for a pack, in their order."""
     runner = PackRunner(Settings(store=store.uri, state="unused"), "cpu")
     pack = [make_attempt(cell) for cell in cells]
     return [o for report in runner.train(pack, AttemptLog()) for o in report.ended.values()]

@@ -38,7 +38,7 @@ A, B = make_attempt("a", seed=0), make_attempt("b", seed=1)
 
 
 class Received:
-    """What the handler hands on: it stands for all that takes something of a report."""
+    """Records everything that the handler passes on, in place of the real recipients."""
 
     def __init__(self) -> None:
         self.results: list[Result] = []

@@ -53,7 +53,7 @@ class Coordinator:
         return self.lost
 
     def log(self, attempt: str) -> str:
-        """All that was reported for an attempt's log."""
+        """All lines that were reported for an attempt's log."""
         return "".join(report.log.get(attempt, "") for report in self.reports)
 
 

@@ -1,4 +1,4 @@
-"""What a data set must be, and `digits`: its split and its images."""
+"""Data sets: requirements, and the split and images of `digits`."""
 
 from __future__ import annotations
 

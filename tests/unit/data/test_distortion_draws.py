@@ -49,7 +49,7 @@ def assert_independent(*columns: Array) -> None:
 
 
 def half_extent(angle: Array, scale: Array) -> Array:
-    """How far the turned and scaled frame's corners reach from its centre, in px."""
+    """Distance of the rotated and scaled frame's corners from its centre along each axis, in px."""
     radians = np.pi * angle / 180
     corners = [
         np.abs(x * np.cos(radians) - y * np.sin(radians)) for x in (-14, 14) for y in (-14, 14)

@@ -18,7 +18,7 @@ from stn_cluster.errors import UserError
 
 @pytest.fixture(scope="module")
 def data_root() -> Path:
-    """Where MNIST's files are, if they are here."""
+    """Folder of MNIST's files; the test is skipped if they are missing."""
     beside = Path(__file__).parents[4] / "shared" / "data"
     root = Path(os.environ.get("STN_CLUSTER_DATA") or beside)
     if not all((root / "MNIST" / "raw" / name).is_file() for name in FILES):

@@ -53,7 +53,7 @@ def substituted(line: str) -> str:
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
-    """All that the containers run, and where it says so."""
+    """All commands of the containers, with the files that contain them."""
     for name, service in SERVICES.items():
         command = service["command"]
         lines = command[1:] if command[0] == "head.sh" else [" ".join(command)]
@@ -329,7 +329,7 @@ def test_all_run_the_one_image() -> None:
 
 
 def copied() -> list[str]:
-    """What the Dockerfile copies from the project."""
+    """Files that the Dockerfile copies from the project."""
     found = re.findall(r"^COPY (.*) \S+$", DOCKERFILE, re.MULTILINE)
     assert found
     return [source for line in found for source in line.split()]

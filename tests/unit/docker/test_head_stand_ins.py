@@ -29,7 +29,7 @@ while true; do sleep 0.05; done
 
 
 class Head:
-    """head.sh in a process group of its own."""
+    """Runs head.sh in a separate process group."""
 
     def __init__(self, folder: Path, serve: str = "serve", ray: str = RAY) -> None:
         self.folder = folder

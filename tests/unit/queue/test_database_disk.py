@@ -124,7 +124,7 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_cause(
 
 
 def changes(queue: QueueUnderTest) -> dict[str, Callable[[], object]]:
-    """All that writes, each with something to write."""
+    """All changes, each with something to write."""
     queue.submit("a", cells(6))
     saved, lost, done, failed, _ = (queue.claim()[0] for _ in range(5))
     queue.fail(failed)

@@ -77,7 +77,7 @@ def test_a_file_of_a_newer_layout_is_refused(queue: QueueUnderTest) -> None:
 
 
 def cut(queue: QueueUnderTest, folder: Path, change: Callable[[bytes], bytes]) -> QueueUnderTest:
-    """What is found after a power cut that did this to the write-ahead log."""
+    """Contents of the queue after a power cut that left the write-ahead log like this."""
     folder.mkdir()
     shutil.copy(queue.folder / FILE, folder)
     (folder / f"{FILE}-wal").write_bytes(change((queue.folder / f"{FILE}-wal").read_bytes()))

@@ -19,7 +19,7 @@ TestQueue.settings = settings(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_queue_agrees_with_its_model_on_a_long_walk(seed: int) -> None:
-    """Where Hypothesis likes few rules at a time, this mixes all of them."""
+    """Mixes all rules, while Hypothesis prefers a few at a time."""
     random = Random(seed)
     machine = QueueMachine()
     machine.open(random.choice(SOME_CELLS))

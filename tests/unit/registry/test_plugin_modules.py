@@ -49,7 +49,7 @@ def brief():
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers and imports is gone after it; its edits are seen at once."""
+    """Removes after each test what it registered and imported; makes edits visible at once."""
     monkeypatch.setattr(components, "_entries", dict(components._entries))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = set(sys.modules)

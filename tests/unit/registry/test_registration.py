@@ -1,4 +1,4 @@
-"""What may be registered: names that configs can hold, by the plug-in that registers them."""
+"""Registration: names that configs can use, each from one plug-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stn_cluster.registry import components, load_plugins, lookup, names, resolv
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers and imports is gone after it."""
+    """Removes after each test what it registered and imported."""
     monkeypatch.setattr(components, "_entries", dict(components._entries))
     yield
     for name in ("mine", "yours"):

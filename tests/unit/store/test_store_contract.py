@@ -1,4 +1,4 @@
-"""What every store promises, on a local disk and on an object store alike."""
+"""Contract of every store, on a local disk and on an object store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def below(uri: str, name: str) -> str:
 
 
 def cells_place(store: Store) -> dict[str, Any]:
-    """What pandas and pyarrow.dataset need to know to read `cells` as it stands."""
+    """Arguments with which pandas and pyarrow.dataset read `cells`."""
     return {"filesystem": store._files.filesystem, "path": f"{store._files.root}/cells"}
 
 

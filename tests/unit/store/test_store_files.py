@@ -1,4 +1,4 @@
-"""What a store keeps besides results: jobs, checkpoints, logs, reports; and a folder that goes."""
+"""Other files of a store: jobs, checkpoints, logs, reports; and a folder that disappears."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with object stores: told in one line, within seconds, and without secrets."""
+"""Failures of object stores: reported in one line, within seconds, and without secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPTIONS = f"region={REGION}"
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Of a server that takes connections and says nothing."""
+    """Port of a server that accepts connections and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)
@@ -29,14 +29,14 @@ def silent_port() -> Iterator[int]:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Where no server listens."""
+    """Port without a server."""
     with socket.socket() as holder:  # bound, so that nobody else gets it
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
 
 
 def refusal(uri: str, seconds: float = 20) -> str:
-    """What is said when this store is to be made."""
+    """Error message when this store is made."""
     began = time.monotonic()
     with pytest.raises(StoreError) as caught:
         Store.open(uri, create=True)

@@ -42,7 +42,7 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mixed(old: Path) -> Path:
-    """The same, with a row of this version."""
+    """The old store, with a row of this version added."""
     Store.open(old, create=True).commit([make_record()], [TEST_SET])
     return old
 

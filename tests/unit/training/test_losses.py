@@ -83,7 +83,7 @@ def data_root() -> Path:
 
 
 def here() -> dict[str, str]:
-    """All that decides the bits, beside the code."""
+    """Everything besides the code that affects the bits."""
     device = device_name(torch.device("cpu"))
     return {"device": device, "torch_version": str(torch.__version__)}
 

@@ -37,7 +37,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 
 
 def theirs(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Of each parameter by its name, what a recipe says of it."""
+    """PyTorch's own optimiser with one group per parameter, as the recipe defines it."""
     groups: list[dict[str, Any]] = []
     for name, parameter in model.named_parameters():
         part, _, layer = name.partition(".")

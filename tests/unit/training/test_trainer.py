@@ -185,7 +185,7 @@ def test_the_outside_is_looked_at_after_a_time_and_whenever_a_cell_ends(
     cells = [*make_cells(models=["FCN"]), *make_cells(models=["FCN"], recipe={"iterations": 3})]
 
     def looks(seconds: float) -> list[tuple[int, int | None]]:
-        """How many cells had ended at each look, and at which step the others were."""
+        """Number of ended cells at each yield, and steps of the others."""
         monkeypatch.setattr("stn_cluster.training.trainer.YIELD_SECONDS", seconds)
         seen = PackTrainer(cells, data).run()
         return [(len(look.ended), max(look.steps.values(), default=None)) for look in seen]

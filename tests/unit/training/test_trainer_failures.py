@@ -1,4 +1,4 @@
-"""What goes wrong in training: a cell fails alone, unless the worker is of no use any more."""
+"""Failures in training: only the cell fails, unless the worker becomes unusable."""
 
 from __future__ import annotations
 
