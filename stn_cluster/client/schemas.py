@@ -87,7 +87,7 @@ class CellFilters(Frozen):
     seed: list[Seed] = []
     key: list[Key] = []
 
-    def given(self) -> dict[str, Sequence[Any]]:
+    def used(self) -> dict[str, Sequence[Any]]:
         """Filters with values, by name."""
         filters = {name: getattr(self, name) for name in CELL_FILTERS}
         return {name: values for name, values in filters.items() if values}
@@ -104,9 +104,9 @@ class ResultFilters(CellQuery):
 
     status: list[Word] = []
 
-    def given(self) -> dict[str, Sequence[Any]]:
+    def used(self) -> dict[str, Sequence[Any]]:
         """Filters with values, by name."""
-        return super().given() | ({"status": self.status} if self.status else {})
+        return super().used() | ({"status": self.status} if self.status else {})
 
 
 class Rerun(Frozen):

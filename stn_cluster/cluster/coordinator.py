@@ -97,8 +97,7 @@ class Coordinator:
         try:
             return await self._open_and_recover()
         except UserError:  # every client gets it
-            if not self._restarted:
-                self._end_soon()  # otherwise it would stay if its starter has exited
+            self._end_soon()  # otherwise it would stay if its starter has exited
             raise
         except Exception as error:
             self._supervisor.crash("open store and queue", error)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Leases
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.supervision import Supervisor
-from stn_cluster.queue.attempts import AttemptEnd, ExitReason
+from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason
 from stn_cluster.queue.database import QueueDatabase
 from stn_cluster.queue.finish import exhausted, requeue
 from stn_cluster.training.outcome import Outcome
@@ -75,6 +75,12 @@ class Requeuer:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
         await asyncio.shield(task)
+
+    async def return_claimed(self, pack: Sequence[Attempt]) -> None:
+        """Queues cells again that were claimed and never handed to a worker."""
+        if pack:
+            end = AttemptEnd(ExitReason.INTERRUPTED, "its worker was ended before it had the cell")
+            await self._write({attempt.id: end for attempt in pack})
 
     async def fail_exhausted(self) -> None:
         """Gives the failures of cells whose retries are exhausted to the result writer.

@@ -172,7 +172,8 @@ class Scheduler:
             except StoreError as error:
                 log.error("%s", error)
             else:
-                self._start_workers(time.monotonic())
+                if not self._stopping:  # asked again: meanwhile it may have been stopped
+                    self._start_workers(time.monotonic())
             await self._database.probe()
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), LOOK_SECONDS)
@@ -180,13 +181,13 @@ class Scheduler:
     def _start_workers(self, now: float) -> None:
         """Starts what the plan says, and cancels pending workers that no queued cell needs."""
         pool = self._pool
-        if pool.may_start(now):
-            workers = list(pool.workers.values())
-            self._plan = plan_workers(self.demand, workers, pool.nodes, self.settings, now)
-            for needs in self._plan.start:
-                if worker := pool.start(needs, now):
-                    name = f"employ worker {worker.name}"
-                    worker.task = self._supervisor.start(name, self._employ(worker))
+        startable = [kind for kind in self.demand if pool.may_start(kind.needs, now)]
+        workers = list(pool.workers.values())
+        self._plan = plan_workers(startable, workers, pool.nodes, self.settings, now)
+        for needs in self._plan.start:
+            if worker := pool.start(needs, now):
+                name = f"employ worker {worker.name}"
+                worker.task = self._supervisor.start(name, self._employ(worker))
         wanted = [kind.needs for kind in self.demand]
         for worker in list(pool.workers.values()):
             pending = worker.state is WorkerState.STARTING
@@ -207,7 +208,7 @@ class Scheduler:
             if self._stopping:
                 pass
             elif worker.state is WorkerState.STARTING:
-                self._pool.failed_to_start(error, time.monotonic())
+                self._pool.failed_to_start(worker.needs, error, time.monotonic())
             else:
                 log.warning("a worker on %s is replaced: %s", worker.info.host, error)
         finally:
@@ -217,7 +218,7 @@ class Scheduler:
     async def _next_pack(self, worker: WorkerHandle) -> tuple[Attempt, ...]:
         """The pack that the worker is to train next; empty once it is to go."""
         idle_since = time.monotonic()
-        while not self._stopping:
+        while not self._stopping and self._pool.workers.get(worker.name) is worker:
             if should_release(worker.needs, self._plan, self.demand, self.settings):
                 break
             changed = self._changed
@@ -241,17 +242,27 @@ class Scheduler:
         def size(first: Cell) -> int:
             return pack_size(first, queued, worker.needs, workers, self.settings)
 
+        claiming = asyncio.ensure_future(
+            self._database.write(claim, worker.needs, size, worker.info, self.settings.only_job)
+        )
         try:
-            pack = await self._database.write(
-                claim, worker.needs, size, worker.info, self.settings.only_job
-            )
+            pack = await asyncio.shield(claiming)
         except StoreError:
             return ()  # the database says that it is degraded
+        except asyncio.CancelledError:  # the worker is given up: the cells are not for it
+            self._supervisor.start("return claimed cells", self._return(claiming))
+            raise
         # Until the queue is looked at again: what is taken is not there for the next worker.
         left = queued - len(pack) if pack else 0
         counted = [replace(d, cells=left) if d.needs == worker.needs else d for d in self.demand]
         self.demand = [d for d in counted if d.cells]
         return pack
+
+    async def _return(self, claiming: asyncio.Future[tuple[Attempt, ...]]) -> None:
+        """Queues the cells of a claim again that no worker is there for."""
+        with suppress(StoreError):  # then nothing was claimed
+            pack = await claiming
+            await self._requeuer.return_claimed(pack)
 
     async def _train(self, worker: WorkerHandle, pack: tuple[Attempt, ...]) -> None:
         """Has one pack trained.
@@ -297,6 +308,8 @@ class Scheduler:
             await self._until_reached(worker)
             while any(not lease.finishing for lease in self._leases.of(worker.name)):
                 await asyncio.sleep(self.settings.heartbeat_seconds)
+            # Whether it is out of `train` nobody knows: it must not get another pack meanwhile.
+            raise WorkerLostError("the connection to it broke while it trained") from None
 
     async def _until_reached(self, worker: WorkerHandle) -> None:
         """Waits until a worker answers, or Ray knows how it died: of a node's end it hears late.
@@ -327,6 +340,8 @@ class Scheduler:
             await asyncio.sleep(self.settings.scan_seconds)
             now = time.monotonic()
             for name in {lease.worker for lease in self._leases.expired(now)}:
+                if not any(x.deadline < now and not x.finishing for x in self._leases.of(name)):
+                    continue  # a report came while another worker was given up
                 worker = self._pool.workers.get(name)
                 gone = worker is not None and self._pool.node_is_lost(worker.info)
                 reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
@@ -335,8 +350,9 @@ class Scheduler:
                     await self._requeuer.requeue(name, reason, message)
                 else:
                     await self._give_up(worker, reason, message)
-            busy = [w for w in self._pool.workers.values() if w.state is WorkerState.BUSY]
-            for worker in busy:
+            for worker in list(self._pool.workers.values()):
+                if worker.state is not WorkerState.BUSY:  # asked now: it may have become idle
+                    continue
                 asked_at = min(worker.cancel_requested_at.values(), default=now)
                 if now - asked_at > self.settings.cancel_grace_seconds:
                     message = "its worker was ended with a cancelled cell that did not stop"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 FAILED_START_PAUSE = 2.0  # seconds to wait after a worker failed to start; doubles each time
 MAX_PAUSE = 60.0  # seconds
+NODES_SECONDS = 30.0  # timeout of Ray's list of nodes
 
 
 class WorkerLostError(Exception):
@@ -98,15 +100,15 @@ class WorkerPool:
         self.nodes: list[Node] = []
         self.start_failure: str | None = None  # why no worker starts
         self._report = ReportCall(coordinator)
-        self._failed_starts = 0  # in a row
-        self._not_before = 0.0
+        self._failed_starts: Counter[str] = Counter()  # in a row, by kind of worker
+        self._not_before: dict[str, float] = {}  # seconds on the monotonic clock, by kind
         self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
 
     @property
     def has_given_up(self) -> bool:
         """Whether too many workers in a row failed to start, so that the service gives up."""
         most = self.settings.max_failed_starts
-        return most is not None and self._failed_starts >= most
+        return most is not None and max(self._failed_starts.values(), default=0) >= most
 
     @property
     def degraded_reason(self) -> str | None:
@@ -119,9 +121,9 @@ class WorkerPool:
         """Number of workers that have started."""
         return sum(w.state is not WorkerState.STARTING for w in self.workers.values())
 
-    def may_start(self, now: float) -> bool:
-        """Whether workers may be started now: not for a while after a failed start."""
-        return now >= self._not_before
+    def may_start(self, needs: Needs, now: float) -> bool:
+        """Whether workers of a kind may be started now: not for a while after a failed start."""
+        return now >= self._not_before.get(_kind(needs), 0.0)
 
     async def refresh_nodes(self) -> None:
         """Updates the list of nodes from Ray.
@@ -130,7 +132,10 @@ class WorkerPool:
             ConnectionError: Ray does not respond.
         """
         try:
-            self.nodes = parse_nodes(await asyncio.to_thread(ray.nodes))
+            rows = await asyncio.wait_for(asyncio.to_thread(ray.nodes), NODES_SECONDS)
+            self.nodes = parse_nodes(rows)
+        except TimeoutError as error:
+            raise ConnectionError(f"no list of nodes within {NODES_SECONDS:g} s") from error
         except RayError as error:
             raise ConnectionError(cause(error)) from error
 
@@ -156,21 +161,27 @@ class WorkerPool:
         """Marks a worker as started, after its `hello`."""
         worker.info = info
         worker.state = WorkerState.IDLE
-        self._failed_starts = 0
-        self.start_failure = None
+        del self._failed_starts[_kind(worker.needs)]
+        if not self._failed_starts:
+            self.start_failure = None
 
-    def failed_to_start(self, error: Exception, now: float) -> None:
-        """Records that a worker died before its `hello`; the next start waits for a while."""
-        self._failed_starts += 1
-        pause = FAILED_START_PAUSE * 2 ** (self._failed_starts - 1)
-        self._not_before = now + min(MAX_PAUSE, pause)
-        self.start_failure = f"no worker starts ({self._failed_starts} in a row): {error}"
+    def failed_to_start(self, needs: Needs, error: Exception, now: float) -> None:
+        """Records that a worker died before its `hello`; the next start of its kind waits."""
+        kind = _kind(needs)
+        self._failed_starts[kind] += 1
+        count = self._failed_starts[kind]
+        self._not_before[kind] = now + min(MAX_PAUSE, FAILED_START_PAUSE * 2 ** (count - 1))
+        self.start_failure = f"no worker starts ({count} in a row): {error}"
         log.error("%s", self.start_failure)
 
     def remove(self, worker: WorkerHandle) -> None:
         """Kills a worker's process, if it can still be reached, and removes the worker."""
         self.workers.pop(worker.name, None)
         worker.kill()
+
+
+def _kind(needs: Needs) -> str:
+    return needs.model_dump_json(exclude_defaults=True)
 
 
 async def _answer(call: Awaitable[T]) -> T:

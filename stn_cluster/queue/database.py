@@ -71,6 +71,8 @@ class QueueDatabase:
         try:
             result = await self._writing.run(change, self._writer, *args, **kwargs)
         except sqlite3.OperationalError as error:  # any other error is a bug
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a wrong statement: a bug, too
+                raise
             message = f"{self._path}: cannot be written, nothing was changed: {error}"
             if self.degraded_reason is None:
                 log.error("%s", message)
@@ -106,6 +108,8 @@ class QueueDatabase:
         try:
             return await self._reading.run(query, self._reader, *args, **kwargs)
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                raise
             raise StoreError(f"{self._path}: cannot be read: {error}") from error
 
     async def probe(self) -> None:

@@ -52,7 +52,7 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
     for cell in cells:
         if cell.key in seen:
             raise UserError(
-                f"{source}: {cell.label} ({cell.dataset}, {cell.recipe}) is asked for twice"
+                f"{source}: {cell.label} ({cell.dataset}, {cell.recipe}) is listed twice"
             )
         seen[cell.key] = cell
     return cells

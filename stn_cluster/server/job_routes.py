@@ -46,9 +46,7 @@ def submit(
 @router.put("/reruns/{job_id}", responses=CREATED)
 def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
     """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
-    job = rerun_job(
-        backend.store, request.filters.given(), job_id=job_id, priority=request.priority
-    )
+    job = rerun_job(backend.store, request.filters.used(), job_id=job_id, priority=request.priority)
     return _accept(backend, job, response)
 
 
@@ -73,7 +71,7 @@ def status(job_id: JobId, backend: BackendDep) -> JobStatus:
 @router.get("/jobs/{job_id}/cells")
 def cells(job_id: JobId, query: Annotated[PageQuery, Query()], backend: BackendDep) -> CellPage:
     """One page of a job's cells, in the job's order."""
-    page = Page(query.offset, query.limit, tuple(query.state), query.given())
+    page = Page(query.offset, query.limit, tuple(query.state), query.used())
     statuses = backend.client.cells(job_id, page)
     more = len(statuses) == query.limit
     return CellPage(statuses, query.offset + query.limit if more else None)

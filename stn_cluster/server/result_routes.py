@@ -45,14 +45,14 @@ def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 @router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
 def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
-    tables = backend.store.scan(query.given(), query.latest)
+    tables = backend.store.scan(query.used(), query.latest)
     return StreamingResponse(export(tables, query.format), media_type=_MEDIA[query.format])
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    rows = comparison_table(backend.store, query.reference, **query.given())
+    rows = comparison_table(backend.store, query.reference, **query.used())
     return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
 
 
@@ -66,5 +66,5 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    rows = comparison_table(backend.store, query.reference, **{**query.given(), "key": keys})
+    rows = comparison_table(backend.store, query.reference, **{**query.used(), "key": keys})
     return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 from support.failures import PATIENCE, counts, exit_reason, exit_reasons, parts, running, the_end
-from support.services import HERE, make_job, serve, wait_until
+from support.services import PLUGINS, make_job, serve, wait_until
 
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.embedded_ray import minimal_ray
@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without a core to give away."""
+    """A Ray cluster whose head has no CPU cores."""
     head = {"num_cpus": 0, "_system_config": {"health_check_period_ms": 1000}, **SMALL}
     with minimal_ray():  # its processes would make every node's start seconds longer
         nodes = Cluster(initialize_head=True, head_node_args=head)
@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
             address=nodes.address,
             log_to_driver=False,
             logging_level="error",
-            runtime_env={"env_vars": {"PYTHONPATH": str(HERE)}},
+            runtime_env={"env_vars": {"PYTHONPATH": str(PLUGINS)}},
         )
         yield nodes
         ray.shutdown()

@@ -109,7 +109,7 @@ def test_another_job_under_a_taken_id_is_refused(client: CoordinatorClient) -> N
     job = job_of("CNN")
     assert client.submit(job)
     for other in (job_of("CNN", name=job.job_id), replace(job, priority=1)):
-        with pytest.raises(UserError, match=f"job id '{job.job_id}' is taken"):
+        with pytest.raises(UserError, match=f"job id '{job.job_id}' is already used"):
             client.submit(other)
     assert the_end(client, job.job_id).counts == {CellState.SUCCEEDED: 1}
 

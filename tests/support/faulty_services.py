@@ -37,13 +37,13 @@ class Helpless(Coordinator):
 class FaultyPool(WorkerPool):
     """Pool that raises an error as often as a file in the state folder says."""
 
-    def may_start(self, now: float) -> bool:
+    async def refresh_nodes(self) -> None:
         left = Path(self.settings.state) / "faults"
         count = int(left.read_text()) if left.exists() else 0
         if count > 0:
             left.write_text(str(count - 1))
             raise KeyError("a fault of our own")
-        return super().may_start(now)
+        await super().refresh_nodes()
 
 
 class Faulty(Coordinator):

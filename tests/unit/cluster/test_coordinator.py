@@ -71,7 +71,7 @@ async def test_a_job_is_accepted_once_and_trained(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
         assert await coordinator.submit(JOB)
         assert not await coordinator.submit(JOB)
-        with pytest.raises(ConflictError, match="'j' is taken"):
+        with pytest.raises(ConflictError, match="'j' is already used"):
             await coordinator.submit(replace(JOB, cells=cells(1)))
         worker = await coordinator.worker()
         running = await coordinator.status("j")
@@ -362,7 +362,7 @@ async def main():
         [attempt] = worker.attempts
         await coordinator.report(worker.name, Report(ended={attempt.id: None}))
     if sys.argv[2] == "plan workers":
-        coordinator.pool.may_start = fail
+        coordinator.pool.refresh_nodes = fail
     await asyncio.sleep(60)
 
 asyncio.run(main())

@@ -19,6 +19,7 @@ from stn_cluster.cluster.worker_pool import (
     WorkerUnavailableError,
     cause,
 )
+from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, WorkerInfo, utc_now
 
 pytestmark = pytest.mark.anyio
@@ -35,10 +36,10 @@ async def test_workers_that_fail_to_start_are_tried_again_ever_more_slowly() -> 
     pool = make_pool()
     now, pauses = 0.0, []
     for _ in range(8):
-        assert pool.may_start(now)
-        pool.failed_to_start(WorkerLostError("no module"), now)
+        assert pool.may_start(CORE, now)
+        pool.failed_to_start(CORE, WorkerLostError("no module"), now)
         later = now
-        while not pool.may_start(later):
+        while not pool.may_start(CORE, later):
             later += 0.5
         pauses.append(later - now)
         now = later
@@ -49,23 +50,34 @@ async def test_workers_that_fail_to_start_are_tried_again_ever_more_slowly() -> 
 
 async def test_a_worker_that_starts_ends_the_row_of_failed_starts() -> None:
     pool = make_pool(max_failed_starts=2)
-    pool.failed_to_start(WorkerLostError("no module"), now=0.0)
+    pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
     assert not pool.has_given_up
     worker = pool.start(CORE, now=0.0)
     assert pool.started_count == 0
     pool.has_started(worker, HERE)  # type: ignore[arg-type]
     assert (pool.start_failure, pool.started_count) == (None, 1)
     assert (worker.state, worker.info) == (WorkerState.IDLE, HERE)
-    pool.failed_to_start(WorkerLostError("no module"), now=0.0)
+    pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
     assert not pool.has_given_up  # they were not in a row
-    pool.failed_to_start(WorkerLostError("no module"), now=0.0)
+    pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
     assert pool.has_given_up
+
+
+async def test_a_kind_that_fails_to_start_keeps_no_other_kind_from_starting() -> None:
+    pool = make_pool(max_failed_starts=3)
+    other = Needs(num_cpus=2)
+    pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
+    assert not pool.may_start(CORE, now=0.1)
+    assert pool.may_start(other, now=0.1)
+    pool.has_started(pool.start(other, now=0.1), HERE)  # type: ignore[arg-type]
+    assert pool.start_failure == "no worker starts (1 in a row): no module"
+    assert not pool.may_start(CORE, now=0.1)
 
 
 async def test_a_pool_without_a_limit_never_gives_up() -> None:
     pool = make_pool()
     for _ in range(100):
-        pool.failed_to_start(WorkerLostError("no module"), now=0.0)
+        pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
     assert not pool.has_given_up
 
 
