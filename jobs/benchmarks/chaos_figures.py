@@ -51,14 +51,14 @@ def of_queue(state: Path, store: Store) -> dict[str, Any]:
     """Ends of the attempts, and the number of those on which queue and store disagree."""
     db = connect_reader(state)
     try:
-        attempts = [dict(row) for row in db.execute("SELECT attempt, ending FROM attempts")]
-        charged = db.execute("SELECT max(charged) FROM cells").fetchone()[0]
+        attempts = [dict(row) for row in db.execute("SELECT attempt, exit_reason FROM attempts")]
+        failures = db.execute("SELECT max(failures) FROM cells").fetchone()[0]
     finally:
         db.close()
-    succeeded = {row["attempt"] for row in attempts if row["ending"] == "succeeded"}
+    succeeded = {row["attempt"] for row in attempts if row["exit_reason"] == "succeeded"}
     return {
-        "attempts": dict(Counter(row["ending"] or "open" for row in attempts).most_common()),
-        "most_charged": charged,
+        "attempts": dict(Counter(row["exit_reason"] or "open" for row in attempts).most_common()),
+        "most_failures": failures,
         "disputed": len(succeeded ^ set(store.results(latest=False)["attempt"])),
     }
 

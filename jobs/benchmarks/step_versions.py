@@ -128,9 +128,9 @@ def _answer(config: dict[str, Any]) -> None:
 
     import torch
     import torch.nn.functional as F
-    from stn_cluster.recipes import Recipe
 
     from stn_cluster.config_file import parse_config
+    from stn_cluster.recipes import Recipe
     from stn_cluster.registry import resolve
     from stn_cluster.training.cell_training import build_model
     from stn_cluster.training.optimizers import make_optimizer

@@ -78,7 +78,9 @@ def test_a_job_goes_on_by_itself_once_the_store_can_be_written_again(
     a_ray: None, mounted: Path, tmp_path: Path, trouble: Trouble
 ) -> None:
     store = mounted / "store"
-    client = start(Settings(str(store), str(tmp_path / "state"), workers=1, heartbeat_seconds=0.2))
+    client = start(
+        Settings(store=str(store), state=str(tmp_path / "state"), workers=1, heartbeat_seconds=0.2)
+    )
     before = make_job("before", models=["FCN"], distortions=["E"])
     client.submit(before)
     the_end(client, "before")
