@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +50,25 @@ def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig
 def describe(error: ValidationError) -> str:
     """The most helpful of pydantic's errors as one line, 'field.path: what is wrong'."""
     errors = error.errors()
-    first, message = first_error(errors)
+    first, message = first_error(errors, _known_fields)
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        *path, name = first["loc"]
-        parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
-        model = next(
-            (parts[part] for part in path if part in parts), CellChoice if path else GridConfig
-        )
-        message = unknown("field", name, model.model_fields)
-    elif first["type"] == "tuple_type":
+    if first["type"] == "tuple_type":
         message = f"expected a list, as in [{first['input']}]"
-    elif "input" in first and isinstance(first["input"], str | int | float | bool | None):
+    elif first["type"] != "extra_forbidden" and _is_plain(first.get("input", ...)):
         message += f" (given: {first['input']!r})"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {message}{more}"
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool | None)
+
+
+def _known_fields(path: Sequence[Any]) -> Iterable[str]:
+    """Fields of the part of a config at a location."""
+    parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
+    default = CellChoice if path else GridConfig
+    return next((parts[part] for part in path if part in parts), default).model_fields
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,13 +56,22 @@ def within(field: str) -> Iterator[None]:
         raise
 
 
-def first_error(errors: Sequence[Any]) -> tuple[Any, str]:
+def first_error(
+    errors: Sequence[Any], known: Callable[[Sequence[Any]], Iterable[str]] | None = None
+) -> tuple[Any, str]:
     """The most helpful of pydantic's errors, and its message.
 
     A misspelt field comes first: that helps more than the message that the correct one is missing.
+
+    Args:
+        errors: pydantic's, at least one.
+        known: gives the fields that are allowed at a location; None: they are not listed.
     """
     first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
-    return first, first["msg"].removeprefix("Value error, ")
+    if first["type"] != "extra_forbidden":
+        return first, first["msg"].removeprefix("Value error, ")
+    *path, name = first["loc"]
+    return first, "there is no such field" if known is None else unknown("field", name, known(path))
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:

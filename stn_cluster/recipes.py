@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
-from stn_cluster.errors import first_error, unknown
+from stn_cluster.errors import first_error
 from stn_cluster.grid import Frozen
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: `true` is not accepted as 1
@@ -96,9 +96,7 @@ class Recipe(Frozen):
             try:
                 self.for_model(model)
             except ValidationError as error:
-                first, reason = first_error(error.errors())
-                if first["type"] == "extra_forbidden":
-                    reason = unknown("field", first["loc"][-1], Recipe.model_fields)
+                first, reason = first_error(error.errors(), lambda path: Recipe.model_fields)
                 where = ".".join(["by_model", model, *map(str, first["loc"])])
                 raise ValueError(f"{where}: {reason}") from None
         return self

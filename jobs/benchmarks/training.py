@@ -30,6 +30,8 @@ from rich.table import Table
 from step_figures import compare_steps
 from step_versions import compare_versions, ratio, same_losses
 
+from stn_cluster.stn.processor import processor_field
+
 
 class Part(StrEnum):
     """Parts that can be measured separately."""
@@ -92,16 +94,8 @@ def device_name(device: str) -> str:
     """Name of the GPU, or number and kind of the CPU cores."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    kind = next(
-        (line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")),
-        "cpu",
-    )
+    kind = processor_field("model name") or "cpu"
     return f"{os.cpu_count()} cores, {kind}"
-
-
-def _cpu_lines() -> list[str]:
-    found = Path("/proc/cpuinfo")
-    return found.read_text().splitlines() if found.exists() else []
 
 
 def step_table(figures: dict[str, Any]) -> Table:

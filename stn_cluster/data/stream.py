@@ -37,7 +37,7 @@ class Block:
 
 def make_distortion(cell: Cell) -> Distortion:
     """The distortion of a cell, on its canvas and in its variant."""
-    entry = lookup("distortion", cell.distortion.partition(":")[0])
+    entry = lookup("distortion", cell.distortion_name)
     distortion = entry.load()(cell.variant, cell.canvas)
     if not isinstance(distortion, Distortion):
         raise TypeError(f"distortion {entry.name!r} needs canvas, draw and apply")
@@ -113,7 +113,7 @@ def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tu
         Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
     """
     distortion = make_distortion(cell)
-    base = cell.distortion.partition(":")[0]
+    base = cell.distortion_name
     count = len(dataset.test_images) * dataset.test_repeats
     rng = generator("test", cell.dataset, base, cell.variant, cell.canvas)
     parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)

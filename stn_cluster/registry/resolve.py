@@ -288,13 +288,11 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
     try:
         recipe = type(base).model_validate(fields)
     except ValidationError as error:
-        first, message = first_error(error.errors())
+        known = type(base).model_fields
+        first, message = first_error(error.errors(), lambda path: known)
         where = ".".join([field, *map(str, first["loc"])])
-        if first["type"] == "extra_forbidden":
-            known = type(base).model_fields
-            message = unknown("field", first["loc"][-1], known)
-            raise UserError(f"{where}: {message}", where) from None
-        given = f" (given: {first['input']!r})" if first["loc"] else ""
+        shown = first["loc"] and first["type"] != "extra_forbidden"
+        given = f" (given: {first['input']!r})" if shown else ""
         raise UserError(f"{where}: {message}{given}", where) from None
     for model in recipe.by_model:
         try:

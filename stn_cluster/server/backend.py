@@ -18,7 +18,7 @@ from stn_cluster.store import Store
 MAX_CELLS = 200_000  # per job
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Backend:
     """A store and its coordinator, for the routes."""
 

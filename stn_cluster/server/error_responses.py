@@ -91,8 +91,6 @@ def _first(errors: Sequence[Any]) -> tuple[str, str | None]:
     """Message of the first error, and its field: 'config.recipe', or a parameter's name."""
     first, message = first_error(errors)
     field = ".".join(str(part) for part in first["loc"][1:])  # without 'body' or 'query'
-    if first["type"] == "extra_forbidden":
-        message = "there is no such field"
     if first["type"] == "json_invalid":
         return "the body is not JSON", None
     return f"{field}: {message}" if field else message, field or None

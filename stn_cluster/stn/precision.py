@@ -11,18 +11,16 @@ Results then differ only as between any two kinds of processors: by the order of
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Precision = Literal["float32", "bf16"]
+from stn_cluster.stn.processor import processor_field
 
-_CPU_INFO = Path("/proc/cpuinfo")  # Linux only
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -46,22 +44,22 @@ def bf16_kernel(device_type: str) -> Kernel:
     Args:
         device_type: as in `torch.device.type`.
     """
-    if device_type == "cpu" and _CPU_INFO.is_file():
-        return cpu_kernel(_CPU_INFO.read_text())
+    if device_type == "cpu":
+        return cpu_kernel()
     if device_type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return CUDA
     return FLOAT32
 
 
-def cpu_kernel(cpu_info: str) -> Kernel:
-    """Kernel of a processor, from the text of its /proc/cpuinfo."""
-    match = re.search(r"^flags\s*:(.*)$", cpu_info, re.MULTILINE)
-    flags = set(match[1].split()) if match else set()
+def cpu_kernel(cpu_info: str | None = None) -> Kernel:
+    """Kernel of a processor, from the text of its /proc/cpuinfo; None: this machine's."""
+    flags = set((processor_field("flags", cpu_info) or "").split())
     if "amx_bf16" in flags:
         return AMX
     # On Intel, AVX512_BF16 is not faster than float32; in virtual machines that hide AMX,
     # PyTorch's products even take twice as long with it.
-    if "avx512_bf16" in flags and "AuthenticAMD" in cpu_info:
+    vendor = processor_field("vendor_id", cpu_info)
+    if "avx512_bf16" in flags and vendor == "AuthenticAMD":
         return AVX512
     return FLOAT32
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import platform
-import re
-from pathlib import Path
 
 import torch
 
 from stn_cluster.stn.precision import Precision, bf16_kernel
-
-_CPU_INFO = Path("/proc/cpuinfo")  # Linux only
+from stn_cluster.stn.processor import processor_field
 
 
 def device_name(device: torch.device, precision: Precision = "float32") -> str:
@@ -29,5 +26,4 @@ def device_name(device: torch.device, precision: Precision = "float32") -> str:
 
 
 def _processor() -> str:
-    match = _CPU_INFO.is_file() and re.search(r"^model name\s*: (.+)$", _CPU_INFO.read_text(), re.M)
-    return match[1] if match else platform.processor() or platform.machine()
+    return processor_field("model name") or platform.processor() or platform.machine()
