@@ -116,6 +116,19 @@ async def test_a_flush_waits_until_the_queue_has_all_that_was_added_before(at: R
     assert at.discarded == [(at.keys[0], first)]
 
 
+async def test_a_flush_waits_for_checkpoints_that_are_being_recorded(at: Recorder) -> None:
+    at.writer.tasks.append(asyncio.create_task(at.recorder.run()))
+    await at.read_only(True)
+    checkpoint = at.add(0, 3)
+    await wait_until(lambda: at.writer.database.degraded_reason)
+    flush = asyncio.create_task(at.recorder.flush())
+    await asyncio.sleep(0.1)
+    assert not flush.done()
+    await at.read_only(False)
+    await flush
+    assert at.recorded(0) == checkpoint
+
+
 async def test_a_flush_of_nothing_does_not_touch_the_queue(at: Recorder) -> None:
     await at.read_only(True)
     await at.recorder.flush()

@@ -17,7 +17,7 @@ from support.workers import TWO_CORES, FakeWorker, make_nodes
 from stn_cluster.cluster import result_writer as result_writer_module
 from stn_cluster.cluster import scheduler as module
 from stn_cluster.cluster import worker_pool as worker_pool_module
-from stn_cluster.cluster.placement import SMALL_CPU_PACK, Node, WorkerState
+from stn_cluster.cluster.placement import SMALL_CPU_PACK, Node, WorkerState, fair_share
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.queue import database as database_module
 from stn_cluster.queue.attempts import Attempt, Checkpoint, ExitReason
@@ -85,6 +85,28 @@ async def test_a_worker_is_handed_cells_of_one_stream_as_a_pack(tmp_path: Path) 
         at.finish(worker)
         await wait_until(lambda: len(worker.packs) == 2)
         assert [a.pack_size for a in worker.attempts] == [2, 2]
+
+
+async def test_cells_that_were_just_claimed_are_not_shared_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 1000.0)  # the queue is looked at once
+    at = SchedulerUnderTest(tmp_path, workers=2, cells_per_pack=None)
+    at.pool.starting = False
+    await at.submit(*pack(8))
+    at.start()
+    try:
+        await wait_until(lambda: len(at.pool.started) == 2)
+        worker, _ = at.pool.started
+        worker.start()
+        await wait_until(lambda: worker.packs)
+        at.finish(worker)
+        await wait_until(lambda: len(worker.packs) == 2)
+        assert (
+            [len(each) for each in worker.packs] == [fair_share(8, 2), fair_share(6, 2)] == [2, 1]
+        )
+    finally:
+        await at.close()
 
 
 async def test_a_service_of_one_job_trains_no_other_jobs_cells(tmp_path: Path) -> None:

@@ -310,14 +310,14 @@ def script(pack, log):
 
 ScriptedRunner.script = staticmethod(script)
 settings = Settings(
-    store="s", state="s", runner=NAME, heartbeat_seconds=0.05, lease_seconds=0.5
+    store="s", state="s", runner=NAME, heartbeat_seconds=0.02, lease_seconds=1.0
 )
 Worker("w", settings, "cpu", report).train([])
 """
 
 
 def test_a_worker_whose_heartbeats_are_not_answered_for_a_lease_ends_its_process() -> None:
-    answers = 3
+    answers = 60  # for longer than a lease
     done = subprocess.run(
         [sys.executable, "-c", FORSAKEN, str(answers)],
         capture_output=True,
