@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -135,10 +135,6 @@ def _answer(config: dict[str, Any]) -> None:
     from stn_cluster.training.cell_training import build_model
     from stn_cluster.training.optimizers import make_optimizer
 
-    with suppress(ImportError):  # as a worker does, in versions that have it
-        from stn_cluster.training.memory import keep_freed_memory
-
-        keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     [cell] = resolve(parse_config(config))
