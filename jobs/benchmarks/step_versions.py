@@ -38,7 +38,12 @@ class Version:
 
 
 def compare_versions(
-    config: dict[str, Any], against: Path | None, repeats: int
+    config: dict[str, Any],
+    against: Path | None,
+    repeats: int,
+    *,
+    filters: Sequence[Any] = FILTERS,
+    cells: Sequence[dict[str, list[str]]] = CELLS,
 ) -> list[dict[str, Any]]:
     """Seconds of a step of each version, and its memory, for four cells in each width.
 
@@ -46,18 +51,20 @@ def compare_versions(
         config: data set and recipe.
         against: a checkout from before the change; None: float32 and bf16 alone are compared.
         repeats: steps of each version, in turns.
+        filters: widths of the network, as in a recipe.
+        cells: models, transforms and distortions, one of each.
     """
     versions = [Version("now", HERE), Version("bf16", HERE, "bf16")]
     if against is not None:
         versions.insert(0, Version("before", against.resolve()))
     rows = []
-    for filters in FILTERS:
-        for axes in CELLS:
-            recipe = config["recipe"] | {"filters": filters}
+    for width in filters:
+        for axes in cells:
+            recipe = config["recipe"] | {"filters": width}
             found = _in_turns(config | axes | {"recipe": recipe}, versions, repeats)
             if found:
                 cell = " ".join(part for [part] in axes.values())
-                rows.append({"cell": cell, "filters": filters, "versions": found})
+                rows.append({"cell": cell, "filters": width, "versions": found})
     return rows
 
 
@@ -130,7 +137,6 @@ def _answer(config: dict[str, Any]) -> None:
     import torch.nn.functional as F
 
     from stn_cluster.config_file import parse_config
-    from stn_cluster.recipes import Recipe
     from stn_cluster.registry import resolve
     from stn_cluster.training import cell_training  # names that all versions have
 
