@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -38,7 +38,12 @@ class Version:
 
 
 def compare_versions(
-    config: dict[str, Any], against: Path | None, repeats: int
+    config: dict[str, Any],
+    against: Path | None,
+    repeats: int,
+    *,
+    filters: Sequence[Any] = FILTERS,
+    cells: Sequence[dict[str, list[str]]] = CELLS,
 ) -> list[dict[str, Any]]:
     """Seconds of a step of each version, and its memory, for four cells in each width.
 
@@ -46,18 +51,20 @@ def compare_versions(
         config: data set and recipe.
         against: a checkout from before the change; None: float32 and bf16 alone are compared.
         repeats: steps of each version, in turns.
+        filters: widths of the network, as in a recipe.
+        cells: models, transforms and distortions, one of each.
     """
     versions = [Version("now", HERE), Version("bf16", HERE, "bf16")]
     if against is not None:
         versions.insert(0, Version("before", against.resolve()))
     rows = []
-    for filters in FILTERS:
-        for axes in CELLS:
-            recipe = config["recipe"] | {"filters": filters}
+    for width in filters:
+        for axes in cells:
+            recipe = config["recipe"] | {"filters": width}
             found = _in_turns(config | axes | {"recipe": recipe}, versions, repeats)
             if found:
                 cell = " ".join(part for [part] in axes.values())
-                rows.append({"cell": cell, "filters": filters, "versions": found})
+                rows.append({"cell": cell, "filters": width, "versions": found})
     return rows
 
 
@@ -130,31 +137,27 @@ def _answer(config: dict[str, Any]) -> None:
     import torch.nn.functional as F
 
     from stn_cluster.config_file import parse_config
-    from stn_cluster.recipes import Recipe
     from stn_cluster.registry import resolve
-    from stn_cluster.training.cell_training import build_model
-    from stn_cluster.training.optimizers import make_optimizer
+    from stn_cluster.training import cell_training  # names that all versions have
 
-    with suppress(ImportError):  # as a worker does, in versions that have it
-        from stn_cluster.training.memory import keep_freed_memory
-
-        keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    # A worker has loaded a data set: after such a piece, glibc keeps what a step frees.
+    torch.empty(31 * 2**20, dtype=torch.uint8)
     [cell] = resolve(parse_config(config))
-    recipe = Recipe.model_validate(cell.settings)
-    model = build_model(cell, recipe, 10)
-    optimizer = make_optimizer(model, recipe)
+    recipe = cell_training.Recipe.model_validate(cell.settings)
+    model = cell_training.build_model(cell, recipe, 10)
     images = torch.rand(recipe.batch_size, 1, cell.canvas, cell.canvas)
     labels = torch.randint(10, (recipe.batch_size,))
 
     def step() -> tuple[float, str]:
         started = time.process_time()
-        optimizer.set_lr(1e-3)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss = F.cross_entropy(model(images), labels)
         loss.backward()
-        optimizer.step()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 1e-3 * parameter.grad
         return time.process_time() - started, loss.item().hex()
 
     def peak() -> float:  # of this process alone: `getrusage` knows of its parent's, too

@@ -24,7 +24,6 @@ from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
 from stn_cluster.training.device import device_name
-from stn_cluster.training.memory import keep_freed_memory
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
 
@@ -56,7 +55,6 @@ class PackRunner:
     """
 
     def __init__(self, settings: Settings, device: str) -> None:
-        keep_freed_memory()
         torch.set_num_threads(settings.threads_per_worker)
         torch.backends.cudnn.allow_tf32 = False  # TF32 is less precise than the CPU's float32
         self.settings = settings

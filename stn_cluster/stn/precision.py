@@ -1,7 +1,8 @@
 """Precision of convolutions: float32, or float32 rounded to bfloat16 ("bf16").
 
 With bf16, images, weights and gradients are rounded to bfloat16 (8 significant bits) before a
-convolution multiplies them, and so is its result, forward and backward; sums are float32.
+convolution multiplies them, and so is its result, forward and backward; sums are float32, except
+that the gradient of an image of few channels adds up over filter rows in the kernel's own type.
 Everything else stays float32: the stored weights and their updates, biases, pooling, the other
 layers, theta, grid, sampler and loss.
 
