@@ -287,6 +287,15 @@ async def test_a_state_that_another_service_holds_is_left_alone(tmp_path: Path) 
     assert not (tmp_path / "state" / "queue.sqlite").exists()
 
 
+async def test_a_coordinator_that_cannot_open_lets_go_of_store_and_state(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    (tmp_path / "store" / "cells" / "torn.parquet").write_bytes(b"torn")
+    with pytest.raises(StoreError, match=r"torn\.parquet: torn"):
+        await LocalCoordinator(tmp_path).jobs()
+    lock_state_folder(tmp_path / "state").close()
+    store.lock().close()
+
+
 async def test_a_restarted_coordinator_waits_for_a_store_that_is_away(tmp_path: Path) -> None:
     coordinator = LocalCoordinator(tmp_path)
     await coordinator.submit(JOB)
