@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,17 +87,20 @@ async def test_a_writing_that_is_given_up_on_a_slow_store_keeps_what_is_not_writ
         folder.mkdir(parents=True)
         slow = folder / "slow.log"
         os.mkfifo(slow)  # who opens it waits for a reader
-        count = 2000
+        count = 4000
         for number in range(count):
             writer.housekeeping.log_line(attempt(f"a{number}"), "once")
         writer.housekeeping.log_line(attempt("slow"), "late")
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # threads take turns as often as they can
         try:
             writing = asyncio.create_task(writer.housekeeping.write_logs())
-            await wait_until(lambda: len(list(folder.iterdir())) > count // 2)
+            await wait_until((folder / "a0.log").exists)
             writing.cancel()  # in the midst of it, as where closing takes too long
             with pytest.raises(asyncio.CancelledError):
                 await writing
         finally:
+            sys.setswitchinterval(usual)
             pipe = os.open(slow, os.O_RDONLY | os.O_NONBLOCK)  # and the store is quick again
             await writer.thread.run(lambda: None)  # the thread has come to its end
         assert lines_of(os.read(pipe, 1000).decode()) == ["late"]
