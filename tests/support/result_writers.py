@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -85,6 +86,14 @@ class WriterUnderTest:
         """Ids of the attempts in the store, in the order of their acceptance."""
         rows = self.store.results(latest=False).sort_values("accepted_at")
         return list(rows["attempt"])
+
+    async def read_only(self, value: bool) -> None:
+        """Makes the queue unwritable, as a full disk does; or writable again."""
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute(f"PRAGMA query_only = {value}")
+
+        await self.database.write(change)
 
     @asynccontextmanager
     async def slow_store(self) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from stn_cluster.cluster.throughput import Throughput
 from stn_cluster.queue import queries
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason
 from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.submit import cancel
 from support.result_writers import WriterUnderTest, make_outcome, wait_until
 from support.workers import FakePool, FakeWorker
 
@@ -127,6 +128,16 @@ class SchedulerUnderTest(WriterUnderTest):
         """Waits until the only worker has a pack; returns it."""
         [worker] = await self.workers()
         return worker
+
+    async def one_running(self) -> tuple[FakeWorker, Attempt]:
+        """The one worker and the one attempt that it runs."""
+        worker = await self.worker()
+        [attempt] = worker.attempts
+        return worker, attempt
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancels a job, as the coordinator does."""
+        self.scheduler.cancel(await self.database.write(cancel, job_id))
 
     def report(self, worker: FakeWorker, **fields: Any) -> set[str]:
         """Makes a worker send a report."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,14 +41,6 @@ class Recorder:
             (self.keys[number],),
         ).fetchone()
         return Checkpoint(*row) if row[0] is not None else None
-
-    async def read_only(self, value: bool) -> None:
-        """Makes the queue unwritable, as a full disk is; or writable again."""
-
-        def change(db: sqlite3.Connection) -> None:
-            db.execute(f"PRAGMA query_only = {value}")
-
-        await self.writer.database.write(change)
 
 
 @pytest.fixture
@@ -103,14 +94,14 @@ async def test_a_checkpoint_of_an_attempt_that_runs_no_more_replaces_none(at: Re
 
 async def test_a_flush_waits_until_the_queue_has_all_that_was_added_before(at: Recorder) -> None:
     at.writer.tasks.append(asyncio.create_task(at.recorder.run()))
-    await at.read_only(True)
+    await at.writer.read_only(True)
     first = at.add(0, 3)
     await wait_until(lambda: at.writer.database.degraded_reason)  # it is being recorded
     newest = at.add(0, 6)
     flush = asyncio.create_task(at.recorder.flush())
     await asyncio.sleep(0.1)
     assert not flush.done()
-    await at.read_only(False)
+    await at.writer.read_only(False)
     await flush
     assert at.recorded(0) == newest
     assert at.discarded == [(at.keys[0], first)]
@@ -118,18 +109,18 @@ async def test_a_flush_waits_until_the_queue_has_all_that_was_added_before(at: R
 
 async def test_a_flush_waits_for_checkpoints_that_are_being_recorded(at: Recorder) -> None:
     at.writer.tasks.append(asyncio.create_task(at.recorder.run()))
-    await at.read_only(True)
+    await at.writer.read_only(True)
     checkpoint = at.add(0, 3)
     await wait_until(lambda: at.writer.database.degraded_reason)
     flush = asyncio.create_task(at.recorder.flush())
     await asyncio.sleep(0.1)
     assert not flush.done()
-    await at.read_only(False)
+    await at.writer.read_only(False)
     await flush
     assert at.recorded(0) == checkpoint
 
 
 async def test_a_flush_of_nothing_does_not_touch_the_queue(at: Recorder) -> None:
-    await at.read_only(True)
+    await at.writer.read_only(True)
     await at.recorder.flush()
     assert at.writer.database.degraded_reason is None

@@ -118,12 +118,9 @@ async def test_results_are_buffered_while_the_store_is_away_and_written_once_it_
 async def test_a_result_is_stored_once_also_where_the_queue_cannot_be_written_for_a_while(
     tmp_path: Path,
 ) -> None:
-    def read_only(db: sqlite3.Connection, value: str) -> None:
-        db.execute(f"PRAGMA query_only = {value}")
-
     async with result_writer(tmp_path) as writer:
         await wait_until(lambda: not writer.unrecorded())
-        await writer.database.write(read_only, "TRUE")
+        await writer.read_only(True)
         writer.results.add(writer.result(0))
         await wait_until(lambda: writer.database.degraded_reason)
         assert "readonly database" in str(writer.database.degraded_reason)
@@ -131,7 +128,7 @@ async def test_a_result_is_stored_once_also_where_the_queue_cannot_be_written_fo
         assert writer.rows() == [writer.running[0].id]
         assert writer.committed == []  # not before the queue knows
         assert writer.results.pending == 1
-        await writer.database.write(read_only, "FALSE")
+        await writer.read_only(False)
         await wait_until(lambda: writer.committed)
         assert writer.database.degraded_reason is None
         assert writer.rows() == [writer.running[0].id]
