@@ -1,4 +1,4 @@
-"""What the unit tests of the cluster share."""
+"""Fixtures of the unit tests of the cluster."""
 
 from __future__ import annotations
 
