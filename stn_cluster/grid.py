@@ -55,6 +55,11 @@ class Needs(Frozen):
     accelerator_type: Name | None = None  # Ray's name, such as 'H100' or 'A100-80G'
     resources: dict[Name, Positive] = {}  # custom resources of Ray nodes
 
+    @property
+    def text(self) -> str:
+        """JSON by which needs are compared: equal needs have the same."""
+        return self.model_dump_json(exclude_defaults=True)
+
     @field_validator("resources")
     @classmethod
     def _custom(cls, resources: dict[str, float]) -> dict[str, float]:

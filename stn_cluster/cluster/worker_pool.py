@@ -123,7 +123,7 @@ class WorkerPool:
 
     def may_start(self, needs: Needs, now: float) -> bool:
         """Whether workers of a kind may be started now: not for a while after a failed start."""
-        return now >= self._not_before.get(_kind(needs), 0.0)
+        return now >= self._not_before.get(needs.text, 0.0)
 
     async def refresh_nodes(self) -> None:
         """Updates the list of nodes from Ray.
@@ -161,13 +161,13 @@ class WorkerPool:
         """Marks a worker as started, after its `hello`."""
         worker.info = info
         worker.state = WorkerState.IDLE
-        del self._failed_starts[_kind(worker.needs)]
+        del self._failed_starts[worker.needs.text]
         if not self._failed_starts:
             self.start_failure = None
 
     def failed_to_start(self, needs: Needs, error: Exception, now: float) -> None:
         """Records that a worker died before its `hello`; the next start of its kind waits."""
-        kind = _kind(needs)
+        kind = needs.text
         self._failed_starts[kind] += 1
         count = self._failed_starts[kind]
         self._not_before[kind] = now + min(MAX_PAUSE, FAILED_START_PAUSE * 2 ** (count - 1))
@@ -178,10 +178,6 @@ class WorkerPool:
         """Kills a worker's process, if it can still be reached, and removes the worker."""
         self.workers.pop(worker.name, None)
         worker.kill()
-
-
-def _kind(needs: Needs) -> str:
-    return needs.model_dump_json(exclude_defaults=True)
 
 
 async def _answer(call: Awaitable[T]) -> T:

@@ -76,7 +76,7 @@ def claim(
         The pack; empty if there is nothing to train.
     """
     wanted = _WANTED_BY if only is not None else ""
-    parameters = {"needs": needs.model_dump_json(exclude_defaults=True), "only": only}
+    parameters = {"needs": needs.text, "only": only}
     columns = (
         "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step, "
         "(SELECT recipe FROM job_cells "

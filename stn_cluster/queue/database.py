@@ -71,8 +71,7 @@ class QueueDatabase:
         try:
             result = await self._writing.run(change, self._writer, *args, **kwargs)
         except sqlite3.OperationalError as error:  # any other error is a bug
-            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a wrong statement: a bug, too
-                raise
+            _raise_if_bug(error)
             message = f"{self._path}: cannot be written, nothing was changed: {error}"
             if self.degraded_reason is None:
                 log.error("%s", message)
@@ -108,8 +107,7 @@ class QueueDatabase:
         try:
             return await self._reading.run(query, self._reader, *args, **kwargs)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-                raise
+            _raise_if_bug(error)
             raise StoreError(f"{self._path}: cannot be read: {error}") from error
 
     async def probe(self) -> None:
@@ -129,6 +127,12 @@ class QueueDatabase:
         await self._writing.run(self._writer.close)
         self._reading.close()
         self._writing.close()
+
+
+def _raise_if_bug(error: sqlite3.OperationalError) -> None:
+    """Raises an error that no disk caused: SQLite reports wrong statements as this type, too."""
+    if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+        raise error
 
 
 def _touch(db: sqlite3.Connection) -> None:

@@ -190,7 +190,7 @@ def _enqueue(
             f"UPDATE cells SET {_QUEUED_ANEW}, {checkpoint} spec = ?, needs = ?, cost = ?, "
             "job = ?, priority = ?, since = ?, changed = ? WHERE key = ?",
             (
-                *(cell.model_dump_json(), needs_text(cell), cell.cost, number),
+                *(cell.model_dump_json(), cell.needs.text, cell.cost, number),
                 *(job.priority, known.watermark, change, cell.key),
             ),
         )
@@ -211,13 +211,8 @@ def _insert_cell(
         "has_result, test_error, since, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(cell.key, cell.model_dump_json(), cell.label, str(tuple(cell.stream))),
-            *(needs_text(cell), cell.cost, CellState.SUCCEEDED if result else CellState.QUEUED),
+            *(cell.needs.text, cell.cost, CellState.SUCCEEDED if result else CellState.QUEUED),
             *(number, job.priority, result and result.attempt, result is not None),
             *(result and result.test_error, since, change),
         ),
     )
-
-
-def needs_text(cell: Cell) -> str:
-    """Needs of a cell as JSON, which is the same text for equal needs: the queue compares it."""
-    return cell.needs.model_dump_json(exclude_defaults=True)

@@ -52,7 +52,7 @@ def gradients(layer: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
-    """Of two tensors, as a part of the second's size."""
+    """Size of the difference of two tensors, relative to the second's."""
     return float((found - expected).norm() / expected.norm())
 
 
