@@ -47,12 +47,8 @@ class LocalCoordinator(Coordinator):
     async def workers(self, count: int = 1) -> list[FakeWorker]:
         """Waits until `count` workers have a pack; returns them."""
         await self.opened()
-
-        def busy() -> list[FakeWorker]:
-            return [w for w in self.pool.started if w.name in self.pool.workers and w.busy]
-
-        await wait_until(lambda: len(busy()) >= count)
-        return busy()
+        await wait_until(lambda: len(self.pool.busy) >= count)
+        return self.pool.busy
 
     async def worker(self) -> FakeWorker:
         """Waits until the only worker has a pack; returns it."""

@@ -117,12 +117,8 @@ class SchedulerUnderTest(WriterUnderTest):
 
     async def workers(self, count: int = 1) -> list[FakeWorker]:
         """Waits until `count` workers have a pack; returns them, oldest first."""
-
-        def busy() -> list[FakeWorker]:
-            return [w for w in self.pool.started if w.name in self.pool.workers and w.busy]
-
-        await wait_until(lambda: len(busy()) >= count)
-        return busy()
+        await wait_until(lambda: len(self.pool.busy) >= count)
+        return self.pool.busy
 
     async def worker(self) -> FakeWorker:
         """Waits until the only worker has a pack; returns it."""

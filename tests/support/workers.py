@@ -154,6 +154,11 @@ class FakePool(WorkerPool):
         self.ray_failure: str | None = None  # Ray's error message while it does not respond
         self.refreshes = 0  # number of refreshes of the nodes
 
+    @property
+    def busy(self) -> list[FakeWorker]:
+        """Workers of the pool that have a pack, oldest first."""
+        return [w for w in self.started if w.name in self.workers and w.busy]
+
     async def refresh_nodes(self) -> None:
         self.refreshes += 1
         if self.ray_failure is not None:
