@@ -123,7 +123,9 @@ class ResultWriter:
 
     async def _write(self, group: Sequence[Result]) -> None:
         failpoint("result-received")
-        records = await self._thread.run(_records, group)
+        records = await self._thread.run(
+            lambda: [to_record(result.attempt, result.outcome) for result in group]
+        )
         times = await self._commit(records)
         stored = [
             to_stored_result(result.attempt, result.outcome, time)
@@ -149,7 +151,3 @@ class ResultWriter:
                 for test_set in labels:
                     self._labels.pop(test_set.test_set, None)
                 return times
-
-
-def _records(group: Sequence[Result]) -> list[Record]:
-    return [to_record(result.attempt, result.outcome) for result in group]

@@ -17,8 +17,8 @@ from stn_cluster.client.schemas import (
     Waiting,
 )
 from stn_cluster.cluster.make_jobs import rerun_job
-from stn_cluster.queue.jobs import CellState, Job, JobStatus, Page
-from stn_cluster.server.backend import Backend, BackendDep
+from stn_cluster.queue.jobs import CellState, JobStatus, Page
+from stn_cluster.server.backend import BackendDep
 
 router = APIRouter(tags=["jobs"])
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -40,20 +40,18 @@ def submit(
 ) -> JobStatus:
     """Submits a job under an id that the client chooses, so that it can repeat the request if it
     gets no response. After the response, the job is never lost."""
-    return _accept(backend, backend.job(job_id, submission), response)
+    new = backend.client.submit(backend.job(job_id, submission))
+    response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
+    return backend.client.status(job_id)
 
 
 @router.put("/reruns/{job_id}", responses=CREATED)
 def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
     """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
     job = rerun_job(backend.store, request.filters.used(), job_id=job_id, priority=request.priority)
-    return _accept(backend, job, response)
-
-
-def _accept(backend: Backend, job: Job, response: Response) -> JobStatus:
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return backend.client.status(job.job_id)
+    return backend.client.status(job_id)
 
 
 @router.get("/jobs")
