@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "jobs/benchmarks/chaos.py"
 SECONDS = 900  # on a busy machine
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(SECONDS + 10)
 def test_no_result_is_lost_or_doubled_while_processes_are_killed(tmp_path: Path) -> None:
     options = ["--cells=60", "--kills=1", "--seed=7", f"--folder={tmp_path}"]

@@ -40,14 +40,14 @@ def settings(folder: Path) -> Settings:
     )
 
 
-def slow_job() -> Job:
-    """A cell of ten seconds."""
+def slow_job(iterations: int = 120) -> Job:
+    """A cell whose steps take 0.05 s each."""
     return make_job(
         "job",
         models=["Slow"],
         distortions=["R"],
         plugins=["breaking_plugin"],
-        recipe={"name": "smoke", "iterations": 200},
+        recipe={"name": "smoke", "iterations": iterations},
     )
 
 
@@ -116,7 +116,7 @@ def test_a_coordinator_that_is_being_restarted_is_not_ended_by_whoever_looks_for
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = start(settings(tmp_path))
-    client.submit(slow_job())
+    client.submit(slow_job(40))
     with monkeypatch.context() as impatience:
         impatience.setattr(connect, "CoordinatorClient", Impatient)
         with pytest.raises(ServiceError, match="the coordinator does not answer"):

@@ -146,7 +146,7 @@ def test_a_damaged_queue_is_told_in_one_line_and_left_as_it_is(
 def test_a_full_state_disk_costs_no_running_cell_its_attempt_and_is_told_until_a_write_succeeds(
     a_ray: None, tmp_path: Path, mounted: Path
 ) -> None:
-    lease = 3.0
+    lease = 2.0
     client = start(
         Settings(
             store=str(tmp_path / "store"),
@@ -162,7 +162,7 @@ def test_a_full_state_disk_costs_no_running_cell_its_attempt_and_is_told_until_a
         models=["Slow"],
         distortions=["R"],
         plugins=["breaking_plugin"],
-        recipe={"name": "smoke", "iterations": 600},  # half a minute
+        recipe={"name": "smoke", "iterations": 400},  # 20 s
     )
     client.submit(job)
     wait_until(lambda: running(client, "job", step=10), PATIENCE)

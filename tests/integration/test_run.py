@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import interrupted, numbers, predictions, stn_cluster
+from support.refusals import Command, assert_refused
 
 from stn_cluster import load_predictions, load_results
+from stn_cluster.cluster import run_local
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.config_file import parse_config
 from stn_cluster.registry import resolve
@@ -164,14 +166,12 @@ def test_rerun_takes_a_cell_that_was_submitted_and_has_not_run(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("what", ["store", "state"])
-def test_a_second_service_is_refused_in_one_line(tmp_path: Path, what: str) -> None:
+def test_a_second_service_is_refused_in_one_line_before_ray_starts(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(run_local, "TAKEOVER_SECONDS", 0.2)
     store = Store.open(tmp_path / "store", create=True)
     with store.lock() if what == "store" else lock_state_folder(tmp_path / "state"):
-        done = stn_cluster(
-            "run", CONFIG, "--store", tmp_path / "store", "--state", tmp_path / "state"
-        )
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"stn-cluster: another service holds this {what}")
-    assert str(tmp_path / what) in done.stderr
-    assert done.stderr.count("\n") == 1
+        told = command("run", CONFIG, "--store", tmp_path / "store", "--state", tmp_path / "state")
+    assert_refused(told, f"another service holds this {what}", str(tmp_path / what))
     assert rows(tmp_path / "store") == 0
