@@ -112,6 +112,7 @@ class Impatient(CoordinatorClient):
         return super().settings()
 
 
+@pytest.mark.chaos
 def test_a_coordinator_that_is_being_restarted_is_not_ended_by_whoever_looks_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
