@@ -23,6 +23,8 @@ from stn_cluster.data.stream import (
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup
 
+FIRST_BATCHES = 3  # of a plug-in's distortion: their values are checked, and draws are noticed
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -97,7 +99,9 @@ class BatchLoader:
         self._number: int | None = None  # number of the loaded block
         self._block: Block | None = None
         self._of_plugin = lookup("distortion", cell.distortion_name).plugin is not None
-        self._values_checked = not self._of_plugin
+        self._first = (
+            FIRST_BATCHES if self._of_plugin else 0
+        )  # number that is still checked closely
         # The next block is drawn ahead, so that a GPU need not wait; on a CPU no core is free. A
         # plug-in's code never runs beside a cell's, which has other random numbers.
         ahead = data.images.device.type == "cuda" and not self._of_plugin
@@ -143,12 +147,13 @@ class BatchLoader:
         row = torch.tensor([step % BLOCK], device=device)
         if not self._of_plugin:
             return self.at(row)
-        with user_distortion(self.cell, device, "apply", *self.cell.stream, step) as state:
+        name, closely = ("apply", *self.cell.stream, step), self._first > 0
+        with user_distortion(self.cell, device, *name, watched=closely) as state:
             images, labels = self.at(row)
         self.draws |= bool(state and state.drew)
-        if not self._values_checked and isinstance(self.distortion, CheckedDistortion):
+        if closely and isinstance(self.distortion, CheckedDistortion):
             self.distortion.check_values(images)
-        self._values_checked = True
+        self._first -= closely
         return images, labels
 
     def _draw(self, number: int) -> Block:

@@ -19,6 +19,7 @@ from stn_cluster.data.random_state import RandomState
 from stn_cluster.errors import UserError
 
 _TINY = sys.float_info.min / 2  # 0 in arithmetic that flushes denormals
+_BACKENDS: Any = torch.backends  # whose attributes are not declared
 _HOOKS = (
     torch_modules._global_forward_hooks,
     torch_modules._global_forward_pre_hooks,
@@ -104,10 +105,10 @@ _SETTINGS = (
         _attribute(f"torch's precision of {name}", owner, "fp32_precision")
         for name, owner in {
             "float32": torch.backends,
-            "matrix products on the CPU": torch.backends.mkldnn.matmul,
-            "convolutions on the CPU": torch.backends.mkldnn.conv,
-            "matrix products on the GPU": torch.backends.cuda.matmul,
-            "convolutions on the GPU": torch.backends.cudnn.conv,
+            "matrix products on the CPU": _BACKENDS.mkldnn.matmul,
+            "convolutions on the CPU": _BACKENDS.mkldnn.conv,
+            "matrix products on the GPU": _BACKENDS.cuda.matmul,
+            "convolutions on the GPU": _BACKENDS.cudnn.conv,
         }.items()
     ),
     _Setting(

@@ -130,15 +130,15 @@ def _numpy_state(bits: Any) -> tuple[Tensor, int]:
 def _numpy_bits(state: tuple[Tensor, int]) -> np.random.MT19937:
     bits = np.random.MT19937()
     key, position = state
-    inner = {"key": key.numpy().astype(np.uint32), "pos": position}
+    inner: Any = {"key": key.numpy().astype(np.uint32), "pos": position}
     bits.state = {"bit_generator": "MT19937", "state": inner}
     return bits
 
 
 # Its generator as a whole: NumPy takes a hundred times longer to copy its state out and in.
 _NUMPY = _Source(
-    np.random.get_bit_generator,
-    np.random.set_bit_generator,
+    np.random.get_bit_generator,  # type: ignore[attr-defined]
+    np.random.set_bit_generator,  # type: ignore[attr-defined]
     np.random.MT19937,
     _numpy_state,
     _numpy_bits,

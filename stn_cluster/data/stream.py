@@ -59,7 +59,7 @@ def make_distortion(cell: Cell) -> Distortion:
 
 @contextmanager
 def user_distortion(
-    cell: Cell, device: torch.device, *name: str | int
+    cell: Cell, device: torch.device, *name: str | int, watched: bool = False
 ) -> Iterator[RandomState | None]:
     """Isolates what a plug-in's distortion does within the block.
 
@@ -68,6 +68,7 @@ def user_distortion(
         device: the device that it works on.
         name: name of the call, which alone determines the default generators that it may draw
             from beside the one that it is given.
+        watched: whether draws on the host are noticed too.
 
     Yields:
         What it draws from; None for a built-in distortion.
@@ -76,6 +77,8 @@ def user_distortion(
         yield None
         return
     state = _random_state(device, *name)
+    if not watched:
+        state.watch_only_the_gpu()
     with isolated(_component(cell), state):
         yield state
 

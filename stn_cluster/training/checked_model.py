@@ -80,8 +80,12 @@ class CheckedModel:
 
     def _checked(self, scores: object, images: Tensor) -> Tensor:
         shape = (len(images), self._n_classes)
-        fits = isinstance(scores, Tensor) and scores.shape == shape
-        if not fits or not scores.is_floating_point() or scores.device != images.device:
+        if (
+            not isinstance(scores, Tensor)
+            or scores.shape != shape
+            or not scores.is_floating_point()
+            or scores.device != images.device
+        ):
             raise UserError(
                 f"{self.name} gave {described(scores)}; expected scores {shape}, floating point, "
                 f"on {images.device.type}: one for each image and class"
