@@ -298,6 +298,12 @@ class CellTraining:
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
+        if self._user_code and not self.optimizer.trains(self.model):
+            raise UserError(
+                f"{self._name} replaced, froze or freed parameters or their gradients in training "
+                "(`zero_grad`, `half`, `requires_grad_`, a new Parameter), which the optimiser "
+                "cannot follow: do so where the model is built"
+            )
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(

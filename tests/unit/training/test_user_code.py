@@ -352,6 +352,35 @@ def test_scores_that_are_not_finite_are_no_predictions(
     assert outcome.n_wrong is None
 
 
+REPLACED: dict[str, Callable[[Linear], object]] = {
+    "gradients": lambda net: net.zero_grad(),
+    "a parameter": lambda net: setattr(net.scores, "bias", nn.Parameter(torch.zeros(10))),
+    "data": lambda net: setattr(net.scores.weight, "data", net.scores.weight.data.clone()),
+    "frozen": lambda net: net.scores.bias.requires_grad_(False),
+    "freed": lambda net: net.frozen.requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("part", REPLACED)
+def test_parameters_that_the_optimiser_would_not_train_any_more_are_noticed(
+    part: str, data: DataCache, alone: tuple[object, ...]
+) -> None:
+    def before(net: Linear, images: Tensor) -> None:
+        if net.steps == 5:
+            REPLACED[part](net)
+
+    def build(task: Task) -> nn.Module:
+        net = Linear(before)
+        net.frozen = nn.Parameter(torch.zeros(3), requires_grad=False)
+        return net
+
+    mine, fcn = pack_of(build)
+    outcomes = train([mine, fcn], data)
+    assert_refused(outcomes[mine.key].error, "replaced, froze or freed parameters")
+    assert outcomes[mine.key].iterations <= 16
+    assert arithmetic(outcomes[fcn.key]) == alone
+
+
 def test_scores_of_another_precision_are_good_ones(data: DataCache) -> None:
     for kind in (torch.float64, torch.bfloat16):
         register_model("Mine")(lambda task, kind=kind: Gives(lambda scores, net: scores.to(kind)))
