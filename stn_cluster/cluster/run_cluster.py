@@ -9,12 +9,12 @@ from pathlib import Path
 
 from stn_cluster.cluster.connect import find, is_running, start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.preparation import prepare
 from stn_cluster.cluster.run_local import STOP_SECONDS
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import interrupts
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.queue.jobs import CellState, Job, JobStatus
-from stn_cluster.registry import prepare_datasets
 
 GONE_SECONDS = 1.0  # time between checks that a stopping coordinator has ended
 
@@ -33,10 +33,10 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
         The job's status with its cells, repeatedly until it has ended.
 
     Raises:
-        UserError: see `start`; or a data set is missing.
+        UserError: see `start` and `prepare`.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
-    prepare_datasets(job.cells, data_root)
+    prepare(job.cells, data_root)
     with interrupts() as interrupted:
         while True:
             started_here, client = not is_running(settings.store), None

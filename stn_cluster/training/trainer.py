@@ -16,6 +16,7 @@ from typing import ParamSpec
 import torch
 
 from stn_cluster.data.cache import BatchLoader, DataCache
+from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
@@ -34,9 +35,18 @@ FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
 _FATAL_TEXTS = ("CUDA error", "cuDNN error", "DefaultCPUAllocator: can't allocate memory")
 
 
-def ends_worker(error: Exception) -> bool:
+def ends_worker(error: BaseException) -> bool:
     """Whether an error means that the process or its device cannot be used any more."""
-    return isinstance(error, FATAL) or any(text in str(error) for text in _FATAL_TEXTS)
+    # `format_exception_only` also shows an exception whose own __str__ fails.
+    told = "".join(traceback.format_exception_only(error))
+    return isinstance(error, FATAL) or any(text in told for text in _FATAL_TEXTS)
+
+
+def failure_text(error: BaseException) -> str:
+    """Text of a cell's failure: one line if that says it all, otherwise the traceback."""
+    if isinstance(error, UserError) and error.__cause__ is None:
+        return f"UserError: {error}"
+    return "".join(traceback.format_exception(error))
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class PackTrainer:
         self._ended: list[Outcome] = []
         self._loaders: dict[Stream, BatchLoader] = {}
         self._running: dict[str, CellTraining] = {}
+        self._without_checkpoint: set[str] = set()  # keys of cells that were said to have none
         for cell in cells:
             self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
@@ -112,8 +123,24 @@ class PackTrainer:
         return {key: run.step for key, run in self._running.items()}
 
     def checkpoints(self) -> dict[str, bytes]:
-        """A checkpoint of each cell that is still in training, by key."""
-        return {key: run.checkpoint() for key, run in self._running.items()}
+        """A checkpoint of each cell that is still in training, by key.
+
+        A cell whose state cannot be kept has none, and the log says so once.
+        """
+        states = {}
+        for key, run in self._running.items():
+            try:
+                states[key] = run.checkpoint()
+            except Exception as error:  # code of the user's model may raise anything
+                if ends_worker(error):
+                    raise
+                if key not in self._without_checkpoint:
+                    log.warning(
+                        "%s has no checkpoint of step %d, and begins anew if it is interrupted: %s",
+                        *(run.cell.label, run.step, error),
+                    )
+                self._without_checkpoint.add(key)
+        return states
 
     def _progress(self) -> Progress:
         ended, self._ended = tuple(self._ended), []
@@ -122,7 +149,9 @@ class PackTrainer:
     def _start(self, cell: Cell) -> None:
         if cell.stream not in self._loaders:
             self._loaders[cell.stream] = self.data.loader(cell)
-        self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
+        run = CellTraining(cell, self.data.test(cell), self.data.device)
+        run.check_restorable()
+        self._running[cell.key] = run
 
     def _advance(self, stream: Stream) -> None:
         """Trains the cells of a stream that have done the fewest steps: one step, or several
@@ -135,18 +164,19 @@ class PackTrainer:
         started = time.perf_counter()
         if rounds := self._rounds(stream, behind):
             ahead = [run.step - step for run in runs if run.step > step]
+            try:
+                rounds.load()
+            except (Exception, SystemExit) as error:
+                self._fail(runs, error)
+                return
             steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
             for run in behind:
                 self._guard(run.cell, run.stepped, steps)
         else:
             try:
                 images, labels = self._loaders[stream].batch(step)
-            except Exception as error:
-                if ends_worker(error):
-                    raise
-                failure = traceback.format_exc()
-                for run in runs:
-                    self._end(run.failure(failure))
+            except (Exception, SystemExit) as error:
+                self._fail(runs, error)
                 return
             share = (time.perf_counter() - started) / len(behind)
             for run in behind:
@@ -172,7 +202,7 @@ class PackTrainer:
             self._eager_rounds[stream] = 0
         if self._capture is None or self._eager_rounds[stream] < EAGER_ROUNDS:
             return None
-        if any(run.draws_on_device for run in runs):  # a graph would draw for all of them at once
+        if self._loaders[stream].draws or not all(run.replayable for run in runs):
             return None
         try:
             rounds = self._captured[stream] = CapturedRounds(
@@ -203,6 +233,13 @@ class PackTrainer:
         if self.data.device.type == "cpu":
             run.seconds += share + time.perf_counter() - started
 
+    def _fail(self, runs: Sequence[CellTraining], error: BaseException) -> None:
+        """Ends cells whose batches cannot be made."""
+        if ends_worker(error):
+            raise error
+        for run in runs:
+            self._end(run.failure(failure_text(error)))
+
     def _finish(self, run: CellTraining) -> None:
         self._end(run.outcome())
 
@@ -216,9 +253,9 @@ class PackTrainer:
         """Runs an action for a cell; if it fails, only that cell ends."""
         try:
             action(*args, **kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if ends_worker(error):
                 raise
-            failure = traceback.format_exc()
+            failure = failure_text(error)
             run = self._running.get(cell.key)
             self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))

@@ -161,7 +161,7 @@ IMPORTED: dict[str, set[str]] = {
     "provenance": {"stn_cluster"},
     "stn": set(),
     "data": {"errors", "grid", "registry", "stn"},
-    "training": {"data", "grid", "recipes", "registry", "stn"},
+    "training": {"data", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"errors", "failpoints", "grid", "registry"},
     "report": {"errors", "grid", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
