@@ -62,7 +62,7 @@ def print_result(table: str, cells: Iterable[CellStatus], place: str = "") -> No
     typer.echo(table, nl=False)
     failed = [status for status in cells if status.state is CellState.FAILED]
     for status in failed:
-        typer.echo(one_line(f"{status.cell.label}: failed: {status.error}"), err=True)
-        typer.echo(f"  its log: {logs_command(status.cell.label, place)}", err=True)
+        line = one_line(f"{status.cell.label}: failed: {status.error}")
+        typer.echo(f"{line} ({logs_command(status.cell.label, place)})", err=True)
     if failed:
         raise typer.Exit(CELLS_FAILED)

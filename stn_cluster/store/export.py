@@ -87,10 +87,11 @@ def _values(column: pd.Series[Any]) -> list[Any]:
     if pd.api.types.is_datetime64_dtype(kind):
         texts = np.datetime_as_string(column.to_numpy("datetime64[us]")).tolist()
         return [None if text == "NaT" else f"{text}Z" for text in texts]
+    if isinstance(kind, np.dtype) and kind.kind == "f":  # of its own width, as pandas widens it
+        return [None if number != number else _value(number) for number in column.to_numpy()]
     values = column.astype(object).where(column.notna(), None).tolist()
-    if isinstance(kind, np.dtype) and kind.kind not in "fO":  # numbers without a fraction
-        return values
-    if isinstance(kind, pd.StringDtype | pd.Int64Dtype):
+    whole = isinstance(kind, np.dtype) and kind.kind in "biu"
+    if whole or isinstance(kind, pd.StringDtype | pd.Int64Dtype):
         return values
     return [_value(value) for value in values]
 

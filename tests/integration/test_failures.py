@@ -59,7 +59,7 @@ def test_the_command_that_is_named_shows_the_traceback_without_a_server(
 ) -> None:
     folder, _, _, errors = after
     [line] = [line for line in errors.splitlines() if "logs Raises/" in line]
-    command = line.partition("stn-cluster ")[2]
+    command = line.partition("(stn-cluster ")[2].removesuffix(")")
     assert command == "logs Raises/none/E/seed0 --store store"
     done = stn_cluster(*command.split(), folder=folder)
     assert done.returncode == 0, done.stderr

@@ -70,9 +70,7 @@ def test_the_installation_is_announced_with_its_size_and_the_large_packages_are_
 
 
 def test_an_installation_that_fails_says_why_and_is_tried_again(project: Path) -> None:
-    program(
-        project / "env" / "bin" / "python", "#!/bin/sh\necho 'ERROR: no network' >&2\nexit 1\n"
-    )
+    program(project / "env" / "bin" / "python", "#!/bin/sh\necho 'ERROR: no network' >&2\nexit 1\n")
     for _ in range(2):
         done = quickstart(project)
         assert done.returncode != 0
