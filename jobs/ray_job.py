@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
-from stn_cluster.store import refuse_published
+from stn_cluster.store import redact, refuse_published
 
 StoreOption = Annotated[
     str, typer.Option("--store", help="Folder (its full path) or URI that every node reaches.")
@@ -38,7 +39,8 @@ def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
     refuse_published(settings.store)
     status = follow(_run(job, settings), interrupted="run the same command again to resume")
-    print_result(write_report(settings.store, job.cells), status.cells)
+    place = f"--store {shlex.quote(redact(settings.store))}"
+    print_result(write_report(settings.store, job.cells), status.cells, place)
 
 
 def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:

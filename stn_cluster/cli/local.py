@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,7 +116,9 @@ def _run(job: Job, store: str, machine: MachineOptions) -> None:
     from stn_cluster.cluster.run_local import run_job
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.report.folder import write_report
+    from stn_cluster.store import redact
 
     statuses = run_job(job, make_settings(store, **machine))
     status = follow(statuses, interrupted="run the same command again to resume")
-    print_result(write_report(store, job.cells), status.cells)
+    place = f"--store {shlex.quote(redact(store))}"
+    print_result(write_report(store, job.cells), status.cells, place)

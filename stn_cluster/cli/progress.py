@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
 
+from stn_cluster.plain_text import one_line
+
 if TYPE_CHECKING:
     from stn_cluster.queue.jobs import CellStatus, JobStatus
 
 DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def logs_command(label: str, place: str = "") -> str:
+    """The command that shows a cell's log, for a shell."""
+    return f"stn-cluster logs {shlex.quote(one_line(label))} {place}".rstrip()
 
 
 def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
@@ -41,13 +49,20 @@ def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
     return status
 
 
-def print_result(table: str, cells: Iterable[CellStatus]) -> None:
-    """Prints the table, then the failed cells; exits with 1 if there are any."""
+def print_result(table: str, cells: Iterable[CellStatus], place: str = "") -> None:
+    """Prints the table, then the failed cells; exits with 1 if there are any.
+
+    Args:
+        table: the table.
+        cells: all cells of the job.
+        place: options of `stn-cluster logs` that name the store or the service.
+    """
     from stn_cluster.queue.jobs import CellState
 
     typer.echo(table, nl=False)
     failed = [status for status in cells if status.state is CellState.FAILED]
     for status in failed:
-        typer.echo(f"{status.cell.label}: failed: {status.error}", err=True)
+        line = one_line(f"{status.cell.label}: failed: {status.error}")
+        typer.echo(f"{line} ({logs_command(status.cell.label, place)})", err=True)
     if failed:
         raise typer.Exit(CELLS_FAILED)

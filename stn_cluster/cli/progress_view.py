@@ -11,9 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from stn_cluster.plain_text import one_line
 from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
 
 PLAIN_PROGRESS_SECONDS = 30.0  # time between lines of progress while no cell ends
+SHOWN_FAILURES = 5  # failed cells below the matrix
 
 
 class View(Protocol):
@@ -99,7 +101,8 @@ class PlainView:
             self._line(summary(status))
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        line = one_line(text)
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def matrix(status: JobStatus) -> RenderableType:
@@ -109,14 +112,18 @@ def matrix(status: JobStatus) -> RenderableType:
     for cell in status.cells:
         grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
     for (dataset, recipe), cells in grids.items():
-        blocks.append(Text(f"{dataset}, recipe {recipe}: test error in %", style="italic"))
+        title = one_line(f"{dataset}, recipe {recipe}: test error in %")
+        blocks.append(Text(title, style="italic"))
         blocks.append(_grid(cells))
     blocks.append(Text(summary(status)))
     failed = [s for s in status.cells if s.state is CellState.FAILED]
-    blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
-    blocks += [Text(text, style="yellow") for text in status.waiting]
+    lines = [one_line(f"{s.cell.label}: failed: {s.error}") for s in failed[:SHOWN_FAILURES]]
+    if len(failed) > SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - SHOWN_FAILURES} more failed")
+    blocks += [Text(line, style="red") for line in lines]
+    blocks += [Text(one_line(text), style="yellow") for text in status.waiting]
     if status.trouble:
-        blocks.append(Text(status.trouble, style="bold red"))
+        blocks.append(Text(one_line(status.trouble), style="bold red"))
     return Group(*blocks)
 
 
@@ -132,10 +139,10 @@ def _grid(cells: Iterable[CellStatus]) -> Table:
     table = Table()
     table.add_column("model")
     for column in columns:
-        table.add_column(column, justify="right", min_width=9)
+        table.add_column(Text(one_line(column)), justify="right", min_width=9)
     for (model, transform), row in rows.items():
         name = model if transform == "none" else f"{model} {transform}"
-        table.add_row(name, *(_entry(row.get(column, ())) for column in columns))
+        table.add_row(Text(one_line(name)), *(_entry(row.get(column, ())) for column in columns))
     return table
 
 

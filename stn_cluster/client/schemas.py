@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, field_validator
 
 from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, StoreError, UserError
 from stn_cluster.grid import CELL_FILTERS, Frozen, GridConfig, Seed
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.queue.jobs import JOB_ID, CellStatus
 
@@ -153,7 +154,7 @@ class AttemptRecord:
             ended_at=end.at if end else None,
             ending=end.reason.value if end else None,
             charged=end.counts if end else False,
-            reason=end.message if end else None,
+            reason=plain_lines(end.message) if end and end.message else None,
         )
 
 

@@ -17,7 +17,7 @@ from ray.exceptions import (
 )
 
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, UserError, error_line
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.jobs import (
     EVERYTHING,
@@ -26,7 +26,6 @@ from stn_cluster.queue.jobs import (
     JobStatus,
     Metrics,
     Page,
-    error_line,
 )
 
 RESTART_SECONDS = 120.0

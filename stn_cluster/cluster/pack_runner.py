@@ -96,7 +96,12 @@ class PackRunner:
         if failed:
             yield Report(ended=failed)
         pack = tuple(a for a in pack if a.id not in failed)
-        trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack, log))
+        trainer = PackTrainer(
+            [a.cell for a in pack],
+            self.data,
+            self._states(pack, log),
+            turn=lambda key: log.turn(attempts[key] if key else None),
+        )
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()

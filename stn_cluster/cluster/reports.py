@@ -12,6 +12,8 @@ from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.throughput import Throughput
 from stn_cluster.cluster.worker_pool import WorkerPool
+from stn_cluster.errors import error_line
+from stn_cluster.plain_text import one_line
 from stn_cluster.queue.attempts import Checkpoint
 from stn_cluster.training.outcome import Outcome
 
@@ -108,7 +110,8 @@ class ReportHandler:
             text = "trained and tested"
         else:
             text = f"failed: {outcome.error}"
-            log.warning("%s failed: %s", lease.attempt.cell.label, outcome.error)
+            label = one_line(lease.attempt.cell.label)
+            log.warning("%s failed: %s", label, error_line(outcome.error))
         self._housekeeping.log_line(lease.attempt, text)
         without_state = lease.attempt.is_first and lease.saved is None
         self._results.add(Result(lease.attempt, outcome, without_state))

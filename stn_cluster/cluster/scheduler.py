@@ -96,6 +96,7 @@ class Scheduler:
             checkpoints=checkpoints,
             housekeeping=housekeeping,
             supervisor=supervisor,
+            last_output=pool.last_output,
             on_requeue=self.wake,
         )
         self._plan = Plan()

@@ -75,7 +75,7 @@ class Worker:
         # Imported here, so that the coordinator, which imports this class, does not load torch.
         module, _, runner = settings.runner.partition(":")
         self._runner = getattr(import_module(module), runner)(settings, device)
-        self._log = AttemptLog()
+        self._log = AttemptLog(name)
         self._lock = threading.Lock()
         self._latest = Report()  # progress that is not reported yet
         self._training = threading.Event()
@@ -105,7 +105,7 @@ class Worker:
                         self._report(report.ended)
             if not report.ended or self._log:  # otherwise the last report was complete
                 self._report({})
-        except Exception as error:  # the process is unusable: for example, out of memory
+        except BaseException as error:  # the process is unusable: for example, out of memory
             self._report_last_lines(pack, error)
             raise
         finally:
@@ -126,9 +126,11 @@ class Worker:
             lines, degraded_reason = self._log.take(), self._runner.degraded_reason
             report = replace(self._latest, ended=ended, log=lines, degraded_reason=degraded_reason)
             self._latest = Report(steps=report.steps, saved=report.saved)
-        self._runner.drop(self._deliver(report))
+        lost = self._deliver(report)
+        self._log.delivered()
+        self._runner.drop(lost)
 
-    def _report_last_lines(self, pack: Sequence[Attempt], error: Exception) -> None:
+    def _report_last_lines(self, pack: Sequence[Attempt], error: BaseException) -> None:
         """Adds a fatal error to the attempts' logs, and reports them while still possible."""
         with suppress(Exception):  # best effort: the error itself is raised in any case
             for attempt in pack:

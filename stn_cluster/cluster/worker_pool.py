@@ -16,12 +16,15 @@ from uuid import uuid4
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.spool import last_output
 from stn_cluster.cluster.worker import ReportCall, Worker
 from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ T = TypeVar("T")
 FAILED_START_PAUSE = 2.0  # seconds to wait after a worker failed to start; doubles each time
 MAX_PAUSE = 60.0  # seconds
 NODES_SECONDS = 30.0  # timeout of Ray's list of nodes
+OUTPUT_SECONDS = 5.0  # timeout of the last output of a dead worker on another node
 
 
 class WorkerLostError(Exception):
@@ -174,6 +178,24 @@ class WorkerPool:
         self.start_failure = f"no worker starts ({count} in a row): {error}"
         log.error("%s", self.start_failure)
 
+    async def last_output(self, name: str, node: str) -> dict[str, bytes]:
+        """What a dead worker has printed and not reported: see `spool.last_output`.
+
+        Args:
+            name: the worker's.
+            node: Ray's id of its node, which must be alive.
+        """
+        if node == ray.get_runtime_context().get_node_id():
+            return await asyncio.to_thread(last_output, name)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        read = ray.remote(last_output).options(num_cpus=0, scheduling_strategy=there)
+        try:
+            output: dict[str, bytes] = await asyncio.wait_for(read.remote(name), OUTPUT_SECONDS)
+        except (TimeoutError, RayError) as error:
+            log.warning("the last output of a worker cannot be read: %s", error)
+            return {}
+        return output
+
     def remove(self, worker: WorkerHandle) -> None:
         """Kills a worker's process, if it can still be reached, and removes the worker."""
         self.workers.pop(worker.name, None)
@@ -192,7 +214,7 @@ async def _answer(call: Awaitable[T]) -> T:
 
 def cause(error: RayError) -> str:
     """Informative part of Ray's error, as one line."""
-    text = storable(str(error)).partition("Some common causes include")[0]
+    text = plain_lines(storable(str(error))).partition("Some common causes include")[0]
     if isinstance(error, RayTaskError):  # raised in our code
         return text.strip().splitlines()[-1]
     if isinstance(error, RayActorError):

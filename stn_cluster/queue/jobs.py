@@ -167,13 +167,6 @@ def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
     return CellState.SUCCEEDED
 
 
-def error_line(error: str) -> str:
-    """Most informative line of a traceback: the last 'SomeError: text'."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
-    return (errors or lines or ["unknown"])[-1]
-
-
 @dataclass(frozen=True)
 class Totals:
     """Counts over the whole queue."""

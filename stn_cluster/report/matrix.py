@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from stn_cluster.plain_text import one_line
+
 NONE = "-"  # in place of a row's mean if not all of its entries succeeded
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows are networks, columns distortions; every entry is text, not escaped for any format."""
+    """Rows are networks, columns distortions; each entry is a line, not escaped for any format."""
 
     title: str
     header: tuple[str, ...]  # model, transform, the distortions, their mean if there are several
@@ -39,10 +41,14 @@ def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
         mean = [_row_mean(entries)] if len(distortions) > 1 else []
         rows.append((str(model), str(transform), *texts, *mean))
     return Matrix(
-        title=f"{dataset}, recipe {recipe}",
-        header=("model", "transform", *distortions, *(["mean"] if len(distortions) > 1 else [])),
-        rows=tuple(rows),
-        legend=tuple(_legend(dataset, part)),
+        title=one_line(f"{dataset}, recipe {recipe}"),
+        header=(
+            *("model", "transform"),
+            *(one_line(str(name)) for name in distortions),
+            *(["mean"] if len(distortions) > 1 else []),
+        ),
+        rows=tuple(tuple(map(one_line, row)) for row in rows),
+        legend=tuple(map(one_line, _legend(dataset, part))),
     )
 
 

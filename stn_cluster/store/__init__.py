@@ -3,7 +3,7 @@
 Imports neither torch nor ray.
 """
 
-from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
+from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
 from stn_cluster.store.predictions import load_predictions
 from stn_cluster.store.published import is_published, refuse_published
@@ -19,6 +19,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact
 
 __all__ = [
@@ -34,16 +35,19 @@ __all__ = [
     "Kind",
     "Record",
     "Store",
+    "StoredLog",
+    "as_csv",
     "as_frame",
+    "as_json",
     "export",
     "from_parquet",
     "in_table_order",
     "is_published",
-    "json_records",
     "load_predictions",
     "load_results",
     "newest",
     "redact",
     "refuse_published",
     "select",
+    "stored_logs",
 ]

@@ -239,6 +239,11 @@ class Store:
             return None
         return self._files.read(name).decode("utf-8", "replace")
 
+    def logged_attempts(self, key: str) -> list[tuple[int, str]]:
+        """Logs of a cell: the time of the last write (nanoseconds), and the attempt."""
+        logs = self._files.dated(f"logs/{key}")
+        return [(written, Path(name).stem) for name, written in logs if name.endswith(".log")]
+
     # --- checkpoints ---
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
@@ -336,7 +341,8 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
             several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
     Returns:
-        The columns of `cells`, in the order of the table; no rows if nothing matches.
+        The columns of `cells`, in the order of the table; no rows if nothing matches. Times are
+        UTC, without a time zone, so that Excel takes them; confusion matrices are lists.
 
     Raises:
         UserError: there is no such filter.

@@ -65,6 +65,7 @@ class PackTrainer:
         data: data sets and test sets, on the device to train on.
         states: checkpoints to resume from, by key; a damaged one is logged and not used.
         capture: captures whole rounds; default: CUDA graphs, if the device is a GPU.
+        turn: called with a cell's key before code of that cell runs, and with None after it.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class PackTrainer:
         data: DataCache,
         states: Mapping[str, bytes] | None = None,
         capture: Capture | None = None,
+        turn: Callable[[str | None], None] = lambda key: None,
     ) -> None:
         self.data = data
+        self._turn = turn
         self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
         self._captured: dict[Stream, CapturedRounds] = {}
         self._eager_rounds: Counter[Stream] = Counter()  # with the present set of cells
@@ -251,11 +254,14 @@ class PackTrainer:
         self, cell: Cell, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Runs an action for a cell; if it fails, only that cell ends."""
+        self._turn(cell.key)
         try:
             action(*args, **kwargs)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # sys.exit() ends its cell, not the worker
             if ends_worker(error):
                 raise
             failure = failure_text(error)
             run = self._running.get(cell.key)
             self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))
+        finally:
+            self._turn(None)

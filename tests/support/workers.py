@@ -153,6 +153,10 @@ class FakePool(WorkerPool):
         self.starting = True  # whether new workers say hello by themselves
         self.ray_failure: str | None = None  # Ray's error message while it does not respond
         self.refreshes = 0  # number of refreshes of the nodes
+        self.output: dict[str, dict[str, bytes]] = {}  # what dead workers printed last, by name
+
+    async def last_output(self, name: str, node: str) -> dict[str, bytes]:
+        return self.output.pop(name, {})
 
     @property
     def busy(self) -> list[FakeWorker]:

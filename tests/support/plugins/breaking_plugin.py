@@ -53,10 +53,11 @@ class Diverges(Linear):
 
 @register_model("Dies")
 class Dies(Linear):
-    """Kills its process."""
+    """Kills its process, after a last word."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
+            print("farewell", end="")
             os._exit(17)
         return super().forward(images)
 

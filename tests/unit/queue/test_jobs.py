@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import make_cell
 
-from stn_cluster.errors import UserError
+from stn_cluster.errors import UserError, error_line
 from stn_cluster.queue.jobs import (
     CellName,
     CellState,
     Job,
     JobStatus,
-    error_line,
     job_state,
     new_job_id,
 )
@@ -135,6 +134,7 @@ def test_a_cell_is_known_by_its_name() -> None:
         ("  one  ", "one"),
         ("", "unknown"),
         ("\n \n", "unknown"),
+        ("ValueError: \x1b[31mred\x00", r"ValueError: \x1b[31mred\x00"),
     ],
 )
 def test_the_error_line_of_a_traceback_says_what_went_wrong(error: str, line: str) -> None:
