@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
 from stn_cluster.cluster.signals import interrupts
@@ -98,9 +99,9 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     if not job.force and (stored := _stored(job, store)).total == len(job.cells):
         yield stored
         return
-    plugins = sorted({module for cell in job.cells for module in cell.plugins})
+    publish_plugins(job.cells, store)
     with (
-        embedded_ray(settings.workers, settings.threads_per_worker, plugins) as resources,
+        embedded_ray(settings.workers, settings.threads_per_worker) as resources,
         interrupts() as interrupted,
     ):
         own = replace(

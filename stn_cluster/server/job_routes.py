@@ -17,6 +17,7 @@ from stn_cluster.client.schemas import (
     Waiting,
 )
 from stn_cluster.cluster.make_jobs import rerun_job
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.queue.jobs import CellState, Job, JobStatus, Page
 from stn_cluster.server.backend import Backend, BackendDep
 
@@ -51,6 +52,7 @@ def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response
 
 
 def _accept(backend: Backend, job: Job, response: Response) -> JobStatus:
+    publish_plugins(job.cells, backend.store)
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
     return backend.client.status(job.job_id)

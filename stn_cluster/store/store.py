@@ -239,6 +239,26 @@ class Store:
             return None
         return self._files.read(name).decode("utf-8", "replace")
 
+    # --- plug-ins ---
+
+    def has_plugin(self, digest: str) -> bool:
+        """Whether the plug-in with this digest is here."""
+        return self._files.is_file(f"plugins/{digest}.zip")
+
+    def write_plugin(self, digest: str, packed: bytes, description: bytes) -> None:
+        """Writes what a plug-in brings, under the digest of its files, by whoever submits it."""
+        self._files.write(f"plugins/{digest}.json", description)
+        self._files.write(f"plugins/{digest}.zip", packed)
+
+    def read_plugin(self, digest: str) -> bytes | None:
+        """What the plug-in with this digest brings, or None."""
+        return self._files.read(f"plugins/{digest}.zip") if self.has_plugin(digest) else None
+
+    def describe_plugin(self, digest: str) -> bytes | None:
+        """Description of the plug-in with this digest: its module and files, or None."""
+        name = f"plugins/{digest}.json"
+        return self._files.read(name) if self._files.is_file(name) else None
+
     # --- checkpoints ---
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:

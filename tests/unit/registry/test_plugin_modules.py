@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import components, load_plugins, lookup, names, plugin_path, resolve
+from stn_cluster.registry import load_plugins, lookup, names, resolve
 
 ALL_FIVE = """
 from stn_cluster import (
@@ -47,30 +46,12 @@ def brief():
 """
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Removes after each test what it registered and imported; makes edits visible at once."""
-    monkeypatch.setattr(components, "_entries", dict(components._entries))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if not name.startswith("stn_cluster"):
-            del sys.modules[name]
-
-
 def write(folder: Path, name: str, source: str) -> Path:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)
     importlib.invalidate_caches()
     return path
-
-
-def load_anew(module: str, folder: Path) -> None:
-    """As the next run of the command does."""
-    sys.modules.pop(module, None)
-    load_plugins((module,), [folder])
 
 
 def a_model(name: str, body: str = "pass") -> str:
@@ -142,7 +123,7 @@ def test_a_revision_is_the_hash_of_the_source(tmp_path: Path) -> None:
         write(tmp_path / folder, "mine.py", a_model("Mine", body))
     revisions = []
     for folder in "abc":
-        load_anew("mine", tmp_path / folder)
+        load_plugins(("mine",), [tmp_path / folder])
         revisions.append(lookup("model", "Mine").revision)
     assert revisions[0] == revisions[1] != revisions[2]
     assert all(isinstance(revision, str) and len(revision) == 12 for revision in revisions)
@@ -156,7 +137,7 @@ def test_editing_a_plugin_changes_the_keys_of_the_cells_that_use_it_and_of_no_ot
     load_plugins(("mine", "yours"), [tmp_path])
     before = keys_of(models=["CNN", "Mine", "Yours"])
     path.write_text(a_model("Mine", "return None  # edited"))
-    load_anew("mine", tmp_path)
+    load_plugins(("mine",), [tmp_path])
     after = keys_of(models=["CNN", "Mine", "Yours"])
     changed = {label for label in before if before[label] != after[label]}
     assert changed == {"Mine/none/R/seed0"}
@@ -171,44 +152,48 @@ def test_a_plugins_recipe_gives_its_settings_and_not_its_source_to_the_key(tmp_p
     load_plugins(("mine",), [tmp_path])
     (before,) = cells_of(models=["CNN"], recipe="brief")
     path.write_text(source + "# a remark\n")
-    load_anew("mine", tmp_path)
+    load_plugins(("mine",), [tmp_path])
     (after,) = cells_of(models=["CNN"], recipe="brief")
     assert before == after
-    assert before.plugins == ("mine",)  # whose recipe the worker must know
+    assert before.plugins == ()  # the cell has all that the recipe says
     assert before.key == cells_of(models=["CNN"])[0].key
 
 
-def test_a_package_is_known_by_all_its_python_files(tmp_path: Path) -> None:
+def test_a_package_is_known_by_all_its_files(tmp_path: Path) -> None:
     write(tmp_path, "pack/__init__.py", "from . import nets\n")
     write(tmp_path, "pack/nets.py", a_model("Mine"))
     helper = write(tmp_path, "pack/deep/helper.py", "x = 1\n")
     write(tmp_path, "pack/notes.txt", "one")
-    load_plugins(("pack",), [tmp_path])
 
     def revision() -> object:
-        importlib.reload(sys.modules["pack.nets"])
+        load_plugins(("pack",), [tmp_path])
         return lookup("model", "Mine").revision
 
-    first = revision()
+    revisions = [revision(), revision()]
     write(tmp_path, "pack/notes.txt", "two")
-    assert revision() == first
+    revisions.append(revision())
     helper.write_text("x = 2\n")
-    edited = revision()
-    assert edited != first
+    revisions.append(revision())
     helper.rename(helper.with_name("renamed.py"))
-    assert revision() not in (first, edited)
-    assert plugin_path("pack.nets") == tmp_path / "pack"
+    revisions.append(revision())
+    write(tmp_path, "pack/__pycache__/nets.cpython-311.pyc", "")
+    write(tmp_path, "pack/.hidden", "")
+    revisions.append(revision())
+    first, second, *others, hidden = revisions
+    assert first == second
+    assert len({first, *others}) == 4
+    assert hidden == others[-1]
 
 
-def test_a_module_is_its_file_and_a_module_of_a_package_the_whole_package(tmp_path: Path) -> None:
-    write(tmp_path, "mine.py", a_model("Mine"))
+def test_a_module_of_a_package_stands_for_the_whole_package(tmp_path: Path) -> None:
     write(tmp_path, "pack/__init__.py", "")
     write(tmp_path, "pack/nets.py", a_model("Yours"))
-    load_plugins(("mine", "pack.nets"), [tmp_path])
-    assert plugin_path("mine") == tmp_path / "mine.py"
-    assert plugin_path("pack.nets") == tmp_path / "pack"
+    load_plugins(("pack.nets",), [tmp_path])
     (cell,) = cells_of(models=["Yours"])
     assert cell.plugins == ("pack.nets",)
+    write(tmp_path, "pack/other.py", "x = 1")
+    load_plugins(("pack.nets",), [tmp_path])
+    assert cells_of(models=["Yours"])[0].key != cell.key
 
 
 def test_a_plugin_edited_in_a_running_process_is_read_again(tmp_path: Path) -> None:
