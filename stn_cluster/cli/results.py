@@ -18,12 +18,14 @@ def results(
 ) -> None:
     """Print the current result of each cell of a store."""
     from stn_cluster.report.listing import check_format, listing
-    from stn_cluster.store import Store, load_results
+    from stn_cluster.store import Store, load_results, select
 
     check_format(format)
     source = store_or_client(store, server)
     rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
     typer.echo(listing(rows, filters, format), nl=False)
+    if isinstance(source, Store):
+        _say(source.outdated(select(rows, filters)["key"].tolist()))
 
 
 @filtered
@@ -36,7 +38,7 @@ def table(
 ) -> None:
     """Print the comparison table: mean error over seeds, and the paper's number."""
     from stn_cluster.report.render import render
-    from stn_cluster.report.table import comparison_table
+    from stn_cluster.report.table import comparison_table, shown_keys
     from stn_cluster.store import Store
 
     source = store_or_client(store, server)
@@ -45,3 +47,10 @@ def table(
     else:
         text = source.table(format, reference=reference, **filters)
     typer.echo(text, nl=False)
+    if isinstance(source, Store):
+        _say(source.outdated(shown_keys(source, **filters)))
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line, err=True)

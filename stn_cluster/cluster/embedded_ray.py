@@ -46,7 +46,7 @@ def embedded_ray(workers: int | None, threads_per_worker: int) -> Iterator[Resou
         # Ray adds our working folder to the workers' path, where a user's file could shadow a
         # library, so it starts in an empty one. (A runtime_env could do that, too, but without one
         # Ray pre-starts processes: the first step is nearly two seconds earlier.)
-        with _absolute_python_path(), contextlib.chdir(folder), minimal_ray():
+        with absolute_python_path(), contextlib.chdir(folder), minimal_ray():
             ray.init(
                 address="local",
                 num_cpus=workers,  # None: Ray detects them, and respects a container's limit
@@ -87,7 +87,7 @@ def minimal_ray() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _absolute_python_path() -> Iterator[None]:
+def absolute_python_path() -> Iterator[None]:
     """Makes PYTHONPATH mean the same folders to processes that start elsewhere, in the block.
 
     An empty entry, as in 'lib:', is the working folder.

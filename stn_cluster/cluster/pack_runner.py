@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -146,7 +145,10 @@ class PackRunner:
         later: list[Attempt] = []
         loaded: set[str] = set()
         for attempt in pack:
-            fetch = partial(self._retry, attempt.id, log, self.store.read_plugin)
+
+            def fetch(digest: str, attempt: str = attempt.id) -> bytes | None:
+                return self._retry(attempt, log, self.store.read_plugin, digest)
+
             try:
                 loaded |= load_submitted(attempt.cell, fetch, keep=loaded)
                 group.append(attempt)

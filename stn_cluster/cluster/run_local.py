@@ -64,7 +64,7 @@ def run_grid(
         for status in statuses:
             if watch is not None:
                 watch(status)
-    return load_results(store, key=[cell.key for cell in job.cells])
+    return load_results(Store.open(store), key=[cell.key for cell in job.cells])
 
 
 def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:

@@ -11,7 +11,7 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
-from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins
+from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
@@ -31,6 +31,7 @@ __all__ = [
     "largest",
     "load_plugins",
     "load_submitted",
+    "loading",
     "lookup",
     "names",
     "pack",

@@ -106,7 +106,8 @@ def opened_files() -> Iterator[list[Path]]:
         sys.addaudithook(_note)
         _hooked = True
     thread = threading.get_ident()
-    _watched[thread] = files = []
+    files: list[Path] = []
+    _watched[thread] = files
     try:
         yield files
     finally:

@@ -138,9 +138,7 @@ def test_a_damaged_bundle_is_refused_and_a_damaged_copy_made_anew(
     assert built() == 1
 
 
-def test_a_copy_that_nobody_has_used_for_a_week_is_removed(
-    tmp_path: Path, machine: Path
-) -> None:
+def test_a_copy_that_nobody_has_used_for_a_week_is_removed(tmp_path: Path, machine: Path) -> None:
     write(tmp_path, "mine.py", a_model("Mine", body="return 1"))
     cell, bundles = submitted(tmp_path, "mine")
     load_submitted(cell, bundles.get)
