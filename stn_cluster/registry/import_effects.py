@@ -65,7 +65,7 @@ def undone(words: Set[str]) -> Iterator[list[str]]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "stdin", _NoInput()))
         for name in ("_exit", "abort", "execv", "execve"):
-            stack.enter_context(patch.object(os, name, _refusing_to_end(name, os.getpid())))
+            stack.enter_context(patch.object(os, name, _refusing_to_end(name)))
         if threading.current_thread() is not threading.main_thread():  # where Python refuses it
             stack.enter_context(
                 patch.object(signal, "signal", lambda sign, _: signal.getsignal(sign))
@@ -94,13 +94,14 @@ class _NoInput(io.TextIOBase):
         raise UserError("reads the standard input when it is imported")
 
 
-def _refusing_to_end(name: str, process: int) -> Callable[..., None]:
+def _refusing_to_end(name: str) -> Callable[..., None]:
     original = getattr(os, name)
+    here = os.getpid(), threading.get_ident()
 
     def end(*arguments: Any) -> None:
-        if os.getpid() == process:
+        if (os.getpid(), threading.get_ident()) == here:
             raise UserError(f"ends the process when it is imported (os.{name})")
-        original(*arguments)  # a forked child
+        original(*arguments)  # a forked child, or a worker without a lease
 
     return end
 

@@ -94,16 +94,3 @@ def find_elsewhere(module: str) -> Unit | None:
         return None
     file = Path(spec.origin)
     return Unit(top, file.parent if spec.submodule_search_locations else file)
-
-
-def unit_of_loaded(module: str) -> Unit | None:
-    """The unit of a module that has been imported; None if it is not from a file."""
-    name = ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        loaded = sys.modules.get(name)
-        file = getattr(loaded, "__file__", None)
-        if file is not None:
-            path = Path(file).absolute()
-            return Unit(name, path.parent if hasattr(loaded, "__path__") else path)
-    return None

@@ -20,8 +20,8 @@ from stn_cluster.registry.import_paths import (
     find_unit,
     installed_folders,
     own_folders,
-    unit_of_loaded,
 )
+from stn_cluster.registry.loaded_modules import look_here_first, unit_of_loaded, unload
 from stn_cluster.registry.plugin_files import Brought, brought_by, check_name, digest_of
 from stn_cluster.registry.source_scan import scan
 
@@ -176,12 +176,13 @@ def _load(module: str, folders: Sequence[Path], keep: Sequence[Plugin]) -> Plugi
 
 def _is_current(active: Plugin, found: Brought) -> bool:
     """Whether what was imported is what is there now."""
-    if active.brought.units[0] != found.units[0] or not set(found.files) <= set(
-        active.brought.files
-    ):
+    known = active.brought
+    if active.module not in sys.modules or known.units[0] != found.units[0]:
+        return False
+    if not set(found.files) <= set(known.files):
         return False
     try:
-        return active.brought.digest == active.digest
+        return known.digest == active.digest
     except UserError:  # a file has gone
         return False
 
@@ -202,18 +203,8 @@ def _make_room(module: str, brought: Brought, keep: Sequence[Plugin]) -> None:
     for unit in brought.units:  # what the user has imported of this name, from elsewhere
         loaded = unit_of_loaded(unit.name)
         if loaded is not None and loaded.name == unit.name and loaded.path != unit.path:
-            _unload(unit)
-        _look_here_first(unit)
-
-
-def _look_here_first(unit: Unit) -> None:
-    """Makes namespaces that were imported before, from other folders, find a unit in them."""
-    names = unit.name.split(".")[:-1]
-    for depth in range(1, len(names) + 1):
-        space = sys.modules.get(".".join(names[:depth]))
-        if space is not None and getattr(space, "__file__", None) is None:
-            here = str(unit.root.joinpath(*names[:depth]))
-            space.__path__ = [here, *(path for path in space.__path__ if path != here)]
+            unload(unit)
+        look_here_first(unit)
 
 
 def _place(brought: Brought, name: str) -> Path:
@@ -225,16 +216,7 @@ def _forget(plugin: Plugin) -> None:
     plugin.place.close()
     _active.pop(plugin.module, None)
     for unit in plugin.brought.units:
-        _unload(unit)
-
-
-def _unload(unit: Unit) -> None:
-    """Makes the next import read the source again."""
-    for name in [name for name in sys.modules if unit.contains(name)]:
-        del sys.modules[name]
-    parent, _, child = unit.name.rpartition(".")
-    if hasattr(sys.modules.get(parent), child):
-        delattr(sys.modules[parent], child)
+        unload(unit)
 
 
 def _import(plugin: Plugin) -> Plugin:
@@ -260,7 +242,7 @@ def _import(plugin: Plugin) -> Plugin:
         plugin.forgotten = True
         plugin.place.close()
         for unit in brought.units:
-            _unload(unit)
+            unload(unit)
         raise
     finally:
         _importing.pop()

@@ -174,3 +174,11 @@ def test_what_an_import_prints_is_no_result(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("done\n", "hello\n")
+
+
+def test_another_thread_may_end_the_process_meanwhile(tmp_path: Path) -> None:
+    ending = "import os, threading, time\nthreading.Thread(target=os._exit, args=(7,)).start()"
+    write(tmp_path, "mine.py", a_model("Mine", f"{ending}\ntime.sleep(30)"))
+    code = "from stn_cluster.registry import load_plugins; load_plugins(['mine'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60)
+    assert done.returncode == 7
