@@ -28,6 +28,7 @@ class Place:
 
     folders: tuple[Path, ...]
     names: frozenset[str] | None = None  # of a worker: the plug-in's modules, all of them here
+    likely: frozenset[str] | None = None  # the modules its sources name; None: not known yet
 
     def find(self, name: str) -> ModuleSpec | None:
         """Finds a module by its (first) name; None if it is not one's own."""
@@ -51,7 +52,7 @@ class Place:
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules in the places of all plug-ins, the newest first."""
+    """Finds modules in the places of plug-ins: of those that name it, then of all, newest first."""
 
     def __init__(self) -> None:
         self.places: list[Place] = []
@@ -61,7 +62,8 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if path is not None:  # a submodule: its package knows where
             return None
-        for place in reversed(self.places):
+        newest = list(reversed(self.places))
+        for place in sorted(newest, key=lambda p: p.likely is not None and name not in p.likely):
             if (spec := place.find(name)) is not None:
                 return spec
         if any(place.names is not None for place in self.places):

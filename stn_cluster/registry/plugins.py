@@ -19,6 +19,7 @@ from stn_cluster.registry.import_paths import (
     find_elsewhere,
     find_unit,
     installed_folders,
+    is_installed,
     own_folders,
 )
 from stn_cluster.registry.loaded_modules import look_here_first, unit_of_loaded, unload
@@ -166,6 +167,7 @@ def _load(module: str, folders: Sequence[Path], keep: Sequence[Plugin]) -> Plugi
     own = own or find_unit(module, installed_folders()) or find_elsewhere(module)
     if own is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
+    folders = own_folders([] if is_installed(own.root) else [own.root, *folders])
     brought = brought_by(own, folders)
     active = _active.get(module)
     if active is not None and _is_current(active, brought):
@@ -238,6 +240,7 @@ def _import(plugin: Plugin) -> Plugin:
             plugin.brought = brought_by(brought.units[0], folders, also, opened)
             plugin.digest = plugin.brought.digest
             plugin.place.folders = tuple(folders)
+            plugin.place.likely = frozenset(unit.top for unit in plugin.brought.units)
     except BaseException:
         plugin.forgotten = True
         plugin.place.close()

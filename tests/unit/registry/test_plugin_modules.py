@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,69 @@ def test_a_plugin_edited_in_a_running_process_is_read_again(tmp_path: Path) -> N
     load_plugins(("mine",), [tmp_path])
     assert lookup("model", "Mine").revision != old.revision
     assert lookup("model", "Mine").load()(None) == "newer"
+
+
+def test_two_configs_with_a_plugin_of_one_name_each_get_their_own(tmp_path: Path) -> None:
+    for folder in "ab":
+        write(tmp_path / folder, "mine.py", a_model("Mine", "import utils; return utils.x"))
+        write(tmp_path / folder, "utils.py", f"x = {folder!r}")
+    keys = []
+    for folder in "aba":
+        config = {"recipe": "smoke", "plugins": ["mine"], "models": ["Mine"], "distortions": ["R"]}
+        [cell] = resolve(parse_config(config), folder=tmp_path / folder)
+        keys.append(cell.key)
+        assert lookup("model", "Mine").load()(None) == folder
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_module_beside_a_plugin_goes_before_one_of_its_name_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "mine.py", a_model("Mine", "import utils; return utils.x"))
+    write(tmp_path, "utils.py", "x = 'mine'")
+    write(tmp_path / "configs", "utils.py", "x = 'of the config'")
+    write(tmp_path / "configs", "yours.py", a_model("Yours"))
+    load_plugins(["mine", "yours"], [tmp_path / "configs"])
+    assert lookup("model", "Mine").load()(None) == "mine"
+    write(tmp_path / "configs", "yours.py", a_model("Yours", "import utils"))
+    with pytest.raises(UserError, match=r"'mine' and 'yours' both have a module 'utils' \(.*utils"):
+        load_plugins(["mine", "yours"], [tmp_path / "configs"])
+
+
+def test_the_configs_folder_is_searched_before_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "mine.py", a_model("Mine", "return 'here'"))
+    write(tmp_path / "configs", "mine.py", a_model("Mine", "return 'beside the config'"))
+    load_plugins(["mine"], [tmp_path / "configs"])
+    assert lookup("model", "Mine").load()(None) == "beside the config"
+
+
+def test_after_a_failed_import_a_mended_helper_is_read_again(tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", "import helper\n" + a_model("Mine", "return helper.x"))
+    write(tmp_path, "helper.py", "y = 1")
+    path = write(tmp_path, "late.py", "raise ValueError('not yet')")
+    write(tmp_path, "mine.py", a_model("Mine", "return helper.x") + "import helper\nimport late\n")
+    with pytest.raises(UserError, match="not yet"):
+        load_plugins(["mine"], [tmp_path])
+    assert "Mine" not in names("model")
+    path.write_text("")
+    write(tmp_path, "helper.py", "x = 2")
+    load_plugins(["mine"], [tmp_path])
+    assert lookup("model", "Mine").load()(None) == 2
+
+
+def test_threads_that_load_plugins_of_one_name_each_make_their_own_cells(tmp_path: Path) -> None:
+    for number in range(8):
+        write(tmp_path / str(number), "mine.py", a_model("Mine", f"return {number}"))
+
+    def key(number: int) -> str:
+        config = {"recipe": "smoke", "plugins": ["mine"], "models": ["Mine"], "distortions": ["R"]}
+        return resolve(parse_config(config), folder=tmp_path / str(number))[0].key
+
+    alone = [key(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(key, range(8))) == alone
+    assert len(set(alone)) == 8
