@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -22,10 +25,11 @@ def results(
 
     check_format(format)
     source = store_or_client(store, server)
-    rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
+    with _said():
+        rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
     typer.echo(listing(rows, filters, format), nl=False)
     if isinstance(source, Store):
-        _say(source.outdated(select(rows, filters)["key"].tolist()))
+        _say(source.outdated(lambda: select(rows, filters)["key"]))
 
 
 @filtered
@@ -45,10 +49,22 @@ def table(
     if isinstance(source, Store):
         text = render(comparison_table(source, reference, **filters), format)
     else:
-        text = source.table(format, reference=reference, **filters)
+        with _said():
+            text = source.table(format, reference=reference, **filters)
     typer.echo(text, nl=False)
     if isinstance(source, Store):
-        _say(source.outdated(shown_keys(source, **filters)))
+        _say(source.outdated(lambda: shown_keys(source, **filters)))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Says in a line each what a service's answer within the block warns of."""
+    from stn_cluster.store import OutdatedWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OutdatedWarning)
+        yield
+    _say([str(w.message) for w in caught if issubclass(w.category, OutdatedWarning)])
 
 
 def _say(lines: list[str]) -> None:

@@ -63,8 +63,8 @@ def comparison_table(
         StoreError: there is no store, or a file in it cannot be read.
     """
     if not isinstance(results, Store | pd.DataFrame):
-        results = Store.open(results)
-        for line in results.outdated(shown_keys(results, **filters)):
+        results = store = Store.open(results)
+        for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -261,8 +261,11 @@ class Store:
         name = f"plugins/{digest}.json"
         return self._files.read(name) if self._files.is_file(name) else None
 
-    def outdated(self, keys: Collection[str]) -> list[str]:
-        """Lines on current results with these keys that are of an older version of a plug-in.
+    def outdated(self, keys: Callable[[], Iterable[str]]) -> list[str]:
+        """Lines on results that are of an older version of a plug-in.
+
+        Args:
+            keys: gives the keys of the results; called only if there are any plug-ins.
 
         Raises:
             StoreError: see `read`.
@@ -271,7 +274,7 @@ class Store:
             return []
         rows = self.read("cells", columns=["key", "spec"]).to_pydict()
         specs = dict(zip(rows["key"], rows["spec"], strict=True))
-        return outdated((specs[key] for key in keys if key in specs), self.describe_plugin)
+        return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
 
     # --- checkpoints ---
 
@@ -383,7 +386,7 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
         return matching(store.results(), filters)
     opened = Store.open(store)
     rows = matching(opened.results(), filters)
-    for line in opened.outdated(rows["key"].tolist()):
+    for line in opened.outdated(lambda: rows["key"]):
         warnings.warn(line, OutdatedWarning, stacklevel=2)
     return rows
 

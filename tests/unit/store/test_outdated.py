@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from support.http_service import browser
 from support.plugin_sources import a_model, cells_of, write
 from support.plugin_state import plugins_forgotten
 from support.records import make_record
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 
 from stn_cluster import comparison_table, load_results
 from stn_cluster.cli import app
+from stn_cluster.client.responses import warned
 from stn_cluster.cluster.publish_plugins import publish_plugins
+from stn_cluster.server.backend import Backend
 from stn_cluster.store import OutdatedWarning, Store
 
 LINE = (
@@ -47,18 +50,30 @@ def said(store: Store) -> list[list[str]]:
         done = CliRunner().invoke(app, [command, "--store", store.uri])
         assert done.exit_code == 0, done.stderr
         lines.append([line for line in done.stderr.splitlines() if "plug-in" in line])
+    lines += [answered(store, "/v1/results"), answered(store, "/v1/table")]
     return lines
+
+
+def answered(store: Store, route: str) -> list[str]:
+    """What a client of a service is warned of."""
+    backend = Backend(client=None, store=store)  # type: ignore[arg-type]
+    response = browser(backend).get(route)
+    assert response.status_code == 200
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert warned(response) is response
+    return [str(warning.message) for warning in caught]
 
 
 def test_results_of_the_present_plugin_are_shown_without_a_word(
     store: Store, trained: Path
 ) -> None:
-    assert said(store) == [[], [], [], []]
+    assert said(store) == [[]] * 6
 
 
 def test_results_of_an_older_plugin_are_shown_with_a_word(store: Store, trained: Path) -> None:
     trained.write_text("x = 2")
-    assert said(store) == [[LINE]] * 4
+    assert said(store) == [[LINE]] * 6
 
 
 def test_results_that_are_not_shown_are_not_spoken_of(store: Store, trained: Path) -> None:
@@ -71,4 +86,4 @@ def test_results_that_are_not_shown_are_not_spoken_of(store: Store, trained: Pat
 
 def test_where_the_plugin_is_not_nothing_is_said(store: Store, trained: Path) -> None:
     trained.unlink()
-    assert said(store) == [[], [], [], []]
+    assert said(store) == [[]] * 6
