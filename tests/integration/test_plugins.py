@@ -68,7 +68,7 @@ def brought(task):
 
     weights = json.loads(Path(__file__).with_name("weights.json").read_text())
     layer = torch.nn.Linear(task.canvas**2, task.n_classes)
-    torch.nn.init.constant_(layer.weight, weights + helper.one + on_the_path.one)
+    layer.weight.data[0] = weights + helper.one + on_the_path.one
     return torch.nn.Sequential(torch.nn.Flatten(), layer)
 """
 
