@@ -44,8 +44,7 @@ def run_and_print(job: Job, settings: Settings) -> None:
 
 
 def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:
-    plugins = sorted({module for cell in job.cells for module in cell.plugins})
-    with ray_cluster(plugins=plugins):
+    with ray_cluster():
         yield from run_on_cluster(job, with_gpus(settings))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from stn_cluster.client.responses import AWAY, checked, parsed, unreachable
+from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
 from stn_cluster.client.schemas import (
     MAX_PAGE,
     SERVER_VARIABLE,
@@ -222,7 +222,8 @@ class Client:
         from stn_cluster.store import from_parquet, in_table_order
 
         query = {**_as_lists(filters), "format": "parquet", "latest": latest}
-        return in_table_order(from_parquet(self._request("GET", "/results", query).content))
+        response = warned(self._request("GET", "/results", query))
+        return in_table_order(from_parquet(response.content))
 
     def table(
         self,
@@ -242,7 +243,7 @@ class Client:
         """
         query = {**_as_lists(filters), "format": format, "reference": reference}
         path = f"/jobs/{job_id}/table" if job_id else "/table"
-        return self._request("GET", path, query).text
+        return warned(self._request("GET", path, query)).text
 
     # --- inside ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TypeVar
 
 import httpx
@@ -9,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stn_cluster import __version__
 from stn_cluster.client.schemas import (
+    OUTDATED_HEADER,
     STATUS_OF_ERROR,
     TOKEN_VARIABLE,
     VERSION_HEADER,
@@ -53,6 +55,16 @@ def checked(response: httpx.Response, url: str) -> httpx.Response:
         )
     if response.is_error:
         raise _error(response, url)
+    return response
+
+
+def warned(response: httpx.Response) -> httpx.Response:
+    """Warns of outdated results in a response, as `load_results` does, and returns it."""
+    if (text := response.headers.get(OUTDATED_HEADER)) is not None:
+        from stn_cluster.store import OutdatedWarning
+
+        for line in parsed(list[str], text):
+            warnings.warn(line, OutdatedWarning, stacklevel=3)
     return response
 
 

@@ -20,6 +20,7 @@ PORT = 8267  # default port of the server
 MAX_PAGE = 5000  # cells
 TOKEN_VARIABLE = "STN_CLUSTER_TOKEN"
 VERSION_HEADER = "stn-cluster-version"  # in every response
+OUTDATED_HEADER = "stn-cluster-outdated"  # in a response: lines on outdated results, as JSON
 SERVER_VARIABLE = "STN_CLUSTER_SERVER"
 
 JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_ID.pattern}$")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
-from stn_cluster.registry import plugin_path
 from stn_cluster.store import redact
 
 NAMESPACE = "stn-cluster"
@@ -29,20 +28,15 @@ REACH_SECONDS = 5.0  # timeout of a connection to the cluster's head
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None]:
-    """Connects to a Ray cluster within the block; its workers can import the plug-ins.
+def ray_cluster(address: str = "auto") -> Iterator[None]:
+    """Connects to a Ray cluster within the block.
 
     Raises:
         UserError: there is no cluster at the address.
     """
     _check_reachable(address)
-    environment: dict[str, Any] = {}
-    if plugins:
-        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
     try:
-        ray.init(
-            address=address, log_to_driver=False, logging_level="error", runtime_env=environment
-        )
+        ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise _no_cluster(address, error) from error
     try:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from stn_cluster.errors import UserError
-from stn_cluster.registry import plugin_path
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,7 @@ class Resources:
 
 
 @contextlib.contextmanager
-def embedded_ray(
-    workers: int | None, threads_per_worker: int, plugins: Sequence[str] = ()
-) -> Iterator[Resources]:
+def embedded_ray(workers: int | None, threads_per_worker: int) -> Iterator[Resources]:
     """Starts a private Ray for the block; never connects to a cluster named by the environment.
 
     While Ray starts, the process has another working folder.
@@ -34,7 +30,6 @@ def embedded_ray(
     Args:
         workers: number of workers; None: as many as the machine can run.
         threads_per_worker: arithmetic threads of a worker on a CPU.
-        plugins: modules that workers can import.
 
     Raises:
         UserError: the machine has fewer GPUs than `workers`.
@@ -44,11 +39,6 @@ def embedded_ray(
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stn-cluster-"))
         Path(folder, "README").write_text("The working folder of stn-cluster's processes.\n")
-        environment: dict[str, Any] = {}
-        if plugins:
-            modules = sorted({str(plugin_path(module).absolute()) for module in plugins})
-            # Replaces the script's folder on the workers' path, as its plug-ins may be edited.
-            environment = {"working_dir": folder, "py_modules": modules}
         # Ray prints errors of workers to our stdout, even with log_to_driver=False. But stdout is
         # for the table, and the errors are in the attempts' logs.
         stack.enter_context(patch("ray._private.worker.print_to_stdstream", _silently))
@@ -56,7 +46,7 @@ def embedded_ray(
         # Ray adds our working folder to the workers' path, where a user's file could shadow a
         # library, so it starts in an empty one. (A runtime_env could do that, too, but without one
         # Ray pre-starts processes: the first step is nearly two seconds earlier.)
-        with contextlib.chdir(folder), minimal_ray():
+        with absolute_python_path(), contextlib.chdir(folder), minimal_ray():
             ray.init(
                 address="local",
                 num_cpus=workers,  # None: Ray detects them, and respects a container's limit
@@ -64,7 +54,6 @@ def embedded_ray(
                 log_to_driver=False,
                 logging_level="error",
                 object_store_memory=256 * 2**20,  # bytes; only reports pass through it
-                runtime_env=environment,
             )
         gpus = int(ray.cluster_resources().get("GPU", 0))
         if gpus and workers and workers > gpus:
@@ -94,6 +83,21 @@ def minimal_ray() -> Iterator[None]:
         for target, name, replacement in replacements:
             if hasattr(target, name):
                 stack.enter_context(patch.object(target, name, replacement))
+        yield
+
+
+@contextlib.contextmanager
+def absolute_python_path() -> Iterator[None]:
+    """Makes PYTHONPATH mean the same folders to processes that start elsewhere, in the block.
+
+    An empty entry, as in 'lib:', is the working folder.
+    """
+    text = os.environ.get("PYTHONPATH", "")
+    if not text:
+        yield
+        return
+    folders = os.pathsep.join(str(Path(f).absolute()) for f in text.split(os.pathsep))
+    with patch.dict(os.environ, {"PYTHONPATH": folders}):
         yield
 
 

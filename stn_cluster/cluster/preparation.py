@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import plugin_path, prepare_datasets
+from stn_cluster.registry import known_plugin, prepare_datasets
 
 PREFLIGHT_SECONDS = 20.0  # a plug-in that takes longer is checked by the workers alone
 
@@ -48,11 +48,9 @@ def check_plugins(cells: Sequence[Cell], data_root: Path | None) -> None:
         del kinds[known]
     if not kinds:
         return
-    modules = {module for cell in kinds.values() for module in cell.plugins}
     request = {
-        "cells": [cell.model_dump_json() for cell in kinds.values()],
+        "cells": [(cell.model_dump_json(), _folders(cell)) for cell in kinds.values()],
         "data_root": None if data_root is None else str(data_root),
-        "folders": sorted({str(plugin_path(module).parent) for module in modules}),
         "path": sys.path,
     }
     try:
@@ -71,6 +69,13 @@ def check_plugins(cells: Sequence[Cell], data_root: Path | None) -> None:
     if wrong is not None:
         raise UserError(wrong)
     _checked.update(kinds)
+
+
+def _folders(cell: Cell) -> list[str]:
+    """The folders in which the cell's plug-ins were found."""
+    digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
+    plugins = filter(None, map(known_plugin, digests))
+    return list(dict.fromkeys(str(f) for plugin in plugins for f in plugin.place.folders))
 
 
 def _kind(cell: Cell, data_root: Path | None) -> str:

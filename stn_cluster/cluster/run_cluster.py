@@ -10,11 +10,13 @@ from pathlib import Path
 from stn_cluster.cluster.connect import find, is_running, start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.preparation import prepare
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.run_local import STOP_SECONDS
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import interrupts
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.queue.jobs import CellState, Job, JobStatus
+from stn_cluster.store import Store
 
 GONE_SECONDS = 1.0  # time between checks that a stopping coordinator has ended
 
@@ -37,6 +39,8 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
     """
     data_root = Path(settings.data_root) if settings.data_root else None
     prepare(job.cells, data_root)
+    if any(cell.plugins for cell in job.cells):
+        publish_plugins(job.cells, Store.open(settings.store, create=True))
     with interrupts() as interrupted:
         while True:
             started_here, client = not is_running(settings.store), None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
 from stn_cluster.cluster.signals import interrupts
@@ -64,7 +65,7 @@ def run_grid(
         for status in statuses:
             if watch is not None:
                 watch(status)
-    return load_results(store, key=[cell.key for cell in job.cells])
+    return load_results(Store.open(store), key=[cell.key for cell in job.cells])
 
 
 def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
@@ -100,9 +101,9 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         yield stored
         return
     check_plugins(job.cells, data_root)
-    plugins = sorted({module for cell in job.cells for module in cell.plugins})
+    publish_plugins(job.cells, store)
     with (
-        embedded_ray(settings.workers, settings.threads_per_worker, plugins) as resources,
+        embedded_ray(settings.workers, settings.threads_per_worker) as resources,
         interrupts() as interrupted,
     ):
         own = replace(

@@ -34,7 +34,7 @@ class Settings:
     cancel_grace_seconds: float = 10.0  # time for a cancelled cell to finish its step
     max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
     only_job: str | None = None  # id of a job: train only its cells
-    plugins: tuple[str, ...] = ()  # modules that all workers can import
+    plugins: tuple[str, ...] = ()  # modules whose components jobs over HTTP may use
     runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # class that trains packs
 
     def __post_init__(self) -> None:

@@ -10,7 +10,8 @@ from stn_cluster.registry.components import (
     register_recipe,
     register_transform,
 )
-from stn_cluster.registry.plugins import load_plugins, plugin_path
+from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
+from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
@@ -22,14 +23,19 @@ from stn_cluster.registry.resolve import (
 )
 
 __all__ = [
+    "ClashError",
     "Entry",
+    "changed_files",
     "check_revisions",
+    "known_plugin",
     "largest",
     "load_plugins",
+    "load_submitted",
+    "loading",
     "lookup",
     "names",
+    "pack",
     "parse_distortion",
-    "plugin_path",
     "prepare_datasets",
     "present_name",
     "register_dataset",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.registry.plugins import source_hash
+from stn_cluster.registry.plugins import Plugin, registering
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
 CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
@@ -28,8 +28,9 @@ class Entry:
     kind: Kind
     name: str
     target: str | Callable[..., Any]  # "module:name" until loaded
-    revision: int | str  # bumped when the numerics change; a plug-in's is the hash of its source
-    plugin: str | None = None  # the module that registered it
+    number: int = 0  # of a built-in: bumped when the numerics change
+    source: Plugin | None = None  # the plug-in that registered it
+    module: str | None = None  # that one's module which did
     spatial: bool = False  # model: needs a transform other than `none`
     cost: float = 1.0  # model: training time per image, relative to other models
     # distortion: (variant, its canvas in pixels), the default variant first
@@ -37,6 +38,16 @@ class Entry:
     # distortion: (name, variant) for a variant that is shown under another name than in keys
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
+
+    @property
+    def plugin(self) -> str | None:
+        """Name of the plug-in that registered it, as a config names it."""
+        return None if self.source is None else self.source.module
+
+    @property
+    def revision(self) -> int | str:
+        """What its numerics are known by; a plug-in's is the digest of all that it brings."""
+        return self.number if self.source is None else self.source.digest
 
     def load(self) -> Callable[..., Any]:
         """The component itself: a function that makes a model, distortion, data set or recipe, or a
@@ -58,7 +69,7 @@ def _load(target: str | Callable[..., Any]) -> Callable[..., Any]:
 
 def _built_in(kind: Kind, name: str, target: str, revision: int = 1, **fields: Any) -> Entry:
     target = f"stn_cluster.{target}"
-    return Entry(kind=kind, name=name, target=target, revision=revision, **fields)
+    return Entry(kind=kind, name=name, target=target, number=revision, **fields)
 
 
 _MNIST_FILES = "stn_cluster.data.mnist:prepare"
@@ -105,15 +116,20 @@ def lookup(kind: Kind, name: str) -> Entry:
     Raises:
         UserError: there is none; the message lists all names and suggests the most similar one.
     """
-    try:
-        return _entries[kind, name]
-    except KeyError:
-        raise UserError(unknown(kind, name, names(kind))) from None
+    if (entry := _find(kind, name)) is None:
+        raise UserError(unknown(kind, name, names(kind)))
+    return entry
 
 
 def names(kind: Kind) -> list[str]:
     """All registered names of a kind, built-ins first."""
-    return [name for entry_kind, name in _entries if entry_kind == kind]
+    return [name for other, name in _entries if other == kind and _find(kind, name)]
+
+
+def _find(kind: Kind, name: str) -> Entry | None:
+    """The component, unless its plug-in has been forgotten since."""
+    entry = _entries.get((kind, name))
+    return None if entry is None or (entry.source and entry.source.forgotten) else entry
 
 
 def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Callable[[T], T]:
@@ -175,8 +191,8 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
     module = str(sys._getframe(2).f_globals["__name__"])
 
     def decorate(target: T) -> T:
-        existing = _entries.get((kind, name))
-        if existing is not None and existing.plugin != module:
+        existing = _find(kind, name)
+        if existing is not None and existing.module != module:
             owner = existing.plugin or "stn-cluster"
             raise UserError(
                 f"{kind} {name!r} is already registered by {owner}; choose another name"
@@ -185,8 +201,8 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
             kind=kind,
             name=name,
             target=target,
-            revision=source_hash(module),
-            plugin=module,
+            source=registering(module),
+            module=module,
             **fields,
         )
         return target

@@ -22,7 +22,7 @@ from stn_cluster.grid import (
     short_hash,
 )
 from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
-from stn_cluster.registry.plugins import load_plugins
+from stn_cluster.registry.plugins import load_plugins, loading
 
 if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
@@ -44,8 +44,9 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
             a field of a recipe is wrong.
     """
     try:
-        load_plugins(config.plugins, [folder] if folder else [])
-        cells = [*_product(config), *_listed(config)]
+        with loading:
+            load_plugins(config.plugins, [folder] if folder else [])
+            cells = [*_product(config), *_listed(config)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -178,9 +179,8 @@ def _cell(
         lookup("dataset", dataset),
     ]
     recipe_name, settings = recipe
-    # The key contains the recipe's settings, so it does not need the recipe's revision.
-    recipe_entry = lookup("recipe", recipe_name.partition("+")[0])
-    plugins = {entry.plugin for entry in [*used, recipe_entry] if entry.plugin}
+    # The cell contains the recipe's settings, so it needs neither the recipe nor its revision.
+    plugins = {entry.plugin for entry in used if entry.plugin}
     return Cell(
         model=model,
         transform=transform,

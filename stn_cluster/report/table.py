@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Collection
 from itertools import product
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.report.reference import find_reference, reference_error
-from stn_cluster.store import Store, in_table_order, load_results, newest, select
+from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
 
 COLUMNS = (
     "dataset",
@@ -54,10 +55,17 @@ def comparison_table(
         delta (mean minus reference), status. An entry is `failed` if no seed succeeded and one
         failed, `missing` if none has run; its numbers are NaN.
 
+    Warns:
+        OutdatedWarning: see `load_results`.
+
     Raises:
         UserError: an unknown reference or filter, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
+    if not isinstance(results, Store | pd.DataFrame):
+        results = store = Store.open(results)
+        for line in store.outdated(lambda: shown_keys(store, **filters)):
+            warnings.warn(line, OutdatedWarning, stacklevel=2)
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)
     cells = select(_cells(results), filters)
@@ -80,6 +88,13 @@ def comparison_table(
     return in_table_order(select(table, {"status": wanted_status}))
 
 
+def shown_keys(store: Store, **filters: Any) -> list[str]:
+    """Keys of the results that a `comparison_table` with these filters shows."""
+    cells = {name: wanted for name, wanted in filters.items() if name != "status"}
+    keys: list[str] = _current(select(_cells(store), cells))["key"].tolist()
+    return keys
+
+
 def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
     """Computes the `comparison_table` of these cells, with their own names.
 
@@ -95,18 +110,17 @@ def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
     return comparison_table(with_results.fillna({"status": "missing"}))
 
 
-def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFrame:
+def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
     """Current row of each key, and a row of status `missing` for submitted keys without one."""
     if isinstance(results, pd.DataFrame):
         lacking = [name for name in _NEEDED if name not in results]
         if lacking:
             raise UserError(f"the frame of results lacks the columns {', '.join(lacking)}")
         return newest(results)[_NEEDED]
-    store = results if isinstance(results, Store) else Store.open(results)
-    rows = store.results()[_NEEDED]
+    rows = results.results()[_NEEDED]
     ended = set(rows["key"])
     present = set(zip(rows["key"], rows["recipe"], strict=True))
-    submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in present]
+    submitted = [cell for cell in results.submitted() if (cell.key, cell.recipe) not in present]
     # Recipes that differ only for some models share the cells of other models, which are trained
     # once and belong to both recipes.
     others = [(cell.key, cell.recipe) for cell in submitted if cell.key in ended]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from stn_cluster.client.schemas import JobId, ResultFilters, Word
+from stn_cluster.client.schemas import OUTDATED_HEADER, JobId, ResultFilters, Word
 from stn_cluster.report.render import render
-from stn_cluster.report.table import comparison_table
+from stn_cluster.report.table import comparison_table, shown_keys
 from stn_cluster.server.backend import BackendDep
-from stn_cluster.store import export
+from stn_cluster.store import Store, export, load_results
 
 router = APIRouter(tags=["results"])
+MAX_LINES = 20  # in a header
 _MEDIA = {
     "json": "application/json",
     "csv": "text/csv",
@@ -45,15 +47,19 @@ def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 @router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
 def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
-    tables = backend.store.scan(query.used(), query.latest)
-    return StreamingResponse(export(tables, query.format), media_type=_MEDIA[query.format])
+    store = backend.store
+    tables = store.scan(query.used(), query.latest)
+    outdated = _outdated(
+        store, lambda: load_results(store, **query.used())["key"] if query.latest else ()
+    )
+    body = export(tables, query.format)
+    return StreamingResponse(body, media_type=_MEDIA[query.format], headers=outdated)
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    rows = comparison_table(backend.store, query.reference, **query.used())
-    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
+    return _table(backend.store, query, query.used())
 
 
 @router.get(
@@ -66,5 +72,16 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    rows = comparison_table(backend.store, query.reference, **{**query.used(), "key": keys})
-    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
+    return _table(backend.store, query, {**query.used(), "key": keys})
+
+
+def _table(store: Store, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
+    text = render(comparison_table(store, query.reference, **filters), query.format)
+    outdated = _outdated(store, lambda: shown_keys(store, **filters))
+    return PlainTextResponse(text, media_type=_TABLES[query.format], headers=outdated)
+
+
+def _outdated(store: Store, keys: Callable[[], Iterable[str]]) -> dict[str, str]:
+    """A header with lines, as JSON, on results that are of an older version of a plug-in."""
+    lines = store.outdated(keys)[:MAX_LINES]
+    return {OUTDATED_HEADER: json.dumps(lines)} if lines else {}

@@ -61,7 +61,7 @@ def serve(
         state = Path(settings.state)
         stack.enter_context(lock_state_folder(state / "server", what="server"))
         listening = stack.enter_context(listen.open())
-        stack.enter_context(ray_cluster(address, settings.plugins))
+        stack.enter_context(ray_cluster(address))
         settings = with_gpus(settings, gpu)
         client = start(settings)
         running = client.settings()

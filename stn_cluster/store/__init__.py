@@ -5,6 +5,7 @@ Imports neither torch nor ray.
 
 from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
+from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import load_predictions
 from stn_cluster.store.published import is_published, refuse_published
 from stn_cluster.store.record import Record
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "TEST_SETS",
     "Kind",
+    "OutdatedWarning",
     "Record",
     "Store",
     "StoredLog",

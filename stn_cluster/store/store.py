@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
+from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import Record, files_of_test_sets, to_files
 from stn_cluster.store.scan import read_files, scan
@@ -244,6 +246,41 @@ class Store:
         logs = self._files.dated(f"logs/{key}")
         return [(written, Path(name).stem) for name, written in logs if name.endswith(".log")]
 
+    # --- plug-ins ---
+
+    def has_plugin(self, digest: str) -> bool:
+        """Whether the plug-in with this digest is here."""
+        return self._files.is_file(f"plugins/{digest}.zip")
+
+    def write_plugin(self, digest: str, packed: bytes, description: bytes) -> None:
+        """Writes what a plug-in brings, under the digest of its files, by whoever submits it."""
+        self._files.write(f"plugins/{digest}.json", description)
+        self._files.write(f"plugins/{digest}.zip", packed)
+
+    def read_plugin(self, digest: str) -> bytes | None:
+        """What the plug-in with this digest brings, or None."""
+        return self._files.read(f"plugins/{digest}.zip") if self.has_plugin(digest) else None
+
+    def describe_plugin(self, digest: str) -> bytes | None:
+        """Description of the plug-in with this digest: its module and files, or None."""
+        name = f"plugins/{digest}.json"
+        return self._files.read(name) if self._files.is_file(name) else None
+
+    def outdated(self, keys: Callable[[], Iterable[str]]) -> list[str]:
+        """Lines on results that are of an older version of a plug-in.
+
+        Args:
+            keys: gives the keys of the results; called only if there are any plug-ins.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        if not self._files.names("plugins", ".json"):
+            return []
+        rows = self.read("cells", columns=["key", "spec"]).to_pydict()
+        specs = dict(zip(rows["key"], rows["spec"], strict=True))
+        return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
+
     # --- checkpoints ---
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
@@ -344,12 +381,20 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
         The columns of `cells`, in the order of the table; no rows if nothing matches. Times are
         UTC, without a time zone, so that Excel takes them; confusion matrices are lists.
 
+    Warns:
+        OutdatedWarning: a plug-in's files here are not those that a result was made with.
+
     Raises:
         UserError: there is no such filter.
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
-    opened = store if isinstance(store, Store) else Store.open(store)
-    return matching(opened.results(), filters)
+    if isinstance(store, Store):
+        return matching(store.results(), filters)
+    opened = Store.open(store)
+    rows = matching(opened.results(), filters)
+    for line in opened.outdated(lambda: rows["key"]):
+        warnings.warn(line, OutdatedWarning, stacklevel=2)
+    return rows
 
 
 def _log(key: str, attempt: str) -> str:

@@ -30,19 +30,18 @@ _OF_A_GPU = ("cuda", "nvidia", "gpu")
 _LIBRARIES = ("site-packages", str(Path(__file__).parents[1]))
 
 
-def main(cells: Sequence[str], data_root: str | None, folders: Sequence[str]) -> None:
+def main(cells: Sequence[tuple[str, Sequence[str]]], data_root: str | None) -> None:
     """Checks cells; writes what is wrong, if anything, to the standard output as JSON.
 
     Args:
-        cells: cells as JSON.
+        cells: each cell as JSON, and the folders to search for its plug-ins.
         data_root: folder of the data sets' files.
-        folders: folders to search for the cells' plug-ins.
     """
     output = os.dup(1)
     os.dup2(2, 1)  # what plug-ins print is none of the answer
     wrong = None
     try:
-        for text in cells:
+        for text, folders in cells:
             cell = Cell.model_validate_json(text)
             load_plugins(cell.plugins, [Path(folder) for folder in folders])
             check_cell(cell, Path(data_root) if data_root else None)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
-from stn_cluster.registry import components, load_plugins, lookup, names, resolve
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Removes after each test what it registered and imported."""
-    monkeypatch.setattr(components, "_entries", dict(components._entries))
-    yield
-    for name in ("mine", "yours"):
-        sys.modules.pop(name, None)
+from stn_cluster.registry import load_plugins, lookup, names, resolve
 
 
 def write(folder: Path, name: str, source: str) -> None:
