@@ -14,6 +14,7 @@ from stn_cluster.cli.options import (
     ServerOption,
     connect,
 )
+from stn_cluster.cli.output import say, show, write
 from stn_cluster.cli.progress import follow, print_result
 
 if TYPE_CHECKING:
@@ -38,33 +39,32 @@ def submit(
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
         )
-        typer.echo(status.job_id, err=watch)
+        if watch:
+            say(status.job_id)
+        else:
+            write(f"{status.job_id}\n")
         if watch:
             _watch(client, status.job_id)
 
 
 def jobs(server: ServerOption = None) -> None:
     """List a service's jobs."""
-    from rich.console import Console
-
     from stn_cluster.cli.progress_view import job_list
 
     with connect(server) as client:
-        Console(width=160, highlight=False).print(job_list(client.jobs()), markup=False)
+        show(job_list(client.jobs()))
 
 
 def status(job: JobArgument, server: ServerOption = None) -> None:
     """Print the status of a job and its cells."""
     from dataclasses import replace
 
-    from rich.console import Console
-
     from stn_cluster.cli.progress_view import matrix
 
     with connect(server) as client:
         current = client.status(job)
         current = replace(current, cells=tuple(client.cells(job)))
-    Console(highlight=False).print(matrix(current), markup=False)
+    show(matrix(current))
 
 
 def watch(job: JobArgument, server: ServerOption = None) -> None:
@@ -83,7 +83,7 @@ def retry(job: JobArgument, server: ServerOption = None) -> None:
     """Queue a job's failed and cancelled cells again."""
     with connect(server) as client:
         waiting = client.retry(job)
-    typer.echo(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}")
+    write(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}\n")
 
 
 def logs(
@@ -94,8 +94,8 @@ def logs(
     with connect(server) as client:
         for attempt, text in client.logs(cell):
             end = attempt.ending or "running"
-            typer.echo(f"--- attempt {attempt.attempt} of {attempt.key}, {attempt.job_id}: {end}")
-            typer.echo(text, nl=False)
+            write(f"--- attempt {attempt.attempt} of {attempt.key}, {attempt.job_id}: {end}\n")
+            write(text)
 
 
 def _watch(client: Client, job_id: str) -> None:
@@ -107,4 +107,4 @@ def _watch(client: Client, job_id: str) -> None:
 def _print_status(status: JobStatus) -> None:
     from stn_cluster.cli.progress_view import summary
 
-    typer.echo(f"{status.job_id}: {status.state.value}, {summary(status)}")
+    write(f"{status.job_id}: {status.state.value}, {summary(status)}\n")

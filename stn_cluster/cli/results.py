@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, store_or_client
+from stn_cluster.cli.output import write
 
 
 @filtered
@@ -23,7 +24,7 @@ def results(
     check_format(format)
     source = store_or_client(store, server)
     rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
-    typer.echo(listing(rows, filters, format), nl=False)
+    write(listing(rows, filters, format))
 
 
 @filtered
@@ -44,4 +45,4 @@ def table(
         text = render(comparison_table(source, reference, **filters), format)
     else:
         text = source.table(format, reference=reference, **filters)
-    typer.echo(text, nl=False)
+    write(text)

@@ -53,7 +53,7 @@ def _as_table(rows: pd.DataFrame) -> str:
     for row in rows.to_dict("records"):
         values = [str(row[name]) for name in texts]
         table.add_row(*values, *(_number(row[name], spec) for name, spec in numbers.items()))
-    console = Console(width=240, color_system=None, highlight=False)
+    console = Console(width=10_000, color_system=None, highlight=False)  # never cropped
     with console.capture() as capture:
         console.print(table, markup=False)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

@@ -19,7 +19,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
-from stn_cluster.store.uris import redact
+from stn_cluster.store.uris import redact, without_end
 
 __all__ = [
     "CELLS",
@@ -46,4 +46,5 @@ __all__ = [
     "redact",
     "refuse_published",
     "select",
+    "without_end",
 ]

@@ -21,7 +21,8 @@ HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starle
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
-    *("protocol", "result_writer", "rows", "run_local", "settings", "supervision", "throughput"),
+    *("private_ray", "protocol", "ray_errors", "result_writer", "rows", "run_local", "settings"),
+    *("supervision", "throughput"),
 )
 
 QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "queries", "submit")
@@ -154,15 +155,17 @@ IMPORTED: dict[str, set[str]] = {
     "failpoints": set(),
     "threads": set(),
     "grid": set(),
+    "paths": {"errors"},
     "recipes": {"errors", "grid"},
-    "config_file": {"errors", "grid"},
+    "yaml_core": set(),
+    "config_file": {"errors", "grid", "paths", "yaml_core"},
     "registry": {"errors", "grid"},
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
     "provenance": {"stn_cluster"},
     "stn": set(),
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"data", "grid", "recipes", "registry", "stn"},
-    "store": {"errors", "failpoints", "grid", "registry"},
+    "store": {"errors", "failpoints", "grid", "paths", "registry"},
     "report": {"errors", "grid", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "cluster": {
@@ -171,6 +174,7 @@ IMPORTED: dict[str, set[str]] = {
         "errors",
         "failpoints",
         "grid",
+        "paths",
         "provenance",
         "queue",
         "registry",
@@ -179,7 +183,7 @@ IMPORTED: dict[str, set[str]] = {
         "threads",
         "training",
     },
-    "client": {"config_file", "errors", "grid", "queue", "stn_cluster", "store"},
+    "client": {"config_file", "errors", "grid", "paths", "queue", "stn_cluster", "store"},
     "server": {
         "client",
         "cluster",

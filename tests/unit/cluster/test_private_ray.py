@@ -5,7 +5,7 @@ from __future__ import annotations
 from ray._private import utils
 from ray._private.node import Node
 
-from stn_cluster.cluster.embedded_ray import minimal_ray
+from stn_cluster.cluster.private_ray import minimal_ray
 
 PROCESSES = ("start_api_server", "start_monitor", "start_log_monitor")
 
