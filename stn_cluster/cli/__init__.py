@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from stn_cluster import __version__
 from stn_cluster.cli import local, remote, results
-from stn_cluster.cli.output import say, standard_streams
+from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.errors import UserError
 
@@ -70,7 +70,7 @@ def _call(app: typer.Typer, name: str, debug: bool) -> int:
     """Runs a command line; returns its exit code: 1 only if the command says that cells failed."""
     try:
         return app(standalone_mode=False) or DONE
-    except BrokenPipeError:  # the reader of our output has exited: `stn-cluster table | head`
+    except ReaderGoneError:
         return DONE
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
         return INTERRUPTED

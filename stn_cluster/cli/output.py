@@ -24,6 +24,10 @@ UNCROPPED = 10_000  # columns of a pipe
 _FAILED = (OSError, ValueError)  # ValueError: the stream is closed
 
 
+class ReaderGoneError(Exception):
+    """The reader of standard output has exited, as in `stn-cluster table | head`."""
+
+
 @contextmanager
 def standard_streams() -> Iterator[None]:
     """Makes standard input, output and error usable within the block, whatever they are.
@@ -58,13 +62,13 @@ def write(text: str) -> None:
     """Writes a result to standard output.
 
     Raises:
-        BrokenPipeError: its reader has exited, as in `stn-cluster table | head`.
+        ReaderGoneError: nobody reads it any more.
         UserError: it cannot be written.
     """
     try:
         typer.echo(text, nl=False)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except _FAILED as error:
         raise UserError(f"standard output: {getattr(error, 'strerror', None) or error}") from error
 

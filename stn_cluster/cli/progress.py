@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stn_cluster.cli.output import make_console, say, write
+from stn_cluster.cli.output import ReaderGoneError, make_console, say, write
 
 if TYPE_CHECKING:
     from stn_cluster.queue.jobs import CellStatus, JobStatus
@@ -48,7 +48,7 @@ def print_result(table: str, cells: Iterable[CellStatus]) -> None:
     from stn_cluster.queue.jobs import CellState
 
     # Whoever reads only the first lines of the table, as `head` does, still gets the exit code.
-    with suppress(BrokenPipeError):
+    with suppress(ReaderGoneError):
         write(table)
     failed = [status for status in cells if status.state is CellState.FAILED]
     for status in failed:

@@ -73,6 +73,7 @@ class Client:
         self._patience = patience
         try:
             base_url = httpx.URL(f"{self.url}/v1")
+            base_url.host.encode("idna")  # as the system will
         except (httpx.InvalidURL, UnicodeError) as error:
             raise UserError(f"server {self.url!r}: {error}") from None
         if not base_url.host:

@@ -69,7 +69,9 @@ def connection(url: httpx.URL, proxy: httpx.URL | None) -> dict[str, Any]:
     encrypted = "https" in (url.scheme, proxy.scheme if proxy else None)
     # Without TLS, no certificates are read, and none would be trusted.
     context = _trusted() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    own = None if proxy is None else httpx.Proxy(proxy, ssl_context=context)
+    own = None
+    if proxy is not None:
+        own = httpx.Proxy(proxy, ssl_context=context if proxy.scheme == "https" else None)
     return {"trust_env": False, "verify": context, "proxy": own}
 
 
@@ -133,8 +135,7 @@ def _trusted() -> ssl.SSLContext:
             context.load_verify_locations(capath=folder)
         return context
     except OSError as error:  # also ssl.SSLError
-        source = (
-            f"SSL_CERT_FILE={file}" if file else f"SSL_CERT_DIR={folders}" if folders else "TLS"
-        )
+        names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+        given = ", ".join(f"{name}={os.environ[name]}" for name in names if os.environ.get(name))
         reason = error.strerror or str(error)
-        raise UserError(f"{source}: no certificates can be read: {reason}") from error
+        raise UserError(f"{given or 'TLS'}: no certificates can be read: {reason}") from error

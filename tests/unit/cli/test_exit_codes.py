@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from stn_cluster.cli import run_app
+from stn_cluster.cli.output import ReaderGoneError
 from stn_cluster.errors import StoreError, UserError
 
 
@@ -41,7 +42,7 @@ def ended(
         (OSError(28, "No space left on device"), 2, "program: [Errno 28] No space left on device"),
         (MemoryError("3 GB"), 2, "program: there is not enough memory here: 3 GB"),
         (KeyboardInterrupt(), 130, None),
-        (BrokenPipeError(), 0, None),
+        (ReaderGoneError(), 0, None),
     ],
 )
 def test_an_end_has_its_code_and_at_most_one_line(

@@ -1,4 +1,4 @@
-"""Signals: within the block, those that end a training raise KeyboardInterrupt and set the event."""
+"""Signals: within the block, what ends a training raises KeyboardInterrupt and sets the event."""
 
 from __future__ import annotations
 
