@@ -85,5 +85,16 @@ def own_process_group() -> Iterator[None]:
         yield
 
 
+def lost_processes() -> list[str]:
+    """Names of Ray's processes that should run here and have ended, as after a lack of memory.
+
+    Without its global control store, Ray would end this process after a minute, with exit code 1.
+    """
+    from ray._private import worker
+
+    node = getattr(worker, "_global_node", None)
+    return [str(kind) for kind, _ in node.dead_processes()] if node is not None else []
+
+
 def _silently(*args: object, **kwargs: object) -> None:
     pass

@@ -13,9 +13,9 @@ def why(error: BaseException) -> str:
     Ray is not imported: its errors are told by their names and words.
     """
     chain = _chain(error)
-    texts = [f"{type(each).__name__}: {each}" for each in chain]
+    texts = [f"{type(each).__name__}: {' '.join(str(each).split())}" for each in chain]
     for pattern, line in _KNOWN:
-        found = next((match for text in texts if (match := re.search(pattern, text, re.S))), None)
+        found = next((match for text in texts if (match := re.search(pattern, text))), None)
         if found:
             return found.expand(line)
     return _one_line(str(chain[-1])) or type(chain[-1]).__name__

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.cluster.private_ray import lost_processes
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
 from stn_cluster.cluster.signals import interrupts
 from stn_cluster.cluster.state_folder import check_state_folder, lock_state_folder
-from stn_cluster.errors import UserError
+from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
 from stn_cluster.queue.database import FILE, connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
@@ -119,6 +120,11 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
                 yield status
                 if interrupted.is_set():
                     raise KeyboardInterrupt
+                if lost := lost_processes():
+                    raise EndedError(
+                        f"Ray's {', '.join(lost)} has ended (out of memory, or killed): run the "
+                        "same again to resume"
+                    )
             finished = True
         finally:
             # If the job did not finish, its own error must not be hidden by one from stopping.
