@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from stn_cluster.cluster.connect import ray_cluster, with_gpus
 from stn_cluster.cluster.run_cluster import run_on_cluster
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
+from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
 from stn_cluster.store import redact, refuse_published
@@ -30,7 +30,7 @@ def full_path(store: str, option: str = "--store") -> str:
     Raises:
         UserError: it is.
     """
-    if "://" not in store and not Path(store).is_absolute():
+    if "://" not in store and not user_path(store).is_absolute():
         raise UserError(f"{option} {store}: give a full path or a URI: a Ray job runs elsewhere")
     return store
 

@@ -1,12 +1,13 @@
 """The `stn-cluster` command, a thin layer over other modules.
 
-Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 cells failed, 2 the input or the machine is wrong, 70 an error of its own,
+130 interrupted.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,7 +15,8 @@ from typer.exceptions import TyperException
 
 from stn_cluster import __version__
 from stn_cluster.cli import local, remote, results
-from stn_cluster.cli.progress import DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
+from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.errors import UserError
 
 app = typer.Typer(
@@ -51,7 +53,7 @@ def main() -> None:
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
     """Runs a command line; a UserError becomes one line and exit code 2, with `--debug` a
-    traceback.
+    traceback, too.
 
     Args:
         app: the commands.
@@ -59,24 +61,41 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     """
     debug = "--debug" in sys.argv[1:]  # at any position
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    with standard_streams():
+        code = _call(app, name, debug)
+    sys.exit(code)
+
+
+def _call(app: typer.Typer, name: str, debug: bool) -> int:
+    """Runs a command line; returns its exit code: 1 only if the command says that cells failed."""
     try:
-        sys.exit(app(standalone_mode=False) or DONE)
-    except UserError as error:
-        if debug:
-            raise
-        _exit_with_error(name, str(error))
-    except ModuleNotFoundError as error:
-        if debug or not _is_optional(error.name or ""):
-            raise
-        extra = "install the extra cluster: pip install '.[cluster]'"
-        _exit_with_error(name, f"this needs {error.name}: {extra}")
-    except TyperException as error:  # an error in the command line, such as an unknown option
-        _exit_with_error(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
+        return app(standalone_mode=False) or DONE
+    except ReaderGoneError:
+        return DONE
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has exited: `stn-cluster table | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+        return INTERRUPTED
+    except TyperException as error:  # an error in the command line, such as an unknown option
+        say(f"{name}: {_line(error.format_message()).rstrip('.')} (see {name} --help)")
+        return WRONG_INPUT
+    except (Exception, SystemExit) as error:
+        reason = _reason(error)
+        if debug or reason is None:
+            say("".join(traceback.format_exception(error)).rstrip())
+        say(f"{name}: {_line(reason or 'an error of its own, please report it')}")
+        return BUG if reason is None else WRONG_INPUT
+
+
+def _reason(error: BaseException) -> str | None:
+    """What is wrong with the input or the machine; None for an error of our own."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and _is_optional(error.name or ""):
+        return f"this needs {error.name}: install the extra cluster: pip install '.[cluster]'"
+    if isinstance(error, OSError):  # a disk that is full, a file of another user
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory here: {error}"
+    return None
 
 
 def _is_optional(module: str) -> bool:
@@ -85,6 +104,5 @@ def _is_optional(module: str) -> bool:
     return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
 
 
-def _exit_with_error(name: str, message: str) -> NoReturn:
-    typer.echo(f"{name}: {' '.join(message.split())}", err=True)
-    sys.exit(WRONG_INPUT)
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -22,6 +22,7 @@ from stn_cluster.cli.options import (
     store_or_client,
     with_machine,
 )
+from stn_cluster.cli.output import write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
 from stn_cluster.errors import UserError
@@ -75,7 +76,7 @@ def rerun(
     options = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
     if options:
         raise UserError(f"{option_names(options)}: not with --server: the service has its own")
-    typer.echo(source.rerun(priority=priority, **filters).job_id)
+    write(f"{source.rerun(priority=priority, **filters).job_id}\n")
 
 
 def _data_variable() -> str | None:

@@ -28,8 +28,9 @@ class View(Protocol):
 
 
 def make_view(console: Console) -> View:
-    """Makes a live matrix on a terminal, or plain lines if the output is piped."""
-    return LiveView(console) if console.is_terminal else PlainView(console)
+    """Makes a live matrix on a terminal that can redraw it, or else plain lines."""
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveView(console) if live else PlainView(console)
 
 
 class LiveView:
@@ -137,9 +138,9 @@ def _grid(cells: Iterable[CellStatus]) -> Table:
         row = rows.setdefault((cell.model, cell.transform), {})
         row.setdefault(cell.distortion, []).append(status)
     table = Table()
-    table.add_column("model")
+    table.add_column("model", overflow="fold")  # not cropped, so that rows can be told apart
     for column in columns:
-        table.add_column(Text(one_line(column)), justify="right", min_width=9)
+        table.add_column(Text(one_line(column)), justify="right", min_width=9, overflow="fold")
     for (model, transform), row in rows.items():
         name = model if transform == "none" else f"{model} {transform}"
         table.add_row(Text(one_line(name)), *(_entry(row.get(column, ())) for column in columns))
@@ -150,9 +151,9 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
     """Jobs as a table with one line per job."""
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("job", "state", "submitted (UTC)"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("priority", "cells", *(state.value for state in CellState)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for job in jobs:
         submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
         counts = [str(job.counts.get(state, 0) or "-") for state in CellState]

@@ -17,6 +17,7 @@ from stn_cluster.cli.options import (
     connect,
     store_or_client,
 )
+from stn_cluster.cli.output import say, show, write
 from stn_cluster.cli.progress import follow, logs_command, print_result
 from stn_cluster.plain_text import one_line, plain_lines
 
@@ -42,26 +43,25 @@ def submit(
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
         )
-        typer.echo(status.job_id, err=watch)
+        if watch:
+            say(status.job_id)
+        else:
+            write(f"{status.job_id}\n")
         if watch:
             _watch(client, status.job_id, server)
 
 
 def jobs(server: ServerOption = None) -> None:
     """List a service's jobs."""
-    from rich.console import Console
-
     from stn_cluster.cli.progress_view import job_list
 
     with connect(server) as client:
-        Console(width=160, highlight=False).print(job_list(client.jobs()), markup=False)
+        show(job_list(client.jobs()))
 
 
 def status(job: JobArgument, server: ServerOption = None) -> None:
     """Print the status of a job and its cells."""
     from dataclasses import replace
-
-    from rich.console import Console
 
     from stn_cluster.cli.progress_view import matrix
     from stn_cluster.queue.jobs import CellState
@@ -69,12 +69,11 @@ def status(job: JobArgument, server: ServerOption = None) -> None:
     with connect(server) as client:
         current = client.status(job)
         current = replace(current, cells=tuple(client.cells(job)))
-    Console(highlight=False).print(matrix(current), markup=False)
+    show(matrix(current))
     failed = [cell for cell in current.cells if cell.state is CellState.FAILED]
     if failed:
-        typer.echo(
-            f"the log of a failed cell: {logs_command(failed[0].cell.label, _place(server))}"
-        )
+        command = logs_command(failed[0].cell.label, _place(server))
+        write(f"the log of a failed cell: {command}\n")
 
 
 def watch(job: JobArgument, server: ServerOption = None) -> None:
@@ -93,7 +92,7 @@ def retry(job: JobArgument, server: ServerOption = None) -> None:
     """Queue a job's failed and cancelled cells again."""
     with connect(server) as client:
         waiting = client.retry(job)
-    typer.echo(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}")
+    write(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}\n")
 
 
 def logs(
@@ -117,8 +116,8 @@ def logs(
 
 
 def _print_log(title: str, text: str) -> None:
-    typer.echo(f"--- attempt {one_line(title)}")
-    typer.echo(plain_lines(text), nl=False)
+    write(f"--- attempt {one_line(title)}\n")
+    write(plain_lines(text))
 
 
 def _watch(client: Client, job_id: str, server: str | None) -> None:
@@ -135,4 +134,4 @@ def _place(server: str | None) -> str:
 def _print_status(status: JobStatus) -> None:
     from stn_cluster.cli.progress_view import summary
 
-    typer.echo(f"{status.job_id}: {status.state.value}, {summary(status)}")
+    write(f"{status.job_id}: {status.state.value}, {summary(status)}\n")

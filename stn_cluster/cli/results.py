@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, store_or_client
+from stn_cluster.cli.output import say, write
 
 
 @filtered
@@ -27,7 +28,7 @@ def results(
     source = store_or_client(store, server)
     with _said():
         rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
-    typer.echo(listing(rows, filters, format), nl=False)
+    write(listing(rows, filters, format))
     if isinstance(source, Store):
         _say(source.outdated(lambda: select(rows, filters)["key"]))
 
@@ -51,7 +52,7 @@ def table(
     else:
         with _said():
             text = source.table(format, reference=reference, **filters)
-    typer.echo(text, nl=False)
+    write(text)
     if isinstance(source, Store):
         _say(source.outdated(lambda: shown_keys(source, **filters)))
 
@@ -69,4 +70,4 @@ def _said() -> Iterator[None]:
 
 def _say(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        say(line)

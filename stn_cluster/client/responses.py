@@ -78,6 +78,6 @@ def _error(response: httpx.Response, url: str) -> UserError:
     return kinds.get(response.status_code, UserError)(problem.message, problem.field)
 
 
-def unreachable(url: str, error: httpx.TransportError) -> str:
+def unreachable(url: str, error: httpx.RequestError) -> str:
     """Error message for a server that does not respond."""
     return f"{url}: no server answers: {str(error) or type(error).__name__}"

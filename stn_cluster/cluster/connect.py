@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster import __version__
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.ray_errors import why
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
@@ -32,38 +32,52 @@ def ray_cluster(address: str = "auto") -> Iterator[None]:
     """Connects to a Ray cluster within the block.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or it does not let this process in.
     """
-    _check_reachable(address)
+    _check_address(address)
+    if ray.is_initialized():
+        raise UserError("Ray runs in this process already: call ray.shutdown() first")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise _no_cluster(address, error) from error
-    try:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except Exception as error:  # it depends on the whole environment, and raises anything
+            raise UserError(
+                f"{_named(address)}: cannot use this Ray cluster: {why(error)}"
+            ) from error
         yield
     finally:
         ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
-    """Fails early if nothing listens at the address: Ray itself would retry for minutes."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", address)
-    host, colon, port = address.rpartition(":")
+def _check_address(address: str) -> None:
+    """Refuses an address where no cluster can be.
+
+    Ray itself would retry for minutes if nothing listens there, and take `local` as a request for a
+    cluster of one process.
+    """
+    place = _place(address)
+    if place == "local" or "://" in place:
+        raise UserError(f"{_named(address)}: HOST:PORT of the cluster's head, or auto")
+    host, colon, port = place.rpartition(":")
     host = host.strip("[]")  # IPv6
-    if not colon or not port.isdecimal() or "://" in address:
+    if not colon or not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(
+            f"{_named(address)}: no Ray cluster to connect to; start one with `ray start --head` "
+            f"({why(error)})"
+        ) from error
 
 
-def _no_cluster(address: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:300]
-    return UserError(
-        f"{address}: no Ray cluster to connect to; start one with `ray start --head` ({reason})"
-    )
+def _place(address: str) -> str:
+    return (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+
+
+def _named(address: str) -> str:
+    """The address for people: where it comes from the environment, with the variable."""
+    return address if _place(address) == address else f"RAY_ADDRESS={_place(address)}"
 
 
 def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell, GridConfig
+from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
 from stn_cluster.registry import load_plugins, loading, lookup, resolve, with_present_name
 
@@ -41,7 +42,8 @@ def grid_job(
     """
     folder = None
     if isinstance(config, str | Path):
-        source, folder = str(config), Path(config).parent
+        config = user_path(config)
+        source, folder = str(config), config.parent
         config = load_config(config, overrides)
     elif not isinstance(config, GridConfig):
         config = parse_config(config)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.private_ray import lost_processes
 from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
 from stn_cluster.cluster.signals import interrupts
-from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import UserError
+from stn_cluster.cluster.state_folder import check_state_folder, lock_state_folder
+from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
-from stn_cluster.queue.database import connect
+from stn_cluster.queue.database import FILE, connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
@@ -27,6 +28,7 @@ from stn_cluster.store import Store, is_published, refuse_published
 if TYPE_CHECKING:
     import pandas as pd
 
+DATA_ROOT = "data"  # default; a full path is sent to workers, which have another working folder
 STOP_SECONDS = 120.0  # time for running steps and their checkpoints after an interrupt
 TAKEOVER_SECONDS = 10.0  # time for the processes of a killed run to end
 HEARTBEAT_SECONDS = 0.5  # shorter than a service's, as a user watches the progress
@@ -88,26 +90,23 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     if is_published(settings.store):
         yield _published(job, Store.open(settings.store))
         return
-    data_root = Path(settings.data_root) if settings.data_root else None
-    state = Path(settings.state)
+    data_root = Path(settings.data_root or DATA_ROOT).resolve()
     prepare_datasets(job.cells, data_root)
-    store = Store.open(settings.store, create=True)
-    store.check()
-    # The coordinator will lock both; this reports another service before Ray starts.
-    with store.lock(TAKEOVER_SECONDS), lock_state_folder(state, TAKEOVER_SECONDS):
-        job = _with_unfinished_id(job, state)
+    job, stored = _look(job, settings)
     # If all results are stored, Ray is not needed.
-    if not job.force and (stored := _stored(job, store)).total == len(job.cells):
+    if stored is not None and stored.total == len(job.cells) and not job.force:
         yield stored
         return
     check_plugins(job.cells, data_root)
-    publish_plugins(job.cells, store)
     with (
         embedded_ray(settings.workers, settings.threads_per_worker) as resources,
         interrupts() as interrupted,
     ):
+        # Nothing is made before, as Ray might have refused to start.
+        publish_plugins(job.cells, Store.open(settings.store, create=True))
         own = replace(
             settings,
+            data_root=str(data_root) if settings.data_root or data_root.is_dir() else None,
             workers=resources.workers,
             gpu=resources.gpu,
             heartbeat_seconds=HEARTBEAT_SECONDS,
@@ -124,11 +123,44 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
                 yield status
                 if interrupted.is_set():
                     raise KeyboardInterrupt
+                if lost := lost_processes():
+                    raise EndedError(
+                        f"Ray's {', '.join(lost)} has ended (out of memory, or killed): run the "
+                        "same again to resume"
+                    )
             finished = True
         finally:
             # If the job did not finish, its own error must not be hidden by one from stopping.
             with contextlib.nullcontext() if finished else contextlib.suppress(UserError):
                 client.stop(STOP_SECONDS)
+
+
+def _look(job: Job, settings: Settings) -> tuple[Job, JobStatus | None]:
+    """Looks at store and state, and makes nothing that is not there yet.
+
+    Returns:
+        The job, with the id of an interrupted one, and its status from a store that exists.
+
+    Raises:
+        StoreError: one of them cannot be used, or another service holds it; the coordinator will
+            lock both, but this is before Ray starts.
+    """
+    state = Path(settings.state)
+    store = None
+    with contextlib.ExitStack() as held:
+        if Store.is_at(settings.store):
+            store = Store.open(settings.store, create=True)
+            store.check()
+            held.enter_context(store.lock(TAKEOVER_SECONDS))
+        else:
+            Store.check_place(settings.store)
+        if state.is_dir():
+            held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
+        else:
+            check_state_folder(state)
+        if (state / FILE).exists():
+            job = _with_unfinished_id(job, state)
+    return job, None if store is None else _stored(job, store)
 
 
 def _with_unfinished_id(job: Job, state: Path) -> Job:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.paths import user_path
 
 STATE_FOLDER = "queue"  # folder in a local store: the default place of the state
 
@@ -58,7 +59,8 @@ def make_settings(
     data_root: str | Path | None = None,
     **others: Any,
 ) -> Settings:
-    """Makes settings with absolute paths, as Ray's processes have other working folders.
+    """Makes settings with absolute paths, as Ray's processes have other working folders; makes no
+    folder.
 
     Args:
         store: path or URI of the store.
@@ -70,7 +72,7 @@ def make_settings(
         UserError: the store is not on a disk and there is no `state`; its URI is invalid; or a
             value is invalid.
     """
-    from stn_cluster.store import Store, redact
+    from stn_cluster.store import Store, redact, without_end
 
     for name in others:
         if name not in Settings.__dataclass_fields__:
@@ -85,8 +87,8 @@ def make_settings(
             )
         state = local / STATE_FOLDER
     return Settings(
-        store=str(local.resolve()) if local else str(store),
-        state=str(Path(state).resolve()),
-        data_root=str(Path(data_root).resolve()) if data_root else None,
+        store=str(local.resolve()) if local else without_end(str(store)),
+        state=str(user_path(state).resolve()),
+        data_root=str(user_path(data_root).resolve()) if data_root else None,
         **others,
     )

@@ -13,7 +13,7 @@ from typing import Any
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, cell_label, short_hash
 
-JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class CellState(StrEnum):
@@ -36,7 +36,7 @@ class Job:
     """Cells that were submitted together.
 
     Raises:
-        UserError: the id is not 1 to 64 of A-Z a-z 0-9 . _ -, or there are no cells, or one twice.
+        UserError: the id is malformed, or there are no cells, or one twice.
     """
 
     job_id: str
@@ -48,9 +48,7 @@ class Job:
     priority: int = 0  # jobs with a higher priority go first
 
     def __post_init__(self) -> None:
-        if not JOB_ID.fullmatch(self.job_id):
-            allowed = "1 to 64 letters, digits, '.', '_' or '-'"
-            raise UserError(f"job id {self.job_id!r}: {allowed}", "job_id")
+        check_job_id(self.job_id)
         if not self.cells:
             raise UserError(f"job {self.job_id}: no cells")
         if len({cell.key for cell in self.cells}) < len(self.cells):
@@ -65,6 +63,17 @@ class Job:
         """Hash of everything except the id: two jobs with the same content share it."""
         cells = [[cell.key, cell.recipe] for cell in self.cells]
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
+
+
+def check_job_id(job_id: str) -> str:
+    """Returns the id of a job, or raises UserError if it cannot be one.
+
+    It is part of URLs, of file names and of command lines: no '..', and nothing like '-rf'.
+    """
+    if not JOB_ID.fullmatch(job_id):
+        allowed = "1 to 64 letters, digits, '.', '_' or '-'; the first a letter or digit"
+        raise UserError(f"job id {job_id!r}: {allowed}", "job_id")
+    return job_id
 
 
 def id_prefix(name: str) -> str:

@@ -17,6 +17,7 @@ from stn_cluster import __version__
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.signals import ending_signals
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
@@ -38,7 +39,7 @@ LOOK_SECONDS = 5.0  # time between checks that the coordinator still exists
 def serve(
     settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C; then checkpoints running cells and ends the service.
+    """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
     If it is killed, the coordinator continues, and the next `serve` finds it.
 
@@ -58,10 +59,11 @@ def serve(
     refuse_published(settings.store)
     load_plugins(settings.plugins)
     with ExitStack() as stack:
-        state = Path(settings.state)
-        stack.enter_context(lock_state_folder(state / "server", what="server"))
         listening = stack.enter_context(listen.open())
         stack.enter_context(ray_cluster(address))
+        # The first that makes a folder, after all that might refuse.
+        state = Path(settings.state)
+        stack.enter_context(lock_state_folder(state / "server", what="server"))
         settings = with_gpus(settings, gpu)
         client = start(settings)
         running = client.settings()
@@ -137,7 +139,7 @@ def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
     """Replaces Ray's signal handlers, which exit at once, within the block.
 
     Yields:
-        Events that are set by SIGINT or SIGTERM, and by SIGINT only.
+        Events that are set by SIGINT, SIGTERM or SIGHUP, and by SIGINT only.
     """
     stop_requested, interrupted = threading.Event(), threading.Event()
 
@@ -146,7 +148,7 @@ def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
             interrupted.set()
         stop_requested.set()
 
-    before = {sign: signal.signal(sign, handle) for sign in (signal.SIGINT, signal.SIGTERM)}
+    before = {sign: signal.signal(sign, handle) for sign in ending_signals()}
     try:
         yield stop_requested, interrupted
     finally:

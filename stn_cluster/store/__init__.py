@@ -21,7 +21,7 @@ from stn_cluster.store.schema import (
 )
 from stn_cluster.store.store import Store, load_results
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
-from stn_cluster.store.uris import redact
+from stn_cluster.store.uris import redact, without_end
 
 __all__ = [
     "CELLS",
@@ -52,4 +52,5 @@ __all__ = [
     "refuse_published",
     "select",
     "stored_logs",
+    "without_end",
 ]

@@ -57,9 +57,7 @@ class Store:
             StoreError: the path is a file; there is no store and `create` is false; or `create` is
                 true and it is published or cannot be written to.
         """
-        files = Files.at(uri)
-        if files.is_file():
-            raise StoreError(f"{files.where()}: is a file; a store is a folder")
+        files, exists = Files.at(uri), cls.is_at(uri)
         if create:
             refuse_published(uri)
             # An object store has no folders; making its root fails if the bucket does not exist.
@@ -69,12 +67,33 @@ class Store:
             files.write(probe, b"")
             files.remove(probe)
             cls(files).renew()
-        elif not files.is_folder("cells"):
+        elif not exists:
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "
                 "`stn-cluster run CONFIG --store` makes one"
             )
         return cls(files)
+
+    @staticmethod
+    def is_at(uri: str | os.PathLike[str]) -> bool:
+        """Whether there is a store at a path or URI.
+
+        Raises:
+            StoreError: it cannot be read, or is a file.
+        """
+        files = Files.at(uri)
+        if files.is_file():
+            raise StoreError(f"{files.where()}: is a file; a store is a folder")
+        return files.is_folder("cells")
+
+    @staticmethod
+    def check_place(uri: str | os.PathLike[str]) -> None:
+        """Checks that a store can be made at a path or URI, and leaves nothing there.
+
+        Raises:
+            StoreError: it cannot be written to.
+        """
+        Files.at(uri).check_root()
 
     @staticmethod
     def place(uri: str) -> Path | None:
@@ -298,8 +317,8 @@ class Store:
 
     def checkpoints(self, key: str) -> list[tuple[str, str]]:
         """Checkpoints of a cell: attempt and name of each."""
-        names = self._files.names(f"checkpoints/{key}")
-        return [(name.split("/")[-2], name.split("/")[-1]) for name in names]
+        paths = [name.split("/") for name in self._files.names(f"checkpoints/{key}")]
+        return [(path[2], path[3]) for path in paths if len(path) == 4]
 
     def all_checkpoints(self) -> list[tuple[str, str, str]]:
         """Checkpoints of all cells: key, attempt and name of each."""

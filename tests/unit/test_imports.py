@@ -21,7 +21,8 @@ HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starle
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
-    *("protocol", "result_writer", "rows", "run_local", "settings", "supervision", "throughput"),
+    *("private_ray", "protocol", "ray_errors", "result_writer", "rows", "run_local", "settings"),
+    *("supervision", "throughput"),
 )
 
 QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "queries", "submit")
@@ -155,15 +156,17 @@ IMPORTED: dict[str, set[str]] = {
     "failpoints": set(),
     "threads": set(),
     "grid": set(),
+    "paths": {"errors"},
     "recipes": {"errors", "grid"},
-    "config_file": {"errors", "grid"},
+    "yaml_core": set(),
+    "config_file": {"errors", "grid", "paths", "yaml_core"},
     "registry": {"errors", "grid"},
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
     "provenance": {"stn_cluster"},
     "stn": set(),
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"data", "errors", "grid", "recipes", "registry", "stn"},
-    "store": {"errors", "failpoints", "grid", "plain_text", "registry"},
+    "store": {"errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"errors", "grid", "plain_text", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "cluster": {
@@ -172,6 +175,7 @@ IMPORTED: dict[str, set[str]] = {
         "errors",
         "failpoints",
         "grid",
+        "paths",
         "plain_text",
         "provenance",
         "queue",
@@ -181,7 +185,16 @@ IMPORTED: dict[str, set[str]] = {
         "threads",
         "training",
     },
-    "client": {"config_file", "errors", "grid", "plain_text", "queue", "stn_cluster", "store"},
+    "client": {
+        "config_file",
+        "errors",
+        "grid",
+        "paths",
+        "plain_text",
+        "queue",
+        "stn_cluster",
+        "store",
+    },
     "server": {
         "client",
         "cluster",

@@ -1,4 +1,4 @@
-"""Signals: within the block, SIGTERM and Ctrl-C raise KeyboardInterrupt and set the event."""
+"""Signals: within the block, what ends a training raises KeyboardInterrupt and sets the event."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from stn_cluster.cluster.signals import interrupts
+from stn_cluster.cluster.signals import ending_signals, interrupts
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.mark.parametrize("sign", SIGNALS)
@@ -49,3 +49,17 @@ def test_a_block_in_another_thread_sets_no_handlers() -> None:
     thread.start()
     thread.join()
     assert inside == [*before, False]
+
+
+def test_a_process_that_outlives_its_terminal_goes_on_doing_so() -> None:
+    """nohup ignores the signal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert signal.SIGHUP not in ending_signals()
+        with interrupts() as interrupted:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not interrupted.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert signal.SIGHUP in ending_signals()

@@ -1,0 +1,134 @@
+"""Output of the commands: to a terminal, a pipe that closes, a full disk, or nowhere at all.
+
+Results are written or the command fails. Progress and messages are dropped if they cannot be
+written, as no training may end for them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from stn_cluster.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+UNCROPPED = 10_000  # columns of a pipe
+_FAILED = (OSError, ValueError)  # ValueError: the stream is closed
+
+
+class ReaderGoneError(Exception):
+    """The reader of standard output has exited, as in `stn-cluster table | head`."""
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Makes standard input, output and error usable within the block, whatever they are.
+
+    Closed ones become /dev/null: otherwise, the next file to be opened would take their place, and
+    get what a library prints. Characters that an encoding lacks are written as escapes. At the
+    end, what can no longer be written is dropped, as Python would exit with 120 for it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.set_inheritable(opened, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except _FAILED:
+                with suppress(*_FAILED):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def write(text: str) -> None:
+    """Writes a result to standard output.
+
+    Raises:
+        ReaderGoneError: nobody reads it any more.
+        UserError: it cannot be written.
+    """
+    try:
+        typer.echo(text, nl=False)
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except _FAILED as error:
+        raise UserError(f"standard output: {getattr(error, 'strerror', None) or error}") from error
+
+
+def say(text: str) -> None:
+    """Writes a line for people to standard error, if it can be written."""
+    with suppress(*_FAILED):
+        typer.echo(text, err=True)
+
+
+def show(renderable: RenderableType) -> None:
+    """Writes a table to standard output: as wide as a terminal, or whole in a pipe."""
+    console = make_console(sys.stdout)
+    with console.capture() as capture:
+        console.print(renderable, markup=False)
+    write(capture.get())
+
+
+def make_console(stream: IO[str]) -> Console:
+    """Console on a stream, in colour on a terminal only, and never cropped elsewhere."""
+    from rich.console import Console
+
+    steady = SteadyStream(stream)
+    terminal = steady.isatty()
+    width = None if terminal else UNCROPPED
+    return Console(
+        file=steady,  # type: ignore[arg-type]
+        force_terminal=terminal,  # not FORCE_COLOR, which would draw a live display into a log
+        width=width,
+        highlight=False,
+    )
+
+
+class SteadyStream:
+    """Text stream that drops what its stream can no longer take.
+
+    Args:
+        stream: where to write.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes text, if that is possible."""
+        with suppress(*_FAILED):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream, if that is possible."""
+        with suppress(*_FAILED):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        try:
+            return self._stream.isatty()
+        except _FAILED:
+            return False
