@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from stn_cluster import __version__
 from stn_cluster.cli import local, remote, results
 from stn_cluster.cli.progress import DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cluster.signals import interrupt_for_good
 from stn_cluster.errors import UserError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _options(
 
 def main() -> None:
     """Runs the command."""
+    interrupt_for_good()
     run_app(app, "stn-cluster")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from stn_cluster.client.patience import Patience
 from stn_cluster.client.responses import AWAY, checked, parsed, unreachable
 from stn_cluster.client.schemas import (
     MAX_PAGE,
@@ -178,25 +179,28 @@ class Client:
         status: JobStatus | None = None
         since: str | None = None
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                for event in self._events(job_id, since):
-                    deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
-                    status = parsed(JobStatus, event.data)
-                    cells.update((cell.cell.key, cell) for cell in status.cells)
-                    if event.id and event.id != since:
-                        since = event.id
-                    if since is not None:
-                        yield replace(status, cells=tuple(cells.values()))
-                    if status.ended and since == event.id:
-                        return
-            except ServiceError as error:
-                if time.monotonic() > deadline:
-                    raise
-                if status is not None and since is not None:
-                    trouble = f"{error}; waiting for it"
-                    yield replace(status, cells=tuple(cells.values()), trouble=trouble)
-            time.sleep(RETRY_SECONDS)
+        with Patience(self.url, self._patience) as wait:
+            while True:
+                try:
+                    for event in self._events(job_id, since):
+                        wait.over()
+                        deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
+                        status = parsed(JobStatus, event.data)
+                        cells.update((cell.cell.key, cell) for cell in status.cells)
+                        if event.id and event.id != since:
+                            since = event.id
+                        if since is not None:
+                            yield replace(status, cells=tuple(cells.values()))
+                        if status.ended and since == event.id:
+                            return
+                except ServiceError as error:
+                    if time.monotonic() > deadline:
+                        raise
+                    wait.reason = str(error)
+                    if status is not None and since is not None:
+                        trouble = f"{error}; waiting for it"
+                        yield replace(status, cells=tuple(cells.values()), trouble=trouble)
+                time.sleep(RETRY_SECONDS)
 
     # --- history and results ---
 
@@ -254,15 +258,18 @@ class Client:
     ) -> httpx.Response:
         """Sends a request, and retries while the server is unavailable: all are idempotent."""
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                response = self._http.request(method, path, params=params, json=json)
-                if response.status_code not in AWAY or time.monotonic() > deadline:
-                    return checked(response, self.url)
-            except httpx.TransportError as error:
-                if time.monotonic() > deadline:
-                    raise ServiceError(unreachable(self.url, error)) from error
-            time.sleep(RETRY_SECONDS)
+        with Patience(self.url, self._patience) as wait:
+            while True:
+                try:
+                    response = self._http.request(method, path, params=params, json=json)
+                    if response.status_code not in AWAY or time.monotonic() > deadline:
+                        return checked(response, self.url)
+                    wait.reason = f"{self.url}: unavailable: HTTP {response.status_code}"
+                except httpx.TransportError as error:
+                    wait.reason = unreachable(self.url, error)
+                    if time.monotonic() > deadline:
+                        raise ServiceError(wait.reason) from error
+                time.sleep(RETRY_SECONDS)
 
     def _events(self, job_id: str, since: str | None) -> Iterator[ServerSentEvent]:
         """Yields the events of a job after event `since`, until the stream ends.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from stn_cluster.errors import UserError
 from stn_cluster.registry import plugin_path
 
 
@@ -25,7 +24,7 @@ class Resources:
 
 @contextlib.contextmanager
 def embedded_ray(
-    workers: int | None, threads_per_worker: int, plugins: Sequence[str] = ()
+    workers: int | None, cores_per_worker: int, plugins: Sequence[str] = ()
 ) -> Iterator[Resources]:
     """Starts a private Ray for the block; never connects to a cluster named by the environment.
 
@@ -33,11 +32,8 @@ def embedded_ray(
 
     Args:
         workers: number of workers; None: as many as the machine can run.
-        threads_per_worker: arithmetic threads of a worker on a CPU.
+        cores_per_worker: number of cores that a worker takes at most, at least 1.
         plugins: modules that workers can import.
-
-    Raises:
-        UserError: the machine has fewer GPUs than `workers`.
     """
     import ray
 
@@ -59,7 +55,7 @@ def embedded_ray(
         with contextlib.chdir(folder), minimal_ray():
             ray.init(
                 address="local",
-                num_cpus=workers,  # None: Ray detects them, and respects a container's limit
+                num_cpus=_logical_cores(workers, cores_per_worker),
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="error",
@@ -67,9 +63,7 @@ def embedded_ray(
                 runtime_env=environment,
             )
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        if gpus and workers and workers > gpus:
-            raise UserError(f"workers: one per GPU, so at most {gpus} here, not {workers}")
-        yield Resources(workers or gpus or _free_cores(threads_per_worker), gpus > 0)
+        yield Resources(workers or gpus or _free_cores(cores_per_worker), gpus > 0)
 
 
 @contextlib.contextmanager
@@ -101,11 +95,26 @@ def _silently(*args: object, **kwargs: object) -> None:
     pass
 
 
-def _free_cores(threads_per_worker: int) -> int:
+def _logical_cores(workers: int | None, cores_per_worker: int) -> int | None:
+    """Number of cores that Ray hands out; None: Ray detects them, and respects a container's limit.
+
+    A user may ask for more workers than there are cores, but not for cores that do not exist.
+    """
+    if workers is None or (cores_per_worker > 1 and workers * cores_per_worker > _cores()):
+        return None
+    return workers * cores_per_worker
+
+
+def _cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # only on some systems
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _free_cores(cores_per_worker: int) -> int:
     """Number of workers for the cores that Ray has detected and this process may use."""
     import ray
 
-    cores = int(ray.cluster_resources()["CPU"])
-    if hasattr(os, "sched_getaffinity"):  # only on some systems
-        cores = min(cores, len(os.sched_getaffinity(0)))
-    return max(1, cores // threads_per_worker)
+    cores = min(int(ray.cluster_resources()["CPU"]), _cores())
+    return max(1, cores // cores_per_worker)

@@ -23,6 +23,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
 from stn_cluster.registry import load_plugins
 from stn_cluster.store import Store
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.device import device_name
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
@@ -65,6 +66,7 @@ class PackRunner:
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = DataCache(data_root, self.device)
         self.degraded_reason: str | None = None  # why the store is unavailable; None if it is not
+        self.activity = Activity()
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # ids of attempts
 
@@ -92,11 +94,12 @@ class PackRunner:
             log: gets lines for the attempts' logs.
         """
         attempts = {a.cell.key: a.id for a in pack}
-        failed = {a.id: failure for a in pack if (failure := _import_plugins(a.cell))}
-        if failed:
-            yield Report(ended=failed)
+        failed = {a.id: failure for a in pack if (failure := self._import_plugins(a.cell))}
         pack = tuple(a for a in pack if a.id not in failed)
-        trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack, log))
+        if failed:
+            yield Report(steps={a.id: 0 for a in pack}, ended=failed)
+        states = self._states(pack, log)
+        trainer = PackTrainer([a.cell for a in pack], self.data, states, activity=self.activity)
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()
@@ -120,6 +123,7 @@ class PackRunner:
                 logged = time.monotonic()
                 for attempt, step in steps.items():
                     log.line(attempt, f"step {step}")
+            self.activity.begin("waits for the coordinator")
             yield Report(steps=steps, saved=written, ended=ended)
             if stopping:
                 return
@@ -141,6 +145,7 @@ class PackRunner:
         steps = trainer.steps()
         for key, state in trainer.checkpoints().items():
             attempt, step = attempts[key], steps[key]
+            self.activity.begin("writes a checkpoint to the store")
             try:
                 name = Checkpoint(attempt, step).name
                 self.store.write_checkpoint(key, attempt, name, state)
@@ -201,6 +206,7 @@ class PackRunner:
             StoreError: it is still unavailable, and the attempt was stopped or dropped.
         """
         while True:
+            self.activity.begin("waits for the store")
             try:
                 result = call(*args, **kwargs)
             except StoreError as error:
@@ -213,11 +219,11 @@ class PackRunner:
                 self.degraded_reason = None
                 return result
 
-
-def _import_plugins(cell: Cell) -> Outcome | None:
-    """Imports a cell's plug-ins; returns the cell's failure if one cannot be imported."""
-    try:
-        load_plugins(cell.plugins)
-    except UserError as error:
-        return Outcome(key=cell.key, error=f"UserError: {error}")
-    return None
+    def _import_plugins(self, cell: Cell) -> Outcome | None:
+        """Imports a cell's plug-ins; returns the cell's failure if one cannot be imported."""
+        self.activity.begin("imports its plug-ins", cell.key)
+        try:
+            load_plugins(cell.plugins)
+        except UserError as error:
+            return Outcome(key=cell.key, error=f"UserError: {error}")
+        return None

@@ -53,28 +53,49 @@ class Requeuer:
         self._writing: set[asyncio.Task[None]] = set()
         self._failed: set[str] = set()  # last attempts whose failure was given to the result writer
 
-    async def requeue(self, worker: str, reason: ExitReason, message: str) -> None:
-        """Requeues the cells of a worker.
+    async def requeue(
+        self,
+        worker: str,
+        reason: ExitReason,
+        message: str,
+        others: Mapping[str, AttemptEnd] | None = None,
+    ) -> None:
+        """Requeues the cells of a worker, and waits until they are in the queue; see `begin`."""
+        if task := self.begin(worker, reason, message, others):
+            await asyncio.shield(task)
+
+    def begin(
+        self,
+        worker: str,
+        reason: ExitReason,
+        message: str,
+        others: Mapping[str, AttemptEnd] | None = None,
+    ) -> asyncio.Task[None] | None:
+        """Ends the leases of a worker and begins to requeue its cells; see `flush`.
 
         Args:
             worker: name of the worker.
             reason: exit reason of its attempts.
             message: explanation for people.
+            others: ends of attempts that end otherwise, by id.
+
+        Returns:
+            The task that updates the queue; None if the worker had no cells.
         """
         lost = self._leases.end([x.id for x in self._leases.of(worker) if not x.finishing])
         if not lost:
-            return
-        for lease in lost:
-            self._housekeeping.log_line(lease.attempt, f"{reason}: {message}")
-            label = lease.attempt.cell.label
-            log.warning("%s is requeued: %s: %s", label, reason, message)
+            return None
         end = AttemptEnd(reason, message)
+        ends = {lease.id: (others or {}).get(lease.id, end) for lease in lost}
+        for lease in lost:
+            text = f"{ends[lease.id].reason}: {ends[lease.id].message}"
+            self._housekeeping.log_line(lease.attempt, text)
+            log.warning("%s is requeued: %s", lease.attempt.cell.label, text)
         # In its own task, as the caller may be cancelled before the queue is updated.
-        work = self._write({lease.id: end for lease in lost})
-        task = self._supervisor.start("requeue cells", work)
+        task = self._supervisor.start("requeue cells", self._write(ends))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        await asyncio.shield(task)
+        return task
 
     async def return_claimed(self, pack: Sequence[Attempt]) -> None:
         """Queues cells again that were claimed and never handed to a worker."""

@@ -19,6 +19,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.stalls import StalledPack
 from stn_cluster.cluster.worker import ReportCall, Worker
 from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
@@ -60,7 +61,8 @@ class WorkerHandle:
     state: WorkerState = WorkerState.STARTING
     info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # set once started
     degraded_reason: str | None = None  # why it cannot reach the store
-    heard_at: float = 0.0  # time when it got its pack, or of its last heartbeat
+    heard_at: float = 0.0  # of its last sign of life, or when it got its pack; 0 before the first
+    stall: StalledPack | None = None  # None while its pack makes progress
     task: asyncio.Task[None] | None = None  # task that waits for its pack
     cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
 

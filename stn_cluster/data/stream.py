@@ -8,6 +8,7 @@ on the other cells of the pack.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -106,8 +107,17 @@ def as_images(pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+def distorted_test_set(
+    cell: Cell,
+    dataset: Dataset,
+    device: torch.device,
+    progressed: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
     """The fixed distorted test set of a cell: the same for every model and seed.
+
+    Args:
+        cell, dataset, device: whose it is, of what, and where.
+        progressed: called after each batch.
 
     Returns:
         Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
@@ -119,5 +129,8 @@ def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tu
     parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
     pixels = dataset.test_images.repeat(dataset.test_repeats, 1, 1).to(device)
     batches = zip(torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH), strict=True)
-    images = torch.cat([distortion.apply(as_images(p), q) for p, q in batches])
-    return images, dataset.test_labels.repeat(dataset.test_repeats).to(device)
+    images = []
+    for some_pixels, some_parameters in batches:
+        images.append(distortion.apply(as_images(some_pixels), some_parameters))
+        progressed()
+    return torch.cat(images), dataset.test_labels.repeat(dataset.test_repeats).to(device)

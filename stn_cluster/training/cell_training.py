@@ -19,6 +19,7 @@ from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
+from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
@@ -50,13 +51,21 @@ class CellTraining:
         cell: the cell to train.
         test: its test set.
         device: the device to train on.
+        progressed: called after each batch that is tested on.
     """
 
-    def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        test: DistortedTestSet,
+        device: torch.device,
+        progressed: Progressed = no_one,
+    ) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
         self.device = device
+        self._progressed = progressed
         self.recipe = Recipe.model_validate(cell.settings)
         self.step = 0
         self.seconds = 0.0
@@ -146,7 +155,7 @@ class CellTraining:
         """Tests the trained model and returns the cell's outcome."""
         cell = self.cell
         with self._tested_weights():
-            ranking = rank(self.model, self.test.images)
+            ranking = rank(self.model, self.test.images, self._progressed)
             weights = to_bytes({"model": self.model.state_dict()})
         return self._outcome(
             predictions=as_predictions(ranking, self.test),
@@ -240,7 +249,8 @@ class CellTraining:
         error = None
         if evaluate:
             with self._tested_weights():
-                wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
+                classes = predict(self.model, self.test.images, self._progressed)
+                wrong = count_wrong(classes, self.test.labels)
             error = 100 * wrong / len(self.test.labels)
         rate = self.recipe.lr_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
+from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
 BATCH = 100  # images tested at a time: their activations fit into a core's cache
@@ -29,18 +31,24 @@ class Ranking:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
+def predict(model: nn.Module, images: Tensor, progressed: Progressed = no_one) -> Tensor:
     """The most likely class of each image, (N,) int64; the model's mode is restored."""
     with evaluating(model):
-        return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
+        return torch.cat([scores.argmax(1) for scores in _scores(model, images, progressed)])
 
 
 @torch.no_grad()
-def rank(model: nn.Module, images: Tensor) -> Ranking:
+def rank(model: nn.Module, images: Tensor, progressed: Progressed = no_one) -> Ranking:
     """The two most likely classes of each image; the first is exactly that of `predict`."""
     with evaluating(model):
-        ranked = [_two_likeliest(model(batch)) for batch in torch.split(images, BATCH)]
+        ranked = [_two_likeliest(scores) for scores in _scores(model, images, progressed)]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
+
+
+def _scores(model: nn.Module, images: Tensor, progressed: Progressed) -> Iterator[Tensor]:
+    for batch in torch.split(images, BATCH):
+        yield model(batch)
+        progressed()
 
 
 def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -17,6 +17,7 @@ import torch
 
 from stn_cluster.data.cache import BatchLoader, DataCache
 from stn_cluster.grid import Cell
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
@@ -55,6 +56,7 @@ class PackTrainer:
         data: data sets and test sets, on the device to train on.
         states: checkpoints to resume from, by key; a damaged one is logged and not used.
         capture: captures whole rounds; default: CUDA graphs, if the device is a GPU.
+        activity: told whose code runs, and of all progress.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class PackTrainer:
         data: DataCache,
         states: Mapping[str, bytes] | None = None,
         capture: Capture | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.data = data
+        self._activity = activity or Activity()
         self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
         self._captured: dict[Stream, CapturedRounds] = {}
         self._eager_rounds: Counter[Stream] = Counter()  # with the present set of cells
@@ -75,6 +79,7 @@ class PackTrainer:
             self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
+                self._activity.begin("resumes from its checkpoint", cell.key)
                 try:
                     self._running[cell.key].resume(state)
                 except Exception as error:  # damaged, or from another version; maybe half loaded
@@ -113,7 +118,11 @@ class PackTrainer:
 
     def checkpoints(self) -> dict[str, bytes]:
         """A checkpoint of each cell that is still in training, by key."""
-        return {key: run.checkpoint() for key, run in self._running.items()}
+        states = {}
+        for key, run in self._running.items():
+            self._activity.begin("makes a checkpoint", key)
+            states[key] = run.checkpoint()
+        return states
 
     def _progress(self) -> Progress:
         ended, self._ended = tuple(self._ended), []
@@ -121,8 +130,14 @@ class PackTrainer:
 
     def _start(self, cell: Cell) -> None:
         if cell.stream not in self._loaders:
+            self._activity.begin(f"loads the data set {cell.dataset}", cell.key)
             self._loaders[cell.stream] = self.data.loader(cell)
-        self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
+        self._activity.begin("makes its test set", cell.key)
+        test = self.data.test(cell, self._activity.progressed)
+        self._activity.begin("builds its model", cell.key)
+        self._running[cell.key] = CellTraining(
+            cell, test, self.data.device, self._activity.progressed
+        )
 
     def _advance(self, stream: Stream) -> None:
         """Trains the cells of a stream that have done the fewest steps: one step, or several
@@ -133,12 +148,14 @@ class PackTrainer:
         step = min(run.step for run in runs)
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
+        self._activity.begin(f"takes step {step + 1}", *(run.cell.key for run in behind))
         if rounds := self._rounds(stream, behind):
             ahead = [run.step - step for run in runs if run.step > step]
             steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
-            for run in behind:
+            for run in behind:  # the device may be busy with any of them
                 self._guard(run.cell, run.stepped, steps)
         else:
+            self._activity.begin("distorts its images", *(run.cell.key for run in runs))
             try:
                 images, labels = self._loaders[stream].batch(step)
             except Exception as error:
@@ -198,12 +215,14 @@ class PackTrainer:
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
     ) -> None:
         """Trains one cell for one step; `share` is its part of the seconds that the batch took."""
+        self._activity.begin(f"takes step {run.step + 1}", run.cell.key)
         started = time.perf_counter()
         run.train(images, labels)
         if self.data.device.type == "cpu":
             run.seconds += share + time.perf_counter() - started
 
     def _finish(self, run: CellTraining) -> None:
+        self._activity.begin("is tested", run.cell.key)
         self._end(run.outcome())
 
     def _end(self, outcome: Outcome) -> None:

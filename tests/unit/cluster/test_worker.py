@@ -71,7 +71,12 @@ def make_worker(
     def make(script: runners.Script = runners.nothing, **settings: Any) -> Worker:
         monkeypatch.setattr(ScriptedRunner, "script", staticmethod(script))
         fields = {"heartbeat_seconds": 1000.0, "runner": runners.NAME, **settings}
-        return Worker("w", Settings(store="s", state="s", **fields), "cpu", coordinator.report)
+        away, coordinator.away = coordinator.away, 0
+        made = Worker("w", Settings(store="s", state="s", **fields), "cpu", coordinator.report)
+        assert coordinator.reports.pop() == Report()  # its first sign of life
+        coordinator.seconds.clear()
+        coordinator.away = away
+        return made
 
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     yield make
