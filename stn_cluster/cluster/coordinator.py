@@ -20,6 +20,7 @@ import stn_cluster
 from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Leases
+from stn_cluster.cluster.memory import come_last
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.reports import ReportHandler
 from stn_cluster.cluster.result_writer import ResultWriter
@@ -102,6 +103,7 @@ class Coordinator:
         context = context or ray.get_runtime_context()
         self._myself = context.current_actor
         self._restarted = bool(context.was_current_actor_reconstructed)
+        come_last()
         self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> _Parts:
@@ -114,9 +116,11 @@ class Coordinator:
             self._supervisor.crash("open store and queue", error)
 
     async def _open_and_recover(self) -> _Parts:
-        if self._restarted and (verdict := self._crashes.verdict()):
-            self._end_soon()
-            raise EndedError(f"the service has ended: {verdict}")
+        if self._restarted:
+            self._crashes.begin()
+            if verdict := self._crashes.verdict():
+                self._end_soon()
+                raise EndedError(f"the service has ended: {verdict}")
         while True:
             try:
                 store, database, known = await asyncio.to_thread(self._open_files)
@@ -130,6 +134,7 @@ class Coordinator:
                 await asyncio.sleep(RETRY_SECONDS)
         if not self._restarted:
             self._crashes.clear()
+            self._crashes.begin()
         return await self._start(store, database, known)
 
     def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
