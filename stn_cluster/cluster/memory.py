@@ -1,12 +1,10 @@
-"""Memory: whether the coordinator before this one was killed because memory was short.
+"""Memory: how often the system has killed processes because it was short, and whom it takes last.
 
-Ray's memory monitor and the system both choose whom to kill. The coordinator comes last: its workers
-can be restarted, as far as Ray knows (`worker_pool`), and are the likelier ones for the system.
+Ray's memory monitor chooses before the system does: see `worker_pool`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -33,20 +31,3 @@ def _count(file: Path) -> int:
     except OSError:
         return 0
     return int(found[1]) if found else 0
-
-
-def was_killed_by_ray(process: int) -> bool:
-    """Whether Ray's memory monitor killed one of its processes; Ray must be connected.
-
-    Ray tells it only through its dashboard, or to its own tools.
-    """
-    try:
-        from ray._private.state import state
-        from ray.core.generated import common_pb2, gcs_pb2
-
-        rows = state._connect_and_get_accessor().get_worker_table()
-        tables = [gcs_pb2.WorkerTableData.FromString(row) for row in rows]
-    except Exception:  # another version of Ray
-        return False
-    reason = common_pb2.WorkerExitType.NODE_OUT_OF_MEMORY
-    return any(table.pid == process and table.exit_type == reason for table in tables)

@@ -344,6 +344,8 @@ class Scheduler:
             WorkerLostError: it died.
         """
         while True:
+            if end := await self._pool.end_of(worker.info):
+                raise WorkerLostError(end)
             try:
                 await worker.hello()
             except WorkerUnavailableError:  # for a lease at most: then it is given up

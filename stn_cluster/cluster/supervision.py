@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stn_cluster.cluster.memory import count_kills, was_killed_by_ray
+from stn_cluster.cluster.memory import count_kills
+from stn_cluster.cluster.ray_exits import exit_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class CrashLog:
         with suppress(OSError):  # a full disk: it is not counted
             with suppress(FileNotFoundError, ValueError, KeyError):
                 before = json.loads(self._process.read_text())
-                if was_killed_by_ray(before["pid"]) or count_kills() > before["kills"]:
+                end = exit_of(before["pid"])
+                if (end is not None and end.for_memory) or count_kills() > before["kills"]:
                     self.add("it was killed, as memory was short", memory=True)
             self._process.write_text(json.dumps({"pid": os.getpid(), "kills": count_kills()}))
 

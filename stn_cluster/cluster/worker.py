@@ -34,6 +34,10 @@ RETRY_SECONDS = 0.5
 STALL_SECONDS = 1.0  # without progress, and the coordinator is told; longer than most steps
 
 
+class RestartedError(Exception):
+    """Ray has restarted a worker, which it may not: its coordinator starts another one."""
+
+
 @dataclass(frozen=True)
 class ReportCall:
     """Calls the coordinator's `report` from a worker's process."""
@@ -64,6 +68,9 @@ class Worker:
         settings: settings of the service.
         device: 'cpu' or 'cuda'.
         report: sends a report to the coordinator; see `ReportCall`.
+
+    Raises:
+        RestartedError: the worker had died.
     """
 
     def __init__(
@@ -73,6 +80,8 @@ class Worker:
         device: str,
         report: Callable[[str, Report, float], set[str]],
     ) -> None:
+        if ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed:
+            raise RestartedError("its worker process has died")
         self.name = name
         self.settings = settings
         self._send = report

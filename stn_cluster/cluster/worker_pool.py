@@ -18,9 +18,10 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
+from stn_cluster.cluster.ray_exits import exit_of
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import StalledPack
-from stn_cluster.cluster.worker import ReportCall, Worker
+from stn_cluster.cluster.worker import ReportCall, RestartedError, Worker
 from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
@@ -104,7 +105,9 @@ class WorkerPool:
         self._report = ReportCall(coordinator)
         self._failed_starts: Counter[str] = Counter()  # in a row, by kind of worker
         self._not_before: dict[str, float] = {}  # seconds on the monotonic clock, by kind
-        self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
+        # Ray's memory monitor takes the newest of the processes that it may restart, and those that
+        # it may not restart after them: with no restart, a worker would outlive the coordinator.
+        self._worker_class = ray.remote(max_concurrency=4, max_restarts=1)(Worker)
 
     @property
     def has_given_up(self) -> bool:
@@ -144,6 +147,11 @@ class WorkerPool:
     def node_is_lost(self, info: WorkerInfo) -> bool:
         """Whether a worker's node has left the cluster, by the last `refresh_nodes`."""
         return any(node.node_id == info.node and not node.alive for node in self.nodes)
+
+    async def end_of(self, info: WorkerInfo) -> str | None:
+        """How a worker's process has ended, for people; None if it lives, or nobody knows."""
+        end = await asyncio.to_thread(exit_of, info.process, info.node)
+        return None if end is None else end.text
 
     def start(self, needs: Needs, now: float) -> WorkerHandle | None:
         """Requests a worker from Ray; None if Ray refuses (`start_failure` has the reason)."""
@@ -200,5 +208,6 @@ def cause(error: RayError) -> str:
     if isinstance(error, RayActorError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reasons = [line for line in lines if "because" in line or "Error: " in line]
-        return (reasons or lines or ["its process died"])[-1]
+        reason = (reasons or lines or ["its process died"])[-1]
+        return reason.partition(f"{RestartedError.__name__}: ")[2] or reason
     return " ".join(text.split())

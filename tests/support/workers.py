@@ -167,6 +167,9 @@ class FakePool(WorkerPool):
         if self.ray_failure is not None:
             raise ConnectionError(self.ray_failure)
 
+    async def end_of(self, info: WorkerInfo) -> str | None:
+        return None  # Ray does not tell
+
     def start(self, needs: Needs, now: float) -> FakeWorker:  # type: ignore[override]
         worker = FakeWorker(f"worker-{len(self.started)}", needs, now, starts=self.starting)
         self.started.append(worker)

@@ -19,13 +19,14 @@ from stn_cluster.data.datasets import Dataset
 from stn_cluster.data.distortions import Distortion
 from stn_cluster.stn.models import Task
 
-VARIABLE = "STN_CLUSTER_TEST_HANGS"  # the place
+VARIABLE = "STN_CLUSTER_TEST_HANGS"  # the place, and a file that is made there: 'loading:/tmp/x'
 
 
 def hang(place: str) -> None:
     """Waits for a lock that nobody releases, if it is this place."""
-    if os.environ.get(VARIABLE) == place:
-        print(f"hangs: {place}", flush=True)
+    where, _, marker = os.environ.get(VARIABLE, "").partition(":")
+    if where == place:
+        Path(marker).touch()
         threading.Event().wait()
 
 
