@@ -300,6 +300,22 @@ async def test_stopping_with_a_store_that_is_away_says_so_and_lets_go_of_the_sta
         assert again.attempts[0].id != worker.attempts[0].id
 
 
+async def test_a_service_that_waits_for_its_store_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.2)
+    coordinator = LocalCoordinator(tmp_path)
+    await coordinator.submit(JOB)
+    await coordinator.stop()
+    away = coordinator.store_path.rename(tmp_path / "away")
+    restarted = LocalCoordinator(tmp_path, restarted=True)
+    asking = asyncio.create_task(restarted.jobs())
+    for call in (restarted.stop(), asking):
+        with pytest.raises(EndedError, match="ended before it was open"):
+            await call
+    away.rename(coordinator.store_path)
+
+
 # --- opening and recovery ---
 
 
