@@ -148,8 +148,8 @@ class PackTrainer:
         step = min(run.step for run in runs)
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
-        self._activity.begin(f"takes step {step + 1}", *(run.cell.key for run in behind))
         if rounds := self._rounds(stream, behind):
+            self._activity.begin(f"takes step {step + 1}", *(run.cell.key for run in behind))
             ahead = [run.step - step for run in runs if run.step > step]
             steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
             for run in behind:  # the device may be busy with any of them
@@ -191,6 +191,7 @@ class PackTrainer:
             return None
         if any(run.draws_on_device for run in runs):  # a graph would draw for all of them at once
             return None
+        self._activity.begin("has its step captured", *(run.cell.key for run in runs))
         try:
             rounds = self._captured[stream] = CapturedRounds(
                 self._loaders[stream], runs, self._capture
