@@ -18,8 +18,10 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -96,6 +98,15 @@ class Cell(Frozen):
     plugins: tuple[str, ...] = ()  # modules that register those components
     cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
+    no_progress_seconds: float | None = None  # see `GridConfig`
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what was added later, at its default: stored specs stay as they are."""
+        fields: dict[str, Any] = serialize(self)
+        if self.no_progress_seconds is None:
+            fields.pop("no_progress_seconds", None)
+        return fields
 
     @property
     def label(self) -> str:
@@ -125,8 +136,9 @@ class Cell(Frozen):
         """
         # exclude_defaults: a field that is added later does not change the keys of cells that
         # leave it at its default.
+        machine = {"needs", "no_progress_seconds"}
         identity = self.model_dump(
-            exclude={"recipe", "plugins", "cost", "distortion", "needs"}, exclude_defaults=True
+            exclude={"recipe", "plugins", "cost", "distortion", *machine}, exclude_defaults=True
         )
         identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
@@ -271,6 +283,7 @@ class GridConfig(Frozen):
     cells: tuple[CellChoice, ...] = ()
     plugins: tuple[ModuleName, ...] = ()
     needs: Needs = Needs()  # apply to every cell
+    no_progress_seconds: Positive | None = None  # a cell without progress for as long is ended
 
     @field_validator("models", "transforms", "distortions", "seeds", "plugins")
     @classmethod

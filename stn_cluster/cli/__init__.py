@@ -17,6 +17,7 @@ from stn_cluster import __version__
 from stn_cluster.cli import local, remote, results
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cluster.signals import interrupt_for_good
 from stn_cluster.errors import UserError
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def _options(
 
 def main() -> None:
     """Runs the command."""
+    interrupt_for_good()
     run_app(app, "stn-cluster")
 
 

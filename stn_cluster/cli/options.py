@@ -74,6 +74,12 @@ _MACHINE: dict[str, Any] = {
         int | None,
         typer.Option("--checkpoint-steps", help="Steps between checkpoints, if that is sooner."),
     ],
+    "no_progress_seconds": Annotated[
+        float | None,
+        typer.Option(
+            "--no-progress-seconds", help="A cell without progress for as long ends; default: 1800."
+        ),
+    ],
 }
 DataRootOption = _MACHINE["data_root"]
 

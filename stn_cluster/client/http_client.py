@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from stn_cluster.client.patience import Patience
 from stn_cluster.client.proxies import connection, proxy_for, through
 from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
 from stn_cluster.client.schemas import (
@@ -192,25 +193,28 @@ class Client:
         status: JobStatus | None = None
         since: str | None = None
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                for event in self._events(job_id, since):
-                    deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
-                    status = parsed(JobStatus, event.data)
-                    cells.update((cell.cell.key, cell) for cell in status.cells)
-                    if event.id and event.id != since:
-                        since = event.id
-                    if since is not None:
-                        yield replace(status, cells=tuple(cells.values()))
-                    if status.ended and since == event.id:
-                        return
-            except ServiceError as error:
-                if time.monotonic() > deadline:
-                    raise
-                if status is not None and since is not None:
-                    trouble = f"{error}; waiting for it"
-                    yield replace(status, cells=tuple(cells.values()), trouble=trouble)
-            time.sleep(RETRY_SECONDS)
+        with Patience(self.url, self._patience) as wait:
+            while True:
+                try:
+                    for event in self._events(job_id, since):
+                        wait.over()
+                        deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
+                        status = parsed(JobStatus, event.data)
+                        cells.update((cell.cell.key, cell) for cell in status.cells)
+                        if event.id and event.id != since:
+                            since = event.id
+                        if since is not None:
+                            yield replace(status, cells=tuple(cells.values()))
+                        if status.ended and since == event.id:
+                            return
+                except ServiceError as error:
+                    if time.monotonic() > deadline:
+                        raise
+                    wait.reason = str(error)
+                    if status is not None and since is not None:
+                        trouble = f"{error}; waiting for it"
+                        yield replace(status, cells=tuple(cells.values()), trouble=trouble)
+                time.sleep(RETRY_SECONDS)
 
     # --- history and results ---
 
@@ -269,15 +273,18 @@ class Client:
     ) -> httpx.Response:
         """Sends a request, and retries while the server is unavailable: all are idempotent."""
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                response = self._http.request(method, path, params=params, json=json)
-                if response.status_code not in AWAY or time.monotonic() > deadline:
-                    return checked(response, self._where)
-            except httpx.RequestError as error:
-                if time.monotonic() > deadline:
-                    raise ServiceError(unreachable(self._where, error)) from error
-            time.sleep(RETRY_SECONDS)
+        with Patience(self._where, self._patience) as wait:
+            while True:
+                try:
+                    response = self._http.request(method, path, params=params, json=json)
+                    if response.status_code not in AWAY or time.monotonic() > deadline:
+                        return checked(response, self._where)
+                    wait.reason = f"{self._where}: unavailable: HTTP {response.status_code}"
+                except httpx.RequestError as error:
+                    wait.reason = unreachable(self._where, error)
+                    if time.monotonic() > deadline:
+                        raise ServiceError(wait.reason) from error
+                time.sleep(RETRY_SECONDS)
 
     def _events(self, job_id: str, since: str | None) -> Iterator[ServerSentEvent]:
         """Yields the events of a job after event `since`, until the stream ends.

@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from stn_cluster import __version__
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.placement import Node, parse_nodes
 from stn_cluster.cluster.ray_errors import why
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
@@ -86,6 +87,11 @@ def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
     Ray must be connected.
     """
     return replace(settings, gpu=ray.cluster_resources().get("GPU", 0) > 0 if gpu is None else gpu)
+
+
+def present_nodes() -> list[Node]:
+    """Nodes of the cluster; Ray must be connected."""
+    return parse_nodes(ray.nodes())
 
 
 def start(

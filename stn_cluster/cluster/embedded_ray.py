@@ -37,18 +37,17 @@ class Resources:
 
 
 @contextlib.contextmanager
-def embedded_ray(workers: int | None, threads_per_worker: int) -> Iterator[Resources]:
+def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resources]:
     """Starts a private Ray for the block; the environment's Ray has no part in it.
 
     While Ray starts, the process has another working folder and no variables RAY_*.
 
     Args:
         workers: number of workers; None: as many as the machine can run.
-        threads_per_worker: arithmetic threads of a worker on a CPU.
+        cores_per_worker: number of cores that a worker takes at most, at least 1.
 
     Raises:
-        UserError: the machine has fewer GPUs than `workers`; Ray runs in this process already, or
-            cannot start here.
+        UserError: Ray runs in this process already, or cannot start here.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone())
@@ -78,11 +77,9 @@ def embedded_ray(workers: int | None, threads_per_worker: int) -> Iterator[Resou
                 minimal_ray(),
                 own_process_group(),
             ):
-                _init(workers or _cores(), ray_folder)
+                _init(_logical_cores(workers, cores_per_worker), ray_folder)
         gpus = int(ray.cluster_resources().get("GPU", 0))
-        if gpus and workers and workers > gpus:
-            raise UserError(f"workers: one per GPU, so at most {gpus} here, not {workers}")
-        fitting = max(1, _cores() // threads_per_worker)
+        fitting = max(1, _cores() // cores_per_worker)
         yield Resources(workers or gpus or fitting, gpus > 0)
 
 
@@ -170,3 +167,14 @@ def _cores() -> int:
 
 def _silently(*args: object, **kwargs: object) -> None:
     pass
+
+
+def _logical_cores(workers: int | None, cores_per_worker: int) -> int:
+    """Number of cores that Ray hands out.
+
+    A user may ask for more workers than there are cores, but not for cores that do not exist.
+    """
+    cores = _cores()
+    if workers is None or (cores_per_worker > 1 and workers * cores_per_worker > cores):
+        return cores
+    return workers * cores_per_worker

@@ -22,6 +22,7 @@ from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
 from stn_cluster.registry import ClashError, load_submitted
 from stn_cluster.store import Store
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.device import device_name
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
@@ -64,6 +65,7 @@ class PackRunner:
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = DataCache(data_root, self.device)
         self.degraded_reason: str | None = None  # why the store is unavailable; None if it is not
+        self.activity = Activity()
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # ids of attempts
 
@@ -94,7 +96,7 @@ class PackRunner:
         while rest:
             group, failed, rest = self._with_plugins(rest, log)
             if failed:
-                yield Report(ended=failed)
+                yield Report(steps={a.id: 0 for a in (*group, *rest)}, ended=failed)
             yield from self._train(group, log)
             if self._stop.is_set():
                 return
@@ -106,6 +108,7 @@ class PackRunner:
             [a.cell for a in pack],
             self.data,
             self._states(pack, log),
+            activity=self.activity,
             turn=lambda key: log.turn(attempts[key] if key else None),
         )
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
@@ -131,6 +134,7 @@ class PackRunner:
                 logged = time.monotonic()
                 for attempt, step in steps.items():
                     log.line(attempt, f"step {step}")
+            self.activity.begin("waits for the coordinator")
             yield Report(steps=steps, saved=written, ended=ended)
             if stopping:
                 return
@@ -150,6 +154,7 @@ class PackRunner:
         later: list[Attempt] = []
         loaded: set[str] = set()
         for attempt in pack:
+            self.activity.begin("imports its plug-ins", attempt.cell.key)
 
             def fetch(digest: str, attempt: str = attempt.id) -> bytes | None:
                 return self._retry(attempt, log, self.store.read_plugin, digest)
@@ -185,6 +190,7 @@ class PackRunner:
         steps = trainer.steps()
         for key, state in trainer.checkpoints().items():
             attempt, step = attempts[key], steps[key]
+            self.activity.begin("writes a checkpoint to the store")
             try:
                 name = Checkpoint(attempt, step).name
                 self.store.write_checkpoint(key, attempt, name, state)
@@ -245,6 +251,7 @@ class PackRunner:
             StoreError: it is still unavailable, and the attempt was stopped or dropped.
         """
         while True:
+            self.activity.begin("waits for the store")
             try:
                 result = call(*args, **kwargs)
             except StoreError as error:

@@ -58,37 +58,63 @@ class Requeuer:
         self._writing: set[asyncio.Task[None]] = set()
         self._failed: set[str] = set()  # last attempts whose failure was given to the result writer
 
-    async def requeue(self, worker: str, reason: ExitReason, message: str) -> None:
-        """Requeues the cells of a worker.
+    async def requeue(
+        self,
+        worker: str,
+        reason: ExitReason,
+        message: str,
+        others: Mapping[str, AttemptEnd] | None = None,
+    ) -> None:
+        """Requeues the cells of a worker, and waits until they are in the queue; see `begin`."""
+        if task := self.begin(worker, reason, message, others):
+            await asyncio.shield(task)
+
+    def begin(
+        self,
+        worker: str,
+        reason: ExitReason,
+        message: str,
+        others: Mapping[str, AttemptEnd] | None = None,
+    ) -> asyncio.Task[None] | None:
+        """Ends the leases of a worker and begins to requeue its cells; see `flush`.
 
         Args:
             worker: name of the worker.
             reason: exit reason of its attempts.
             message: explanation for people.
+            others: ends of attempts that end otherwise, by id.
+
+        Returns:
+            The task that updates the queue; None if the worker had no cells.
         """
         lost = self._leases.end([x.id for x in self._leases.of(worker) if not x.finishing])
         if not lost:
-            return
+            return None
+        end = AttemptEnd(reason, message)
+        ends = {lease.id: (others or {}).get(lease.id, end) for lease in lost}
         # In its own task, as the caller may be cancelled before the queue is updated.
-        work = self._requeue(worker, lost, AttemptEnd(reason, message))
-        task = self._supervisor.start("requeue cells", work)
+        task = self._supervisor.start("requeue cells", self._requeue(worker, lost, ends))
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        await asyncio.shield(task)
+        return task
 
-    async def _requeue(self, worker: str, lost: Sequence[Lease], end: AttemptEnd) -> None:
+    async def _requeue(
+        self, worker: str, lost: Sequence[Lease], ends: Mapping[str, AttemptEnd]
+    ) -> None:
         attempts = [lease.attempt for lease in lost]
         texts: Mapping[str, str] = {}
-        if end.reason not in (ExitReason.NODE_LOST, ExitReason.INTERRUPTED):
+        quiet = (ExitReason.NODE_LOST, ExitReason.INTERRUPTED)
+        if any(end.reason not in quiet for end in ends.values()):
             # Now, as this end may be the last one, which ends the job and with it the service.
             output = await self._last_output(worker, attempts[0].worker.node)
             texts = lines_after_death(output, [attempt.id for attempt in attempts])
         for attempt in attempts:
+            end = ends[attempt.id]
             if text := texts.get(attempt.id):
                 self._housekeeping.log(attempt, text)
             self._housekeeping.log_line(attempt, f"{end.reason}: {end.message}")
             log.warning("%s is requeued: %s: %s", attempt.cell.label, end.reason, end.message)
-        await self._write({attempt.id: end for attempt in attempts})
+        await self._write(ends)
 
     async def return_claimed(self, pack: Sequence[Attempt]) -> None:
         """Queues cells again that were claimed and never handed to a worker."""

@@ -13,7 +13,7 @@ from stn_cluster.cluster.preparation import prepare
 from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.run_local import STOP_SECONDS
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.signals import interrupts
+from stn_cluster.cluster.signals import interrupts, say_stopping
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.queue.jobs import CellState, Job, JobStatus
 from stn_cluster.store import Store
@@ -57,6 +57,8 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
                 time.sleep(GONE_SECONDS)  # the process that had started it has stopped it
             finally:
                 if started_here:
+                    if interrupted.is_set():
+                        say_stopping()
                     with contextlib.suppress(UserError):
                         (client or find(settings.store)).stop(STOP_SECONDS)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded_ray import embedded_ray
+from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
 from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.preparation import check_plugins
 from stn_cluster.cluster.private_ray import lost_processes
 from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
-from stn_cluster.cluster.signals import interrupts
+from stn_cluster.cluster.signals import interrupts, say_stopping
 from stn_cluster.cluster.state_folder import check_state_folder, lock_state_folder
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
@@ -75,7 +76,7 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
 
     Other jobs in the queue are not touched; if the same job was interrupted, it is resumed.
     KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
-    checkpoints. A published store is only read.
+    checkpoints; a second Ctrl-C ends the process. A published store is only read.
 
     Args:
         job: the job.
@@ -85,11 +86,17 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         The job's status with its cells, about twice per second until it has ended.
 
     Raises:
-        UserError: the data, the store or the state is wrong; nothing has been trained.
+        UserError: the data, the store or the state is wrong, or this machine can never hold a
+            worker for one of the cells; nothing has been trained.
     """
     if is_published(settings.store):
         yield _published(job, Store.open(settings.store))
         return
+    with interrupts():
+        yield from _run_job(job, settings)
+
+
+def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     data_root = Path(settings.data_root or DATA_ROOT).resolve()
     prepare_datasets(job.cells, data_root)
     job, stored = _look(job, settings)
@@ -98,12 +105,11 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         yield stored
         return
     check_plugins(job.cells, data_root)
+    cores = cores_per_worker(job.cells, settings)
     with (
-        embedded_ray(settings.workers, settings.threads_per_worker) as resources,
-        interrupts() as interrupted,
+        embedded_ray(settings.workers, cores) as resources,
+        interrupts() as interrupted,  # again, as Ray has handlers of its own
     ):
-        # Nothing is made before, as Ray might have refused to start.
-        publish_plugins(job.cells, Store.open(settings.store, create=True))
         own = replace(
             settings,
             data_root=str(data_root) if settings.data_root or data_root.is_dir() else None,
@@ -113,14 +119,17 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
             max_failed_starts=MAX_FAILED_STARTS,
             only_job=job.job_id,
         )
-        from stn_cluster.cluster.connect import start
+        from stn_cluster.cluster.connect import present_nodes, start
 
+        fewer = check_machine(job.cells, own, present_nodes(), asked=settings.workers)
+        # Nothing is made before, as Ray might have refused to start.
+        publish_plugins(job.cells, Store.open(settings.store, create=True))
         client = start(own)
         finished = False
         try:
             client.submit(job)
             for status in client.watch(job.job_id):
-                yield status
+                yield replace(status, waiting=(*fewer, *status.waiting))
                 if interrupted.is_set():
                     raise KeyboardInterrupt
                 if lost := lost_processes():
@@ -130,6 +139,8 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
                     )
             finished = True
         finally:
+            if interrupted.is_set():
+                say_stopping()
             # If the job did not finish, its own error must not be hidden by one from stopping.
             with contextlib.nullcontext() if finished else contextlib.suppress(UserError):
                 client.stop(STOP_SECONDS)

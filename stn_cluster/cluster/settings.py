@@ -33,6 +33,7 @@ class Settings:
     heartbeat_seconds: float = 2.0  # time between two heartbeats of a worker
     idle_seconds: float = 60.0  # time after which an idle worker is stopped
     cancel_grace_seconds: float = 10.0  # time for a cancelled cell to finish its step
+    no_progress_seconds: float = 1800.0  # time without progress after which a worker is ended
     max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
     only_job: str | None = None  # id of a job: train only its cells
     plugins: tuple[str, ...] = ()  # modules whose components jobs over HTTP may use
@@ -43,8 +44,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', ' ')}: at least 1, not {value}")
-        if self.checkpoint_seconds <= 0:
-            raise UserError(f"checkpoint seconds: more than 0, not {self.checkpoint_seconds}")
+        for name in ("checkpoint_seconds", "no_progress_seconds"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise UserError(f"{name.replace('_', ' ')}: more than 0, not {value}")
 
     @property
     def scan_seconds(self) -> float:

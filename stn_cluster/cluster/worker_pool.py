@@ -19,9 +19,11 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
+from stn_cluster.cluster.ray_exits import exit_of
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.spool import last_output
-from stn_cluster.cluster.worker import ReportCall, Worker
+from stn_cluster.cluster.stalls import StalledPack
+from stn_cluster.cluster.worker import ReportCall, RestartedError, Worker
 from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
 from stn_cluster.plain_text import plain_lines
@@ -64,7 +66,8 @@ class WorkerHandle:
     state: WorkerState = WorkerState.STARTING
     info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # set once started
     degraded_reason: str | None = None  # why it cannot reach the store
-    heard_at: float = 0.0  # time when it got its pack, or of its last heartbeat
+    heard_at: float = 0.0  # of its last sign of life, or when it got its pack; 0 before the first
+    stall: StalledPack | None = None  # None while its pack makes progress
     task: asyncio.Task[None] | None = None  # task that waits for its pack
     cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
 
@@ -106,7 +109,9 @@ class WorkerPool:
         self._report = ReportCall(coordinator)
         self._failed_starts: Counter[str] = Counter()  # in a row, by kind of worker
         self._not_before: dict[str, float] = {}  # seconds on the monotonic clock, by kind
-        self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
+        # Ray's memory monitor takes the newest of the processes that it may restart, and those that
+        # it may not restart after them: with no restart, a worker would outlive the coordinator.
+        self._worker_class = ray.remote(max_concurrency=4, max_restarts=1)(Worker)
 
     @property
     def has_given_up(self) -> bool:
@@ -146,6 +151,11 @@ class WorkerPool:
     def node_is_lost(self, info: WorkerInfo) -> bool:
         """Whether a worker's node has left the cluster, by the last `refresh_nodes`."""
         return any(node.node_id == info.node and not node.alive for node in self.nodes)
+
+    async def end_of(self, info: WorkerInfo) -> str | None:
+        """How a worker's process has ended, for people; None if it lives, or nobody knows."""
+        end = await asyncio.to_thread(exit_of, info.process, info.node)
+        return None if end is None else end.text
 
     def start(self, needs: Needs, now: float) -> WorkerHandle | None:
         """Requests a worker from Ray; None if Ray refuses (`start_failure` has the reason)."""
@@ -220,5 +230,6 @@ def cause(error: RayError) -> str:
     if isinstance(error, RayActorError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reasons = [line for line in lines if "because" in line or "Error: " in line]
-        return (reasons or lines or ["its process died"])[-1]
+        reason = (reasons or lines or ["its process died"])[-1]
+        return reason.partition(f"{RestartedError.__name__}: ")[2] or reason
     return " ".join(text.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +63,12 @@ class DataCache:
             self._train[name] = LabelledImages(images, labels, data.n_classes)
         return self._train[name]
 
-    def test(self, cell: Cell) -> DistortedTestSet:
-        """The distorted test set of a cell."""
+    def test(self, cell: Cell, progressed: Callable[[], None] = lambda: None) -> DistortedTestSet:
+        """The distorted test set of a cell; `progressed` is called after each distorted batch."""
         name = cell.test_set(FRAME)
         if name not in self._test:
             data = self._dataset(cell.dataset)
-            images, labels = distorted_test_set(cell, data, self.device)
+            images, labels = distorted_test_set(cell, data, self.device, progressed)
             self._test[name] = DistortedTestSet(
                 images, labels, data.n_classes, name, data.test_repeats, data.class_names
             )

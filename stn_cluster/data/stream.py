@@ -7,7 +7,7 @@ on the other cells of the pack.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -147,8 +147,17 @@ def as_images(pixels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+def distorted_test_set(
+    cell: Cell,
+    dataset: Dataset,
+    device: torch.device,
+    progressed: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
     """The fixed distorted test set of a cell: the same for every model and seed.
+
+    Args:
+        cell, dataset, device: whose it is, of what, and where.
+        progressed: called after each batch.
 
     Returns:
         Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
@@ -161,7 +170,11 @@ def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tu
     with user_distortion(cell, device, "test", cell.dataset, base, cell.variant, cell.canvas):
         parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
         parts = torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH)
-        images = torch.cat([distortion.apply(as_images(p), q) for p, q in zip(*parts, strict=True)])
+        batches = []
+        for some_pixels, some_parameters in zip(*parts, strict=True):
+            batches.append(distortion.apply(as_images(some_pixels), some_parameters))
+            progressed()
+        images = torch.cat(batches)
     if isinstance(distortion, CheckedDistortion):
         distortion.check_values(images)
     return images, dataset.test_labels.repeat(dataset.test_repeats).to(device)

@@ -18,6 +18,7 @@ class ExitReason(StrEnum):
     FAILED = "failed"  # the cell's own code raised, or its loss is not finite
     DIED = "died"  # the worker's process or device died
     EXPIRED = "expired"  # the worker sent no heartbeat for the duration of a lease
+    HUNG = "hung"  # the cell's own code made no progress, though the worker sent heartbeats
     NODE_LOST = "node lost"
     COORDINATOR_LOST = "coordinator lost"
     INTERRUPTED = "interrupted"  # the service was stopped

@@ -149,7 +149,7 @@ class JobStatus:
     images_per_second: float = 0.0  # of the whole service
     eta_seconds: float | None = None  # estimated time left; None until the speed is known
     trouble: str | None = None  # why the service is degraded; None if it is not
-    waiting: tuple[str, ...] = ()  # resources that cells wait for and no present node has
+    waiting: tuple[str, ...] = ()  # lines: what its cells wait for, and which make no progress
     cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # only if requested
 
     @property

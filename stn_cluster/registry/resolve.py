@@ -197,6 +197,7 @@ def _cell(
         plugins=tuple(sorted(plugins)),
         cost=_cost(used[0], settings.for_model(model), canvas),
         needs=config.needs,
+        no_progress_seconds=config.no_progress_seconds,
     )
 
 

@@ -23,6 +23,7 @@ from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
+from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.attributes import Attributes, refuse_unreadable_state
 from stn_cluster.training.averaging import WeightAverage
 from stn_cluster.training.checked_model import CheckedModel, give_own_weights
@@ -53,13 +54,21 @@ class CellTraining:
         cell: the cell to train.
         test: its test set.
         device: the device to train on.
+        progressed: called after each batch that is tested on.
     """
 
-    def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        test: DistortedTestSet,
+        device: torch.device,
+        progressed: Progressed = no_one,
+    ) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
         self.device = device
+        self._progressed = progressed
         self.recipe = Recipe.model_validate(cell.settings)
         self.step = 0
         self.seconds = 0.0
@@ -175,7 +184,7 @@ class CellTraining:
         """
         cell = self.cell
         with self._alone(), self._tested_weights():
-            ranking = rank(self._scores, self.test.images)
+            ranking = rank(self._scores, self.test.images, self._progressed)
             state = self.model.state_dict()
             if self._user_code:
                 refuse_unreadable_state(state)
@@ -329,7 +338,8 @@ class CellTraining:
         error = None
         if evaluate:
             with self._alone(), self._tested_weights():
-                wrong = count_wrong(predict(self._scores, self.test.images), self.test.labels)
+                classes = predict(self._scores, self.test.images, self._progressed)
+                wrong = count_wrong(classes, self.test.labels)
             self._scores.check_images(training=False)
             error = 100 * wrong / len(self.test.labels)
         rate = self.recipe.lr_at(self.step - 1)

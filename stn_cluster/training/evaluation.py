@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
+from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.checked_model import CheckedModel
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
@@ -34,31 +35,35 @@ class NotFiniteError(RuntimeError):
 
 
 @torch.no_grad()
-def predict(model: CheckedModel, images: Tensor) -> Tensor:
+def predict(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Tensor:
     """The most likely class of each image, (N,) int64; the model's mode is restored.
 
     Raises:
         NotFiniteError: an image has a score that is not finite, so that none is the largest.
     """
-    return _finite(model, images).argmax(1)
+    return _finite(model, images, progressed).argmax(1)
 
 
 @torch.no_grad()
-def rank(model: CheckedModel, images: Tensor) -> Ranking:
+def rank(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Ranking:
     """The two most likely classes of each image; the first is exactly that of `predict`.
 
     Raises:
         NotFiniteError: see `predict`.
     """
-    batches = torch.split(_finite(model, images), BATCH)
+    batches = torch.split(_finite(model, images, progressed), BATCH)
     ranked = [_two_likeliest(scores) for scores in batches]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
 
 
-def _finite(model: CheckedModel, images: Tensor) -> Tensor:
+def _finite(model: CheckedModel, images: Tensor, progressed: Progressed) -> Tensor:
     """Scores of all images, (N, classes)."""
+    batches = []
     with evaluating(model.module):
-        scores = torch.cat([model(batch) for batch in torch.split(images, BATCH)])
+        for batch in torch.split(images, BATCH):
+            batches.append(model(batch))
+            progressed()
+    scores = torch.cat(batches)
     if wrong := int((~scores.isfinite().all(1)).sum()):
         raise NotFiniteError(
             f"{model.name} gave scores that are not finite (infinite, or not a number) for "

@@ -18,6 +18,7 @@ import torch
 from stn_cluster.data.cache import BatchLoader, DataCache
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
@@ -65,6 +66,7 @@ class PackTrainer:
         data: data sets and test sets, on the device to train on.
         states: checkpoints to resume from, by key; a damaged one is logged and not used.
         capture: captures whole rounds; default: CUDA graphs, if the device is a GPU.
+        activity: told whose code runs, and of all progress.
         turn: called with a cell's key before code of that cell runs, and with None after it.
     """
 
@@ -74,9 +76,11 @@ class PackTrainer:
         data: DataCache,
         states: Mapping[str, bytes] | None = None,
         capture: Capture | None = None,
+        activity: Activity | None = None,
         turn: Callable[[str | None], None] = lambda key: None,
     ) -> None:
         self.data = data
+        self._activity = activity or Activity()
         self._turn = turn
         self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
         self._captured: dict[Stream, CapturedRounds] = {}
@@ -89,6 +93,7 @@ class PackTrainer:
             self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
+                self._activity.begin("resumes from its checkpoint", cell.key)
                 try:
                     self._running[cell.key].resume(state)
                 except Exception as error:  # damaged, or from another version; maybe half loaded
@@ -132,6 +137,7 @@ class PackTrainer:
         """
         states = {}
         for key, run in self._running.items():
+            self._activity.begin("makes a checkpoint", key)
             try:
                 states[key] = run.checkpoint()
             except Exception as error:  # code of the user's model may raise anything
@@ -151,8 +157,12 @@ class PackTrainer:
 
     def _start(self, cell: Cell) -> None:
         if cell.stream not in self._loaders:
+            self._activity.begin(f"loads the data set {cell.dataset}", cell.key)
             self._loaders[cell.stream] = self.data.loader(cell)
-        run = CellTraining(cell, self.data.test(cell), self.data.device)
+        self._activity.begin("makes its test set", cell.key)
+        test = self.data.test(cell, self._activity.progressed)
+        self._activity.begin("builds its model", cell.key)
+        run = CellTraining(cell, test, self.data.device, self._activity.progressed)
         run.check_restorable()
         self._running[cell.key] = run
 
@@ -166,6 +176,7 @@ class PackTrainer:
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
         if rounds := self._rounds(stream, behind):
+            self._activity.begin(f"takes step {step + 1}", *(run.cell.key for run in behind))
             ahead = [run.step - step for run in runs if run.step > step]
             try:
                 rounds.load()
@@ -173,9 +184,10 @@ class PackTrainer:
                 self._fail(runs, error)
                 return
             steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
-            for run in behind:
+            for run in behind:  # the device may be busy with any of them
                 self._guard(run.cell, run.stepped, steps)
         else:
+            self._activity.begin("distorts its images", *(run.cell.key for run in runs))
             try:
                 images, labels = self._loaders[stream].batch(step)
             except (Exception, SystemExit) as error:
@@ -207,6 +219,7 @@ class PackTrainer:
             return None
         if self._loaders[stream].draws or not all(run.replayable for run in runs):
             return None
+        self._activity.begin("has its step captured", *(run.cell.key for run in runs))
         try:
             rounds = self._captured[stream] = CapturedRounds(
                 self._loaders[stream], runs, self._capture
@@ -231,6 +244,7 @@ class PackTrainer:
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
     ) -> None:
         """Trains one cell for one step; `share` is its part of the seconds that the batch took."""
+        self._activity.begin(f"takes step {run.step + 1}", run.cell.key)
         started = time.perf_counter()
         run.train(images, labels)
         if self.data.device.type == "cpu":
@@ -244,6 +258,7 @@ class PackTrainer:
             self._end(run.failure(failure_text(error)))
 
     def _finish(self, run: CellTraining) -> None:
+        self._activity.begin("is tested", run.cell.key)
         self._end(run.outcome())
 
     def _end(self, outcome: Outcome) -> None:

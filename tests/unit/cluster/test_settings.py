@@ -19,6 +19,8 @@ from stn_cluster.cluster.settings import Settings, make_settings
         ("cells_per_pack", 0, "cells per pack: at least 1, not 0"),
         ("checkpoint_steps", 0, "checkpoint steps: at least 1, not 0"),
         ("checkpoint_seconds", 0, "checkpoint seconds: more than 0, not 0"),
+        ("no_progress_seconds", 0.0, "no progress seconds: more than 0, not 0.0"),
+        ("no_progress_seconds", float("nan"), "no progress seconds: more than 0, not nan"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_wherever_settings_are_made(

@@ -118,6 +118,15 @@ def test_what_a_config_needs_each_of_its_cells_needs_and_its_key_does_not_tell()
     assert [cell.key for cell in needy] == [cell.key for cell in plain]
 
 
+def test_how_long_a_cell_may_hang_is_not_told_by_its_key_or_stored_where_it_is_left_out() -> None:
+    axes: dict[str, Any] = {"models": ["CNN"], "distortions": ["R"]}
+    (hasty,), (plain,) = cells_of(**axes, no_progress_seconds=600), cells_of(**axes)
+    assert (hasty.no_progress_seconds, plain.no_progress_seconds) == (600.0, None)
+    assert hasty.key == plain.key
+    assert Cell.model_validate_json(hasty.model_dump_json()) == hasty
+    assert "no_progress" not in plain.model_dump_json()
+
+
 # --- recipes ---
 
 

@@ -1,0 +1,46 @@
+"""Ray's records of how its processes ended, which it shows in its dashboard alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RayExit:
+    """End of one of Ray's processes."""
+
+    for_memory: bool  # whether Ray's memory monitor killed it
+    text: str  # for people, one line
+
+
+def exit_of(process: int, node: str | None = None) -> RayExit | None:
+    """How a process ended; None if it lives, or if this version of Ray does not tell.
+
+    Args:
+        process: process id.
+        node: Ray's id of its node; None: any.
+    """
+    try:
+        from ray._private.state import state
+        from ray.core.generated import common_pb2, gcs_pb2
+
+        memory = common_pb2.WorkerExitType.NODE_OUT_OF_MEMORY
+        for row in state._connect_and_get_accessor().get_worker_table():
+            table = gcs_pb2.WorkerTableData.FromString(row)
+            on_node = node is None or table.worker_address.node_id.hex() == node
+            if table.pid == process and on_node and not table.is_alive:
+                return _described(table.exit_type == memory, table.exit_detail)
+    except Exception:  # private to Ray: another version may have it elsewhere, or not at all
+        return None
+    return None
+
+
+def _described(for_memory: bool, detail: str) -> RayExit:
+    if for_memory:
+        used: Any = re.search(r"was ([\d.]+ ?\w+ used / [\d.]+ ?\w+) limit", detail)
+        amount = f" ({used[1]})" if used else ""
+        return RayExit(True, f"Ray's memory monitor killed it, as memory was short{amount}")
+    reason = " ".join(detail.partition("Some common causes include")[0].split())
+    return RayExit(False, f"its worker process has died: {reason}")
