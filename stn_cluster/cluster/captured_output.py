@@ -39,7 +39,9 @@ class _Stream(io.TextIOWrapper):
 
     def __init__(self, descriptor: int) -> None:
         raw: Any = _Descriptor(descriptor, "wb", closefd=False)
+        raw.name = "<stdout>" if descriptor == _STDOUT else "<stderr>"
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        self.mode = "w"
 
     def close(self) -> None:
         """Does nothing."""
@@ -55,14 +57,14 @@ def captured_output() -> Iterator[Callable[[int], None]]:
     """
     streams = _Stream(_STDOUT), _Stream(_STDERR)
     before = sys.stdout, sys.stderr
-    flush_c()
+    flush_buffers()
     _buffer_c_by_lines()
     kept = os.dup(_STDOUT), os.dup(_STDERR)
     if not faulthandler.is_enabled():  # Ray has enabled it, on descriptor 2
         faulthandler.enable(_STDERR)
 
     def redirect(descriptor: int) -> None:
-        flush_c()
+        flush_buffers()
         os.dup2(descriptor, _STDOUT)
         os.dup2(descriptor, _STDERR)
         # A cell may have replaced them, for itself.
@@ -72,7 +74,7 @@ def captured_output() -> Iterator[Callable[[int], None]]:
     try:
         yield redirect
     finally:
-        flush_c()
+        flush_buffers()
         for descriptor, previous in zip((_STDOUT, _STDERR), kept, strict=True):
             os.dup2(previous, descriptor)
             os.close(previous)
@@ -82,9 +84,13 @@ def captured_output() -> Iterator[Callable[[int], None]]:
 _libc = ctypes.CDLL(None)
 
 
-def flush_c() -> None:
-    """Writes what C libraries have printed and C's own buffers still hold."""
+def flush_buffers() -> None:
+    """Writes what buffers still hold: C's, and those of Python's first streams."""
     _libc.fflush(None)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # a full disk, or closed
+                stream.flush()
 
 
 def _buffer_c_by_lines() -> None:
