@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _STDOUT, _STDERR = 1, 2  # descriptors
+_libc = ctypes.CDLL(None)
+_C_STDOUT = ctypes.c_void_p.in_dll(_libc, "stdout")
 _LINE_BUFFERED = 1  # C's _IOLBF on Linux
 
 
@@ -41,7 +43,7 @@ class _Stream(io.TextIOWrapper):
         raw: Any = _Descriptor(descriptor, "wb", closefd=False)
         raw.name = "<stdout>" if descriptor == _STDOUT else "<stderr>"
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
-        self.mode = "w"
+        self.mode = "w"  # type: ignore[misc]
 
     def close(self) -> None:
         """Does nothing."""
@@ -81,12 +83,10 @@ def captured_output() -> Iterator[Callable[[int], None]]:
         sys.stdout, sys.stderr = before
 
 
-_libc = ctypes.CDLL(None)
-
-
 def flush_buffers() -> None:
     """Writes what buffers still hold: C's, and those of Python's first streams."""
-    _libc.fflush(None)
+    # Not all files of C: one that another thread reads from would be waited for.
+    _libc.fflush(_C_STDOUT)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             with suppress(OSError, ValueError):  # a full disk, or closed
@@ -96,5 +96,4 @@ def flush_buffers() -> None:
 def _buffer_c_by_lines() -> None:
     """C buffers stdout by lines only on terminals; otherwise the last lines would be lost when the
     process dies."""
-    with suppress(ValueError):  # another C library has another name for it
-        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, _LINE_BUFFERED, 0)
+    _libc.setvbuf(_C_STDOUT, None, _LINE_BUFFERED, 0)

@@ -58,7 +58,7 @@ def download(files: list[IdxFile], folder: Path) -> dict[str, bytearray]:
 
 
 def _from_any_mirror(client: httpx.Client, file: IdxFile, deadline: float) -> bytearray:
-    failures = []
+    failures: list[str] = []
     for mirror in MIRRORS:
         if failures:
             _say(f"MNIST: {failures[-1]}; trying {httpx.URL(mirror).host}")
