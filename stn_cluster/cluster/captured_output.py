@@ -29,7 +29,7 @@ class _Descriptor(io.FileIO):
         with suppress(OSError):
             written = 0
             while written < len(view):
-                written += super().write(view[written:]) or 0
+                written += super().write(view[written:]) or len(view)
         return len(view)
 
 
