@@ -47,6 +47,14 @@ def private_environment() -> Iterator[None]:
         os.environ |= theirs
 
 
+def forget_token() -> None:
+    """Makes Ray read its token from the environment again, when it needs it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._raylet import AuthenticationTokenLoader
+
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
 @contextlib.contextmanager
 def minimal_ray() -> Iterator[None]:
     """Makes Ray start without dashboard, autoscaler and log monitor within the block, which saves
