@@ -48,6 +48,14 @@ def private_environment() -> Iterator[None]:
         os.environ |= theirs
 
 
+def forget_token() -> None:
+    """Makes Ray read its token from the environment again, when it needs it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._raylet import AuthenticationTokenLoader
+
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
 @contextlib.contextmanager
 def absolute_python_path() -> Iterator[None]:
     """Makes PYTHONPATH mean the same folders to processes that start elsewhere, in the block.
