@@ -51,9 +51,9 @@ def private_environment() -> Iterator[None]:
 def forget_token() -> None:
     """Makes Ray read its token from the environment again, when it needs it."""
     with contextlib.suppress(ImportError, AttributeError):
-        from ray._raylet import AuthenticationTokenLoader
+        from ray import _raylet
 
-        AuthenticationTokenLoader.instance().reset_cache()
+        _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
