@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from stn_cluster.errors import UserError
@@ -53,7 +54,8 @@ def forget_token() -> None:
     with contextlib.suppress(ImportError, AttributeError):
         from ray import _raylet
 
-        _raylet.AuthenticationTokenLoader.instance().reset_cache()
+        loader: Any = getattr(_raylet, "AuthenticationTokenLoader")  # noqa: B009
+        loader.instance().reset_cache()
 
 
 @contextlib.contextmanager
