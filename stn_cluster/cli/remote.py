@@ -118,7 +118,7 @@ def logs(
 
 def _print_log(title: str, text: str) -> None:
     typer.echo(f"--- attempt {one_line(title)}")
-    typer.echo(plain_lines(text), nl=False)
+    typer.echo(plain_lines(text) or "(no log)\n", nl=False)
 
 
 def _watch(client: Client, job_id: str, server: str | None) -> None:
