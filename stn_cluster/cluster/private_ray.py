@@ -50,7 +50,7 @@ def private_environment() -> Iterator[None]:
 def forget_token() -> None:
     """Makes Ray read its token from the environment again, when it needs it."""
     with contextlib.suppress(ImportError, AttributeError):
-        from ray._raylet import AuthenticationTokenLoader
+        from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
         AuthenticationTokenLoader.instance().reset_cache()
 
