@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +14,7 @@ from stn_cluster import __version__
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.placement import Node, parse_nodes
-from stn_cluster.cluster.ray_errors import why
+from stn_cluster.cluster.ray_probe import check_address, unusable
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
@@ -25,7 +23,6 @@ from stn_cluster.store import redact
 NAMESPACE = "stn-cluster"
 HEAD = "node:__internal_head__"  # a resource that only Ray's head node has
 MAX_CALLS = 1000  # concurrent calls of the coordinator, all on its event loop
-REACH_SECONDS = 5.0  # timeout of a connection to the cluster's head
 
 
 @contextlib.contextmanager
@@ -35,50 +32,17 @@ def ray_cluster(address: str = "auto") -> Iterator[None]:
     Raises:
         UserError: there is no cluster at the address, or it does not let this process in.
     """
-    _check_address(address)
+    check_address(address)
     if ray.is_initialized():
         raise UserError("Ray runs in this process already: call ray.shutdown() first")
     try:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except Exception as error:  # it depends on the whole environment, and raises anything
-            raise UserError(
-                f"{_named(address)}: cannot use this Ray cluster: {why(error)}"
-            ) from error
+            raise unusable(address, error) from error
         yield
     finally:
         ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Refuses an address where no cluster can be.
-
-    Ray itself would retry for minutes if nothing listens there, and take `local` as a request for a
-    cluster of one process.
-    """
-    place = _place(address)
-    if place == "local" or "://" in place:
-        raise UserError(f"{_named(address)}: HOST:PORT of the cluster's head, or auto")
-    host, colon, port = place.rpartition(":")
-    host = host.strip("[]")  # IPv6
-    if not colon or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise UserError(
-            f"{_named(address)}: no Ray cluster to connect to; start one with `ray start --head` "
-            f"({why(error)})"
-        ) from error
-
-
-def _place(address: str) -> str:
-    return (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
-
-
-def _named(address: str) -> str:
-    """The address for people: where it comes from the environment, with the variable."""
-    return address if _place(address) == address else f"RAY_ADDRESS={_place(address)}"
 
 
 def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
