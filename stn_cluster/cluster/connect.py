@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,9 +22,13 @@ from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
 from stn_cluster.store import redact
 
+log = logging.getLogger(__name__)
+
 NAMESPACE = "stn-cluster"
 HEAD = "node:__internal_head__"  # a resource that only Ray's head node has
 MAX_CALLS = 1000  # concurrent calls of the coordinator, all on its event loop
+SILENT_SECONDS = 20.0  # for the coordinator's process to start, before anything is said
+START_SECONDS = 300.0  # the same, before it is given up
 
 
 @contextlib.contextmanager
@@ -145,12 +151,27 @@ def _find(store: str) -> Any:
 
 def _client(actor: Any) -> CoordinatorClient:
     client = CoordinatorClient(actor)
-    if (version := client.version()) != __version__:
+    # Ray starts a process that does not come up again and again, and says nothing.
+    message = f"waiting for Ray to start the coordinator; its logs are in {_logs()}"
+    told = threading.Timer(SILENT_SECONDS, log.warning, [message])
+    told.daemon = True
+    told.start()
+    try:
+        version = client.with_patience(START_SECONDS, START_SECONDS).version()
+    finally:
+        told.cancel()
+    if version != __version__:
         raise UserError(
             f"the coordinator runs stn-cluster {version}, but this is {__version__}: "
             "use the same version on both sides"
         )
     return client
+
+
+def _logs() -> str:
+    """Folder of Ray's logs on this machine."""
+    node = getattr(ray._private.worker, "_global_node", None)
+    return str(node.get_logs_dir_path()) if node else "Ray's session folder"
 
 
 def _name(store: str) -> str:

@@ -27,14 +27,19 @@ def exit_of(process: int, node: str | None = None) -> RayExit | None:
         from ray.core.generated import common_pb2, gcs_pb2
 
         memory = common_pb2.WorkerExitType.NODE_OUT_OF_MEMORY
-        for row in state._connect_and_get_accessor().get_worker_table():
-            table = gcs_pb2.WorkerTableData.FromString(row)
-            on_node = node is None or table.worker_address.node_id.hex() == node
-            if table.pid == process and on_node and not table.is_alive:
-                return _described(table.exit_type == memory, table.exit_detail)
+        rows = state._connect_and_get_accessor().get_worker_table()
+        tables = [gcs_pb2.WorkerTableData.FromString(row) for row in rows]
+        own = [
+            table
+            for table in tables
+            if table.pid == process and node in (None, table.worker_address.node_id.hex())
+        ]
+        if not own or any(table.is_alive for table in own):  # ids of processes are used again
+            return None
+        last = max(own, key=lambda table: table.end_time_ms)
+        return _described(last.exit_type == memory, last.exit_detail)
     except Exception:  # private to Ray: another version may have it elsewhere, or not at all
         return None
-    return None
 
 
 def _described(for_memory: bool, detail: str) -> RayExit:
