@@ -71,36 +71,63 @@ def start(
 ) -> CoordinatorClient:
     """Starts the store's coordinator, or connects to it if it runs; Ray must be connected.
 
-    It is a detached actor on the head node: Ray restarts it when it dies, and it outlives this
-    process.
-
     Args:
         settings: settings of the service.
         coordinator: class of the actor.
         environment: additional environment variables of its process and its workers.
 
     Raises:
-        UserError: store or queue cannot be used, another service holds one of them, or the
-            running coordinator has another version.
+        UserError: see `find_or_start` and `check_served`.
     """
-    actor, started_here = _find(settings.store), False
-    if actor is None:
-        actor, started_here = _start(settings, coordinator, environment)
-    client = _client(actor)
+    client, started_here = find_or_start(settings, coordinator, environment)
     try:
-        running = client.settings()
+        check_served(client, settings)
     except ServiceError:  # it is unavailable, or has ended and must keep the reason for others
         raise
     except UserError:
         if started_here:  # it has no other clients
+            client.kill()
+        raise
+    return client
+
+
+def find_or_start(
+    settings: Settings,
+    coordinator: type[Coordinator] = Coordinator,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[CoordinatorClient, bool]:
+    """Finds the store's coordinator, or starts it; returns it, and whether it was started here.
+
+    It is a detached actor on the head node: Ray restarts it when it dies, and it outlives this
+    process. Arguments: see `start`.
+
+    Raises:
+        UserError: the running coordinator has another version.
+    """
+    actor, started_here = _find(settings.store), False
+    if actor is None:
+        actor, started_here = _start(settings, coordinator, environment)
+    try:
+        return _client(actor), started_here
+    except BaseException:  # an interrupt, too
+        if started_here:
             ray.kill(actor)
         raise
+
+
+def check_served(client: CoordinatorClient, settings: Settings) -> None:
+    """Waits until the coordinator has opened store and queue.
+
+    Raises:
+        UserError: one of them cannot be used, another service holds it, or the coordinator has
+            its state in another folder than these settings.
+    """
+    running = client.settings()
     if running.state != settings.state:
         raise UserError(
             f"{redact(settings.store)}: is served already, with its state in {running.state} and "
             f"not in {settings.state}"
         )
-    return client
 
 
 def _start(
@@ -123,11 +150,6 @@ def _start(
         return options.remote(settings), True
     except ValueError:  # the name is taken
         return ray.get_actor(_name(settings.store), NAMESPACE), False
-
-
-def is_running(store: str) -> bool:
-    """Whether a coordinator serves the store; Ray must be connected."""
-    return _find(store) is not None
 
 
 def find(store: str) -> CoordinatorClient:

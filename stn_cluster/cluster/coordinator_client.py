@@ -159,7 +159,11 @@ class CoordinatorClient:
         except RayError as error:
             raise ServiceError(f"the service did not end properly: {error}") from error
         finally:
-            ray.kill(self._actor)
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the coordinator's process at once; Ray does not start it again."""
+        ray.kill(self._actor)
 
     def _all_cells(self, job_id: str) -> tuple[dict[str, CellStatus], int]:
         cells: dict[str, CellStatus] = {}
