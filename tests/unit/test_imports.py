@@ -209,6 +209,7 @@ IMPORTED: dict[str, set[str]] = {
         "errors",
         "grid",
         "queue",
+        "registry",
         "report",
         "server",
         "stn_cluster",
