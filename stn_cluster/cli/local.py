@@ -105,6 +105,7 @@ def serve(
     """Serve a store on a Ray cluster, over HTTP; needs a token if other machines can connect."""
     from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
+    from stn_cluster.registry import load_plugins
     from stn_cluster.server.listen import ListenAddress
     from stn_cluster.store import refuse_published
 
@@ -113,6 +114,7 @@ def serve(
     listen = ListenAddress(host, port, token)
     listen.check()
     refuse_published(settings.store)
+    load_plugins(settings.plugins)
     check_cluster(address)  # before Ray is imported
     from stn_cluster.server.serve import serve as serve_until_stopped
 

@@ -222,6 +222,7 @@ IMPORTED: dict[str, set[str]] = {
         "grid",
         "plain_text",
         "queue",
+        "registry",
         "report",
         "server",
         "stn_cluster",
