@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -42,7 +43,10 @@ QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "qu
 def imported(*arguments: str, cwd: Path) -> set[str]:
     """The modules that a fresh Python imports, by their dotted names."""
     command = [sys.executable, "-X", "importtime", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # several wait for each other on few cores
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=one_thread, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
     assert "stn_cluster.errors" in found
