@@ -39,6 +39,7 @@ from stn_cluster.training.evaluation import (
     rank,
 )
 from stn_cluster.training.initialisation import initialise_he
+from stn_cluster.training.lazy_modules import initialise_lazy
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -81,7 +82,7 @@ class CellTraining:
         with self._alone():
             model = build_model(cell, self.recipe, test.n_classes)
             if self._user_code:
-                _check_built(model, self._name)
+                give_own_weights(model, self._name)
             self.model = model.to(device)
         self._attributes = Attributes(self.model) if self._user_code else None
         self._scores = CheckedModel(self.model, self._name, test.n_classes, self._user_code, device)
@@ -282,6 +283,7 @@ class CellTraining:
         with self._alone():
             predict(self._scores, self.test.images)
             self.compute(images, labels, *self.recipe.at(0))
+        self._check_trained()
         for training in (True, False):
             self._scores.check_images(training)
 
@@ -307,12 +309,7 @@ class CellTraining:
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
-        if self._user_code and not self.optimizer.trains(self.model):
-            raise UserError(
-                f"{self._name} replaced, froze or freed parameters or their gradients in training "
-                "(`zero_grad`, `half`, `requires_grad_`, a new Parameter), which the optimiser "
-                "cannot follow: do so where the model is built"
-            )
+        self._check_trained()
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(
@@ -321,6 +318,15 @@ class CellTraining:
                 "or localisation_rate"
             )
         return loss
+
+    def _check_trained(self) -> None:
+        if self._user_code and not self.optimizer.trains(self.model):
+            raise UserError(
+                f"{self._name} added, replaced, froze or freed parameters or their gradients in "
+                "training (a new module or Parameter, `zero_grad`, `half`, `requires_grad_`), "
+                "which the optimiser cannot follow: do so where the model is built, or use lazy "
+                "modules (`torch.nn.LazyLinear`)"
+            )
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()
@@ -371,14 +377,12 @@ def component_of(cell: Cell) -> tuple[str, bool]:
     return name, bool(model.plugin or transform.plugin)
 
 
-def _check_built(model: object, name: str) -> None:
-    if not isinstance(model, nn.Module):
-        raise UserError(f"{name} gave {described(model)}, not a torch.nn.Module")
-    give_own_weights(model, name)
-
-
 def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """Builds the cell's network, with initial weights from torch's default generator."""
+    """Builds the cell's network, with initial weights from torch's default generator.
+
+    Raises:
+        UserError: a plug-in gave something else, or lazy modules that a batch does not initialise.
+    """
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
     filters, second_filters = recipe.widths
@@ -394,6 +398,11 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
+    name, user_code = component_of(cell)
+    if user_code:
+        if not isinstance(model, nn.Module):
+            raise UserError(f"{name} gave {described(model)}, not a torch.nn.Module")
+        initialise_lazy(model, name, cell.canvas)
     if recipe.initialisation == "he":
         initialise_he(model)
     return model
