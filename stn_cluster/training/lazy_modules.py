@@ -14,20 +14,20 @@ from stn_cluster.stn.modes import evaluating
 FEW = 2  # images of the first call
 
 
-def initialise_lazy(model: nn.Module, name: str, canvas: int) -> None:
+def initialise_lazy(model: object, name: str, canvas: int) -> None:
     """Calls a model once, in evaluation mode, if it has lazy parameters or buffers.
 
     Their initial values come from the default generators. Other models are not called.
 
     Args:
-        model: the model.
+        model: what a plug-in gave.
         name: its name in errors.
         canvas: height and width of its images in pixels.
 
     Raises:
         UserError: some are still without a shape.
     """
-    if not _lazy_names(model):
+    if not isinstance(model, nn.Module) or not _lazy_names(model):
         return
     device = next(chain(model.parameters(), model.buffers())).device
     with torch.no_grad(), evaluating(model):
