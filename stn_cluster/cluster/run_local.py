@@ -25,6 +25,7 @@ from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStat
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
 from stn_cluster.store import Store, is_published, refuse_published
+from stn_cluster.thread_binding import binding_remark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +107,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         return
     check_plugins(job.cells, data_root)
     cores = cores_per_worker(job.cells, settings)
+    remark = binding_remark()
     with (
         embedded_ray(settings.workers, cores) as resources,
         interrupts() as interrupted,  # again, as Ray has handlers of its own
@@ -122,6 +124,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         from stn_cluster.cluster.connect import present_nodes, start
 
         fewer = check_machine(job.cells, own, present_nodes(), asked=settings.workers)
+        remarks = (*filter(None, [remark]), *fewer)
         # Nothing is made before, as Ray might have refused to start.
         publish_plugins(job.cells, Store.open(settings.store, create=True))
         client = start(own)
@@ -129,7 +132,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         try:
             client.submit(job)
             for status in client.watch(job.job_id):
-                yield replace(status, waiting=(*fewer, *status.waiting))
+                yield replace(status, waiting=(*remarks, *status.waiting))
                 if interrupted.is_set():
                     raise KeyboardInterrupt
                 if lost := lost_processes():
