@@ -43,6 +43,8 @@ def submit(
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
         )
+        if status.left_out:
+            say(one_line(status.left_out))
         if watch:
             say(status.job_id)
         else:
