@@ -10,7 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from stn_cluster.config_file import parse_config
+from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.config_schema import config_schema
 from stn_cluster.errors import UserError
 from stn_cluster.grid import CellChoice, GridConfig, Needs
@@ -74,9 +74,10 @@ def test_what_runs_is_valid(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("config", WRONG, ids=str)
-def test_what_does_not_run_is_invalid(config: dict[str, Any]) -> None:
+def test_what_does_not_run_is_invalid(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError):
-        resolve(parse_config(config))
+        resolve(load_config(tmp_path / "wrong.yaml"))
     assert errors(config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,16 @@ HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starle
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
-    *("private_ray", "protocol", "ray_errors", "result_writer", "rows", "run_local", "settings"),
+    *(
+        "private_ray",
+        "protocol",
+        "ray_errors",
+        "ray_probe",
+        "result_writer",
+        "rows",
+        "run_local",
+        "settings",
+    ),
     *("supervision", "throughput"),
 )
 
@@ -33,7 +43,10 @@ QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "qu
 def imported(*arguments: str, cwd: Path) -> set[str]:
     """The modules that a fresh Python imports, by their dotted names."""
     command = [sys.executable, "-X", "importtime", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # several wait for each other on few cores
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=one_thread, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
     assert "stn_cluster.errors" in found
