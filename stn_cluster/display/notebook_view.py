@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from typing import Any
@@ -37,8 +38,7 @@ class NotebookView:
     def update(self, status: JobStatus) -> None:
         """Shows the matrix."""
         if self._handle is None:
-            from IPython.display import display
-
+            display = importlib.import_module("IPython.display").display
             self._handle = display(shown(status), raw=True, display_id=True)
         else:
             self._handle.update(shown(status), raw=True)

@@ -77,7 +77,8 @@ def plain_homography(matrix: Tensor, basis: Tensor) -> Tensor:
     scale = matrix[:, 6:] @ basis[:3, ::2]
     horizon = torch.full_like(scale, HORIZON).copysign(scale.detach())
     scale = torch.where(scale.abs() < HORIZON, horizon, scale)
-    return (matrix[:, :6] @ basis).unflatten(1, (-1, 2)) / scale.unsqueeze(2)
+    points = matrix[:, :6] @ basis
+    return points.view(*scale.shape, 2) / scale.unsqueeze(2)
 
 
 class _Homography(torch.autograd.Function):

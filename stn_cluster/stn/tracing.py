@@ -15,5 +15,5 @@ def traced() -> bool:
     return (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        or torch._C._is_tracing()  # torch.jit.trace's
     )
