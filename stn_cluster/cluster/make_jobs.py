@@ -14,7 +14,14 @@ from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell, GridConfig
 from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
-from stn_cluster.registry import load_plugins, loading, lookup, resolve, with_present_name
+from stn_cluster.registry import (
+    left_out,
+    load_plugins,
+    loading,
+    lookup,
+    resolve,
+    with_present_name,
+)
 
 if TYPE_CHECKING:
     from stn_cluster.store import Store
@@ -50,14 +57,16 @@ def grid_job(
         source = config.name
     else:
         source = config.name
+    cells = tuple(resolve(config, source=source, folder=folder))
     return Job(
         job_id=job_id or new_job_id(config.name),
-        cells=tuple(resolve(config, source=source, folder=folder)),
+        cells=cells,
         name=config.name,
         config=config.model_dump_json(exclude_defaults=True),
         folder=str(folder.resolve()) if folder else None,
         force=force,
         priority=priority,
+        left_out=left_out(config),
     )
 
 

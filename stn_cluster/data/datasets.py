@@ -64,6 +64,10 @@ class Dataset:
         for name, value in cast.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        train, test = len(self.train_labels), len(self.test_labels)
+        return f"Dataset({train:,} training images, {test:,} test images, {self.n_classes} classes)"
+
 
 def load_dataset(name: str, root: Path | None = None) -> Dataset:
     """Loads a registered data set; `root` is the folder of data files.

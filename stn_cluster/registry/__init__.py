@@ -1,7 +1,10 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
 from stn_cluster.registry.components import (
+    CANVAS_PIXELS,
+    KINDS,
     Entry,
+    Kind,
     lookup,
     names,
     register_dataset,
@@ -16,6 +19,7 @@ from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
     largest,
+    left_out,
     parse_distortion,
     present_name,
     resolve,
@@ -23,12 +27,16 @@ from stn_cluster.registry.resolve import (
 )
 
 __all__ = [
+    "CANVAS_PIXELS",
+    "KINDS",
     "ClashError",
     "Entry",
+    "Kind",
     "changed_files",
     "check_revisions",
     "known_plugin",
     "largest",
+    "left_out",
     "load_plugins",
     "load_submitted",
     "loading",

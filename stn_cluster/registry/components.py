@@ -11,12 +11,14 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.registry.built_in_lines import LINES
 from stn_cluster.registry.plugins import Plugin, registering
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -38,6 +40,26 @@ class Entry:
     # distortion: (name, variant) for a variant that is shown under another name than in keys
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
+
+    def __repr__(self) -> str:
+        return f"Entry({self.kind} {self.name!r})"
+
+    @property
+    def summary(self) -> str:
+        """A line for people; of a plug-in's component, the first sentence of its docstring."""
+        if self.source is None:
+            return LINES[self.kind, self.name]
+        text = getattr(self.target, "__doc__", None) or ""
+        paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+        return paragraph.partition(". ")[0].rstrip(".")
+
+    @property
+    def shown_variants(self) -> tuple[tuple[str, int], ...]:
+        """A distortion's variants as a config names them, with their canvases, the default
+        first; none if there is only one."""
+        shown = {variant: name for name, variant in self.variant_names}
+        pairs = tuple((shown.get(variant, variant), canvas) for variant, canvas in self.variants)
+        return pairs if len(pairs) > 1 else ()
 
     @property
     def plugin(self) -> str | None:
