@@ -32,7 +32,7 @@ def config_schema() -> Schema:
     for owner in (fields, cell_fields):
         description = owner["recipe"]["description"]
         owner["recipe"] = {"description": description, **_reference("recipe_choice")}
-    registered = {kind: {"anyOf": _choices(kind)} for kind in KINDS}
+    registered: dict[str, dict[str, Any]] = {k: {"anyOf": _choices(k)} for k in KINDS}
     schema["$defs"] = {
         "CellChoice": cell,
         "Needs": schema["$defs"]["Needs"],
