@@ -25,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 
+from stn_cluster.dataset_info import MNIST, DatasetInfo
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -99,6 +101,7 @@ class Cell(Frozen):
     cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
     no_progress_seconds: float | None = None  # see `GridConfig`
+    data: DatasetInfo = MNIST  # what the data set's images are; its revision implies it
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -106,6 +109,8 @@ class Cell(Frozen):
         fields: dict[str, Any] = serialize(self)
         if self.no_progress_seconds is None:
             fields.pop("no_progress_seconds", None)
+        if self.data == MNIST:
+            fields.pop("data", None)
         return fields
 
     @property
@@ -137,9 +142,8 @@ class Cell(Frozen):
         # exclude_defaults: a field that is added later does not change the keys of cells that
         # leave it at its default.
         machine = {"needs", "no_progress_seconds"}
-        identity = self.model_dump(
-            exclude={"recipe", "plugins", "cost", "distortion", *machine}, exclude_defaults=True
-        )
+        implied = {"recipe", "plugins", "cost", "distortion", "data"}
+        identity = self.model_dump(exclude={*implied, *machine}, exclude_defaults=True)
         identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
 
@@ -166,8 +170,9 @@ class Cell(Frozen):
         name = (*place, self.seed, self.batch_size)
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
-    def test_set(self, frame: int) -> str:
-        """Id of the cell's own test set; `frame` is the size of the data set's images (px)."""
+    @property
+    def test_set(self) -> str:
+        """Id of the cell's own test set."""
         return hash_test_set(
             dataset=self.dataset,
             dataset_revision=self.revisions[f"dataset:{self.dataset}"],
@@ -175,7 +180,7 @@ class Cell(Frozen):
             distortion_revision=self.revisions[f"distortion:{self.distortion_name}"],
             variant=self.variant,
             canvas=self.canvas,
-            frame=frame,
+            frame=self.data.frame,
         )
 
 

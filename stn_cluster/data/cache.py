@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stn_cluster.data.checked_distortion import CheckedDistortion
-from stn_cluster.data.datasets import FRAME, Dataset, load_dataset
+from stn_cluster.data.datasets import Dataset, load_dataset
 from stn_cluster.data.stream import (
     BLOCK,
     Block,
@@ -65,7 +65,7 @@ class DataCache:
 
     def test(self, cell: Cell, progressed: Callable[[], None] = lambda: None) -> DistortedTestSet:
         """The distorted test set of a cell; `progressed` is called after each distorted batch."""
-        name = cell.test_set(FRAME)
+        name = cell.test_set
         if name not in self._test:
             data = self._dataset(cell.dataset)
             images, labels = distorted_test_set(cell, data, self.device, progressed)

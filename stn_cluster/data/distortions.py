@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_cluster.data.datasets import FRAME
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.stn.grids import (
     ThinPlateSplineGrid,
     affine_basis,

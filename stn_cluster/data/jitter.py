@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from stn_cluster.data.datasets import FRAME
 from stn_cluster.data.distortions import GridDistortion, Parameters, Spline
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.stn.sampler import sample
 
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stn_cluster.data.checked_distortion import CheckedDistortion, checked
-from stn_cluster.data.datasets import FRAME, Dataset
+from stn_cluster.data.datasets import Dataset
 from stn_cluster.data.distortions import Distortion, GridDistortion, Spline
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.jitter import ElasticJitter
 from stn_cluster.data.random_state import RandomState, generator, seed_of
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup

@@ -10,6 +10,7 @@ from stn_cluster.registry.components import (
     register_recipe,
     register_transform,
 )
+from stn_cluster.registry.dataset_lookup import describe_dataset, find_dataset
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
@@ -27,6 +28,8 @@ __all__ = [
     "Entry",
     "changed_files",
     "check_revisions",
+    "describe_dataset",
+    "find_dataset",
     "known_plugin",
     "largest",
     "load_plugins",

@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from stn_cluster.errors import UserError, unknown
+from pydantic import ValidationError
+
+from stn_cluster.dataset_info import CANVAS_PIXELS, MNIST, DatasetInfo
+from stn_cluster.errors import UserError, first_error, unknown
 from stn_cluster.registry.plugins import Plugin, registering
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
-CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -33,11 +35,15 @@ class Entry:
     module: str | None = None  # that one's module which did
     spatial: bool = False  # model: needs a transform other than `none`
     cost: float = 1.0  # model: training time per image, relative to other models
-    # distortion: (variant, its canvas in pixels), the default variant first
+    smallest: int = 1  # model: pixels, the least height and width of its input
+    smallest_output: int = 1  # model: pixels, the least height and width of a transformer's output
+    # distortion: (variant, its canvas in pixels on a frame of 28), the default variant first
     variants: tuple[tuple[str, int], ...] = (("plain", 28),)
     # distortion: (name, variant) for a variant that is shown under another name than in keys
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
+    info: DatasetInfo = MNIST  # data set: what its images are
+    whole: str | None = None  # data set: the one of whose training images it is a split
 
     @property
     def plugin(self) -> str | None:
@@ -78,9 +84,11 @@ _P_READINGS = (("xy-enlarged", 42), ("xy", 28), ("diagonal", 28), ("diagonal-enl
 
 _BUILT_IN = (
     _built_in("model", "FCN", "stn.models:fcn", revision=2, cost=1),
-    _built_in("model", "CNN", "stn.models:cnn", revision=2, cost=9),
+    _built_in("model", "CNN", "stn.models:cnn", revision=2, cost=9, smallest=21),
     _built_in("model", "ST-FCN", "stn.models:st_fcn", revision=2, spatial=True, cost=2),
-    _built_in("model", "ST-CNN", "stn.models:st_cnn", revision=2, spatial=True, cost=12),
+    _built_in(
+        "model", "ST-CNN", "stn.models:st_cnn", revision=2, spatial=True, cost=12, smallest=28
+    ),
     _built_in("transform", "none", "stn.grids:GridGenerator"),  # only a name, never constructed
     _built_in("transform", "affine", "stn.grids:AffineGrid", revision=2),
     _built_in("transform", "projective", "stn.grids:ProjectiveGrid", revision=2),
@@ -116,23 +124,25 @@ def lookup(kind: Kind, name: str) -> Entry:
     Raises:
         UserError: there is none; the message lists all names and suggests the most similar one.
     """
-    if (entry := _find(kind, name)) is None:
+    if (entry := find(kind, name)) is None:
         raise UserError(unknown(kind, name, names(kind)))
     return entry
 
 
 def names(kind: Kind) -> list[str]:
     """All registered names of a kind, built-ins first."""
-    return [name for other, name in _entries if other == kind and _find(kind, name)]
+    return [name for other, name in _entries if other == kind and find(kind, name)]
 
 
-def _find(kind: Kind, name: str) -> Entry | None:
-    """The component, unless its plug-in has been forgotten since."""
+def find(kind: Kind, name: str) -> Entry | None:
+    """The component, if there is one and its plug-in has not been forgotten since."""
     entry = _entries.get((kind, name))
     return None if entry is None or (entry.source and entry.source.forgotten) else entry
 
 
-def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Callable[[T], T]:
+def register_model(
+    name: str, *, spatial: bool = False, cost: float = 9.0, smallest: int = 1
+) -> Callable[[T], T]:
     """Registers `build(task: stn_cluster.stn.models.Task) -> nn.Module` under a name.
 
     Args:
@@ -140,8 +150,10 @@ def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Ca
         spatial: whether it takes transforms other than `none` (`task.transform` makes its grid).
         cost: training time per image, relative to FCN's 1 and CNN's 9; the costliest cells go
             first.
+        smallest: pixels, the least height and width of its input; smaller ones are refused before
+            anything runs.
     """
-    return _register("model", name, spatial=spatial, cost=cost)
+    return _register("model", name, spatial=spatial, cost=cost, smallest=smallest)
 
 
 def register_transform(name: str) -> Callable[[T], T]:
@@ -170,12 +182,37 @@ def register_distortion(
     return _register("distortion", name, variants=pairs)
 
 
-def register_dataset(name: str, *, prepare: Callable[..., Any] | None = None) -> Callable[[T], T]:
+def register_dataset(
+    name: str,
+    *,
+    frame: int = 28,
+    channels: int = 1,
+    n_classes: int | None = None,
+    background: int | Sequence[int] = 0,
+    prepare: Callable[..., Any] | None = None,
+) -> Callable[[T], T]:
     """Registers `load(root: Path | None) -> stn_cluster.data.datasets.Dataset`.
 
-    `prepare(root)` runs before training and raises UserError if files are missing.
+    Args:
+        name: the data set's name in configs, the store and the table.
+        frame: height and width of its images in pixels, 8 to 256; canvases follow from it.
+        channels: 1 or 3.
+        n_classes: number of classes; None: known once it is loaded.
+        background: what is outside of an image, 0 to 255: a number, or one for each channel.
+        prepare: `prepare(root)` runs before training and raises UserError if files are missing.
+
+    Raises:
+        UserError: a number is out of range.
     """
-    return _register("dataset", name, prepare=prepare)
+    numbers = (background,) * channels if isinstance(background, int) else tuple(background)
+    fields = {"frame": frame, "channels": channels, "n_classes": n_classes}
+    try:
+        info = DatasetInfo.model_validate(fields | {"background": numbers})
+    except ValidationError as error:
+        first, reason = first_error(error.errors())
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"dataset {name!r}: {where}: {reason}") from None
+    return _register("dataset", name, prepare=prepare, info=info)
 
 
 def register_recipe(name: str) -> Callable[[T], T]:
@@ -193,7 +230,7 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
     module = str(sys._getframe(2).f_globals["__name__"])
 
     def decorate(target: T) -> T:
-        existing = _find(kind, name)
+        existing = find(kind, name)
         if existing is not None and existing.module != module:
             owner = existing.plugin or "stn-cluster"
             raise UserError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from stn_cluster.dataset_info import CANVAS_PIXELS, FRAME, DatasetInfo, scaled
 from stn_cluster.errors import UserError, first_error, unknown, within
 from stn_cluster.grid import (
     PAPER_DISTORTIONS,
@@ -21,7 +22,8 @@ from stn_cluster.grid import (
     base_distortion,
     short_hash,
 )
-from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
+from stn_cluster.registry.components import Entry, lookup, names
+from stn_cluster.registry.dataset_lookup import FoundDataset, found_dataset
 from stn_cluster.registry.plugins import load_plugins, loading
 
 if TYPE_CHECKING:
@@ -31,22 +33,29 @@ DEFAULT_RECIPE = "fast"
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
 
-def resolve(config: GridConfig, source: str = "config", folder: Path | None = None) -> list[Cell]:
+def resolve(
+    config: GridConfig,
+    data_root: Path | None = None,
+    *,
+    source: str = "config",
+    folder: Path | None = None,
+) -> list[Cell]:
     """Makes the cells of a config, in the order of the table.
 
     Args:
         config: the config.
+        data_root: folder of the data sets' files; None: `data`.
         source: name of the config in errors.
         folder: folder to search for its plug-ins, in addition to Python's path.
 
     Raises:
-        UserError: a name is unknown, a transform does not fit a model, a cell is listed twice, or
-            a field of a recipe is wrong.
+        UserError: a name is unknown, a transform does not fit a model, a model does not fit a
+            canvas, a cell is listed twice, or a field of a recipe is wrong.
     """
     try:
         with loading:
             load_plugins(config.plugins, [folder] if folder else [])
-            cells = [*_product(config), *_listed(config)]
+            cells = [*_product(config, data_root), *_listed(config, data_root)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -80,11 +89,13 @@ def check_revisions(cell: Cell) -> None:
     """
     for name, revision in cell.revisions.items():
         kind, _, component = name.partition(":")
+        if kind == "dataset":  # checked where its files are read: `check_dataset`
+            continue
         if lookup(kind, component).revision != revision:  # type: ignore[arg-type]
             raise UserError(f"{name} has been edited since this run began; run it again")
 
 
-def _product(config: GridConfig) -> list[Cell]:
+def _product(config: GridConfig, data_root: Path | None) -> list[Cell]:
     if not config.has_axes:
         return []
     models = config.models or PAPER_MODELS
@@ -96,29 +107,29 @@ def _product(config: GridConfig) -> list[Cell]:
         for transform in transforms:
             lookup("transform", transform)
     _check_axes_meet(models, transforms)
+    with within("dataset"):
+        dataset = found_dataset(config.dataset, data_root)
     distortions = config.distortions or PAPER_DISTORTIONS
     with within("distortions"):
         for distortion in distortions:
-            parse_distortion(distortion)
-    with within("dataset"):
-        lookup("dataset", config.dataset)
+            parse_distortion(distortion, dataset.info.frame)
     recipe = _recipe(config.recipe, "recipe")
     return [
-        _cell(config, recipe, model, transform, distortion, seed, config.dataset)
+        _cell(config, recipe, model, transform, distortion, seed, dataset)
         for model, transform in product(models, transforms)
         if _fits(model, transform)
         for distortion, seed in product(distortions, config.seeds or (0,))
     ]
 
 
-def _listed(config: GridConfig) -> list[Cell]:
+def _listed(config: GridConfig, data_root: Path | None) -> list[Cell]:
     cells = []
     for index, choice in enumerate(config.cells):
         try:
             if not _fits(choice.model, choice.transform):
                 raise UserError(_misfit(choice.model, choice.transform))
             recipe = _recipe(_within(config.recipe, choice.recipe), "recipe")
-            dataset = choice.dataset or config.dataset
+            dataset = found_dataset(choice.dataset or config.dataset, data_root)
             cells.append(
                 _cell(
                     config,
@@ -169,16 +180,20 @@ def _cell(
     transform: str,
     distortion: str,
     seed: int,
-    dataset: str,
+    dataset: FoundDataset,
 ) -> Cell:
-    name, variant, canvas, canonical = parse_distortion(distortion)
+    info = dataset.info
+    name, variant, canvas, canonical = parse_distortion(distortion, info.frame)
     used: list[Entry] = [
         lookup("model", model),
         lookup("transform", transform),
         lookup("distortion", name),
-        lookup("dataset", dataset),
+        dataset.entry,
     ]
     recipe_name, settings = recipe
+    own = settings.for_model(model)
+    _check_size(used[0], own, canonical, canvas, info)
+    revisions = {f"{entry.kind}:{entry.name}": entry.revision for entry in used}
     # The cell contains the recipe's settings, so it needs neither the recipe nor its revision.
     plugins = {entry.plugin for entry in used if entry.plugin}
     return Cell(
@@ -188,29 +203,55 @@ def _cell(
         variant=variant,
         canvas=canvas,
         seed=seed,
-        dataset=dataset,
+        dataset=dataset.entry.name,
         recipe=recipe_name,
-        settings=settings.for_model(model).model_dump(
-            mode="json", exclude_defaults=True, exclude={"by_model"}
-        ),
-        revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
+        settings=own.model_dump(mode="json", exclude_defaults=True, exclude={"by_model"}),
+        revisions=revisions | {f"dataset:{dataset.entry.name}": dataset.revision},
         plugins=tuple(sorted(plugins)),
-        cost=_cost(used[0], settings.for_model(model), canvas),
+        cost=_cost(used[0], own, canvas, info),
         needs=config.needs,
         no_progress_seconds=config.no_progress_seconds,
+        data=info,
     )
 
 
-def _cost(model: Entry, recipe: Recipe, canvas: int) -> float:
+def _check_size(
+    model: Entry, recipe: Recipe, distortion: str, canvas: int, info: DatasetInfo
+) -> None:
+    """Raises UserError if the model cannot take images of the canvas, or its transformer's."""
+    on = f"{distortion} on images of {info.frame}x{info.frame} pixels"
+    if canvas < model.smallest:
+        raise UserError(
+            f"{model.name} takes images from {model.smallest}x{model.smallest} pixels; {on} gives "
+            f"{canvas}x{canvas}: leave the model or the distortion out, or name a larger canvas, "
+            f"as in {base_distortion(distortion)}:{model.smallest}"
+        )
+    if model.spatial and recipe.transformer_size is not None:
+        edge = scaled(recipe.transformer_size, info.frame)
+        if not model.smallest_output <= edge <= CANVAS_PIXELS[1]:
+            raise UserError(
+                f"transformer_size: {recipe.transformer_size} 28ths of {info.frame} pixels are "
+                f"{edge}; {model.name} takes {model.smallest_output} to {CANVAS_PIXELS[1]}"
+            )
+
+
+def _cost(model: Entry, recipe: Recipe, canvas: int, info: DatasetInfo) -> float:
     """Estimated training time of a cell, from its images and the size of the classifier's input."""
-    edge = (recipe.transformer_size or canvas) if model.spatial else canvas
-    return recipe.iterations * recipe.batch_size * model.cost * (edge / 28) ** 2
+    edge = canvas
+    if model.spatial and recipe.transformer_size is not None:
+        edge = scaled(recipe.transformer_size, info.frame)
+    return recipe.iterations * recipe.batch_size * model.cost * (edge / FRAME) ** 2
 
 
-def parse_distortion(text: str) -> tuple[str, str, int, str]:
+def parse_distortion(text: str, frame: int = FRAME) -> tuple[str, str, int, str]:
     """Parses 'P:xy-42' to ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, canonical name.
 
     The canonical name leaves out defaults: 'RTS:42' is 'RTS', 'P:xy-enlarged' is 'P'.
+
+    Args:
+        text: the distortion as a config names it.
+        frame: pixels, height and width of the undistorted image; a variant's own canvas is 1 or
+            1.5 times that.
 
     Raises:
         UserError: no such distortion or variant, or a canvas out of range.
@@ -222,7 +263,7 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
             f"distortion {text!r}: expected NAME, NAME:VARIANT, NAME:CANVAS or both, as in P:xy-42"
         )
     entry = lookup("distortion", match["name"])
-    canvases = dict(entry.variants)
+    canvases = _canvases(entry, frame)
     default, _ = entry.variants[0]
     variant_of_name = dict(entry.variant_names)
     variant = variant_of_name.get(match["variant"], match["variant"] or default)
@@ -232,19 +273,24 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
     smallest, largest = CANVAS_PIXELS
     if not smallest <= canvas <= largest:
         raise UserError(f"distortion {text!r}: the canvas is {smallest} to {largest} pixels")
-    return entry.name, variant, canvas, _canonical_name(entry, variant, canvas)
+    return entry.name, variant, canvas, _canonical_name(entry, variant, canvas, frame)
 
 
-def _canonical_name(entry: Entry, variant: str, canvas: int) -> str:
+def _canvases(entry: Entry, frame: int) -> dict[str, int]:
+    """Pixels of each variant's own canvas."""
+    return {variant: scaled(canvas, frame) for variant, canvas in entry.variants}
+
+
+def _canonical_name(entry: Entry, variant: str, canvas: int, frame: int) -> str:
     """Name without defaults, which are the first variant and a variant's own canvas."""
     default, _ = entry.variants[0]
     shown = {variant: name for name, variant in entry.variant_names}
     parts = [shown.get(variant, variant)] if variant != default else []
-    parts += [str(canvas)] if canvas != dict(entry.variants)[variant] else []
+    parts += [str(canvas)] if canvas != _canvases(entry, frame)[variant] else []
     return f"{entry.name}:{'-'.join(parts)}" if parts else entry.name
 
 
-def present_name(stored: str, variant: str, canvas: int) -> str:
+def present_name(stored: str, variant: str, canvas: int, frame: int = FRAME) -> str:
     """Present name of a distortion that was stored under an older name.
 
     Names leave out the default variant, and the default may have changed since. A variant that is
@@ -254,12 +300,12 @@ def present_name(stored: str, variant: str, canvas: int) -> str:
     entry = lookup("distortion", base) if base in names("distortion") else None
     if entry is None or variant not in dict(entry.variants):
         return stored
-    return _canonical_name(entry, variant, canvas)
+    return _canonical_name(entry, variant, canvas, frame)
 
 
 def with_present_name(cell: Cell) -> Cell:
     """Copy of a stored cell with the present name of its distortion; its key stays the same."""
-    name = present_name(cell.distortion, cell.variant, cell.canvas)
+    name = present_name(cell.distortion, cell.variant, cell.canvas, cell.data.frame)
     return cell if name == cell.distortion else cell.model_copy(update={"distortion": name})
 
 

@@ -18,9 +18,12 @@ from stn_cluster.stn.transformer import SpatialTransformer
 class Task:
     """Task that a model is built for: the only argument of a model's `build` function."""
 
-    channels: int = 1
+    channels: int = 1  # of the input: 1 or 3
+    frame: int = 28  # pixels, height and width of an undistorted image
     canvas: int = 28  # pixels, height and width of the input
     n_classes: int = 10
+    # What is outside of an image, in the input's own units (0 to 1): one number for each channel.
+    background: tuple[float, ...] = (0.0,)
     transform: Callable[[Size], GridGenerator] | None = None  # None for a plain classifier
     filters: int = 64  # number of filters of each convolution, or of the first one
     second_filters: int | None = None  # number of filters of the second one; None: the same

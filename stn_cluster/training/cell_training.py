@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
+from stn_cluster.dataset_info import WHITE, scaled
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
@@ -364,18 +365,22 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     Raises:
         UserError: a plug-in gave no module, or one that another cell has.
     """
+    size = recipe.transformer_size
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
     filters, second_filters = recipe.widths
     task = Task(
+        channels=cell.data.channels,
+        frame=cell.data.frame,
         canvas=cell.canvas,
         n_classes=n_classes,
+        background=tuple(value / WHITE for value in cell.data.background),
         transform=transform,
         filters=filters,
         second_filters=second_filters,
         hidden_units=recipe.hidden_units,
         dropout=recipe.dropout,
-        transformer_size=recipe.transformer_size,
+        transformer_size=None if size is None else scaled(size, cell.data.frame),
         precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
