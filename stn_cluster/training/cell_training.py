@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
-from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
-from stn_cluster.dataset_info import WHITE, scaled
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
-from stn_cluster.registry import check_revisions, lookup
+from stn_cluster.registry import check_revisions
 from stn_cluster.stn.dropout import Dropout
-from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.attributes import Attributes, refuse_unreadable_state
 from stn_cluster.training.averaging import WeightAverage
-from stn_cluster.training.checked_model import CheckedModel, component_of, give_own_weights
+from stn_cluster.training.building import alone, build_model
+from stn_cluster.training.checked_model import CheckedModel, component_of
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
@@ -38,7 +35,6 @@ from stn_cluster.training.evaluation import (
     predict,
     rank,
 )
-from stn_cluster.training.initialisation import initialise_he
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -185,7 +181,10 @@ class CellTraining:
             state = self.model.state_dict()
             if self._user_code:
                 refuse_unreadable_state(state)
-            weights = to_bytes({"model": state})
+            weights = to_bytes(
+                {"model": state, "attributes": self._final_attributes()}
+                | {"n_classes": self.test.n_classes}
+            )
         self._scores.check_images(training=False)
         return self._outcome(
             predictions=as_predictions(ranking, self.test),
@@ -296,11 +295,8 @@ class CellTraining:
                 module.jitter_theta(Jitter(self._jitter, noise))
         return noise
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within the block, random numbers are the cell's own; a plug-in's code is isolated."""
-        with isolated(self._name, self._random) if self._user_code else self._random.in_place():
-            yield
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone(self.cell, self._random)
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
@@ -318,6 +314,13 @@ class CellTraining:
                 "or localisation_rate"
             )
         return loss
+
+    def _final_attributes(self) -> list[Any] | None:
+        """Python attributes that training has changed; None if a file cannot hold them."""
+        try:
+            return self._attributes.state_dict() if self._attributes else []
+        except UserError:
+            return None
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()
@@ -357,36 +360,3 @@ class CellTraining:
             curve=tuple(self.curve),
             **fields,
         )
-
-
-def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """Builds the cell's network, with initial weights from torch's default generator.
-
-    Raises:
-        UserError: a plug-in gave no module, or one that another cell has.
-    """
-    size = recipe.transformer_size
-    entry = lookup("model", cell.model)
-    transform = lookup("transform", cell.transform).load() if entry.spatial else None
-    filters, second_filters = recipe.widths
-    task = Task(
-        channels=cell.data.channels,
-        frame=cell.data.frame,
-        canvas=cell.canvas,
-        n_classes=n_classes,
-        background=tuple(value / WHITE for value in cell.data.background),
-        transform=transform,
-        filters=filters,
-        second_filters=second_filters,
-        hidden_units=recipe.hidden_units,
-        dropout=recipe.dropout,
-        transformer_size=None if size is None else scaled(size, cell.data.frame),
-        precision=recipe.precision,
-    )
-    model: nn.Module = entry.load()(task)
-    name, user_code = component_of(cell)
-    if user_code:
-        give_own_weights(model, name)
-    if recipe.initialisation == "he":
-        initialise_he(model)
-    return model

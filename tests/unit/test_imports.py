@@ -58,7 +58,7 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table"),
+    *("rerun", "results", "table", "export"),
 )
 
 
@@ -168,8 +168,21 @@ IMPORTED: dict[str, set[str]] = {
     "data": {"dataset_info", "errors", "grid", "registry", "stn"},
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
-    "report": {"errors", "grid", "plain_text", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
+    "inference": {
+        "data",
+        "dataset_info",
+        "errors",
+        "grid",
+        "queue",
+        "recipes",
+        "registry",
+        "stn",
+        "stn_cluster",
+        "store",
+        "training",
+    },
+    "report": {"errors", "grid", "plain_text", "store"},
     "cluster": {
         "config_file",
         "data",
@@ -212,6 +225,7 @@ IMPORTED: dict[str, set[str]] = {
         "cluster",
         "errors",
         "grid",
+        "inference",
         "plain_text",
         "queue",
         "report",
@@ -223,7 +237,7 @@ IMPORTED: dict[str, set[str]] = {
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
-    "torch": ("stn/", "data/", "training/", "cluster/pack_runner.py"),
+    "torch": ("stn/", "data/", "training/", "inference/", "cluster/pack_runner.py"),
     "pyarrow": ("store/",),
     "typer": ("cli/",),
     "fastapi": ("server/",),

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from stn_cluster.data.cache import DataCache
 from stn_cluster.recipes import Recipe
 from stn_cluster.stn import SpatialTransformer
-from stn_cluster.training.cell_training import CellTraining, build_model
+from stn_cluster.training.building import build_model
+from stn_cluster.training.cell_training import CellTraining
 
 
 def model_of(model: str, transform: str, **recipe: object) -> nn.Module:
