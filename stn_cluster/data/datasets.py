@@ -17,6 +17,7 @@ from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
 from stn_cluster.dataset_info import CHANNELS, FRAME_PIXELS, MAX_CLASSES, WHITE, DatasetInfo
 from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell
 from stn_cluster.registry import find_dataset
 
 VALIDATION_SHARE = 6  # one of so many training images is held out
@@ -121,6 +122,22 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
     except Exception as error:  # the user's function may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{component} does not load: {reason}") from error
+
+
+def check_info(cell: Cell, data: Dataset) -> None:
+    """Raises UserError if a data set is not what the cell was made for: a plug-in's declares it."""
+    declared, given = cell.data, data.info
+    if declared.n_classes is None:
+        given = given.model_copy(update={"n_classes": None})
+    if declared != given:
+        loaded, expected = (
+            ", ".join(f"{name}={value}" for name, value in one if (name, value) not in other)
+            for one, other in ((list(given), list(declared)), (list(declared), list(given)))
+        )
+        raise UserError(
+            f"data set {cell.dataset!r} has {loaded}, and is registered with {expected}: "
+            f"register_dataset({cell.dataset!r}, {loaded})"
+        )
 
 
 def validation_split(whole: Dataset) -> Dataset:

@@ -10,7 +10,11 @@ from stn_cluster.registry.components import (
     register_recipe,
     register_transform,
 )
-from stn_cluster.registry.dataset_lookup import describe_dataset, find_dataset
+from stn_cluster.registry.dataset_lookup import (
+    check_dataset,
+    describe_dataset,
+    find_dataset,
+)
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
@@ -27,6 +31,7 @@ __all__ = [
     "ClashError",
     "Entry",
     "changed_files",
+    "check_dataset",
     "check_revisions",
     "describe_dataset",
     "find_dataset",

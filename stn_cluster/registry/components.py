@@ -104,6 +104,7 @@ _BUILT_IN = (
     ),
     _built_in("distortion", "P", "data.distortions:projective", revision=2, variants=_P_READINGS),
     _built_in("distortion", "E", "data.distortions:elastic", revision=2),
+    _built_in("distortion", "clean", "data.distortions:clean"),
     _built_in("dataset", "digits", "data.digits:digits", revision=2),
     _built_in("dataset", "mnist", "data.mnist:mnist", prepare=_MNIST_FILES),
     _built_in("dataset", "mnist-validation", "data.mnist:mnist_validation", prepare=_MNIST_FILES),

@@ -3,12 +3,16 @@ validation splits."""
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stn_cluster.dataset_info import DatasetInfo
+from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell
 from stn_cluster.registry.components import Entry, find, lookup
 
+DEFAULT_ROOT = Path("data")
 VALIDATION = "-validation"  # ends the name of a data set's validation split
 
 
@@ -56,3 +60,24 @@ def describe_dataset(name: str, data_root: Path | None = None) -> DatasetInfo:
         UserError: see `find_dataset`.
     """
     return find_dataset(name, data_root).info
+
+
+def check_dataset(cell: Cell, data_root: Path | None) -> None:
+    """Checks that a cell's data set is, on this machine, the one that its key stands for.
+
+    Raises:
+        UserError: it has been edited since the cell was resolved, or its files are others here.
+    """
+    found = found_dataset(cell.dataset, data_root)
+    expected = cell.revisions[f"dataset:{cell.dataset}"]
+    if found.revision == expected:
+        return
+    if found.entry.plugin is not None and found.entry.revision == found.revision:
+        raise UserError(
+            f"dataset:{cell.dataset} has been edited since this run began; run it again"
+        )
+    raise UserError(
+        f"data set {cell.dataset!r}: the files on {socket.gethostname()} under "
+        f"{data_root or DEFAULT_ROOT} are not those that this run began with (they are "
+        f"{found.revision}, not {expected}): copy them there, or run it again"
+    )

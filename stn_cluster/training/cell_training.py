@@ -140,7 +140,7 @@ class CellTraining:
         """Device's part of a step: it reads nothing back and works on fixed addresses.
 
         Args:
-            images: (N, 1, canvas, canvas).
+            images: (N, C, canvas, canvas).
             labels: (N,).
             rate, jitter, averaging: values of `Recipe.at` for the step.
         """

@@ -50,7 +50,7 @@ class CheckedModel:
         }
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Class scores (N, classes) of images (N, 1, canvas, canvas).
+        """Class scores (N, classes) of images (N, C, canvas, canvas).
 
         It reads nothing back from the device, so that a CUDA graph can repeat it.
 

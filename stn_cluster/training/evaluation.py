@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
+from stn_cluster.data.distorted_images import DistortedImages, in_batches
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.checked_model import CheckedModel
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
-BATCH = 100  # images tested at a time: their activations fit into a core's cache
+BATCH = 100  # images tested at a time: the activations of small ones fit into a core's cache
+BATCH_NUMBERS = BATCH * 128**2  # most numbers of the images tested at a time
 FULL = 65_535  # stored value of a probability of 1
 
 
@@ -35,41 +38,52 @@ class NotFiniteError(RuntimeError):
 
 
 @torch.no_grad()
-def predict(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Tensor:
+def predict(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed = no_one
+) -> Tensor:
     """The most likely class of each image, (N,) int64; the model's mode is restored.
 
     Raises:
         NotFiniteError: an image has a score that is not finite, so that none is the largest.
     """
-    return _finite(model, images, progressed).argmax(1)
+    return torch.cat([scores.argmax(1) for scores in _scores(model, images, progressed)])
 
 
 @torch.no_grad()
-def rank(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Ranking:
+def rank(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed = no_one
+) -> Ranking:
     """The two most likely classes of each image; the first is exactly that of `predict`.
 
     Raises:
         NotFiniteError: see `predict`.
     """
-    batches = torch.split(_finite(model, images, progressed), BATCH)
-    ranked = [_two_likeliest(scores) for scores in batches]
+    ranked = [_two_likeliest(scores) for scores in _scores(model, images, progressed)]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
 
 
-def _finite(model: CheckedModel, images: Tensor, progressed: Progressed) -> Tensor:
-    """Scores of all images, (N, classes)."""
-    batches = []
+def _scores(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed
+) -> Iterator[Tensor]:
+    """Scores of the images of one batch after another, (n, classes).
+
+    Raises:
+        NotFiniteError: after the last batch, if any score was not finite.
+    """
+    wrong = []
+    numbers = torch.Size(images.shape[1:]).numel()
+    size = max(1, min(BATCH, BATCH_NUMBERS // numbers))
     with evaluating(model.module):
-        for batch in torch.split(images, BATCH):
-            batches.append(model(batch))
+        for batch in in_batches(images, size):
+            scores = model(batch)
+            wrong.append((~scores.isfinite().all(1)).sum())
             progressed()
-    scores = torch.cat(batches)
-    if wrong := int((~scores.isfinite().all(1)).sum()):
+            yield scores
+    if count := int(torch.stack(wrong).sum()):
         raise NotFiniteError(
             f"{model.name} gave scores that are not finite (infinite, or not a number) for "
-            f"{wrong:,} of {len(scores):,} test images"
+            f"{count:,} of {len(images):,} test images"
         )
-    return scores
 
 
 def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

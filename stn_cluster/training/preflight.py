@@ -11,13 +11,14 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from stn_cluster.data.cache import BatchLoader, DistortedTestSet, LabelledImages
-from stn_cluster.data.datasets import Dataset, load_dataset
-from stn_cluster.data.stream import distorted_test_set
+from stn_cluster.data.datasets import Dataset, check_info, load_dataset
+from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins
@@ -60,7 +61,9 @@ def check_cell(cell: Cell, data_root: Path | None) -> None:
     Raises:
         UserError: a component fails, or does not give what it should.
     """
-    data = _few(load_dataset(cell.dataset, data_root))
+    whole = load_dataset(cell.dataset, data_root)
+    check_info(cell, whole)
+    data = _few(whole)
     with _named(f"distortion {cell.distortion_name!r}"):
         test_images, test_labels = distorted_test_set(cell, data, CPU)
         train = LabelledImages(data.train_images, data.train_labels, data.n_classes)
@@ -78,13 +81,13 @@ def _few(data: Dataset) -> Dataset:
     train, test = (
         torch.arange(FEW) % len(labels) for labels in (data.train_labels, data.test_labels)
     )
-    return Dataset(
-        data.train_images[train],
-        data.train_labels[train],
-        data.test_images[test],
-        data.test_labels[test],
-        n_classes=data.n_classes,
-        class_names=data.class_names,
+    return replace(
+        data,
+        train_images=data.train_images[train],
+        train_labels=data.train_labels[train],
+        test_images=data.test_images[test],
+        test_labels=data.test_labels[test],
+        test_repeats=1,
     )
 
 

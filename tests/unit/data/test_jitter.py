@@ -11,12 +11,12 @@ from torch import Tensor
 from stn_cluster import register_distortion
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.cache import DataCache
+from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.data.distortions import GridDistortion
 from stn_cluster.data.jitter import ElasticJitter
 from stn_cluster.data.stream import (
     BLOCK,
     Stream,
-    distorted_test_set,
     generator,
     make_distortion,
     training_distortion,
