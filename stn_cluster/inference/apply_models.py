@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from stn_cluster.data.random_state import generator
-from stn_cluster.data.stream import make_distortion, user_distortion
+from stn_cluster.data.stream import isolated_distortion, make_distortion, user_state
 from stn_cluster.dataset_info import WHITE, DatasetInfo
 from stn_cluster.errors import UserError, first_error
 from stn_cluster.grid import Cell
@@ -19,7 +19,7 @@ from stn_cluster.inference.stored_cells import StoredCell
 from stn_cluster.registry import lookup, parse_distortion
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.stn.transformer import SpatialTransformer, Transformed
-from stn_cluster.training.evaluation import BATCH
+from stn_cluster.training.evaluation import batch_size
 
 Images = Tensor | ArrayLike
 
@@ -45,7 +45,8 @@ def predict(model: nn.Module, images: Images) -> Predicted:
     """
     pixels = _fitting(model, images)
     with evaluating(model):
-        scores = torch.cat([model(batch) for batch in torch.split(pixels, BATCH)])
+        batches = torch.split(pixels, batch_size(pixels.shape))
+        scores = torch.cat([model(batch) for batch in batches])
     confidences, classes = scores.float().softmax(1).max(1)
     return Predicted(classes, confidences)
 
@@ -101,7 +102,7 @@ def distort(
         UserError: there is no such distortion, or the images are of another shape.
     """
     pixels = as_floats(images)
-    n, channels, height, width = pixels.shape
+    _, channels, height, width = pixels.shape
     if height != width:
         raise UserError(f"images of {height}x{width} pixels: a distortion takes square ones")
     values = (background,) * channels if isinstance(background, int) else tuple(background)
@@ -125,9 +126,10 @@ def distort(
         data=info,
     )
     call = ("distort", name, variant, canvas, seed)
-    with user_distortion(cell, pixels.device, *call):
-        parameters = make_distortion(cell).draw(generator(*call), n)
-        return make_distortion(cell).apply(pixels, torch.from_numpy(parameters).to(pixels.device))
+    distortion = make_distortion(cell)
+    with isolated_distortion(cell, user_state(cell, pixels.device, *call)):
+        parameters = torch.from_numpy(distortion.draw(generator(*call), len(pixels)))
+        return distortion.apply(pixels, parameters.to(pixels.device))
 
 
 def as_floats(images: Images) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,10 +71,8 @@ def _scores(
         NotFiniteError: after the last batch, if any score was not finite.
     """
     wrong = []
-    numbers = torch.Size(images.shape[1:]).numel()
-    size = max(1, min(BATCH, BATCH_NUMBERS // numbers))
     with evaluating(model.module):
-        for batch in in_batches(images, size):
+        for batch in in_batches(images, batch_size(images.shape)):
             scores = model(batch)
             wrong.append((~scores.isfinite().all(1)).sum())
             progressed()
@@ -84,6 +82,11 @@ def _scores(
             f"{model.name} gave scores that are not finite (infinite, or not a number) for "
             f"{count:,} of {len(images):,} test images"
         )
+
+
+def batch_size(shape: Sequence[int]) -> int:
+    """Number of images of a shape (N, C, H, W) that are tested at a time."""
+    return max(1, min(BATCH, BATCH_NUMBERS // torch.Size(shape[1:]).numel()))
 
 
 def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -45,7 +45,7 @@ def stored_predictions(store: Store, cell: Cell) -> list[int]:
 
 def assert_as_tested(model: nn.Module, store: Store, cell: Cell, data: DataCache) -> None:
     assert not any(module.training for module in model.modules())
-    classes, confidences = predict(model, data.test(cell).images)
+    classes, confidences = predict(model, data.test(cell).images.whole())
     assert classes.tolist() == stored_predictions(store, cell)
     assert confidences.shape == classes.shape
     assert 0.1 <= float(confidences.min()) <= float(confidences.max()) <= 1
