@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
@@ -43,6 +44,8 @@ class Entry:
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
     info: DatasetInfo = MNIST  # data set: what its images are
+    # data set: (data root) -> its files, whose digest is its revision; None: it has a numbered one
+    files: Callable[[Path], Sequence[Path]] | None = None
     whole: str | None = None  # data set: the one of whose training images it is a split
 
     @property
@@ -58,14 +61,15 @@ class Entry:
     def load(self) -> Callable[..., Any]:
         """The component itself: a function that makes a model, distortion, data set or recipe, or a
         `GridGenerator` class."""
-        return _load(self.target)
+        return load_target(self.target)
 
     def load_prepare(self) -> Callable[..., Any] | None:
         """The function that checks a data set's files before training, if it has one."""
-        return None if self.prepare is None else _load(self.prepare)
+        return None if self.prepare is None else load_target(self.prepare)
 
 
-def _load(target: str | Callable[..., Any]) -> Callable[..., Any]:
+def load_target(target: str | Callable[..., Any]) -> Callable[..., Any]:
+    """What a target names: it is imported now."""
     if not isinstance(target, str):
         return target
     module, _, name = target.partition(":")
@@ -191,6 +195,7 @@ def register_dataset(
     n_classes: int | None = None,
     background: int | Sequence[int] = 0,
     prepare: Callable[..., Any] | None = None,
+    files: Callable[[Path], Sequence[Path]] | None = None,
 ) -> Callable[[T], T]:
     """Registers `load(root: Path | None) -> stn_cluster.data.datasets.Dataset`.
 
@@ -201,6 +206,8 @@ def register_dataset(
         n_classes: number of classes; None: known once it is loaded.
         background: what is outside of an image, 0 to 255: a number, or one for each channel.
         prepare: `prepare(root)` runs before training and raises UserError if files are missing.
+        files: `files(root)` names the files, or folders, that it is loaded from: where they
+            change, cells are trained anew. Relative ones are under the data root.
 
     Raises:
         UserError: a number is out of range.
@@ -213,7 +220,7 @@ def register_dataset(
         first, reason = first_error(error.errors())
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"dataset {name!r}: {where}: {reason}") from None
-    return _register("dataset", name, prepare=prepare, info=info)
+    return _register("dataset", name, prepare=prepare, info=info, files=files)
 
 
 def register_recipe(name: str) -> Callable[[T], T]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -55,7 +57,8 @@ def resolve(
     try:
         with loading:
             load_plugins(config.plugins, [folder] if folder else [])
-            cells = [*_product(config, data_root), *_listed(config, data_root)]
+            found = cache(partial(found_dataset, data_root=data_root))
+            cells = [*_product(config, found), *_listed(config, found)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -95,7 +98,7 @@ def check_revisions(cell: Cell) -> None:
             raise UserError(f"{name} has been edited since this run began; run it again")
 
 
-def _product(config: GridConfig, data_root: Path | None) -> list[Cell]:
+def _product(config: GridConfig, found: Callable[[str], FoundDataset]) -> list[Cell]:
     if not config.has_axes:
         return []
     models = config.models or PAPER_MODELS
@@ -108,7 +111,7 @@ def _product(config: GridConfig, data_root: Path | None) -> list[Cell]:
             lookup("transform", transform)
     _check_axes_meet(models, transforms)
     with within("dataset"):
-        dataset = found_dataset(config.dataset, data_root)
+        dataset = found(config.dataset)
     distortions = config.distortions or PAPER_DISTORTIONS
     with within("distortions"):
         for distortion in distortions:
@@ -122,14 +125,14 @@ def _product(config: GridConfig, data_root: Path | None) -> list[Cell]:
     ]
 
 
-def _listed(config: GridConfig, data_root: Path | None) -> list[Cell]:
+def _listed(config: GridConfig, found: Callable[[str], FoundDataset]) -> list[Cell]:
     cells = []
     for index, choice in enumerate(config.cells):
         try:
             if not _fits(choice.model, choice.transform):
                 raise UserError(_misfit(choice.model, choice.transform))
             recipe = _recipe(_within(config.recipe, choice.recipe), "recipe")
-            dataset = found_dataset(choice.dataset or config.dataset, data_root)
+            dataset = found(choice.dataset or config.dataset)
             cells.append(
                 _cell(
                     config,

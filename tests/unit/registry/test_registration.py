@@ -71,7 +71,7 @@ def test_a_component_that_is_defined_elsewhere_belongs_to_the_plugin_that_regist
     assert lookup("model", "Mine").plugin == "mine"
 
 
-@pytest.mark.parametrize("variants", ['{"v2": 28}', '{"Strong": 28}', '{"a:b": 28}', '{"a": 20}'])
+@pytest.mark.parametrize("variants", ['{"v2": 28}', '{"Strong": 28}', '{"a:b": 28}', '{"a": 7}'])
 def test_a_variant_that_no_config_could_name_is_refused(tmp_path: Path, variants: str) -> None:
     write(
         tmp_path,
