@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from stn_cluster.dataset_info import MNIST, DatasetInfo
+from stn_cluster.networks import ModelField, Network
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -101,6 +102,7 @@ class Cell(Frozen):
     cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
     no_progress_seconds: float | None = None  # see `GridConfig`
+    network: Network | None = None  # None: the registered model of its name
     data: DatasetInfo = MNIST  # what the data set's images are; its revision implies it
 
     @model_serializer(mode="wrap")
@@ -109,6 +111,8 @@ class Cell(Frozen):
         fields: dict[str, Any] = serialize(self)
         if self.no_progress_seconds is None:
             fields.pop("no_progress_seconds", None)
+        if self.network is None:
+            fields.pop("network", None)
         if self.data == MNIST:
             fields.pop("data", None)
         return fields
@@ -119,14 +123,24 @@ class Cell(Frozen):
         return cell_label(self.model, self.transform, self.distortion, self.seed)
 
     @property
+    def architecture(self) -> str:
+        """Name of the registered model."""
+        return self.model if self.network is None else self.network.name
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained; else it is only evaluated, with weights from a file."""
+        return self.network is None or self.network.weights is None
+
+    @property
     def iterations(self) -> int:
         """Number of training steps."""
-        return int(str(self.settings["iterations"]))
+        return int(str(self.settings["iterations"])) if self.is_trained else 0
 
     @property
     def batch_size(self) -> int:
         """Number of images per step."""
-        return int(str(self.settings["batch_size"]))
+        return int(str(self.settings["batch_size"])) if self.is_trained else 0
 
     @property
     def distortion_name(self) -> str:
@@ -143,7 +157,10 @@ class Cell(Frozen):
         # leave it at its default.
         machine = {"needs", "no_progress_seconds"}
         implied = {"recipe", "plugins", "cost", "distortion", "data"}
-        identity = self.model_dump(exclude={*implied, *machine}, exclude_defaults=True)
+        identity = self.model_dump(
+            exclude={**dict.fromkeys(implied | machine, True), "network": {"weights"}},
+            exclude_defaults=True,
+        )
         identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
 
@@ -167,6 +184,8 @@ class Cell(Frozen):
         default.
         """
         place = (self.dataset, self.distortion_name, self.variant, self.canvas)
+        if not self.is_trained:
+            return ("evaluation", *place)
         name = (*place, self.seed, self.batch_size)
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
@@ -264,7 +283,7 @@ RecipeField = Annotated[
 class CellChoice(Frozen):
     """One explicitly listed cell; fields left out are taken from the config."""
 
-    model: str
+    model: ModelField
     transform: str = "none"
     distortion: str
     seed: Seed = 0
@@ -281,7 +300,7 @@ class GridConfig(Frozen):
     name: Name = "grid"
     dataset: str = "digits"
     recipe: RecipeField = RecipeChoice()
-    models: tuple[str, ...] | None = None
+    models: tuple[ModelField, ...] | None = None
     transforms: tuple[str, ...] | None = None
     distortions: tuple[str, ...] | None = None
     seeds: tuple[Seed, ...] | None = None
@@ -297,9 +316,10 @@ class GridConfig(Frozen):
             return axis
         if not axis and info.field_name != "plugins":
             raise ValueError("an empty axis: name at least one, or leave the field out")
-        duplicates = sorted(str(entry) for entry, count in Counter(axis).items() if count > 1)
+        duplicates = sorted(name for name, count in Counter(map(str, axis)).items() if count > 1)
         if duplicates:
-            raise ValueError(f"named twice: {', '.join(duplicates)}")
+            other = "; `as` gives one another name" if info.field_name == "models" else ""
+            raise ValueError(f"named twice: {', '.join(duplicates)}{other}")
         return axis
 
     @property

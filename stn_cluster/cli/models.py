@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stn_cluster.cli.options import DataRootOption
 from stn_cluster.cli.output import write
 
 
@@ -18,6 +19,7 @@ def export(
     attempt: Annotated[
         str | None, typer.Option("--attempt", help="Its id; default: the newest that succeeded.")
     ] = None,
+    data_root: DataRootOption = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Of several.")] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", help="Of several.")] = None,
 ) -> None:
@@ -31,6 +33,7 @@ def export(
         output,
         seed=seed,
         attempt=attempt,
+        data_root=data_root,
         dataset=dataset,
         recipe=recipe,
     ):

@@ -132,7 +132,7 @@ def _with_present_revisions(
 ) -> Cell:
     """Copy of a cell with its components' present revisions, as their code may have changed."""
     components = (
-        ("model", cell.model),
+        ("model", cell.architecture),
         ("transform", cell.transform),
         ("distortion", cell.distortion_name),
         ("dataset", cell.dataset),

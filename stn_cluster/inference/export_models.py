@@ -20,6 +20,7 @@ def export_model(
     *,
     seed: int | None = None,
     attempt: str | None = None,
+    data_root: Path | None = None,
     **filters: Any,
 ) -> tuple[Path, Path]:
     """Writes a trained network to a folder: KEY.safetensors, and KEY.json, which has its spec.
@@ -28,7 +29,7 @@ def export_model(
 
     Args:
         store: the result store.
-        cell, seed, attempt, filters: see `load_model`.
+        cell, seed, attempt, data_root, filters: see `load_model`.
         folder: made if it is not there.
 
     Returns:
@@ -37,7 +38,7 @@ def export_model(
     Raises:
         UserError: see `load_model`; or the weights have values that are no tensors.
     """
-    weights = load_weights(store, cell, seed, attempt, filters)
+    weights = load_weights(store, cell, seed, attempt, filters, data_root)
     stored = weights.stored
     if weights.attributes != []:
         raise UserError(
@@ -46,7 +47,7 @@ def export_model(
         )
     about = {"key": stored.cell.key, "label": stored.cell.label, "attempt": stored.attempt}
     try:
-        data = to_safetensors(weights.state, about)
+        data = to_safetensors(weights.file.state, about)
     except UserError as error:
         raise UserError(f"{stored.cell.label}: {error}") from None
     described = {

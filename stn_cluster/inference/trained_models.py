@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stn_cluster.data.random_state import RandomState, seed_of
 from stn_cluster.errors import NotFoundError, StoreError, UserError
 from stn_cluster.inference.stored_cells import StoredCell, find_cell, training
 from stn_cluster.queue.attempts import WEIGHTS
-from stn_cluster.recipes import Recipe
-from stn_cluster.registry import load_submitted, lookup
+from stn_cluster.recipes import Recipe, Shape
+from stn_cluster.registry import check_weights, load_submitted, lookup
 from stn_cluster.store import Store
 from stn_cluster.training.attributes import Attributes
 from stn_cluster.training.building import alone, build_model
 from stn_cluster.training.checked_model import component_of
 from stn_cluster.training.checkpoints import from_bytes
-from stn_cluster.training.weight_files import from_safetensors, misfit
+from stn_cluster.training.weight_files import (
+    WeightFile,
+    from_safetensors,
+    load_into,
+    read_weights,
+)
 
 CPU = torch.device("cpu")
 
@@ -31,7 +37,7 @@ class TrainedWeights:
     """Weights of a trained cell."""
 
     stored: StoredCell
-    state: dict[str, Tensor]  # of its model
+    file: WeightFile
     # Module, name and value of each Python attribute that training has changed; None: they could
     # not be kept.
     attributes: list[tuple[str, str, Any]] | None
@@ -43,6 +49,7 @@ def load_model(
     *,
     seed: int | None = None,
     attempt: str | None = None,
+    data_root: str | os.PathLike[str] | None = None,
     **filters: Any,
 ) -> nn.Module:
     """Loads a trained network in evaluation mode, on the CPU.
@@ -52,6 +59,7 @@ def load_model(
         cell: the cell's label, with or without the seed, as in 'ST-CNN/tps/RTS'; or its key.
         seed: of several with this label.
         attempt: id of one of its attempts; None: the newest one that succeeded.
+        data_root: folder of the file of weights of a model that was not trained here; None: `data`.
         filters: dataset, recipe: where cells of several have this label.
 
     Returns:
@@ -70,33 +78,44 @@ def load_model(
         StoreError: there is no store, or a file in it cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    return built(opened, load_weights(opened, cell, seed, attempt, filters))
+    root = None if data_root is None else Path(data_root)
+    return built(opened, load_weights(opened, cell, seed, attempt, filters, root))
 
 
 def load_weights(
-    store: Store, name: str, seed: int | None, attempt: str | None, filters: dict[str, Any]
+    store: Store,
+    name: str,
+    seed: int | None,
+    attempt: str | None,
+    filters: dict[str, Any],
+    data_root: Path | None = None,
 ) -> TrainedWeights:
     """Reads the weights of a trained cell: see `load_model`."""
     stored = find_cell(store, name, seed, attempt, filters)
     cell = stored.cell
-    where = f"{store.name}: the weights of {cell.label}"
-    if (data := store.read_checkpoint(cell.key, stored.attempt, WEIGHTS)) is not None:
-        try:
+    if not cell.is_trained:
+        return TrainedWeights(stored, read_weights(check_weights(cell, data_root)), [])
+    whose = f"of {cell.label} in {store.name}"
+    try:
+        if (data := store.read_checkpoint(cell.key, stored.attempt, WEIGHTS)) is not None:
             kept = from_bytes(data)
-        except ValueError as error:
-            raise StoreError(f"{where} are damaged: {error}") from error
-        stored = replace(stored, n_classes=kept.get("n_classes", stored.n_classes))
-        return TrainedWeights(stored, kept["model"], kept.get("attributes", []))
-    if attempt is None and (data := store.read_weights(cell.key)) is not None:
-        return TrainedWeights(stored, from_safetensors(data, where), [])
-    raise NotFoundError(f"{where} are not here; {training(store, cell.key)}")
+            stored = replace(stored, n_classes=kept.get("n_classes", stored.n_classes))
+            weights = WeightFile(whose, kept["model"])
+            return TrainedWeights(stored, weights, kept.get("attributes", []))
+        if attempt is None and (data := store.read_weights(cell.key)) is not None:
+            return TrainedWeights(stored, WeightFile(whose, from_safetensors(data)), [])
+    except ValueError as error:
+        raise StoreError(f"weights {whose} are damaged: {error}") from error
+    raise NotFoundError(
+        f"{store.name}: the weights of {cell.label} are not here; {training(store, cell.key)}"
+    )
 
 
 def built(store: Store, weights: TrainedWeights) -> nn.Module:
     """Builds the network of trained weights: see `load_model`."""
     stored, cell = weights.stored, weights.stored.cell
     load_submitted(cell, store.read_plugin)
-    for kind, name in (("model", cell.model), ("transform", cell.transform)):
+    for kind, name in (("model", cell.architecture), ("transform", cell.transform)):
         present, then = lookup(kind, name).revision, cell.revisions[f"{kind}:{name}"]  # type: ignore[arg-type]
         if present != then:
             raise UserError(
@@ -105,12 +124,11 @@ def built(store: Store, weights: TrainedWeights) -> nn.Module:
             )
     name, user_code = component_of(cell)
     random = RandomState(seed_of("weights", cell.seed), CPU, user_code=user_code)
+    fields = Recipe if cell.is_trained else Shape
     with alone(cell, random):
-        model = build_model(cell, Recipe.model_validate(cell.settings), stored.n_classes)
+        model = build_model(cell, fields.model_validate(cell.settings), stored.n_classes)
         attributes = Attributes(model) if user_code else None
-        if wrong := misfit(model.state_dict(), weights.state):
-            raise UserError(f"{store.name}: the weights of {cell.label} do not fit {name}: {wrong}")
-        model.load_state_dict(weights.state)
+        load_into(model, weights.file, name)
     if weights.attributes is None:
         warnings.warn(
             f"{name} has attributes that training has changed and no file can hold: they are as "

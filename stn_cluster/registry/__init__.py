@@ -1,5 +1,6 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
+from stn_cluster.registry.chosen_models import check_weights
 from stn_cluster.registry.components import (
     Entry,
     lookup,
@@ -33,6 +34,7 @@ __all__ = [
     "changed_files",
     "check_dataset",
     "check_revisions",
+    "check_weights",
     "describe_dataset",
     "find_dataset",
     "known_plugin",

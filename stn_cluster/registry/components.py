@@ -17,8 +17,15 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from stn_cluster.dataset_info import CANVAS_PIXELS, MNIST, DatasetInfo
-from stn_cluster.errors import UserError, first_error, unknown
+from stn_cluster.errors import UserError, first_error, is_near, unknown
+from stn_cluster.networks import NAME_RULE, is_model_name
 from stn_cluster.registry.plugins import Plugin, registering
+from stn_cluster.registry.torchvision_names import (
+    COST,
+    PREFIX,
+    torchvision_builder,
+    torchvision_names,
+)
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
 T = TypeVar("T", bound=Callable[..., Any])
@@ -130,8 +137,19 @@ def lookup(kind: Kind, name: str) -> Entry:
         UserError: there is none; the message lists all names and suggests the most similar one.
     """
     if (entry := find(kind, name)) is None:
-        raise UserError(unknown(kind, name, names(kind)))
+        raise UserError(unknown(kind, name, _similar_names(kind, name)))
     return entry
+
+
+def _similar_names(kind: Kind, name: str) -> list[str]:
+    """Names that an unknown one may be meant for; torchvision's only where none of ours is near."""
+    if kind != "model":
+        return names(kind)
+    if name.startswith(PREFIX):
+        return list(torchvision_names())
+    near = [known for known in names(kind) if is_near(known, name)]
+    library = [PREFIX + name] if not near and PREFIX + name in torchvision_names() else []
+    return [*names(kind), *(library or [f"{PREFIX}NAME"])]
 
 
 def names(kind: Kind) -> list[str]:
@@ -142,6 +160,9 @@ def names(kind: Kind) -> list[str]:
 def find(kind: Kind, name: str) -> Entry | None:
     """The component, if there is one and its plug-in has not been forgotten since."""
     entry = _entries.get((kind, name))
+    if kind == "model" and name.startswith(PREFIX) and name in torchvision_names():
+        target = torchvision_builder(name)
+        return Entry(kind=kind, name=name, target=target, number=1, cost=COST)
     return None if entry is None or (entry.source and entry.source.forgotten) else entry
 
 
@@ -229,7 +250,10 @@ def register_recipe(name: str) -> Callable[[T], T]:
 
 
 def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
-    if any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", "-", "."):
+    if kind == "model":
+        if not is_model_name(name) or name.startswith(PREFIX):
+            raise UserError(f"model name {name!r}: {NAME_RULE}; {PREFIX}NAME is torchvision's")
+    elif any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", "-", "."):
         raise UserError(
             f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-' or '.' first"
         )

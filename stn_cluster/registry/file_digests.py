@@ -42,9 +42,27 @@ def digest_files(name: str, root: Path, files: Sequence[Path]) -> str:
     Raises:
         UserError: a file cannot be read.
     """
+    whole = hashlib.sha256()
+    for place, digest in _digests(name, root, files).items():
+        whole.update(f"{place}\0{digest}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()[:DIGITS]
+
+
+def digest_file(root: Path, file: Path) -> str:
+    """Digest of a file's contents, wherever under the data root it is.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    place = hashlib.sha256(_place(root, file).encode("utf-8", "surrogateescape")).hexdigest()
+    [digest] = _digests(f"file-{place[:DIGITS]}", root, [file]).values()
+    return digest[:DIGITS]
+
+
+def _digests(name: str, root: Path, files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of each file, by its place under the data root, in the places' order."""
     kept_in = derived_folder(root) / f"{name}.digests.json"
     kept, present = _read(kept_in), {}
-    whole = hashlib.sha256()
     for place, file in sorted((_place(root, file), file) for file in files):
         try:
             now = _stamp(file)
@@ -53,10 +71,9 @@ def digest_files(name: str, root: Path, files: Sequence[Path]) -> str:
         except OSError as error:
             raise UserError(f"{file}: cannot be read: {error.strerror or error}") from error
         present[place] = [*now, digest]
-        whole.update(f"{place}\0{digest}\n".encode("utf-8", "surrogateescape"))
     if present != kept:
         _write(kept_in, present)
-    return whole.hexdigest()[:DIGITS]
+    return {place: str(entry[-1]) for place, entry in present.items()}
 
 
 def _place(root: Path, file: Path) -> str:

@@ -8,7 +8,7 @@ from functools import cache, partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -24,14 +24,20 @@ from stn_cluster.grid import (
     base_distortion,
     short_hash,
 )
+from stn_cluster.networks import ModelChoice, Network
+from stn_cluster.registry.chosen_models import find_model, network_of
 from stn_cluster.registry.components import Entry, lookup, names
 from stn_cluster.registry.dataset_lookup import FoundDataset, found_dataset
 from stn_cluster.registry.plugins import load_plugins, loading
+from stn_cluster.registry.torchvision_names import PREFIX
 
 if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
 
 DEFAULT_RECIPE = "fast"
+NO_TRAINING = "none"  # recipe of a model that is evaluated and not trained
+_PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
+SHAPE = ("filters", "hidden_units", "transformer_size")
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
 
@@ -58,7 +64,7 @@ def resolve(
         with loading:
             load_plugins(config.plugins, [folder] if folder else [])
             found = cache(partial(found_dataset, data_root=data_root))
-            cells = [*_product(config, found), *_listed(config, found)]
+            cells = [*_product(config, found, data_root), *_listed(config, found, data_root)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -98,109 +104,133 @@ def check_revisions(cell: Cell) -> None:
             raise UserError(f"{name} has been edited since this run began; run it again")
 
 
-def _product(config: GridConfig, found: Callable[[str], FoundDataset]) -> list[Cell]:
+def _product(
+    config: GridConfig, found: Callable[[str], FoundDataset], data_root: Path | None
+) -> list[Cell]:
     if not config.has_axes:
         return []
-    models = config.models or PAPER_MODELS
+    models = config.models or _PAPER_MODELS
     with within("models"):
         for model in models:
-            lookup("model", model)
+            find_model(model)
     with within("transforms"):
         transforms = config.transforms or _usual_transforms(models)
         for transform in transforms:
             lookup("transform", transform)
-    _check_axes_meet(models, transforms)
+    pairs = _pairs(models, transforms)
     with within("dataset"):
         dataset = found(config.dataset)
     distortions = config.distortions or PAPER_DISTORTIONS
     with within("distortions"):
         for distortion in distortions:
             parse_distortion(distortion, dataset.info.frame)
-    recipe = _recipe(config.recipe, "recipe")
+    with within("models"):
+        networks = {model: network_of(model, dataset.info, data_root) for model in models}
+    recipe = _recipe(config.recipe, "recipe", config)
     return [
-        _cell(config, recipe, model, transform, distortion, seed, dataset)
-        for model, transform in product(models, transforms)
-        if _fits(model, transform)
-        for distortion, seed in product(distortions, config.seeds or (0,))
+        _cell(config, recipe, (model, networks[model]), transform, distortion, seed, dataset)
+        for model, transform in pairs
+        for distortion, seed in product(distortions, _seeds(model, config))
     ]
 
 
-def _listed(config: GridConfig, found: Callable[[str], FoundDataset]) -> list[Cell]:
+def _listed(
+    config: GridConfig, found: Callable[[str], FoundDataset], data_root: Path | None
+) -> list[Cell]:
     cells = []
     for index, choice in enumerate(config.cells):
         try:
+            find_model(choice.model)
             if not _fits(choice.model, choice.transform):
                 raise UserError(_misfit(choice.model, choice.transform))
-            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe")
+            if choice.model.weights is not None and choice.seed:
+                raise UserError(f"{choice.model} is not trained: its seed is 0, not {choice.seed}")
+            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe", config)
             dataset = found(choice.dataset or config.dataset)
-            cells.append(
-                _cell(
-                    config,
-                    recipe,
-                    choice.model,
-                    choice.transform,
-                    choice.distortion,
-                    choice.seed,
-                    dataset,
-                )
-            )
+            model = choice.model, network_of(choice.model, dataset.info, data_root)
+            names = choice.transform, choice.distortion, choice.seed
+            cells.append(_cell(config, recipe, model, *names, dataset))
         except UserError as error:
             field = ".".join(filter(None, [f"cells.{index}", error.field]))
             raise UserError(f"cells.{index}: {error}", field) from None
     return cells
 
 
-def _usual_transforms(models: tuple[str, ...]) -> tuple[str, ...]:
+def _seeds(model: ModelChoice, config: GridConfig) -> tuple[int, ...]:
+    """Seeds of a model; one that is not trained has no others."""
+    return (0,) if model.weights is not None else config.seeds or (0,)
+
+
+def _usual_transforms(models: tuple[ModelChoice, ...]) -> tuple[str, ...]:
     """The paper's transforms that at least one of the models takes."""
     return tuple(t for t in PAPER_TRANSFORMS if any(_fits(model, t) for model in models))
 
 
-def _fits(model: str, transform: str) -> bool:
+def _fits(model: ModelChoice, transform: str) -> bool:
     """Whether a model takes a transform: plain classifiers take `none`, STNs all others."""
     lookup("transform", transform)
-    return lookup("model", model).spatial == (transform != "none")
+    return lookup("model", model.name).spatial == (transform != "none")
 
 
-def _misfit(model: str, transform: str) -> str:
+def _misfit(model: ModelChoice, transform: str) -> str:
     if transform == "none":
         return f"{model} needs a transform, as in affine, projective or tps; not none"
     return f"{model} takes no transform; it goes with none, not {transform}"
 
 
-def _check_axes_meet(models: tuple[str, ...], transforms: tuple[str, ...]) -> None:
+def _pairs(
+    models: tuple[ModelChoice, ...], transforms: tuple[str, ...]
+) -> list[tuple[ModelChoice, str]]:
+    """The models, each with the transforms that it takes.
+
+    Raises:
+        UserError: a model takes none of the transforms, or no model takes one of them.
+    """
+    pairs = []
     for model in models:
-        if not any(_fits(model, transform) for transform in transforms):
+        fitting = [transform for transform in transforms if _fits(model, transform)]
+        if not fitting and model.weights is not None and _fits(model, "none"):
+            fitting = ["none"]  # beside models that are trained with others
+        if not fitting:
             raise UserError(f"transforms: {_misfit(model, transforms[0])}", "transforms")
+        pairs += [(model, transform) for transform in fitting]
     for transform in transforms:
         if not any(_fits(model, transform) for model in models):
             raise UserError(f"models: no model here goes with transform {transform}", "models")
+    return pairs
 
 
 def _cell(
     config: GridConfig,
     recipe: tuple[str, Recipe],
-    model: str,
+    model: tuple[ModelChoice, Network | None],
     transform: str,
     distortion: str,
     seed: int,
     dataset: FoundDataset,
 ) -> Cell:
     info = dataset.info
+    choice, network = model
     name, variant, canvas, canonical = parse_distortion(distortion, info.frame)
     used: list[Entry] = [
-        lookup("model", model),
+        lookup("model", choice.name),
         lookup("transform", transform),
         lookup("distortion", name),
         dataset.entry,
     ]
     recipe_name, settings = recipe
-    own = settings.for_model(model)
+    own = settings.for_model(choice.name)
+    if str(choice) in settings.by_model:
+        own = settings.for_model(str(choice))
     _check_size(used[0], own, canonical, canvas, info)
+    fields = own.model_dump(mode="json", exclude_defaults=True, exclude={"by_model"})
+    if choice.weights is not None:
+        recipe_name, fields = NO_TRAINING, _shape(used[0], fields)
     revisions = {f"{entry.kind}:{entry.name}": entry.revision for entry in used}
     # The cell contains the recipe's settings, so it needs neither the recipe nor its revision.
     plugins = {entry.plugin for entry in used if entry.plugin}
     return Cell(
-        model=model,
+        model=str(choice),
         transform=transform,
         distortion=canonical,
         variant=variant,
@@ -208,14 +238,21 @@ def _cell(
         seed=seed,
         dataset=dataset.entry.name,
         recipe=recipe_name,
-        settings=own.model_dump(mode="json", exclude_defaults=True, exclude={"by_model"}),
+        settings=fields,
         revisions=revisions | {f"dataset:{dataset.entry.name}": dataset.revision},
         plugins=tuple(sorted(plugins)),
-        cost=_cost(used[0], own, canvas, info),
+        cost=_cost(used[0], own, canvas, info) if choice.weights is None else used[0].cost,
         needs=config.needs,
         no_progress_seconds=config.no_progress_seconds,
+        network=network,
         data=info,
     )
+
+
+def _shape(model: Entry, settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that decide on the shapes of a model's weights."""
+    taken = () if model.name.startswith(PREFIX) else SHAPE
+    return {name: value for name, value in settings.items() if name in taken}
 
 
 def _check_size(
@@ -321,7 +358,7 @@ def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
     return RecipeChoice(name=config.name, overrides=config.overrides | cell.overrides)
 
 
-def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
+def _recipe(choice: RecipeChoice, field: str, config: GridConfig) -> tuple[str, Recipe]:
     """Display name of a recipe, and the recipe with the overrides applied."""
     name = choice.name or DEFAULT_RECIPE
     with within(field):
@@ -344,9 +381,11 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         shown = first["loc"] and first["type"] != "extra_forbidden"
         given = f" (given: {first['input']!r})" if shown else ""
         raise UserError(f"{where}: {message}{given}", where) from None
+    own_names = {str(model) for model in (*(config.models or ()), *(c.model for c in config.cells))}
     for model in recipe.by_model:
         try:
-            lookup("model", model)
+            if model not in own_names:
+                lookup("model", model)
         except UserError as error:
             raise UserError(f"{field}.by_model: {error}", f"{field}.by_model") from None
     if recipe == base:

@@ -28,12 +28,10 @@ from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
     NotFiniteError,
-    as_labels,
-    as_predictions,
-    confusion,
     count_wrong,
     predict,
     rank,
+    tested,
 )
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
@@ -175,7 +173,6 @@ class CellTraining:
             NotFiniteError: a score is not finite.
             UserError: see `train`; or the weights cannot be read back.
         """
-        cell = self.cell
         with self._alone(), self._tested_weights():
             ranking = rank(self._scores, self.test.images, self._progressed)
             state = self.model.state_dict()
@@ -187,11 +184,7 @@ class CellTraining:
             )
         self._scores.check_images(training=False)
         return self._outcome(
-            predictions=as_predictions(ranking, self.test),
-            labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
-            confusion=confusion(ranking.first, self.test),
-            n_test=len(self.test.labels),
-            n_wrong=count_wrong(ranking.first, self.test.labels),
+            **tested(self.cell, ranking, self.test),
             weights=weights,
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.data.distorted_images import DistortedImages, in_batches
+from stn_cluster.grid import Cell
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.checked_model import CheckedModel
@@ -145,3 +147,15 @@ def _as_bytes(values: Tensor, kind: str) -> bytes:
     if not (kept == numbers).all():  # otherwise class 300 would be stored as 44
         raise ValueError(f"numbers from {numbers.min()} to {numbers.max()} do not fit in {kind}")
     return kept.tobytes()
+
+
+def tested(cell: Cell, ranking: Ranking, test: DistortedTestSet) -> dict[str, Any]:
+    """Fields of the outcome of a cell whose model was tested."""
+    revision = cell.revisions[f"dataset:{cell.dataset}"]
+    return {
+        "predictions": as_predictions(ranking, test),
+        "labels": as_labels(test, cell.dataset, revision),
+        "confusion": confusion(ranking.first, test),
+        "n_test": len(test.labels),
+        "n_wrong": count_wrong(ranking.first, test.labels),
+    }

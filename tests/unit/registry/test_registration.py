@@ -38,7 +38,20 @@ def test_a_name_that_another_plugin_has_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "a:b", "a/b", "a\nb", "a\x1b[31m", "-rf", "..", "a\u2003b"]
+    "name",
+    [
+        "",
+        "a b",
+        "a:b:c",
+        ":a",
+        "torchvision:mine",
+        "a/b",
+        "a\nb",
+        "a\x1b[31m",
+        "-rf",
+        "..",
+        "a\u2003b",
+    ],
 )
 def test_a_name_that_labels_and_configs_could_not_hold_is_refused(
     tmp_path: Path, name: str
