@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stn_cluster.cluster.changed_data import say_changed_data
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
 from stn_cluster.cluster.make_jobs import grid_job
@@ -62,7 +63,7 @@ def run_grid(
     """
     from stn_cluster.store import load_results
 
-    job = grid_job(config, force=force)
+    job = grid_job(config, data_root=settings.get("data_root"), force=force)
     store = store or Path("results") / job.name
     with contextlib.closing(run_job(job, make_settings(store, **settings))) as statuses:
         for status in statuses:
@@ -105,6 +106,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         yield stored
         return
     check_plugins(job.cells, data_root)
+    say_changed_data(job.cells, settings.store)
     cores = cores_per_worker(job.cells, settings)
     with (
         embedded_ray(settings.workers, cores) as resources,

@@ -12,9 +12,11 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.dataset_lookup import (
+    FoundDataset,
     check_dataset,
     describe_dataset,
     find_dataset,
+    found_dataset,
 )
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
@@ -31,12 +33,14 @@ from stn_cluster.registry.resolve import (
 __all__ = [
     "ClashError",
     "Entry",
+    "FoundDataset",
     "changed_files",
     "check_dataset",
     "check_revisions",
     "check_weights",
     "describe_dataset",
     "find_dataset",
+    "found_dataset",
     "known_plugin",
     "largest",
     "load_plugins",
