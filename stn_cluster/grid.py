@@ -36,6 +36,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
 SMALLEST_AMOUNT = 0.0001  # the smallest amount of a resource that Ray can reserve
 
+NO_TRAINING = "none"  # recipe of a cell that is evaluated and not trained
+
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
 PAPER_DISTORTIONS = ("R", "RTS", "P", "E")

@@ -22,6 +22,7 @@ from stn_cluster.registry import (
     lookup,
     resolve,
     with_present_name,
+    with_present_weights,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def cells_to_rerun(
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
             stored = with_present_name(Cell.model_validate_json(spec))
-            cell = _with_present_revisions(stored, present)
+            cell = with_present_weights(_with_present_revisions(stored, present), root)
         except ValidationError as error:
             raise StoreError(f"{uri}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell

@@ -12,7 +12,7 @@ from stn_cluster.cluster.changed_data import say_changed_data
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
 from stn_cluster.cluster.make_jobs import grid_job
-from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.private_ray import lost_processes
 from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
@@ -105,7 +105,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     if stored is not None and stored.total == len(job.cells) and not job.force:
         yield stored
         return
-    check_plugins(job.cells, data_root)
+    check_components(job.cells, data_root)
     say_changed_data(job.cells, settings.store)
     cores = cores_per_worker(job.cells, settings)
     with (

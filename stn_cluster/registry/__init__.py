@@ -1,6 +1,6 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
-from stn_cluster.registry.chosen_models import check_weights
+from stn_cluster.registry.chosen_models import check_weights, with_present_weights
 from stn_cluster.registry.components import (
     Entry,
     lookup,
@@ -29,6 +29,7 @@ from stn_cluster.registry.resolve import (
     resolve,
     with_present_name,
 )
+from stn_cluster.registry.torchvision_names import is_torchvision
 
 __all__ = [
     "ClashError",
@@ -41,6 +42,7 @@ __all__ = [
     "describe_dataset",
     "find_dataset",
     "found_dataset",
+    "is_torchvision",
     "known_plugin",
     "largest",
     "load_plugins",
@@ -59,4 +61,5 @@ __all__ = [
     "register_transform",
     "resolve",
     "with_present_name",
+    "with_present_weights",
 ]

@@ -69,6 +69,19 @@ def check_weights(cell: Cell, data_root: Path | None) -> Path:
     return path
 
 
+def with_present_weights(cell: Cell, data_root: Path | None) -> Cell:
+    """Copy of a stored cell with the present digest of its file of weights, if it has one.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    network = cell.network
+    if network is None or network.weights is None:
+        return cell
+    present = network.model_copy(update={"digest": _digest(network.weights, data_root)})
+    return cell.model_copy(update={"network": present})
+
+
 def _digest(file: str, data_root: Path | None) -> str:
     root = data_root or DEFAULT_ROOT
     path = root / file

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from stn_cluster.dataset_info import CANVAS_PIXELS, FRAME, DatasetInfo, scaled
 from stn_cluster.errors import UserError, first_error, unknown, within
 from stn_cluster.grid import (
+    NO_TRAINING,
     PAPER_DISTORTIONS,
     PAPER_MODELS,
     PAPER_TRANSFORMS,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
 
 DEFAULT_RECIPE = "fast"
-NO_TRAINING = "none"  # recipe of a model that is evaluated and not trained
 _PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
 SHAPE = ("filters", "hidden_units", "transformer_size")
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")

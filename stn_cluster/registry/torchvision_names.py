@@ -12,6 +12,11 @@ COST = 90.0  # resnet18's; see `Entry.cost`
 _MODULE = "stn_cluster.stn.torchvision_models"
 
 
+def is_torchvision(model: str) -> bool:
+    """Whether a model of this name is torchvision's."""
+    return model.startswith(PREFIX)
+
+
 @cache
 def torchvision_names() -> tuple[str, ...]:
     """Names of all classifiers, with the prefix; empty where torchvision is not installed."""

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from stn_cluster.client.schemas import Submission
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
-from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.preparation import check_components
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import largest, prepare_datasets, resolve
@@ -48,7 +48,7 @@ class Backend:
         new = {used_set: cell for used_set, cell in used.items() if used_set not in self.datasets}
         prepare_datasets(list(new.values()), self.data_root)
         self.datasets.update(new)
-        check_plugins(cells, self.data_root)
+        check_components(cells, self.data_root)
         job = Job(
             job_id=job_id,
             cells=tuple(cells),

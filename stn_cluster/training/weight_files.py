@@ -86,7 +86,7 @@ def load_into(model: nn.Module, weights: WeightFile, name: str) -> list[str]:
 def misfit(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """What keeps a state dict from fitting a model's own; '' if it fits."""
     missing = [name for name in own if name not in given]
-    left_over = [name for name in given if name not in own]
+    left_over = sorted(name for name in given if name not in own)
     shapes = [
         f"{name} ({_shape(given[name])}, not {_shape(value)})"
         for name, value in own.items()
