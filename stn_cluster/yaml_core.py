@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.constructor import ConstructorError
@@ -39,8 +39,8 @@ class _CoreLoader(yaml.SafeLoader):
     """SafeLoader with the types of the core schema only; it refuses a key that is given twice
     instead of silently keeping the last."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
-    yaml_constructors: dict[str | None, Any] = {}
+    yaml_implicit_resolvers: dict[Any, Any] = {}
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -89,10 +89,7 @@ _scalar("int", _INT, _to_int)  # before float, which also matches whole numbers
 _scalar("float", _FLOAT, _to_float)
 # Merge keys are of YAML 1.1, but in wide use.
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
-for _kind, _construct in (
-    ("str", yaml.SafeLoader.construct_yaml_str),
-    ("seq", yaml.SafeLoader.construct_yaml_seq),
-    ("map", yaml.SafeLoader.construct_yaml_map),
-):
-    _CoreLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct)
-_CoreLoader.add_constructor(None, yaml.SafeLoader.construct_undefined)
+_plain: Any = _CoreLoader
+for _kind in ("str", "seq", "map"):
+    _plain.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_plain, f"construct_yaml_{_kind}"))
+_plain.add_constructor(None, _plain.construct_undefined)

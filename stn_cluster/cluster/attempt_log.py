@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from stn_cluster.cluster.captured_output import captured_output, flush_c
+from stn_cluster.cluster.captured_output import captured_output, flush_buffers
 from stn_cluster.cluster.spool import SHARED, Spool, make_folder, remove_folder
 from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import utc_now
@@ -113,7 +113,7 @@ class AttemptLog:
     def _collect(self, end: bool = False) -> None:
         """Adds the new lines of all sources; at the end, also lines that are not complete."""
         if self._redirect is not None:
-            flush_c()
+            flush_buffers()
         for name in self._sources:
             self._collect_from(name, end)
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _STDOUT, _STDERR = 1, 2  # descriptors
+_libc = ctypes.CDLL(None)
+_C_STDOUT = ctypes.c_void_p.in_dll(_libc, "stdout")
 _LINE_BUFFERED = 1  # C's _IOLBF on Linux
 
 
@@ -27,7 +29,7 @@ class _Descriptor(io.FileIO):
         with suppress(OSError):
             written = 0
             while written < len(view):
-                written += super().write(view[written:]) or 0
+                written += super().write(view[written:]) or len(view)
         return len(view)
 
 
@@ -39,7 +41,9 @@ class _Stream(io.TextIOWrapper):
 
     def __init__(self, descriptor: int) -> None:
         raw: Any = _Descriptor(descriptor, "wb", closefd=False)
+        raw.name = "<stdout>" if descriptor == _STDOUT else "<stderr>"
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        self.mode = "w"  # type: ignore[misc]
 
     def close(self) -> None:
         """Does nothing."""
@@ -55,14 +59,14 @@ def captured_output() -> Iterator[Callable[[int], None]]:
     """
     streams = _Stream(_STDOUT), _Stream(_STDERR)
     before = sys.stdout, sys.stderr
-    flush_c()
+    flush_buffers()
     _buffer_c_by_lines()
     kept = os.dup(_STDOUT), os.dup(_STDERR)
     if not faulthandler.is_enabled():  # Ray has enabled it, on descriptor 2
         faulthandler.enable(_STDERR)
 
     def redirect(descriptor: int) -> None:
-        flush_c()
+        flush_buffers()
         os.dup2(descriptor, _STDOUT)
         os.dup2(descriptor, _STDERR)
         # A cell may have replaced them, for itself.
@@ -72,23 +76,24 @@ def captured_output() -> Iterator[Callable[[int], None]]:
     try:
         yield redirect
     finally:
-        flush_c()
+        flush_buffers()
         for descriptor, previous in zip((_STDOUT, _STDERR), kept, strict=True):
             os.dup2(previous, descriptor)
             os.close(previous)
         sys.stdout, sys.stderr = before
 
 
-_libc = ctypes.CDLL(None)
-
-
-def flush_c() -> None:
-    """Writes what C libraries have printed and C's own buffers still hold."""
-    _libc.fflush(None)
+def flush_buffers() -> None:
+    """Writes what buffers still hold: C's, and those of Python's first streams."""
+    # Not all files of C: one that another thread reads from would be waited for.
+    _libc.fflush(_C_STDOUT)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # a full disk, or closed
+                stream.flush()
 
 
 def _buffer_c_by_lines() -> None:
     """C buffers stdout by lines only on terminals; otherwise the last lines would be lost when the
     process dies."""
-    with suppress(ValueError):  # another C library has another name for it
-        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, _LINE_BUFFERED, 0)
+    _libc.setvbuf(_C_STDOUT, None, _LINE_BUFFERED, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from unittest.mock import patch
 
 from stn_cluster.cluster.private_ray import (
     absolute_python_path,
+    forget_token,
     minimal_ray,
     own_process_group,
     private_environment,
@@ -64,9 +66,13 @@ def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resourc
                     "ray.shutdown() first, or run it in another process"
                 )
             _check_open_files()
+            forget_token()
+            stack.callback(forget_token)  # ours: it is of no use to the user's own Ray
             # Ray prints errors of workers to our stdout, even with log_to_driver=False. But stdout
             # is for the table, and the errors are in the attempts' logs.
             stack.enter_context(patch("ray._private.worker.print_to_stdstream", _silently))
+            if threading.current_thread() is threading.main_thread():  # Ray sets a handler
+                stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
             stack.callback(ray.shutdown)
             # Ray adds our working folder to the workers' path, where a user's file could shadow a
             # library, so it starts in an empty one. (A runtime_env could do that, too, but without

@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from stn_cluster.errors import UserError
@@ -46,6 +47,15 @@ def private_environment() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             del os.environ[name]
         os.environ |= theirs
+
+
+def forget_token() -> None:
+    """Makes Ray read its token from the environment again, when it needs it."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray import _raylet
+
+        loader: Any = getattr(_raylet, "AuthenticationTokenLoader")  # noqa: B009
+        loader.instance().reset_cache()
 
 
 @contextlib.contextmanager

@@ -43,10 +43,10 @@ def download(files: list[IdxFile], folder: Path) -> dict[str, bytearray]:
     hosts = " or ".join(httpx.URL(mirror).host for mirror in MIRRORS)
     count = f"{len(files)} file{'s' if len(files) > 1 else ''}"
     _say(f"MNIST: downloading {count} to {folder}, from {hosts}{_proxy()}")
-    deadline = time.monotonic() + TOTAL_SECONDS
     try:
         # Not the client's own retries: the other mirror is tried instead.
         with httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client:
+            deadline = time.monotonic() + TOTAL_SECONDS
             contents = {file.name: _from_any_mirror(client, file, deadline) for file in files}
     except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
         # A proxy or certificates that the environment names and httpx cannot use.
@@ -58,8 +58,10 @@ def download(files: list[IdxFile], folder: Path) -> dict[str, bytearray]:
 
 
 def _from_any_mirror(client: httpx.Client, file: IdxFile, deadline: float) -> bytearray:
-    failures = []
+    failures: list[str] = []
     for mirror in MIRRORS:
+        if failures:
+            _say(f"MNIST: {failures[-1]}; trying {httpx.URL(mirror).host}")
         url = f"{mirror}{file.name}.gz"
         try:
             return contents_of(file, _fetch(client, url, deadline))
@@ -69,7 +71,6 @@ def _from_any_mirror(client: httpx.Client, file: IdxFile, deadline: float) -> by
             failures.append(f"{url}: {_reason(error)}{_proxy()}")
         except ValueError as error:  # a page of a proxy, for example
             failures.append(f"{url}: {error}")
-        _say(f"MNIST: {failures[-1]}")
     raise DownloadError("; ".join(failures))
 
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cluster.data.cache import DistortedTestSet
-from stn_cluster.data.checked_distortion import described
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
 from stn_cluster.dataset_info import WHITE, scaled
@@ -27,7 +26,7 @@ from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.attributes import Attributes, refuse_unreadable_state
 from stn_cluster.training.averaging import WeightAverage
-from stn_cluster.training.checked_model import CheckedModel, give_own_weights
+from stn_cluster.training.checked_model import CheckedModel, component_of, give_own_weights
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
@@ -80,10 +79,7 @@ class CellTraining:
         seed = seed_of("weights", cell.seed)
         self._random = RandomState(seed, device, user_code=self._user_code)
         with self._alone():
-            model = build_model(cell, self.recipe, test.n_classes)
-            if self._user_code:
-                _check_built(model, self._name)
-            self.model = model.to(device)
+            self.model = build_model(cell, self.recipe, test.n_classes).to(device)
         self._attributes = Attributes(self.model) if self._user_code else None
         self._scores = CheckedModel(self.model, self._name, test.n_classes, self._user_code, device)
         self._steps_here = 0  # steps since it was built in this process
@@ -363,23 +359,12 @@ class CellTraining:
         )
 
 
-def component_of(cell: Cell) -> tuple[str, bool]:
-    """Name of a cell's model in errors, and whether there is code of a plug-in in it."""
-    model, transform = lookup("model", cell.model), lookup("transform", cell.transform)
-    name = f"model {cell.model!r}"
-    if transform.plugin is not None:
-        name += f" with transform {cell.transform!r}"
-    return name, bool(model.plugin or transform.plugin)
-
-
-def _check_built(model: object, name: str) -> None:
-    if not isinstance(model, nn.Module):
-        raise UserError(f"{name} gave {described(model)}, not a torch.nn.Module")
-    give_own_weights(model, name)
-
-
 def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """Builds the cell's network, with initial weights from torch's default generator."""
+    """Builds the cell's network, with initial weights from torch's default generator.
+
+    Raises:
+        UserError: a plug-in gave no module, or one that another cell has.
+    """
     size = recipe.transformer_size
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
@@ -399,6 +384,9 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
+    name, user_code = component_of(cell)
+    if user_code:
+        give_own_weights(model, name)
     if recipe.initialisation == "he":
         initialise_he(model)
     return model

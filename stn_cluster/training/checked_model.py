@@ -9,8 +9,19 @@ from torch import Tensor, nn
 
 from stn_cluster.data.checked_distortion import described
 from stn_cluster.errors import UserError
+from stn_cluster.grid import Cell
+from stn_cluster.registry import lookup
 
 COMPARED_STEPS = 3  # training steps after which the images are compared with those given
+
+
+def component_of(cell: Cell) -> tuple[str, bool]:
+    """Name of a cell's model in errors, and whether there is code of a plug-in in it."""
+    model, transform = lookup("model", cell.model), lookup("transform", cell.transform)
+    name = f"model {cell.model!r}"
+    if transform.plugin is not None:
+        name += f" with transform {cell.transform!r}"
+    return name, bool(model.plugin or transform.plugin)
 
 
 class CheckedModel:
@@ -101,14 +112,16 @@ class CheckedModel:
 _built: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 
 
-def give_own_weights(model: nn.Module, name: str) -> None:
+def give_own_weights(model: object, name: str) -> None:
     """Makes a plug-in's model independent of all others that the plug-in has built.
 
     Buffers are copied: several models may have been given a constant of the plug-in's module.
 
     Raises:
-        UserError: a parameter is another cell's too.
+        UserError: a parameter is another cell's too, or it is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{name} gave {described(model)}, not a torch.nn.Module")
     for where, parameter in model.named_parameters():
         if _built.get(id(parameter)) is parameter:
             raise UserError(

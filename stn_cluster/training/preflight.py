@@ -22,7 +22,8 @@ from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins
-from stn_cluster.training.cell_training import CellTraining, component_of
+from stn_cluster.training.cell_training import CellTraining
+from stn_cluster.training.checked_model import component_of
 
 FEW = 4  # images; batch normalisation needs more than one
 CPU = torch.device("cpu")

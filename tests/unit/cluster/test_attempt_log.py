@@ -185,6 +185,7 @@ def test_what_user_code_prints_to_is_a_whole_text_file(log: AttemptLog) -> None:
             assert isinstance(stream, io.TextIOBase)
             assert (stream.fileno(), stream.encoding, stream.isatty()) == (number, "utf-8", False)
             assert stream.buffer.fileno() == number
+            assert (stream.name, stream.mode) == (("<stdout>", "<stderr>")[number - 1], "w")
             assert stream.writable()
             assert not stream.readable()
             stream.reconfigure(line_buffering=True)

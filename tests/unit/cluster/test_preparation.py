@@ -47,7 +47,9 @@ def good(task):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Folder of the plug-in, and time enough for a busy machine."""
+    monkeypatch.setattr(preparation, "PREFLIGHT_SECONDS", 250.0)
     (tmp_path / "prepared_plugin.py").write_text(SOURCE)
     (tmp_path / "json.py").write_text("raise ImportError('not the json that was meant')")
     importlib.invalidate_caches()
