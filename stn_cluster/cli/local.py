@@ -105,13 +105,22 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP; needs a token if other machines can connect."""
+    from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
+    from stn_cluster.registry import load_plugins
     from stn_cluster.server.listen import ListenAddress
-    from stn_cluster.server.serve import serve as serve_until_stopped
+    from stn_cluster.store import refuse_published
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
-    serve_until_stopped(settings, ListenAddress(host, port, token), address=address, gpu=gpu)
+    listen = ListenAddress(host, port, token)
+    listen.check()
+    refuse_published(settings.store)
+    load_plugins(settings.plugins)
+    check_cluster(address)  # before Ray is imported
+    from stn_cluster.server.serve import serve as serve_until_stopped
+
+    serve_until_stopped(settings, listen, address=address, gpu=gpu)
 
 
 def _run(job: Job, store: str, machine: MachineOptions) -> None:

@@ -117,7 +117,7 @@ def logs(
 
 def _print_log(title: str, text: str) -> None:
     write(f"--- attempt {one_line(title)}\n")
-    write(plain_lines(text))
+    write(plain_lines(text) or "(no log)\n")
 
 
 def _watch(client: Client, job_id: str, server: str | None) -> None:

@@ -15,7 +15,7 @@ from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue.claim import Demand
 
 PENDING_SECONDS = 5.0  # a worker that starts for longer waits for others to release resources
-UNPLACED_SECONDS = 30.0  # without room for a worker, and people are told
+UNPLACED_SECONDS = 60.0  # without room for a worker, and people are told
 
 PACKS_A_WORKER = 2  # at least, if there are enough cells: short packs at the end balance the load
 GPU_PACK = 16  # cells; each is a branch of one graph, and small cells fill a GPU only together

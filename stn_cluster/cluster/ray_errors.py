@@ -13,12 +13,20 @@ def why(error: BaseException) -> str:
     Ray is not imported: its errors are told by their names and words.
     """
     chain = _chain(error)
-    texts = [f"{type(each).__name__}: {' '.join(str(each).split())}" for each in chain]
-    for pattern, line in _KNOWN:
-        found = next((match for text in texts if (match := re.search(pattern, text))), None)
-        if found:
-            return found.expand(line)
-    return _one_line(str(chain[-1])) or type(chain[-1]).__name__
+    known = next(filter(None, (_known(f"{type(each).__name__}: {each}") for each in chain)), None)
+    return known or " ".join(str(chain[-1]).split())[:MOST] or type(chain[-1]).__name__
+
+
+def why_text(text: str) -> str:
+    """The same, from what a process of Ray's has written before it failed."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _known(text) or (lines[-1].strip()[:MOST] if lines else "it does not say why")
+
+
+def _known(text: str) -> str | None:
+    text = " ".join(text.split())
+    found = ((re.search(pattern, text), line) for pattern, line in _KNOWN)
+    return next((match.expand(line) for match, line in found if match), None)
 
 
 # What a message contains, and what to say.
@@ -45,7 +53,3 @@ def _chain(error: BaseException) -> list[BaseException]:
     while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
         chain.append(cause)
     return chain
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MOST]

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from stn_cluster.cluster.changed_data import say_changed_data
-from stn_cluster.cluster.connect import find, is_running, start
+from stn_cluster.cluster.connect import check_served, find_or_start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.preparation import prepare
 from stn_cluster.cluster.publish_plugins import publish_plugins
@@ -36,7 +36,7 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
         The job's status with its cells, repeatedly until it has ended.
 
     Raises:
-        UserError: see `start` and `prepare`.
+        UserError: see `find_or_start`, `check_served` and `prepare`.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
     prepare(job.cells, data_root)
@@ -45,9 +45,9 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
         publish_plugins(job.cells, Store.open(settings.store, create=True))
     with interrupts() as interrupted:
         while True:
-            started_here, client = not is_running(settings.store), None
+            client, started_here = find_or_start(settings)
             try:
-                client = start(settings)
+                check_served(client, settings)
                 for status in _statuses(client, job):
                     yield status
                     if interrupted.is_set():
@@ -62,7 +62,7 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
                     if interrupted.is_set():
                         say_stopping()
                     with contextlib.suppress(UserError):
-                        (client or find(settings.store)).stop(STOP_SECONDS)
+                        client.stop(STOP_SECONDS)
 
 
 def _statuses(client: CoordinatorClient, job: Job) -> Iterator[JobStatus]:

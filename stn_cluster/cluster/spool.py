@@ -32,18 +32,17 @@ class Spool:
 
     def __init__(self, folder: Path | None, name: str) -> None:
         self._path = folder / name if folder else None
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        if self._path is not None:
-            self.descriptor = os.open(self._path, flags, 0o600)
-            # Another one, as everything written to the first is appended, whatever the place.
-            self._header = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
-        else:
-            self.descriptor = os.memfd_create(name)
-            self._header = os.open(f"/proc/self/fd/{self.descriptor}", os.O_WRONLY | os.O_CLOEXEC)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-            appending = os.open(f"/proc/self/fd/{self.descriptor}", flags)
-            os.close(self.descriptor)
-            self.descriptor = appending
+        create = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            self._header = -1 if self._path is None else os.open(self._path, create, 0o600)
+        except OSError:  # no place any more
+            self._path, self._header = None, -1
+        if self._path is None:
+            self._header = os.memfd_create(name)
+        os.ftruncate(self._header, START)
+        # Another descriptor, as all that is written to it is appended, whatever the place.
+        appending = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        self.descriptor = os.open(f"/proc/self/fd/{self._header}", appending)
         self.position = START  # read up to here
         self.mark(START)
 

@@ -128,7 +128,8 @@ class Watchdog:
             await self.give_up(worker, ExitReason.EXPIRED, "its worker does not come back")
         elif worker.stall is not None and leases:
             limit = limit_of(worker.stall, leases, settings)
-            if now - worker.stall.since > limit:
+            # By the last report: if this process was held up, newer ones may wait unread.
+            if worker.heard_at - worker.stall.since > limit:
                 others = ends(worker.stall, leases, limit)
                 message = "its worker made no progress"
                 await self.give_up(worker, ExitReason.INTERRUPTED, message, others)

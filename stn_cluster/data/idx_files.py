@@ -71,10 +71,10 @@ class IdxFiles:
         images, train_labels, test_images, test_labels = self.files()
         try:
             return Dataset(
-                _values(images, axes=3),
-                _values(train_labels, axes=1),
-                _values(test_images, axes=3),
-                _values(test_labels, axes=1),
+                read_values(images, axes=3),
+                read_values(train_labels, axes=1),
+                read_values(test_images, axes=3),
+                read_values(test_labels, axes=1),
                 n_classes=_classes(train_labels, test_labels),
             )
         except ValueError as error:
@@ -84,7 +84,7 @@ class IdxFiles:
 
 
 def _classes(*labels: Path) -> int:
-    values = [_values(path, axes=1) for path in labels]
+    values = [read_values(path, axes=1) for path in labels]
     for path, numbers in zip(labels, values, strict=True):
         if not len(numbers):
             raise ValueError(f"{path}: has no labels")
@@ -96,7 +96,12 @@ def _shape(path: Path, axes: int) -> tuple[int, ...]:
         return _header(path, file.read(4 + 4 * axes), axes)
 
 
-def _values(path: Path, axes: int) -> NDArray[np.uint8]:
+def read_values(path: Path, axes: int) -> NDArray[np.uint8]:
+    """Values of one file, gzipped or not.
+
+    Raises:
+        ValueError: it is no IDX file of bytes with so many axes; the message begins with its name.
+    """
     try:
         with _opened(path) as file:
             content = file.read()

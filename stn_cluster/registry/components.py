@@ -122,6 +122,20 @@ _BUILT_IN = (
     _built_in(
         "dataset", "mnist-validation-5", "data.mnist:mnist_validation_5", prepare=_MNIST_FILES
     ),
+    *(
+        _built_in(
+            "dataset",
+            name,
+            f"data.torchvision_sets:{function}",
+            prepare=f"stn_cluster.data.torchvision_sets:prepare_{function}",
+            info=info,
+        )
+        for name, function, info in (
+            ("fashion-mnist", "fashion_mnist", MNIST),
+            ("kmnist", "kmnist", MNIST),
+            ("cifar10", "cifar10", DatasetInfo(frame=32, channels=3, background=(0, 0, 0))),
+        )
+    ),
     _built_in("recipe", "paper", "recipes:paper"),
     _built_in("recipe", "fast", "recipes:fast"),
     _built_in("recipe", "smoke", "recipes:smoke"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -80,10 +81,13 @@ class Run:
     def __init__(self, folder: Path, place: str, command: list[str | Path]) -> None:
         self.folder = folder_of(folder)
         self.errors = folder / "errors.txt"
-        environment = {"PATH": str(Path(sys.executable).parent), **hanging(folder, place)}
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                command, cwd=folder, stderr=errors, stdout=subprocess.DEVNULL, env=environment
+                command,
+                cwd=folder,
+                stderr=errors,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | hanging(folder, place),
             )
         deadline = time.monotonic() + 120
         while not (folder / "hangs").exists():

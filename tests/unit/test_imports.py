@@ -21,7 +21,16 @@ HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starle
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
-    *("private_ray", "protocol", "ray_errors", "result_writer", "rows", "run_local", "settings"),
+    *(
+        "private_ray",
+        "protocol",
+        "ray_errors",
+        "ray_probe",
+        "result_writer",
+        "rows",
+        "run_local",
+        "settings",
+    ),
     *("supervision", "throughput"),
 )
 
@@ -228,6 +237,7 @@ IMPORTED: dict[str, set[str]] = {
         "inference",
         "plain_text",
         "queue",
+        "registry",
         "report",
         "server",
         "stn_cluster",

@@ -75,6 +75,18 @@ class Hoards(Linear):
         return super().forward(images)
 
 
+@register_model("Swells")
+class Swells(Linear):
+    """Takes four gigabytes at its third step, and keeps them for a while."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.calls == 2:
+            kept = torch.ones(2**30)
+            time.sleep(20)
+            images = images * kept[0]
+        return super().forward(images)
+
+
 @register_model("Slow")
 class Slow(Linear):
     """Sleeps at every step."""

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -33,6 +34,10 @@ def hang(place: str) -> None:
 at: Callable[[str], None] = hang
 
 
+# Steps of each model: kept here, as a step that changes an attribute is never replayed.
+_steps: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
 class Linear(nn.Module):
     """Computes scores directly from the pixels."""
 
@@ -40,11 +45,10 @@ class Linear(nn.Module):
         super().__init__()
         at("building")
         self.scores = nn.Linear(task.canvas**2, task.n_classes)
-        self.steps = 0
 
     def forward(self, images: Tensor) -> Tensor:
-        self.steps += self.training
-        if self.steps > 2 or not self.training:
+        _steps[self] = _steps.get(self, 0) + self.training
+        if _steps[self] > 2 or not self.training:
             at("training" if self.training else "testing")
         scores: Tensor = self.scores(images.flatten(1))
         return scores

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from stn_cluster.cluster.connect import ray_cluster
+from stn_cluster.cluster.ray_probe import check_cluster
 from stn_cluster.errors import UserError
 
 
@@ -57,3 +58,21 @@ def test_whatever_ray_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("ray.init", fail)
     assert refused("auto") == "auto: cannot use this Ray cluster: no module named 'hook'"
+
+
+def test_a_server_that_is_no_ray_cluster_is_told_by_its_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stn_cluster.cluster.ray_probe.ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UserError, match=rf"^{address}: what listens there does not answer"):
+            check_cluster(address)
+
+
+def test_a_malformed_variable_of_ray_is_suspected_where_ray_crashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "soon")
+    with pytest.raises(UserError, match=r"^Ray crashes .* RAY_worker_register_timeout_seconds"):
+        check_cluster("auto")

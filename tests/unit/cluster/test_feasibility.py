@@ -107,17 +107,17 @@ def test_a_workers_cores_are_its_threads_or_what_its_cells_need(
 @pytest.mark.parametrize(
     ("workers", "per_worker", "cores"),
     [
-        (None, 1, None),  # Ray detects them
-        (None, 9, None),
+        (None, 1, 2),
+        (None, 9, 2),
         (1, 2, 2),
         (2, 1, 2),
         (5, 1, 5),  # more workers than cores: the user's choice
-        (2, 2, None),  # but no cores that do not exist
-        (1, 9, None),
+        (2, 2, 2),  # but no cores that do not exist
+        (1, 9, 2),
     ],
 )
 def test_ray_hands_out_the_cores_that_the_workers_take(
-    monkeypatch: pytest.MonkeyPatch, workers: int | None, per_worker: int, cores: int | None
+    monkeypatch: pytest.MonkeyPatch, workers: int | None, per_worker: int, cores: int
 ) -> None:
     monkeypatch.setattr("stn_cluster.cluster.embedded_ray._cores", lambda: 2)
     assert _logical_cores(workers, per_worker) == cores

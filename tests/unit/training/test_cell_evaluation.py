@@ -150,7 +150,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_starts(root: Path) 
     )
     given = {"name": "CNN", "as": "wider", "weights": "cnn.safetensors"}
     wider = cells_of(root, given, recipe={"name": "smoke", "filters": 8})
-    with pytest.raises(UserError, match="of another shape: features.0.weight \\(6x3x9x9, not 8x3"):
+    with pytest.raises(UserError, match=r"of another shape: features.0.weight \(6x3x9x9, not 8x3"):
         check_components(wider, root)
 
 
