@@ -36,10 +36,11 @@ def read_weights(path: Path) -> WeightFile:
     """
     try:
         with path.open("rb") as opened:
-            first = opened.read(4)
-        if not first.startswith(_TORCHS):
-            return WeightFile(path.name, from_safetensors(path.read_bytes()))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            if not opened.read(4).startswith(_TORCHS):
+                opened.seek(0)
+                return WeightFile(path.name, from_safetensors(opened.read()))
+            opened.seek(0)  # the open file, as the name may say something else
+            loaded = torch.load(opened, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError:
