@@ -49,7 +49,7 @@ class ModelChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    shown_as: str | None = Field(None, alias="as")  # its name everywhere; default: `name`
+    shown_as: str | None = Field(default=None, alias="as")  # its name everywhere; default: `name`
     weights: str | None = None  # see `Network`, here and below
     mean: Numbers | None = None
     std: Numbers | None = None

@@ -126,10 +126,10 @@ def distort(
         data=info,
     )
     call = ("distort", name, variant, canvas, seed)
-    distortion = make_distortion(cell)
+    made = make_distortion(cell)
     with isolated_distortion(cell, user_state(cell, pixels.device, *call)):
-        parameters = torch.from_numpy(distortion.draw(generator(*call), len(pixels)))
-        return distortion.apply(pixels, parameters.to(pixels.device))
+        parameters = torch.from_numpy(made.draw(generator(*call), len(pixels)))
+        return made.apply(pixels, parameters.to(pixels.device))
 
 
 def as_floats(images: Images) -> Tensor:

@@ -52,7 +52,7 @@ def _without_values() -> Iterator[None]:
     def hook(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
         return None if parameter is None else nn.Parameter(parameter.to("meta"))
 
-    registered = register_module_parameter_registration_hook(hook)
+    registered = register_module_parameter_registration_hook(hook)  # type: ignore[arg-type]
     try:
         yield
     finally:
