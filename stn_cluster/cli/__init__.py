@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import local, models, remote, results
+from stn_cluster.cli import local, remote, results, trained
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.cluster.signals import interrupt_for_good
@@ -29,7 +29,7 @@ app = typer.Typer(
 for command in (
     *(local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
-    *(remote.logs, local.rerun, results.results, results.table, models.export),
+    *(remote.logs, local.rerun, results.results, results.table, trained.export),
 ):
     app.command()(command)
 
