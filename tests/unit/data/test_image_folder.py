@@ -65,7 +65,7 @@ def test_a_torn_photograph_is_named(root: Path) -> None:
     file = root / "signs" / "test" / "place01" / "1.jpg"
     file.write_bytes(file.read_bytes()[:-900])
     with pytest.raises(
-        UserError, match=f"{re.escape(str(file))}: cannot be read as an image: .*trunc"
+        UserError, match=f"{re.escape(str(file))}: cannot be read as an image: .*[Tt]runc"
     ):
         load(root)
 
@@ -177,20 +177,19 @@ def test_the_middle_of_a_wide_picture_stays(tmp_path: Path) -> None:
     wide[:, 32:64] = np.asarray(photograph(32))
     file = written(Image.fromarray(wide), tmp_path / "wide.webp", lossless=True)
     middle = written(photograph(32), tmp_path / "middle.bmp")
-    assert (read_picture(file, COLOUR) == read_picture(middle, COLOUR)).all()
+    info = COLOUR.model_copy(update={"frame": 32})
+    assert (read_picture(file, info) == read_picture(middle, info)).all()
 
 
-@pytest.mark.parametrize("mode", ["1", "CMYK", "YCbCr", "HSV", "F", "I"])
+@pytest.mark.parametrize("mode", ["1", "CMYK", "YCbCr", "F", "I"])
 def test_other_modes_are_read_or_refused(mode: str, tmp_path: Path) -> None:
     file = tmp_path / "other.tif"
     if mode in ("F", "I"):
         Image.fromarray(np.full((16, 16), 100_000, np.float32 if mode == "F" else np.int32)).save(
             file
         )
-        with pytest.raises(ValueError, match="other.tif: cannot be read as an image: its pixels"):
+        with pytest.raises(ValueError, match=r"other\.tif: cannot be read as an image: its pixels"):
             read_picture(file, GREY)
         return
-    if mode == "HSV":
-        pytest.skip("no format holds it")
     photograph().convert(mode).save(file)
     assert read_picture(file, COLOUR).shape == (3, 16, 16)
