@@ -28,7 +28,8 @@ class Shape(Frozen):
     # [32, 64].
     filters: int | tuple[int, int] = 64
     hidden_units: Annotated[Count, Field(le=4096)] = 256  # per hidden layer (paper: 128 to 256)
-    # Height and width of the transformer's output in pixels, at least what the CNN needs as input.
+    # Height and width of the transformer's output in 28ths of the frame, that is in pixels on
+    # MNIST's; at least what the CNN needs as input.
     # None, as published: the input's size, average-pooled by 2 on a large canvas.
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
     # Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
@@ -82,7 +83,7 @@ class Recipe(Shape):
     # steps and is then tested and stored. 0: the last weights are tested and stored.
     ema: Fraction = 0.0
     # Training images are warped by a thin plate spline whose 4x4 points move by N(0, this), in
-    # pixels of the distorted image; test images are not.
+    # pixels of the distorted image of a frame of 28 (on others it scales); test images are not.
     image_jitter: Amount = 0.0
     # Noise on theta in training, as a multiple of what the transform calls mild; decreases to 0 in
     # the last tenth of the steps.

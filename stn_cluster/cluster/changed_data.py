@@ -22,7 +22,7 @@ def changed_datasets(cells: Sequence[Cell], store: Store) -> list[str]:
     present = {
         cell.dataset: revision
         for cell in cells
-        if isinstance(revision := cell.revisions[f"dataset:{cell.dataset}"], str)
+        if isinstance(revision := cell.revisions.get(f"dataset:{cell.dataset}"), str)
     }
     if not present:
         return []

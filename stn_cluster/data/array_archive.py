@@ -64,7 +64,7 @@ class ArrayArchive:
 
     def load(self, root: Path) -> Dataset:
         """Loads it."""
-        from stn_cluster.data.datasets import Dataset
+        from stn_cluster.data.datasets import from_arrays
 
         del root
         with self._opened() as archive:
@@ -72,7 +72,7 @@ class ArrayArchive:
             background = _optional(archive, "background")
             arrays = {part: _array(archive, part) for part in PARTS}
             largest = max(_largest(archive, labels) for labels in PARTS[1::2])
-            return Dataset(
+            return from_arrays(
                 **arrays,
                 n_classes=max(2, largest + 1),
                 class_names=None if names is None else tuple(map(str, names.tolist())),

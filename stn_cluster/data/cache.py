@@ -84,8 +84,8 @@ class DataCache:
         if (known := self._test.pop(name, None)) is None:
             data = self._dataset(cell)
             images = DistortedImages(cell, data, self.device)
-            self._make_room(images.nbytes)
             if images.nbytes <= KEPT_BYTES:
+                self._make_room(images.nbytes)
                 images.keep(progressed)
             else:
                 next(images.batches(1))  # what is wrong with it is known before training

@@ -94,6 +94,11 @@ class Dataset:
         )
 
 
+def from_arrays(*arrays: Any, **fields: Any) -> Dataset:
+    """A data set of arrays or lists: what `Dataset` takes, and type checkers do not."""
+    return Dataset(*arrays, **fields)
+
+
 def load_dataset(name: str, root: Path | None = None) -> Dataset:
     """Loads a registered data set; `root` is the folder of data files.
 

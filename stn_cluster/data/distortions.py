@@ -139,11 +139,15 @@ class CornerShift(Warp):
 
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads the output through the inverse of the homography that moves the corners."""
+        # The division costs digits, which pixels of a larger frame need. On the paper's frame, what
+        # it comes to in single precision is on record.
+        exact = parameters if self.frame == FRAME else parameters.double()
         half = (self.canvas if self.enlarged else self.frame) / 2
         corners = _constant(_CORNERS, parameters.device)
-        moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
+        moved = exact[:, :1, None] * half * corners + exact[:, 1:].view(-1, 4, 2)
         matrix = square_from_quad(moved / (self.canvas / 2))
-        grid = homography(matrix.flatten(1), _canvas_basis(self.canvas, parameters.device))
+        basis = _canvas_basis(self.canvas, parameters.device, exact.dtype)
+        grid = homography(matrix.flatten(1), basis).to(parameters.dtype)
         return grid.view(-1, self.canvas, self.canvas, 2)
 
 
@@ -302,6 +306,6 @@ def _outside(background: tuple[float, ...], device: torch.device) -> Tensor | No
 
 
 @lru_cache(maxsize=16)
-def _canvas_basis(canvas: int, device: torch.device) -> Tensor:
+def _canvas_basis(canvas: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     points = homogeneous(pixel_centres((canvas, canvas)))
-    return affine_basis(points).to(device, torch.float32)
+    return affine_basis(points).to(device, dtype)

@@ -65,12 +65,12 @@ class IdxFiles:
 
     def load(self, root: Path) -> Dataset:
         """Loads it."""
-        from stn_cluster.data.datasets import Dataset
+        from stn_cluster.data.datasets import from_arrays
 
         del root
         images, train_labels, test_images, test_labels = self.files()
         try:
-            return Dataset(
+            return from_arrays(
                 read_values(images, axes=3),
                 read_values(train_labels, axes=1),
                 read_values(test_images, axes=3),

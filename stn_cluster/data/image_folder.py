@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stn_cluster.dataset_info import CHANNELS, FRAME_PIXELS, MAX_CLASSES, DatasetInfo
@@ -81,7 +80,7 @@ class ImageFolder:
 
     def load(self, root: Path) -> Dataset:
         """Loads it: the images stay on disk until they are looked at."""
-        from stn_cluster.data.datasets import Dataset
+        from stn_cluster.data.datasets import from_arrays
 
         info = self.describe()
         arrays = {part: self._decoded(root) / f"{part}.npy" for part in PARTS}
@@ -93,7 +92,7 @@ class ImageFolder:
         }
         # "c": torch wants memory that it may write to; what it wrote would not get to the file.
         images = {part: np.load(path, mmap_mode="c") for part, path in arrays.items()}
-        return Dataset(
+        return from_arrays(
             images["train"],
             labels["train"],
             images["test"],
@@ -219,7 +218,7 @@ def _decode(files: Sequence[Path], place: Path, info: DatasetInfo) -> None:
     if len(files) > MANY:
         print(f"{place.parent}: decodes {len(files):,} images", file=sys.stderr, flush=True)
     shape = (info.frame, info.frame) if info.channels == 1 else (3, info.frame, info.frame)
-    array: NDArray[Any] = np.lib.format.open_memmap(
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(
         place, mode="w+", dtype=np.uint8, shape=(len(files), *shape)
     )
     threads = min(8, os.cpu_count() or 1)

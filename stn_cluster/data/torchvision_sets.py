@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stn_cluster.data.datasets import Dataset
+from stn_cluster.data.datasets import Dataset, from_arrays
 from stn_cluster.data.idx_files import read_values
 from stn_cluster.errors import UserError
 
@@ -68,7 +68,7 @@ def cifar10(root: Path | None = None) -> Dataset:
     images = [np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)) for part in parts]
     train, test = (np.asarray(part.targets) for part in parts)
     names = tuple(parts[0].classes)
-    return Dataset(images[0], train, images[1], test, n_classes=len(names), class_names=names)
+    return from_arrays(images[0], train, images[1], test, n_classes=len(names), class_names=names)
 
 
 def prepare_fashion_mnist(root: Path | None = None) -> None:
@@ -91,7 +91,7 @@ def _of_four_files(name: str, root: Path | None) -> Dataset:
         read_values(path, axes)
         for path, axes in zip(_four_files(name, root), (3, 1, 3, 1), strict=True)
     ]
-    return Dataset(*parts)
+    return from_arrays(*parts)
 
 
 def _four_files(name: str, root: Path | None) -> list[Path]:
@@ -118,11 +118,12 @@ def _download(name: str, mirrors: list[str], file: str, digest: str, folder: Pat
     for mirror in mirrors[:-1]:
         try:
             with _told(name, folder / file):
-                return download_url(f"{mirror}{file}", str(folder), file, digest)
+                download_url(f"{mirror}{file}", str(folder), file, digest)
+            return
         except UserError:  # the next mirror is tried
             continue
     with _told(name, folder / file):
-        return download_url(f"{mirrors[-1]}{file}", str(folder), file, digest)
+        download_url(f"{mirrors[-1]}{file}", str(folder), file, digest)
 
 
 @contextmanager

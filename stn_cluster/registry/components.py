@@ -98,7 +98,14 @@ _BUILT_IN = (
     _built_in("model", "CNN", "stn.models:cnn", revision=2, cost=9, smallest=21),
     _built_in("model", "ST-FCN", "stn.models:st_fcn", revision=2, spatial=True, cost=2),
     _built_in(
-        "model", "ST-CNN", "stn.models:st_cnn", revision=2, spatial=True, cost=12, smallest=28
+        "model",
+        "ST-CNN",
+        "stn.models:st_cnn",
+        revision=2,
+        spatial=True,
+        cost=12,
+        smallest=28,
+        smallest_output=21,
     ),
     _built_in("transform", "none", "stn.grids:GridGenerator"),  # only a name, never constructed
     _built_in("transform", "affine", "stn.grids:AffineGrid", revision=2),
