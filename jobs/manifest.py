@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 
 from stn_cluster import load_results
+from stn_cluster.cli.options import DataRootOption
 from stn_cluster.config_file import load_config
 from stn_cluster.registry import resolve
 from stn_cluster.store import Store, is_published
@@ -27,12 +28,13 @@ LIBRARIES = ("torch", "torchvision", "ray", "numpy", "pandas", "pyarrow", "pydan
 def main(
     config: Annotated[Path, typer.Argument(help="YAML file: what was run.")],
     store: Annotated[Path, typer.Option(help="Result store.")],
+    data_root: DataRootOption = None,
 ) -> None:
     """Write STORE/manifest.json of the config's current results; those missing are named in it."""
     if not is_published(store):
         with Store.open(store).lock():  # a service that is at work in it would go on writing
             pass
-    cells = resolve(load_config(config))
+    cells = resolve(load_config(config), data_root)
     rows = load_results(store, key=[cell.key for cell in cells], status="succeeded")
     held = set(rows["key"])
     rerun = f"stn-cluster rerun --store {store} --key {{key}} --into DIR --data-root ROOT"

@@ -34,7 +34,8 @@ def rerun_cells(
     """
     source = full_path(store)
     settings = make_settings(source if into is None else full_path(into, "--into"), **machine)
-    run_and_print(rerun_job(source, filters, priority=priority), settings)
+    job = rerun_job(source, filters, data_root=settings.data_root, priority=priority)
+    run_and_print(job, settings)
 
 
 if __name__ == "__main__":

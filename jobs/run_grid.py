@@ -31,7 +31,13 @@ def run_grid(
 ) -> None:
     """Train the cells of a config that the store does not have yet, on this Ray cluster."""
     settings = make_settings(full_path(store), **machine)
-    job = grid_job(config, overrides=overrides or (), force=force, priority=priority)
+    job = grid_job(
+        config,
+        overrides=overrides or (),
+        data_root=settings.data_root,
+        force=force,
+        priority=priority,
+    )
     same = f"{id_prefix(job.name)}-{job.digest[:12]}"
     job = replace(job, job_id=new_job_id(job.name) if force else same)
     run_and_print(job, settings)

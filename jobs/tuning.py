@@ -54,7 +54,7 @@ def tuning(
     for arm in chosen:
         cells = trial.config(trial.reference(arm))
         cells += [cell for cell in trial.config(arm) if cell not in cells]
-        job = grid_job({"name": "tuning", "cells": cells})
+        job = grid_job({"name": "tuning", "cells": cells}, data_root=data_root)
         follow(run_job(job, settings), interrupted="run the same command again to resume")
         rows = table(trial, store, labels)
         (store / "table.md").write_text(caption(trial) + as_markdown(rows))

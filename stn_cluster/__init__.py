@@ -17,13 +17,17 @@ from stn_cluster.registry import (
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client as Client
     from stn_cluster.cluster.run_local import run_grid as run_grid
+    from stn_cluster.inference.apply_models import distort as distort
+    from stn_cluster.inference.apply_models import predict as predict
+    from stn_cluster.inference.apply_models import transformations as transformations
+    from stn_cluster.inference.trained_models import load_model as load_model
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # and what loads torch: load_model, predict, distort, transformations
     "Client",
     "StoreError",
     "UserError",
@@ -46,6 +50,10 @@ _LAZY = {
     "comparison_table": "stn_cluster.report.table",
     "run_grid": "stn_cluster.cluster.run_local",
     "Client": "stn_cluster.client.http_client",
+    "load_model": "stn_cluster.inference.trained_models",
+    "predict": "stn_cluster.inference.apply_models",
+    "distort": "stn_cluster.inference.apply_models",
+    "transformations": "stn_cluster.inference.apply_models",
 }
 
 

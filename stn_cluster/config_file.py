@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from stn_cluster.errors import UserError, first_error, unknown
 from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
+from stn_cluster.networks import ModelChoice
 from stn_cluster.paths import user_path
 from stn_cluster.yaml_core import NOT_YAML, read_yaml
 
@@ -65,6 +66,8 @@ def _is_plain(value: object) -> bool:
 
 def _known_fields(path: Sequence[Any]) -> Iterable[str]:
     """Fields of the part of a config at a location."""
+    if "models" in path or "model" in path:
+        return [field.alias or name for name, field in ModelChoice.model_fields.items()]
     parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
     default = CellChoice if path else GridConfig
     return next((parts[part] for part in path if part in parts), default).model_fields

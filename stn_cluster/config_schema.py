@@ -8,11 +8,11 @@ from typing import Any
 from stn_cluster.grid import GridConfig
 from stn_cluster.recipes import MAX_FILTERS, Recipe
 from stn_cluster.registry import KINDS, Entry, Kind, lookup, names
+from stn_cluster.registry.torchvision_names import PREFIX
 
 Schema = dict[str, Any]
 
 _AXES = {"models": "model", "transforms": "transform", "distortions": "distortion"}
-_FIELDS = ("model", "transform", "distortion", "dataset")  # of a listed cell
 
 
 def config_schema() -> Schema:
@@ -26,8 +26,10 @@ def config_schema() -> Schema:
     schema["properties"], cell_fields = fields, cell["properties"]
     for axis, kind in _AXES.items():
         fields[axis]["items"] = _reference(kind)
+    fields["models"]["items"] = _model()
+    cell_fields["model"] = {"description": cell_fields["model"]["description"], **_model()}
     fields["dataset"] |= _reference("dataset")
-    for name in _FIELDS:
+    for name in ("transform", "distortion", "dataset"):
         cell_fields[name] |= _reference(name)
     for owner in (fields, cell_fields):
         description = owner["recipe"]["description"]
@@ -35,6 +37,7 @@ def config_schema() -> Schema:
     registered: dict[str, dict[str, Any]] = {k: {"anyOf": _choices(k)} for k in KINDS}
     schema["$defs"] = {
         "CellChoice": cell,
+        "ModelChoice": schema["$defs"]["ModelChoice"],
         "Needs": schema["$defs"]["Needs"],
         "recipe_choice": {"anyOf": [_reference("recipe"), _recipe_fields()]},
         # Names to complete, or any other: whether it is right is up to the condition below.
@@ -56,7 +59,13 @@ def _only_registered() -> Schema:
     axes: Schema = {
         axis: {"items": _reference(f"registered_{kind}")} for axis, kind in _AXES.items()
     }
-    cell = {name: _reference(f"registered_{name}") for name in _FIELDS}
+    # A data set may also be a folder or a file of the data root.
+    cell = {name: _reference(f"registered_{name}") for name in ("transform", "distortion")}
+    cell["model"] = axes["models"]["items"] = {
+        "if": {"type": "string"},
+        "then": _reference("registered_model"),
+        "else": {"properties": {"name": _reference("registered_model")}},
+    }
     recipe = {
         "if": {"type": "string"},
         "then": _reference("registered_recipe"),
@@ -64,10 +73,14 @@ def _only_registered() -> Schema:
     }
     return {
         **axes,
-        "dataset": _reference("registered_dataset"),
         "recipe": recipe,
         "cells": {"items": {"properties": {**cell, "recipe": recipe}}},
     }
+
+
+def _model() -> Schema:
+    """A model's name, or a mapping with its name, normalisation and weights."""
+    return {"anyOf": [_reference("model"), _reference("ModelChoice")]}
 
 
 def _reference(definition: str) -> Schema:
@@ -77,6 +90,8 @@ def _reference(definition: str) -> Schema:
 def _choices(kind: Kind) -> list[Schema]:
     entries = [lookup(kind, name) for name in names(kind)]
     choices = [{"const": entry.name, "description": entry.summary} for entry in entries]
+    if kind == "model":
+        choices.append({"pattern": f"^{PREFIX}.+$", "description": "torchvision's, by its name"})
     if kind == "distortion":
         choices += [choice for entry in entries for choice in _variants(entry)]
         choices.append({"pattern": f"^({'|'.join(map(_distortion_pattern, entries))})$"})

@@ -82,9 +82,13 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
     """Message for an unknown name: "unknown model 'CNM': did you mean 'CNN'? allowed: CNN, FCN"."""
     names = sorted(allowed)
     nearest = max(names, key=lambda name: _similarity(name, str(given)), default="")
-    near = _similarity(nearest, str(given)) >= (NEAR, 0)
-    hint = f"did you mean {nearest!r}? " if near else ""
+    hint = f"did you mean {nearest!r}? " if is_near(nearest, str(given)) else ""
     return f"unknown {what} {given!r}: {hint}allowed: {', '.join(names)}"
+
+
+def is_near(name: str, given: str) -> bool:
+    """Whether a name is suggested for what was given."""
+    return _similarity(name, given) >= (NEAR, 0)
 
 
 def _similarity(name: str, given: str) -> tuple[float, int]:

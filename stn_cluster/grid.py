@@ -25,6 +25,9 @@ from pydantic import (
     model_validator,
 )
 
+from stn_cluster.dataset_info import MNIST, DatasetInfo
+from stn_cluster.networks import ModelField, Network
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -32,6 +35,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
 SMALLEST_AMOUNT = 0.0001  # the smallest amount of a resource that Ray can reserve
+
+NO_TRAINING = "none"  # recipe of a cell that is evaluated and not trained
 
 PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
@@ -115,6 +120,8 @@ class Cell(Frozen):
     cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
     no_progress_seconds: float | None = None  # see `GridConfig`
+    network: Network | None = None  # None: the registered model of its name
+    data: DatasetInfo = MNIST  # what the data set's images are; its revision implies it
 
     @model_serializer(mode="wrap")
     def _without_new_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -122,6 +129,10 @@ class Cell(Frozen):
         fields: dict[str, Any] = serialize(self)
         if self.no_progress_seconds is None:
             fields.pop("no_progress_seconds", None)
+        if self.network is None:
+            fields.pop("network", None)
+        if self.data == MNIST:
+            fields.pop("data", None)
         return fields
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -136,14 +147,24 @@ class Cell(Frozen):
         return cell_label(self.model, self.transform, self.distortion, self.seed)
 
     @property
+    def architecture(self) -> str:
+        """Name of the registered model."""
+        return self.model if self.network is None else self.network.name
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained; else it is only evaluated, with weights from a file."""
+        return self.network is None or self.network.weights is None
+
+    @property
     def iterations(self) -> int:
         """Number of training steps."""
-        return int(str(self.settings["iterations"]))
+        return int(str(self.settings["iterations"])) if self.is_trained else 0
 
     @property
     def batch_size(self) -> int:
         """Number of images per step."""
-        return int(str(self.settings["batch_size"]))
+        return int(str(self.settings["batch_size"])) if self.is_trained else 0
 
     @property
     def distortion_name(self) -> str:
@@ -159,8 +180,10 @@ class Cell(Frozen):
         # exclude_defaults: a field that is added later does not change the keys of cells that
         # leave it at its default.
         machine = {"needs", "no_progress_seconds"}
+        implied = {"recipe", "plugins", "cost", "distortion", "data"}
         identity = self.model_dump(
-            exclude={"recipe", "plugins", "cost", "distortion", *machine}, exclude_defaults=True
+            exclude={**dict.fromkeys(implied | machine, True), "network": {"weights"}},
+            exclude_defaults=True,
         )
         identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
@@ -185,11 +208,14 @@ class Cell(Frozen):
         default.
         """
         place = (self.dataset, self.distortion_name, self.variant, self.canvas)
+        if not self.is_trained:
+            return ("evaluation", *place)
         name = (*place, self.seed, self.batch_size)
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
-    def test_set(self, frame: int) -> str:
-        """Id of the cell's own test set; `frame` is the size of the data set's images (px)."""
+    @property
+    def test_set(self) -> str:
+        """Id of the cell's own test set."""
         return hash_test_set(
             dataset=self.dataset,
             dataset_revision=self.revisions[f"dataset:{self.dataset}"],
@@ -197,7 +223,7 @@ class Cell(Frozen):
             distortion_revision=self.revisions[f"distortion:{self.distortion_name}"],
             variant=self.variant,
             canvas=self.canvas,
-            frame=frame,
+            frame=self.data.frame,
         )
 
 
@@ -283,7 +309,7 @@ RecipeField = Annotated[
 class CellChoice(Described):
     """One explicitly listed cell; fields left out are taken from the config."""
 
-    model: str
+    model: ModelField
     """The network."""
     transform: str = "none"
     """The transform of its spatial transformer; none for a network without one."""
@@ -309,7 +335,7 @@ class GridConfig(Described):
     """The data set."""
     recipe: RecipeField = RecipeChoice()
     """How cells are trained: the name of a recipe, or a mapping of its name and changed fields."""
-    models: tuple[str, ...] | None = None
+    models: tuple[ModelField, ...] | None = None
     """Networks; left out: the paper's four."""
     transforms: tuple[str, ...] | None = None
     """Transforms of spatial transformers, and none for networks without one; left out: those of
@@ -335,9 +361,10 @@ class GridConfig(Described):
             return axis
         if not axis and info.field_name != "plugins":
             raise ValueError("an empty axis: name at least one, or leave the field out")
-        duplicates = sorted(str(entry) for entry, count in Counter(axis).items() if count > 1)
+        duplicates = sorted(name for name, count in Counter(map(str, axis)).items() if count > 1)
         if duplicates:
-            raise ValueError(f"named twice: {', '.join(duplicates)}")
+            other = "; `as` gives one another name" if info.field_name == "models" else ""
+            raise ValueError(f"named twice: {', '.join(duplicates)}{other}")
         return axis
 
     @property

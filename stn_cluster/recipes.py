@@ -20,7 +20,40 @@ MAX_FILTERS = 1024
 FADING = 0.1  # the last part of the steps, in which the jitter of theta decreases to 0
 
 
-class Recipe(Described):
+class Shape(Described):
+    """Fields of a recipe that the network is built from."""
+
+    dropout: Fraction = 0.0
+    """Fraction that is dropped after each hidden layer of a fully connected classifier."""
+    filters: int | tuple[int, int] = 64
+    """Number of filters of each convolution (paper: 32 to 64), or of the first and the second one:
+    [32, 64]."""
+    hidden_units: Annotated[Count, Field(le=4096)] = 256
+    """Units of each hidden fully connected layer (paper: 128 to 256)."""
+    transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
+    """Height and width of the transformer's output in 28ths of the frame, that is in pixels on
+    MNIST's; at least what the CNN needs as input. None, as published: the input's size,
+    average-pooled by 2 on a large canvas."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
+    in `by_model`, as it also changes the keys of models without convolutions."""
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _widths(cls, filters: Any) -> Any:
+        pair = isinstance(filters, list | tuple) and len(filters) == 2
+        widths = tuple(filters) if pair else (filters,)
+        if not all(type(width) is int and 1 <= width <= MAX_FILTERS for width in widths):
+            raise ValueError(f"1 to {MAX_FILTERS}, or two such numbers, as in [32, 64]")
+        return widths if len(set(widths)) == 2 else widths[0]  # one recipe, one key
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Number of filters of the first and of the second convolution."""
+        return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
+
+
+class Recipe(Shape):
     """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
 
     iterations: Count
@@ -59,29 +92,15 @@ class Recipe(Described):
 
     label_smoothing: Fraction = 0.0
     """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
-    dropout: Fraction = 0.0
-    """Fraction that is dropped after each hidden layer of a fully connected classifier."""
     ema: Fraction = 0.0
     """Decay rate of an exponential moving average of the weights, which starts after half of the
     steps and is then tested and stored. 0: the last weights are tested and stored."""
     image_jitter: Amount = 0.0
     """Training images are warped by a thin plate spline whose 4x4 points move by N(0, this), in
-    pixels of the distorted image; test images are not."""
+    pixels of the distorted image of a frame of 28 (on others it scales); test images are not."""
     theta_jitter: Amount = 0.0
     """Noise on theta in training, as a multiple of what the transform calls mild; decreases to 0 in
     the last tenth of the steps."""
-
-    filters: int | tuple[int, int] = 64
-    """Number of filters of each convolution (paper: 32 to 64), or of the first and the second one:
-    [32, 64]."""
-    hidden_units: Annotated[Count, Field(le=4096)] = 256
-    """Units of each hidden fully connected layer (paper: 128 to 256)."""
-    transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
-    """Height and width of the transformer's output in pixels, at least what the CNN needs as input.
-    None, as published: the input's size, average-pooled by 2 on a large canvas."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
-    in `by_model`, as it also changes the keys of models without convolutions."""
 
     initialisation: Literal["pytorch", "he"] = "pytorch"
     """`he`: keeps the signal's scale in every layer, with zero biases, so that no unit is dead from
@@ -91,15 +110,6 @@ class Recipe(Described):
     """Iterations between tests; None: only at the end."""
     by_model: dict[str, dict[str, JsonValue]] = {}
     """Fields that differ for a model, by its name."""
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _widths(cls, filters: Any) -> Any:
-        pair = isinstance(filters, list | tuple) and len(filters) == 2
-        widths = tuple(filters) if pair else (filters,)
-        if not all(type(width) is int and 1 <= width <= MAX_FILTERS for width in widths):
-            raise ValueError(f"1 to {MAX_FILTERS}, or two such numbers, as in [32, 64]")
-        return widths if len(set(widths)) == 2 else widths[0]  # one recipe, one key
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Recipe:
@@ -122,11 +132,6 @@ class Recipe(Described):
             return self
         fields: dict[str, Any] = self.model_dump(exclude={"by_model"})
         return type(self).model_validate(fields | self.by_model[model])
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        """Number of filters of the first and of the second convolution."""
-        return (self.filters, self.filters) if isinstance(self.filters, int) else self.filters
 
     def at(self, step: int) -> tuple[float, ...]:
         """Values of one step: learning rate, jitter of theta, weight of the step in the average."""

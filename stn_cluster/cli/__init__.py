@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import describe, local, remote, results
+from stn_cluster.cli import describe, local, remote, results, trained
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.cluster.signals import interrupt_for_good
@@ -47,7 +47,7 @@ app = typer.Typer(
 for command in (
     *(local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
-    *(remote.logs, local.rerun, results.results, results.table),
+    *(remote.logs, local.rerun, results.results, results.table, trained.export),
     *(describe.components, describe.schema),
 ):
     app.command()(command)
@@ -137,7 +137,7 @@ def _reason(error: BaseException) -> str | None:
 def _is_optional(module: str) -> bool:
     """Whether a minimal installation, with only the client, lacks this module."""
     top = module.partition(".")[0]
-    return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
+    return top in {"ray", "torch", "torchvision", "safetensors", "sklearn", "fastapi", "uvicorn"}
 
 
 def _line(text: str) -> str:

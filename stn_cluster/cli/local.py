@@ -43,7 +43,8 @@ def run(
     """Train the cells of a config that the store lacks, on this machine, and print the table."""
     from stn_cluster.cluster.make_jobs import grid_job
 
-    job = grid_job(config, overrides=overrides or (), force=force)
+    data_root = machine.get("data_root")
+    job = grid_job(config, overrides=overrides or (), data_root=data_root, force=force)
     _run(job, str(Path("results") / job.name) if store is None else store, machine)
 
 
@@ -70,7 +71,8 @@ def rerun(
 
         target = source.uri if into is None else into
         refuse_published(target)
-        _run(rerun_job(source, filters, priority=priority), target, machine)
+        data_root = machine.get("data_root")
+        _run(rerun_job(source, filters, data_root=data_root, priority=priority), target, machine)
         return
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")

@@ -57,7 +57,9 @@ _MACHINE: dict[str, Any] = {
     ],
     "data_root": Annotated[
         Path | None,
-        typer.Option("--data-root", envvar="STN_CLUSTER_DATA", help="Folder that has MNIST/raw."),
+        typer.Option(
+            "--data-root", envvar="STN_CLUSTER_DATA", help="Folder of the data sets' files."
+        ),
     ],
     "workers": Annotated[
         int | None,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from stn_cluster.config_file import load_config, parse_config
+from stn_cluster.dataset_info import DatasetInfo
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell, GridConfig
 from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
 from stn_cluster.registry import (
+    found_dataset,
     left_out,
     load_plugins,
     loading,
     lookup,
     resolve,
     with_present_name,
+    with_present_weights,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def grid_job(
     config: GridConfig | dict[str, Any] | str | Path,
     *,
     overrides: Sequence[str] = (),
+    data_root: str | Path | None = None,
     job_id: str | None = None,
     force: bool = False,
     priority: int = 0,
@@ -40,6 +44,7 @@ def grid_job(
     Args:
         config: a YAML file, its fields as a dict, or a `GridConfig`.
         overrides: 'FIELD=VALUE', for a file.
+        data_root: folder of the data sets' files.
         job_id: id of the job; default: the config's name and the time.
         force: train cells again that the store already has.
         priority: jobs with a higher priority go first.
@@ -57,7 +62,8 @@ def grid_job(
         source = config.name
     else:
         source = config.name
-    cells = tuple(resolve(config, source=source, folder=folder))
+    root = user_path(data_root) if data_root else None
+    cells = tuple(resolve(config, root, source=source, folder=folder))
     return Job(
         job_id=job_id or new_job_id(config.name),
         cells=cells,
@@ -74,6 +80,7 @@ def rerun_job(
     store: str | Store,
     filters: Mapping[str, Any],
     *,
+    data_root: str | Path | None = None,
     job_id: str | None = None,
     priority: int = 0,
 ) -> Job:
@@ -85,6 +92,7 @@ def rerun_job(
     Args:
         store: the store, or its path or URI.
         filters: see `stn_cluster.load_results`.
+        data_root: folder of the data sets' files.
         job_id: id of the job; default: a new one.
         priority: jobs with a higher priority go first.
 
@@ -92,11 +100,13 @@ def rerun_job(
         UserError: no cell matches, or a component of one does not exist any more.
         StoreError: there is no store, or it cannot be read.
     """
-    cells = sorted(cells_to_rerun(store, filters), key=lambda cell: cell.key)
+    cells = sorted(cells_to_rerun(store, filters, data_root), key=lambda cell: cell.key)
     return Job(job_id or new_job_id("rerun"), tuple(cells), force=True, priority=priority)
 
 
-def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]:
+def cells_to_rerun(
+    store: str | Store, filters: Mapping[str, Any], data_root: str | Path | None = None
+) -> list[Cell]:
     """Cells of a store and of its jobs that match all filters, with present revisions.
 
     Raises:
@@ -120,12 +130,13 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     if rows.empty:
         raise UserError(f"{uri}: no cell has been submitted here, so there is none to rerun")
     folders = dict.fromkeys(Path(job["folder"]) for job in opened.jobs() if job.get("folder"))
-    present = lru_cache(maxsize=None)(partial(_present_revisions, folders=tuple(folders)))
+    root = user_path(data_root) if data_root else None
+    present = cache(partial(_present, folders=tuple(folders), data_root=root))
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
             stored = with_present_name(Cell.model_validate_json(spec))
-            cell = _with_present_revisions(stored, present)
+            cell = with_present_weights(_with_present_revisions(stored, present), root)
         except ValidationError as error:
             raise StoreError(f"{uri}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell
@@ -137,54 +148,69 @@ _Revisions = tuple[tuple[str, int | str], ...]
 
 
 def _with_present_revisions(
-    cell: Cell, present: Callable[[_Components, tuple[str, ...], _Revisions], _Revisions]
+    cell: Cell,
+    present: Callable[
+        [_Components, str, tuple[str, ...], _Revisions], tuple[_Revisions, DatasetInfo]
+    ],
 ) -> Cell:
     """Copy of a cell with its components' present revisions, as their code may have changed."""
     components = (
-        ("model", cell.model),
+        ("model", cell.architecture),
         ("transform", cell.transform),
         ("distortion", cell.distortion_name),
-        ("dataset", cell.dataset),
     )
+    stored = tuple(sorted(cell.revisions.items()))
     try:
-        revisions = present(components, cell.plugins, tuple(sorted(cell.revisions.items())))
+        revisions, info = present(components, cell.dataset, cell.plugins, stored)
     except UserError as error:
         raise UserError(f"{cell.label}: {error}") from None
-    return cell.model_copy(update={"revisions": dict(revisions)})
+    if info.frame != cell.data.frame:  # its canvas is another one, too
+        raise UserError(
+            f"{cell.label}: data set {cell.dataset!r} had images of {cell.data.frame} pixels, and "
+            f"has some of {info.frame} now: run its config again"
+        )
+    return cell.model_copy(update={"revisions": dict(revisions), "data": info})
 
 
-def _present_revisions(
+def _present(
     components: _Components,
+    dataset: str,
     plugins: tuple[str, ...],
     stored: _Revisions,
-    folders: Sequence[Path] = (),
-) -> _Revisions:
-    """Present revisions of components; plug-ins are searched in the folders of the configs that
-    named them, as well.
+    folders: Sequence[Path],
+    data_root: Path | None,
+) -> tuple[_Revisions, DatasetInfo]:
+    """Present revisions of components, and what the data set's images are.
+
+    Plug-ins are searched in the folders of the configs that named them, as well.
 
     Raises:
         UserError: one of them does not exist any more; or several folders have plug-ins of this
             name, and none is as it was.
     """
-    found: dict[_Revisions, Path | None] = {}
+    several: dict[_Revisions, tuple[Path | None, DatasetInfo]] = {}
     errors: list[UserError] = []
     for folder in (folders if plugins else ()) or (None,):
         try:
             with loading:
                 load_plugins(plugins, [folder] if folder else [])
                 entries = [lookup(kind, name) for kind, name in components]  # type: ignore[arg-type]
+                data = found_dataset(dataset, data_root)
         except UserError as error:  # other jobs' configs need not have these plug-ins
             errors.append(error)
             continue
-        revisions = tuple(sorted((f"{e.kind}:{e.name}", e.revision) for e in entries))
+        present = {f"{e.kind}:{e.name}": e.revision for e in entries}
+        revisions = tuple(sorted((present | {f"dataset:{dataset}": data.revision}).items()))
         if revisions == stored:
-            return revisions
-        found.setdefault(revisions, folder)
-    if not found:
+            return revisions, data.info
+        several.setdefault(revisions, (folder, data.info))
+    if not several:
         raise errors[0]
-    if len(found) > 1:
+    if len(several) > 1:
         raise UserError(
             f"{', '.join(plugins)}: has changed since, and there are several of this name "
-            f"({', '.join(map(str, found.values()))}); run the config that is meant"
+            f"({', '.join(str(folder) for folder, _ in several.values())}); run the config that is "
+            "meant"
         )
-    return next(iter(found))
+    [(revisions, (_, info))] = several.items()
+    return revisions, info

@@ -256,7 +256,7 @@ def largest_pack(cell: Cell, gpu: bool) -> int:
     """Largest efficient pack, from the device and the pack's costliest cell."""
     if gpu:
         return GPU_PACK
-    images = cell.iterations * cell.batch_size
+    images = max(1, cell.iterations * cell.batch_size)  # of one that is only evaluated, none
     return SMALL_CPU_PACK if cell.cost / images < SMALL else CPU_PACK
 
 

@@ -1,4 +1,4 @@
-"""Preparation of a job, before anything starts: its data sets' files, and its plug-ins."""
+"""Preparation of a job, before anything starts: its data sets' files, its plug-ins and models."""
 
 from __future__ import annotations
 
@@ -6,48 +6,60 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import known_plugin, prepare_datasets
+from stn_cluster.registry import is_torchvision, known_plugin, prepare_datasets
 
 PREFLIGHT_SECONDS = 20.0  # a plug-in that takes longer is checked by the workers alone
+FIT_SECONDS = 120.0  # torchvision's models and files of weights: nobody's code can hang there
 
 # -P: no folder of the user's stands before Python's own modules.
 _COMMAND = (
     "import json, sys; request = json.load(sys.stdin); sys.path[:] = request.pop('path'); "
     "from stn_cluster.training.preflight import main; main(**request)"
 )
-_OF_LATER_STEPS = ("iterations", "batch_size", "learning_rate", "evaluate_every")
+_OF_LATER_STEPS = ("iterations", "learning_rate", "evaluate_every")
 _checked: set[str] = set()  # cells of kinds that this process has checked
 
 
 def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Checks the files of the cells' data sets, and uses their plug-ins once, on a few images.
+    """Checks the files of the cells' data sets, and uses their plug-ins and models once, on a few
+    images.
 
     Raises:
         UserError: files are missing or damaged, or a plug-in fails or does not give what it
             should; the message names the component.
     """
     prepare_datasets(cells, data_root)
-    check_plugins(cells, data_root)
+    check_components(cells, data_root)
 
 
-def check_plugins(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Uses the plug-ins of cells once, in a process of their own: see `training/preflight.py`.
+def check_components(cells: Sequence[Cell], data_root: Path | None) -> None:
+    """Uses plug-ins, torchvision's models and files of weights once, in processes of their own: see
+    `training/preflight.py`.
 
-    Nothing is known of a plug-in that ends that process, or takes too long, or needs a GPU.
+    Nothing is known of what ends that process, or takes too long, or needs a GPU.
 
     Raises:
         UserError: a component fails, or does not give what it should.
     """
-    kinds = {_kind(cell, data_root): cell for cell in cells if cell.plugins}
+    kinds = {_kind(cell, data_root): cell for cell in cells if _is_checked(cell)}
     for known in _checked & kinds.keys():
         del kinds[known]
-    if not kinds:
-        return
+    for of_plugins, seconds in ((True, PREFLIGHT_SECONDS), (False, FIT_SECONDS)):
+        these = {kind: cell for kind, cell in kinds.items() if bool(cell.plugins) == of_plugins}
+        if these:
+            _check(these, data_root, seconds)
+
+
+def _is_checked(cell: Cell) -> bool:
+    return bool(cell.plugins) or not cell.is_trained or is_torchvision(cell.architecture)
+
+
+def _check(kinds: Mapping[str, Cell], data_root: Path | None, seconds: float) -> None:
     request = {
         "cells": [(cell.model_dump_json(), _folders(cell)) for cell in kinds.values()],
         "data_root": None if data_root is None else str(data_root),
@@ -59,7 +71,7 @@ def check_plugins(cells: Sequence[Cell], data_root: Path | None) -> None:
             input=json.dumps(request).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=PREFLIGHT_SECONDS,
+            timeout=seconds,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             check=False,
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from stn_cluster.cluster.changed_data import say_changed_data
 from stn_cluster.cluster.connect import check_served, find_or_start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.preparation import prepare
@@ -39,6 +40,7 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
     """
     data_root = Path(settings.data_root) if settings.data_root else None
     prepare(job.cells, data_root)
+    say_changed_data(job.cells, settings.store)
     if any(cell.plugins for cell in job.cells):
         publish_plugins(job.cells, Store.open(settings.store, create=True))
     with interrupts() as interrupted:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stn_cluster.cluster.changed_data import say_changed_data
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
 from stn_cluster.cluster.make_jobs import grid_job
-from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.private_ray import lost_processes
 from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
@@ -68,7 +69,7 @@ def run_grid(
     from stn_cluster.display.choice import view_of_call
     from stn_cluster.store import load_results
 
-    job = grid_job(config, force=force)
+    job = grid_job(config, data_root=settings.get("data_root"), force=force)
     store = store or Path("results") / job.name
     statuses = run_job(job, make_settings(store, **settings))
     # The view closes last, as closing the statuses may take time: it stops the workers.
@@ -117,7 +118,8 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     if stored is not None and stored.total == len(job.cells) and not job.force:
         yield stored
         return
-    check_plugins(job.cells, data_root)
+    check_components(job.cells, data_root)
+    say_changed_data(job.cells, settings.store)
     cores = cores_per_worker(job.cells, settings)
     remark = binding_remark()
     with (

@@ -11,35 +11,40 @@ import torch
 from torch import Tensor
 
 from stn_cluster.data.checked_distortion import CheckedDistortion
-from stn_cluster.data.datasets import FRAME, Dataset, load_dataset
+from stn_cluster.data.datasets import Dataset, check_info, load_dataset
+from stn_cluster.data.distorted_images import DistortedImages, labels_of, no_progress
 from stn_cluster.data.stream import (
     BLOCK,
     Block,
     Stream,
     as_images,
-    distorted_test_set,
+    isolated_distortion,
     training_distortion,
-    user_distortion,
+    user_state,
 )
 from stn_cluster.grid import Cell
-from stn_cluster.registry import lookup
+from stn_cluster.registry import check_dataset, lookup
 
+KEPT_BYTES = 2**29  # most bytes of distorted test images that are kept
 FIRST_BATCHES = 3  # of a plug-in's distortion: their values are checked, and draws are noticed
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images and labels on the device."""
+    """Training images and labels on the device."""
 
-    images: Tensor  # training: (N, 28, 28) uint8; test: (M, 1, canvas, canvas) float32
+    images: Tensor  # (N, H, W) or (N, 3, H, W) uint8
     labels: Tensor  # (N,) int64
     n_classes: int
 
 
 @dataclass(frozen=True)
-class DistortedTestSet(LabelledImages):
+class DistortedTestSet:
     """Test set of a cell: image i is a version of base image i mod (M / repeats)."""
 
+    images: Tensor | DistortedImages  # (M, C, canvas, canvas) float32
+    labels: Tensor  # (M,) int64
+    n_classes: int
     name: str  # 16 hex digits: see `Cell.test_set`
     repeats: int  # versions of each base image
     class_names: tuple[str, ...] | None
@@ -51,37 +56,67 @@ class DataCache:
     def __init__(self, root: Path | None, device: torch.device) -> None:
         self.root = root
         self.device = device
-        self._datasets: dict[str, Dataset] = {}
-        self._train: dict[str, LabelledImages] = {}
-        self._test: dict[str, DistortedTestSet] = {}
+        self._datasets: dict[str, tuple[int | str, Dataset]] = {}  # with their revisions
+        self._train: dict[str, tuple[Dataset, LabelledImages]] = {}
+        self._test: dict[str, DistortedTestSet] = {}  # the one used last is the last
 
-    def train(self, name: str) -> LabelledImages:
-        """A data set's training images."""
-        if name not in self._train:
-            data = self._dataset(name)
+    def train(self, cell: Cell) -> LabelledImages:
+        """The training images of a cell's data set.
+
+        Raises:
+            UserError: the data set cannot be loaded, or is another one than the cell was made for.
+        """
+        data = self._dataset(cell)
+        whose, on_device = self._train.get(cell.dataset, (None, None))
+        if whose is not data or on_device is None:
             images, labels = data.train_images.to(self.device), data.train_labels.to(self.device)
-            self._train[name] = LabelledImages(images, labels, data.n_classes)
-        return self._train[name]
+            on_device = LabelledImages(images, labels, data.n_classes)
+            self._train[cell.dataset] = data, on_device
+        return on_device
 
-    def test(self, cell: Cell, progressed: Callable[[], None] = lambda: None) -> DistortedTestSet:
-        """The distorted test set of a cell; `progressed` is called after each distorted batch."""
-        name = cell.test_set(FRAME)
-        if name not in self._test:
-            data = self._dataset(cell.dataset)
-            images, labels = distorted_test_set(cell, data, self.device, progressed)
-            self._test[name] = DistortedTestSet(
+    def test(self, cell: Cell, progressed: Callable[[], None] = no_progress) -> DistortedTestSet:
+        """The distorted test set of a cell; `progressed` is called after each distorted batch.
+
+        Raises:
+            UserError: see `train`; or a plug-in's distortion does not give what it should.
+        """
+        name = cell.test_set
+        if (known := self._test.pop(name, None)) is None:
+            data = self._dataset(cell)
+            images = DistortedImages(cell, data, self.device)
+            if images.nbytes <= KEPT_BYTES:
+                self._make_room(images.nbytes)
+                images.keep(progressed)
+            else:
+                next(images.batches(1))  # what is wrong with it is known before training
+            labels = labels_of(data, self.device)
+            known = DistortedTestSet(
                 images, labels, data.n_classes, name, data.test_repeats, data.class_names
             )
-        return self._test[name]
+        self._test[name] = known
+        return known
 
     def loader(self, cell: Cell) -> BatchLoader:
         """The stream of a cell's training batches."""
-        return BatchLoader(cell, self.train(cell.dataset))
+        return BatchLoader(cell, self.train(cell))
 
-    def _dataset(self, name: str) -> Dataset:
-        if name not in self._datasets:
-            self._datasets[name] = load_dataset(name, self.root)
-        return self._datasets[name]
+    def _dataset(self, cell: Cell) -> Dataset:
+        revision = cell.revisions[f"dataset:{cell.dataset}"]
+        known, data = self._datasets.get(cell.dataset, (None, None))
+        if data is None or known != revision:
+            check_dataset(cell, self.root)
+            data = load_dataset(cell.dataset, self.root)
+            self._datasets[cell.dataset] = revision, data
+        check_info(cell, data)
+        return data
+
+    def _make_room(self, needed: int) -> None:
+        """Makes test sets that were used long ago leave the memory."""
+        kept = [t.images for t in self._test.values() if isinstance(t.images, DistortedImages)]
+        for images in kept:
+            if needed + sum(one.kept_bytes for one in kept) <= KEPT_BYTES:
+                return
+            images.release()
 
 
 class BatchLoader:
@@ -138,7 +173,7 @@ class BatchLoader:
         return self.distortion.apply(images, parameters), labels
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (batch, 1, canvas, canvas) in 0 to 1 and labels (batch,) of one step.
+        """Images (batch, C, canvas, canvas) in 0 to 1 and labels (batch,) of one step.
 
         Raises:
             UserError: a plug-in's distortion does not give what it should.
@@ -149,7 +184,8 @@ class BatchLoader:
         if not self._of_plugin:
             return self.at(row)
         name, closely = ("apply", *self.cell.stream, step), self._first > 0
-        with user_distortion(self.cell, device, *name, watched=closely) as state:
+        state = user_state(self.cell, device, *name, watched=closely)
+        with isolated_distortion(self.cell, state):
             images, labels = self.at(row)
         self.draws |= bool(state and state.drew)
         if closely and isinstance(self.distortion, CheckedDistortion):
@@ -160,7 +196,8 @@ class BatchLoader:
     def _draw(self, number: int) -> Block:
         if self._of_plugin:
             name = ("draw", *self.cell.stream, number)
-            with user_distortion(self.cell, torch.device("cpu"), *name):
+            state = user_state(self.cell, torch.device("cpu"), *name)
+            with isolated_distortion(self.cell, state):
                 return self.stream.block(number)
         if self._ahead is None:
             return self.stream.block(number)

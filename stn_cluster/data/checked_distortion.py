@@ -46,9 +46,10 @@ class CheckedDistortion:
         return given.astype(np.float32 if given.dtype.kind == "f" else given.dtype)  # a copy
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """(N, 1, 28, 28) and (N, P) -> (N, 1, canvas, canvas) float32; values: `check_values`."""
+        """(N, C, frame, frame) and (N, P) -> (N, C, canvas, canvas) float32; values:
+        `check_values`."""
         given: Any = self.own.apply(images, parameters)
-        shape = (len(images), 1, self.canvas, self.canvas)
+        shape = (*images.shape[:2], self.canvas, self.canvas)
         return self._cast(given, shape, images.device, "distorted images")
 
     def check_values(self, images: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,37 @@ from torch import Tensor
 
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
+from stn_cluster.dataset_info import CHANNELS, FRAME_PIXELS, MAX_CLASSES, WHITE, DatasetInfo
 from stn_cluster.errors import UserError
-from stn_cluster.registry import lookup
+from stn_cluster.grid import Cell
+from stn_cluster.registry import find_dataset
 
-FRAME = 28  # pixels, height and width of an undistorted image
-MAX_CLASSES = 65_535  # the store uses 16 bits per class
-WHITE = 255
+VALIDATION_SHARE = 6  # one of so many training images is held out
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of one object on an empty background, with a fixed split.
+    """Images of one object each, with a fixed split.
 
-    Images and labels may also be given as NumPy arrays or lists, images as (N, 1, 28, 28), and both
-    in another type that holds the same numbers; they are tensors of the types below afterwards.
+    Images are square, of 8 to 256 pixels: grey ones (N, H, W) or (N, 1, H, W), or coloured ones
+    (N, 3, H, W). Images and labels may also be given as NumPy arrays or lists, and both in another
+    type that holds the same numbers; they are tensors of the types below afterwards.
 
     Raises:
         ValueError: a shape, a type or a label is wrong; the message says which, what was given and
             what is allowed.
     """
 
-    train_images: Tensor  # (N, 28, 28) uint8, 0 for the background
+    train_images: Tensor  # (N, H, W) or (N, 3, H, W) uint8
     train_labels: Tensor  # (N,) int64, 0 to n_classes - 1
-    test_images: Tensor  # (M, 28, 28) uint8
+    test_images: Tensor  # (M, H, W) or (M, 3, H, W) uint8
     test_labels: Tensor  # (M,) int64
     n_classes: int = 10
     test_repeats: int = 1  # distorted versions of each test image in the test set
     class_names: tuple[str, ...] | None = None  # by class; None: a class is its number
+    # What is outside of an image, 0 to 255: a number, or one for each channel; a tuple of them
+    # afterwards.
+    background: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
         n_classes = _whole("n_classes", self.n_classes)
@@ -59,6 +63,10 @@ class Dataset:
                     f"{part}_labels: one for each image, not {len(labels):,} for {len(images):,}"
                 )
             cast |= {f"{part}_images": images, f"{part}_labels": labels}
+        train, test = (tuple(cast[f"{part}_images"].shape[1:]) for part in ("train", "test"))
+        if train != test:
+            raise ValueError(f"test_images: {train} each, as train_images, not {test}")
+        cast["background"] = _background(self.background, train[0] if len(train) == 3 else 1)
         if self.class_names is not None:
             cast["class_names"] = _class_names(self.class_names, n_classes)
         for name, value in cast.items():
@@ -67,6 +75,32 @@ class Dataset:
     def __repr__(self) -> str:
         train, test = len(self.train_labels), len(self.test_labels)
         return f"Dataset({train:,} training images, {test:,} test images, {self.n_classes} classes)"
+
+    @property
+    def frame(self) -> int:
+        """Pixels, height and width of an image."""
+        return self.train_images.shape[-1]
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.train_images.shape[1] if self.train_images.ndim == 4 else 1
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What its images are."""
+        assert isinstance(self.background, tuple)
+        return DatasetInfo(
+            frame=self.frame,
+            channels=self.channels,
+            n_classes=self.n_classes,
+            background=self.background,
+        )
+
+
+def from_arrays(*arrays: Any, **fields: Any) -> Dataset:
+    """A data set of arrays or lists: what `Dataset` takes, and type checkers do not."""
+    return Dataset(*arrays, **fields)
 
 
 def load_dataset(name: str, root: Path | None = None) -> Dataset:
@@ -79,8 +113,10 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
         UserError: no such data set, its files are missing or damaged, or a plug-in's cannot be
             loaded or is not as `Dataset` says.
     """
-    entry = lookup("dataset", name)
+    entry = find_dataset(name, root)
     component = f"data set {name!r}"
+    if entry.whole is not None:
+        return validation_split(load_dataset(entry.whole, root))
     if entry.plugin is None:
         return _checked(component, entry.load()(root))
     state = RandomState(seed_of("dataset", name), torch.device("cpu"), user_code=True)
@@ -97,6 +133,45 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
         raise UserError(f"{component} does not load: {reason}") from error
 
 
+def check_info(cell: Cell, data: Dataset) -> None:
+    """Raises UserError if a data set is not what the cell was made for: a plug-in's declares it."""
+    declared, given = cell.data, data.info
+    if declared.n_classes is None:
+        given = given.model_copy(update={"n_classes": None})
+    if declared != given:
+        loaded, expected = (
+            ", ".join(f"{name}={value}" for name, value in one if (name, value) not in other)
+            for one, other in ((list(given), list(declared)), (list(declared), list(given)))
+        )
+        raise UserError(
+            f"data set {cell.dataset!r} has {loaded}, and is registered with {expected}: "
+            f"register_dataset({cell.dataset!r}, {loaded})"
+        )
+
+
+def validation_split(whole: Dataset) -> Dataset:
+    """A sixth of the training images, by a fixed permutation, as test images; the rest to train on.
+
+    It does not contain the test images.
+
+    Raises:
+        UserError: there are fewer than two training images.
+    """
+    count = len(whole.train_labels)
+    if count < 2:
+        raise UserError("a validation split needs at least 2 training images")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    held_out = max(1, count // VALIDATION_SHARE)
+    validation, train = order[:held_out], order[held_out:]
+    return replace(
+        whole,
+        train_images=whole.train_images[train],
+        train_labels=whole.train_labels[train],
+        test_images=whole.train_images[validation],
+        test_labels=whole.train_labels[validation],
+    )
+
+
 def _checked(component: str, given: object) -> Dataset:
     if not isinstance(given, Dataset):
         raise UserError(f"{component} gave {type(given).__name__}, not a Dataset")
@@ -111,19 +186,39 @@ def _whole(name: str, given: Any) -> int:
 
 
 def _images(name: str, given: Any) -> Tensor:
-    """(N, 28, 28) uint8."""
+    """(N, H, W) or (N, 3, H, W) uint8."""
     array = _array(name, given)
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.dtype.kind not in "iu" or array.shape[1:] != (FRAME, FRAME):
-        floats = ": multiply images of 0 to 1 by 255 and round them"
+    smallest, largest = FRAME_PIXELS
+    channels = array.shape[1] if array.ndim == 4 else 1
+    square = array.ndim in (3, 4) and array.shape[-1] == array.shape[-2]
+    fits = square and channels in CHANNELS and smallest <= array.shape[-1] <= largest
+    if array.dtype.kind not in "iu" or not fits:
+        hint = ""
+        if array.dtype.kind == "f":
+            hint = ": multiply images of 0 to 1 by 255 and round them"
+        elif array.ndim == 4 and array.shape[-1] in CHANNELS:
+            hint = ": move the channels to the front, as by `images.transpose(0, 3, 1, 2)`"
         raise ValueError(
-            f"{name}: (N, {FRAME}, {FRAME}) of whole numbers, 0 to {WHITE}, not {array.shape} of "
-            f"{array.dtype}{floats if array.dtype.kind == 'f' else ''}"
+            f"{name}: (N, H, W) or (N, 3, H, W) of whole numbers, 0 to {WHITE}, where H = W is "
+            f"{smallest} to {largest}, not {array.shape} of {array.dtype}{hint}"
         )
     if array.dtype != np.uint8:
         _check_range(name, array, WHITE)
     return _tensor(array, np.uint8)
+
+
+def _background(given: Any, channels: int) -> tuple[int, ...]:
+    values = tuple(given) if isinstance(given, Sequence | np.ndarray | Tensor) else (given,)
+    numbers = tuple(_whole("background", value) for value in values)
+    numbers = numbers * channels if len(numbers) == 1 else numbers
+    if len(numbers) != channels or not all(0 <= number <= WHITE for number in numbers):
+        raise ValueError(
+            f"background: a whole number of 0 to {WHITE}, or one for each of {channels} "
+            f"channel{'s' if channels > 1 else ''}, not {given!r}"
+        )
+    return numbers
 
 
 def _labels(name: str, given: Any, n_classes: int) -> Tensor:

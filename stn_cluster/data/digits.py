@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stn_cluster.data.datasets import FRAME, Dataset
+from stn_cluster.data.datasets import Dataset
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.errors import UserError
 
 DIGIT = 20  # pixels: the digit is centred in the frame with an empty margin, as in MNIST

@@ -2,21 +2,23 @@
 
 Each has two pure functions: `draw` draws parameters in pixels, degrees and factors on the CPU, and
 `apply` distorts images with given parameters, reading them at the positions that `grid` computes.
-Positions outside the image are background, 0.
+Positions outside the image are background. Amounts in pixels are those of a frame of 28 pixels; on
+others they are scaled with it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_cluster.data.datasets import FRAME
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.stn.grids import (
     ThinPlateSplineGrid,
     affine_basis,
@@ -24,14 +26,14 @@ from stn_cluster.stn.grids import (
     homography,
     pixel_centres,
 )
-from stn_cluster.stn.sampler import sample
+from stn_cluster.stn.sampler import outside, sample
 
 Parameters = NDArray[np.float32]
 
 
 @runtime_checkable
 class Distortion(Protocol):
-    """A family of random warps of 28x28 images onto a canvas."""
+    """A family of random warps of images onto a canvas."""
 
     @property
     def canvas(self) -> int:
@@ -41,7 +43,7 @@ class Distortion(Protocol):
         """Draws the parameters of n warps, (n, P), from a generator used for nothing else."""
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """(N, 1, 28, 28) in 0 to 1 and (N, P) -> (N, 1, canvas, canvas) in 0 to 1."""
+        """(N, C, frame, frame) in 0 to 1 and (N, P) -> (N, C, canvas, canvas) in 0 to 1."""
 
 
 @runtime_checkable
@@ -54,26 +56,34 @@ class GridDistortion(Distortion, Protocol):
         the frame is -1 to 1."""
 
 
-class _Warp:
+@dataclass(frozen=True, kw_only=True)
+class Warp:
     """Implements `apply` for a distortion that has a `grid`."""
+
+    canvas: int  # pixels, height and width of a distorted image
+    frame: int = FRAME  # pixels, height and width of an undistorted image
+    background: tuple[float, ...] = ()  # 0 to 1, one number for each channel; empty: 0
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """See `Distortion`; the interpolation is bilinear."""
-        return sample(images, self.grid(parameters))
+        return sample(images, self.grid(parameters), background=self.outside(images.device))
+
+    def outside(self, device: torch.device) -> Tensor | None:
+        """The background as `sample` takes it."""
+        return _outside(self.background, device)
 
     def grid(self, parameters: Tensor) -> Tensor:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Similarity(_Warp):
+@dataclass(frozen=True, kw_only=True)
+class Similarity(Warp):
     """Rotation, scale and shift about the canvas's centre. Parameters: degrees, factor, x, y (px).
 
     The scaled frame stays within the canvas if it fits; the shift is uniform over the remaining
     space.
     """
 
-    canvas: int
     degrees: float  # the angle is uniform from -degrees to degrees
     scale: tuple[float, float]  # the factor is uniform in this range
     shift: bool  # whether the location is random (else the centre)
@@ -84,7 +94,7 @@ class Similarity(_Warp):
         angle = rng.uniform(-self.degrees, self.degrees, n)
         scale = rng.uniform(*self.scale, n)
         place = rng.uniform(-1, 1, (n, 2)) * self.shift
-        half = FRAME / 2 * scale
+        half = self.frame / 2 * scale
         if self.rotated:
             radians = np.deg2rad(angle)
             half = half * (np.abs(np.cos(radians)) + np.abs(np.sin(radians)))
@@ -96,56 +106,59 @@ class Similarity(_Warp):
         angle, scale, x, y = parameters.unbind(1)
         cos = torch.cos(torch.deg2rad(angle)) / scale
         sin = torch.sin(torch.deg2rad(angle)) / scale
-        stretch = self.canvas / FRAME  # converts the canvas's units of length to the frame's
-        to_frame = 2 / FRAME
+        stretch = self.canvas / self.frame  # converts the canvas's units of length to the frame's
+        to_frame = 2 / self.frame
         to_x = cos * stretch, sin * stretch, -(cos * x + sin * y) * to_frame
         to_y = -sin * stretch, cos * stretch, (sin * x - cos * y) * to_frame
         grid = torch.stack([*to_x, *to_y], dim=1) @ _canvas_basis(self.canvas, parameters.device)
         return grid.view(-1, self.canvas, self.canvas, 2)
 
 
-@dataclass(frozen=True)
-class CornerShift(_Warp):
+@dataclass(frozen=True, kw_only=True)
+class CornerShift(Warp):
     """A homography: the frame is scaled about its centre, then each corner is moved.
 
     Parameters: the scale, then the moves of the corners (x, y; px), clockwise from top left.
     """
 
-    canvas: int
     diagonal: bool  # each corner moves along its own diagonal; else independently in x and y
-    enlarged: bool  # the image fills the canvas; else its 28x28 frame is at the centre
+    enlarged: bool  # the image fills the canvas; else its frame is at the centre
     scale: tuple[float, float] = (0.75, 1.0)
-    sigma: float = 5.0  # px
+    sigma: float = 5.0  # px of a frame of 28
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
         """(n, 9): the scale, uniform, and four moves."""
         scale = rng.uniform(*self.scale, (n, 1))
+        sigma = self.sigma * (self.frame / FRAME)
         if self.diagonal:
-            amount = rng.normal(0, self.sigma, (n, 4, 1))
+            amount = rng.normal(0, sigma, (n, 4, 1))
             moves = amount * np.array(_CORNERS) / np.sqrt(2)
         else:
-            moves = rng.normal(0, self.sigma, (n, 4, 2))
+            moves = rng.normal(0, sigma, (n, 4, 2))
         return np.hstack([scale, moves.reshape(n, 8)]).astype(np.float32)
 
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads the output through the inverse of the homography that moves the corners."""
-        half = (self.canvas if self.enlarged else FRAME) / 2
+        # The division costs digits, which pixels of a larger frame need. On the paper's frame, what
+        # it comes to in single precision is on record.
+        exact = parameters if self.frame == FRAME else parameters.double()
+        half = (self.canvas if self.enlarged else self.frame) / 2
         corners = _constant(_CORNERS, parameters.device)
-        moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
+        moved = exact[:, :1, None] * half * corners + exact[:, 1:].view(-1, 4, 2)
         matrix = square_from_quad(moved / (self.canvas / 2))
-        grid = homography(matrix.flatten(1), _canvas_basis(self.canvas, parameters.device))
+        basis = _canvas_basis(self.canvas, parameters.device, exact.dtype)
+        grid = homography(matrix.flatten(1), basis).to(parameters.dtype)
         return grid.view(-1, self.canvas, self.canvas, 2)
 
 
-@dataclass(frozen=True)
-class Spline(_Warp):
+@dataclass(frozen=True, kw_only=True)
+class Spline(Warp):
     """A thin plate spline: 4x4 control points, a regular grid, each moved.
 
     Parameters: the move of each control point's source position in px (x, y), row by row.
     """
 
-    canvas: int
-    sigma: float = 1.5  # px
+    sigma: float = 1.5  # px of a frame of 28
     points: int = 4
     on_frame: bool = True  # inside a larger canvas, the control points stay on the frame
     _grids: dict[torch.device, ThinPlateSplineGrid] = field(
@@ -154,47 +167,87 @@ class Spline(_Warp):
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
         """(n, 32)."""
-        return rng.normal(0, self.sigma, (n, 2 * self.points**2)).astype(np.float32)
+        sigma = self.sigma * (self.frame / FRAME)
+        return rng.normal(0, sigma, (n, 2 * self.points**2)).astype(np.float32)
 
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads each output pixel at the position to which the spline maps it."""
         device = parameters.device
         if device not in self._grids:
             size, control = (self.canvas, self.canvas), (self.points, self.points)
-            span = FRAME / self.canvas if self.on_frame else 1.0
+            span = self.frame / self.canvas if self.on_frame else 1.0
             self._grids[device] = ThinPlateSplineGrid(size, control, span).to(device)
         spline = self._grids[device]
         to_canvas = 2 / self.canvas
         grid: Tensor = spline(spline.identity + parameters * to_canvas)
-        return grid * (self.canvas / FRAME)
+        return grid * (self.canvas / self.frame)
 
 
-def rotation(variant: str, canvas: int) -> Distortion:
+@dataclass(frozen=True, kw_only=True)
+class Undistorted(Warp):
+    """No distortion: the image in the middle of the canvas. No parameters."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> Parameters:
+        """(n, 0)."""
+        del rng
+        return np.empty((n, 0), np.float32)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """See `Distortion`; the pixels stay what they are, unless half of one is to be moved by."""
+        margin, half = divmod(self.canvas - self.frame, 2)
+        if half:
+            return super().apply(images, parameters)
+        if margin <= 0 or (outside := self.outside(images.device)) is None:
+            return F.pad(images, (margin,) * 4)
+        framed = outside.expand(len(images), -1, self.canvas, self.canvas).clone()
+        inside = slice(margin, margin + self.frame)
+        framed[..., inside, inside] = images
+        return framed
+
+    def grid(self, parameters: Tensor) -> Tensor:
+        """Reads each output pixel where it is."""
+        points = pixel_centres((self.canvas, self.canvas), torch.float32) * (
+            self.canvas / self.frame
+        )
+        grid = points.to(parameters.device).view(1, self.canvas, self.canvas, 2)
+        return grid.expand(len(parameters), -1, -1, -1)
+
+
+def clean(variant: str, canvas: int, **images: Any) -> Distortion:
+    """clean: no distortion at all."""
+    del variant
+    return Undistorted(canvas=canvas, **images)
+
+
+def rotation(variant: str, canvas: int, **images: Any) -> Distortion:
     """R: rotated by an angle uniform in +-90 degrees."""
     del variant
-    return Similarity(canvas, degrees=90, scale=(1, 1), shift=False)
+    return Similarity(canvas=canvas, degrees=90, scale=(1, 1), shift=False, **images)
 
 
-def rotation_translation_scale(variant: str, canvas: int) -> Distortion:
-    """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a 42x42 canvas.
+def rotation_translation_scale(variant: str, canvas: int, **images: Any) -> Distortion:
+    """RTS: rotated by +-45 degrees, scaled by 0.7 to 1.2, placed at random on a canvas of 1.5
+    frames.
 
     The variant determines which frame stays within the canvas: `plain` the rotated one, `frame` the
     unrotated one, so that corners may leave the canvas after the rotation.
     """
-    return Similarity(canvas, degrees=45, scale=(0.7, 1.2), shift=True, rotated=variant != "frame")
-
-
-def projective(variant: str, canvas: int) -> Distortion:
-    """P: scaled by 0.75 to 1, then each corner is moved by N(0, 5 px), as the variant defines."""
-    return CornerShift(
-        canvas, diagonal=variant.startswith("diagonal"), enlarged=variant.endswith("enlarged")
+    rotated = variant != "frame"
+    return Similarity(
+        canvas=canvas, degrees=45, scale=(0.7, 1.2), shift=True, rotated=rotated, **images
     )
 
 
-def elastic(variant: str, canvas: int) -> Distortion:
+def projective(variant: str, canvas: int, **images: Any) -> Distortion:
+    """P: scaled by 0.75 to 1, then each corner is moved by N(0, 5 px), as the variant defines."""
+    diagonal, enlarged = variant.startswith("diagonal"), variant.endswith("enlarged")
+    return CornerShift(canvas=canvas, diagonal=diagonal, enlarged=enlarged, **images)
+
+
+def elastic(variant: str, canvas: int, **images: Any) -> Distortion:
     """E: a thin plate spline with 16 control points, each moved by N(0, 1.5 px)."""
     del variant
-    return Spline(canvas)
+    return Spline(canvas=canvas, **images)
 
 
 Rows = tuple[tuple[float, ...], ...]
@@ -248,6 +301,11 @@ def _constant(rows: Rows, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _canvas_basis(canvas: int, device: torch.device) -> Tensor:
+def _outside(background: tuple[float, ...], device: torch.device) -> Tensor | None:
+    return outside(background, device)
+
+
+@lru_cache(maxsize=16)
+def _canvas_basis(canvas: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     points = homogeneous(pixel_centres((canvas, canvas)))
-    return affine_basis(points).to(device, torch.float32)
+    return affine_basis(points).to(device, dtype)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from stn_cluster.data.datasets import FRAME
 from stn_cluster.data.distortions import GridDistortion, Parameters, Spline
 from stn_cluster.stn.sampler import sample
 
@@ -25,7 +24,7 @@ class ElasticJitter:
     """
 
     distortion: GridDistortion
-    spline: Spline  # on the same canvas
+    spline: Spline  # on the same canvas, of the same frame and background
 
     @property
     def canvas(self) -> int:
@@ -37,13 +36,14 @@ class ElasticJitter:
         return np.hstack([self.distortion.draw(rng, n), self.spline.draw(rng, n)])
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """(N, 1, 28, 28) and (N, P) -> (N, 1, canvas, canvas)."""
-        return sample(images, self.grid(parameters))
+        """(N, C, frame, frame) and (N, P) -> (N, C, canvas, canvas)."""
+        outside = self.spline.outside(images.device)
+        return sample(images, self.grid(parameters), background=outside)
 
     def grid(self, parameters: Tensor) -> Tensor:
         """(N, P) -> (N, canvas, canvas, 2)."""
         own = 2 * self.spline.points**2
         base = self.distortion.grid(parameters[:, :-own])
         # In units in which the canvas is -1 to 1.
-        points = self.spline.grid(parameters[:, -own:]) * (FRAME / self.canvas)
+        points = self.spline.grid(parameters[:, -own:]) * (self.spline.frame / self.canvas)
         return sample(base.permute(0, 3, 1, 2), points, padding="border").permute(0, 2, 3, 1)

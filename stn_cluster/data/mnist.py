@@ -8,12 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stn_cluster.data.datasets import Dataset
+from stn_cluster.data.datasets import Dataset, validation_split
 from stn_cluster.data.mnist_files import FILES, IdxFile, find, folders, present
 from stn_cluster.errors import UserError
 
 DEFAULT_ROOT = Path("data")
-N_VALIDATION = 10_000
 VALIDATION_REPEATS = 5  # distorted versions of each test image in `mnist-validation-5`
 
 
@@ -77,15 +76,7 @@ def mnist_validation(root: Path | None = None) -> Dataset:
 
     It does not contain MNIST's test images.
     """
-    whole = mnist(root)
-    order = torch.randperm(len(whole.train_images), generator=torch.Generator().manual_seed(0))
-    validation, train = order[:N_VALIDATION], order[N_VALIDATION:]
-    return Dataset(
-        whole.train_images[train],
-        whole.train_labels[train],
-        whole.train_images[validation],
-        whole.train_labels[validation],
-    )
+    return validation_split(mnist(root))
 
 
 def mnist_validation_5(root: Path | None = None) -> Dataset:

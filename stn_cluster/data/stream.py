@@ -7,28 +7,29 @@ on the other cells of the pack.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stn_cluster.data.checked_distortion import CheckedDistortion, checked
-from stn_cluster.data.datasets import FRAME, Dataset
+from stn_cluster.data.checked_distortion import checked
 from stn_cluster.data.distortions import Distortion, GridDistortion, Spline
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.jitter import ElasticJitter
 from stn_cluster.data.random_state import RandomState, generator, seed_of
+from stn_cluster.dataset_info import WHITE
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup
 
 BLOCK = 64  # steps drawn at a time
-TEST_BATCH = 1_000  # images distorted at a time
 
 
 @dataclass(frozen=True)
@@ -42,45 +43,68 @@ class Block:
 def make_distortion(cell: Cell) -> Distortion:
     """The distortion of a cell, on its canvas and in its variant.
 
+    A plug-in's is given the data set's frame and background too, if it takes them.
+
     Raises:
         UserError: a plug-in's is not a distortion on this canvas, or changed the process's
             settings.
     """
     entry = lookup("distortion", cell.distortion_name)
+    make, images = entry.load(), _images_of(cell)
     if entry.plugin is None:
-        distortion: Distortion = entry.load()(cell.variant, cell.canvas)
+        distortion: Distortion = make(cell.variant, cell.canvas, **images)
         return distortion
     name = _component(cell)
     state = _random_state(torch.device("cpu"), "distortion", entry.name)
     with isolated(name, state):
-        made = entry.load()(cell.variant, cell.canvas)
+        made = make(cell.variant, cell.canvas, **_taken(make, images))
     return checked(name, made, cell.canvas)
 
 
-@contextmanager
-def user_distortion(
+def _images_of(cell: Cell) -> dict[str, Any]:
+    """What a distortion has to know of a cell's images."""
+    background = cell.data.background
+    outside = tuple(value / WHITE for value in background) if any(background) else ()
+    return {"frame": cell.data.frame, "background": outside}
+
+
+def _taken(make: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that a function has names for."""
+    try:
+        names = inspect.signature(make).parameters
+    except (TypeError, ValueError):  # a class of C
+        return {}
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def user_state(
     cell: Cell, device: torch.device, *name: str | int, watched: bool = False
-) -> Iterator[RandomState | None]:
-    """Isolates what a plug-in's distortion does within the block.
+) -> RandomState | None:
+    """The random numbers that a plug-in's distortion draws from; None for a built-in one.
 
     Args:
-        cell: a cell with the distortion; with a built-in one, nothing is done.
+        cell: a cell with the distortion.
         device: the device that it works on.
         name: name of the call, which alone determines the default generators that it may draw
             from beside the one that it is given.
         watched: whether draws on the host are noticed too.
-
-    Yields:
-        What it draws from; None for a built-in distortion.
     """
     if lookup("distortion", cell.distortion_name).plugin is None:
-        yield None
-        return
+        return None
     state = _random_state(device, *name)
     if not watched:
         state.watch_only_the_gpu()
+    return state
+
+
+@contextmanager
+def isolated_distortion(cell: Cell, state: RandomState | None) -> Iterator[None]:
+    """Isolates what a plug-in's distortion does within the block; a built-in one's has no state."""
+    if state is None:
+        yield
+        return
     with isolated(_component(cell), state):
-        yield state
+        yield
 
 
 def _component(cell: Cell) -> str:
@@ -102,7 +126,8 @@ def training_distortion(cell: Cell) -> Distortion:
         return distortion
     if not isinstance(distortion, GridDistortion):
         raise UserError(f"image_jitter: distortion {cell.distortion!r} has no `grid` to combine")
-    return ElasticJitter(distortion, Spline(cell.canvas, sigma=cell.image_jitter, on_frame=False))
+    spline = Spline(canvas=cell.canvas, sigma=cell.image_jitter, on_frame=False, **_images_of(cell))
+    return ElasticJitter(distortion, spline)
 
 
 @dataclass(frozen=True)
@@ -122,7 +147,7 @@ class Stream:
         indices = self._order(number * count, count)
         return Block(
             torch.from_numpy(indices).view(BLOCK, self.batch_size),
-            torch.from_numpy(parameters).view(BLOCK, self.batch_size, -1),
+            torch.from_numpy(parameters).view(BLOCK, self.batch_size, parameters.shape[1]),
         )
 
     def _order(self, first: int, count: int) -> NDArray[np.int64]:
@@ -142,39 +167,6 @@ def _shuffle(name: tuple[str | int, ...], epoch: int, n: int) -> NDArray[np.int6
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in 0 to 1; the background stays 0."""
-    return pixels.view(-1, 1, FRAME, FRAME).float() / 255
-
-
-@torch.no_grad()
-def distorted_test_set(
-    cell: Cell,
-    dataset: Dataset,
-    device: torch.device,
-    progressed: Callable[[], None] = lambda: None,
-) -> tuple[Tensor, Tensor]:
-    """The fixed distorted test set of a cell: the same for every model and seed.
-
-    Args:
-        cell, dataset, device: whose it is, of what, and where.
-        progressed: called after each batch.
-
-    Returns:
-        Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
-    """
-    distortion = make_distortion(cell)
-    base = cell.distortion_name
-    count = len(dataset.test_images) * dataset.test_repeats
-    rng = generator("test", cell.dataset, base, cell.variant, cell.canvas)
-    pixels = dataset.test_images.repeat(dataset.test_repeats, 1, 1).to(device)
-    with user_distortion(cell, device, "test", cell.dataset, base, cell.variant, cell.canvas):
-        parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
-        parts = torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH)
-        batches = []
-        for some_pixels, some_parameters in zip(*parts, strict=True):
-            batches.append(distortion.apply(as_images(some_pixels), some_parameters))
-            progressed()
-        images = torch.cat(batches)
-    if isinstance(distortion, CheckedDistortion):
-        distortion.check_values(images)
-    return images, dataset.test_labels.repeat(dataset.test_repeats).to(device)
+    """(N, H, W) or (N, C, H, W) uint8 -> (N, C, H, W) float32 in 0 to 1."""
+    images = pixels if pixels.ndim == 4 else pixels.unsqueeze(1)
+    return images.float() / 255

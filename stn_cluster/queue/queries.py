@@ -37,7 +37,7 @@ _COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
     "key": "cells.key",
 }
 _NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + (
-    f", {_in_spec('settings.iterations')} AS iterations"
+    f", coalesce({_in_spec('settings.iterations')}, 0) AS iterations"
 )
 _ATTEMPTS = """
     SELECT attempts.*, spec, (

@@ -1,7 +1,8 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
+from stn_cluster.dataset_info import CANVAS_PIXELS
+from stn_cluster.registry.chosen_models import check_weights, with_present_weights
 from stn_cluster.registry.components import (
-    CANVAS_PIXELS,
     KINDS,
     Entry,
     Kind,
@@ -12,6 +13,13 @@ from stn_cluster.registry.components import (
     register_model,
     register_recipe,
     register_transform,
+)
+from stn_cluster.registry.dataset_lookup import (
+    FoundDataset,
+    check_dataset,
+    describe_dataset,
+    find_dataset,
+    found_dataset,
 )
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
@@ -25,15 +33,23 @@ from stn_cluster.registry.resolve import (
     resolve,
     with_present_name,
 )
+from stn_cluster.registry.torchvision_names import is_torchvision
 
 __all__ = [
     "CANVAS_PIXELS",
     "KINDS",
     "ClashError",
     "Entry",
+    "FoundDataset",
     "Kind",
     "changed_files",
+    "check_dataset",
     "check_revisions",
+    "check_weights",
+    "describe_dataset",
+    "find_dataset",
+    "found_dataset",
+    "is_torchvision",
     "known_plugin",
     "largest",
     "left_out",
@@ -53,4 +69,5 @@ __all__ = [
     "register_transform",
     "resolve",
     "with_present_name",
+    "with_present_weights",
 ]

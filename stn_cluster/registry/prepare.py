@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stn_cluster.grid import Cell
-from stn_cluster.registry.components import lookup
+from stn_cluster.registry.dataset_lookup import find_dataset
 
 
 def prepare_datasets(cells: Sequence[Cell], data_root: Path | None) -> None:
@@ -20,6 +20,6 @@ def prepare_datasets(cells: Sequence[Cell], data_root: Path | None) -> None:
         UserError: files are missing and cannot be downloaded, or are damaged.
     """
     for name in dict.fromkeys(cell.dataset for cell in cells):
-        prepare = lookup("dataset", name).load_prepare()
+        prepare = find_dataset(name, data_root).load_prepare()
         if prepare is not None:
             prepare(data_root)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stn_cluster.dataset_info import CANVAS_PIXELS, FRAME, DatasetInfo, scaled
 from stn_cluster.errors import UserError, first_error, unknown, within
 from stn_cluster.grid import (
+    NO_TRAINING,
     PAPER_DISTORTIONS,
     PAPER_MODELS,
     PAPER_TRANSFORMS,
@@ -21,32 +25,46 @@ from stn_cluster.grid import (
     base_distortion,
     short_hash,
 )
-from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
+from stn_cluster.networks import ModelChoice, Network
+from stn_cluster.registry.chosen_models import find_model, network_of
+from stn_cluster.registry.components import Entry, lookup, names
+from stn_cluster.registry.dataset_lookup import FoundDataset, found_dataset
 from stn_cluster.registry.plugins import load_plugins, loading
+from stn_cluster.registry.torchvision_names import PREFIX
 
 if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
 
 DEFAULT_RECIPE = "fast"
+_PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
+SHAPE = ("filters", "hidden_units", "transformer_size")
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
 
-def resolve(config: GridConfig, source: str = "config", folder: Path | None = None) -> list[Cell]:
+def resolve(
+    config: GridConfig,
+    data_root: Path | None = None,
+    *,
+    source: str = "config",
+    folder: Path | None = None,
+) -> list[Cell]:
     """Makes the cells of a config, in the order of the table.
 
     Args:
         config: the config.
+        data_root: folder of the data sets' files; None: `data`.
         source: name of the config in errors.
         folder: folder to search for its plug-ins, in addition to Python's path.
 
     Raises:
-        UserError: a name is unknown, a transform does not fit a model, a cell is listed twice, or
-            a field of a recipe is wrong.
+        UserError: a name is unknown, a transform does not fit a model, a model does not fit a
+            canvas, a cell is listed twice, or a field of a recipe is wrong.
     """
     try:
         with loading:
             load_plugins(config.plugins, [folder] if folder else [])
-            cells = [*_product(config), *_listed(config)]
+            found = cache(partial(found_dataset, data_root=data_root))
+            cells = [*_product(config, found, data_root), *_listed(config, found, data_root)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -81,9 +99,11 @@ def left_out(config: GridConfig) -> str | None:
     """
     if not config.has_axes or (config.models is None and config.transforms is None):
         return None
-    models = config.models or PAPER_MODELS
+    models = config.models or tuple(ModelChoice(name=name) for name in PAPER_MODELS)
     transforms = config.transforms or _usual_transforms(models)
-    plain, spatial = ([m for m in models if lookup("model", m).spatial is s] for s in (False, True))
+    plain, spatial = (
+        [str(m) for m in models if lookup("model", m.name).spatial is s] for s in (False, True)
+    )
     others = [transform for transform in transforms if transform != "none"]
     parts = []
     if plain and others:
@@ -101,137 +121,200 @@ def check_revisions(cell: Cell) -> None:
     """
     for name, revision in cell.revisions.items():
         kind, _, component = name.partition(":")
+        if kind == "dataset":  # checked where its files are read: `check_dataset`
+            continue
         if lookup(kind, component).revision != revision:  # type: ignore[arg-type]
             raise UserError(f"{name} has been edited since this run began; run it again")
 
 
-def _product(config: GridConfig) -> list[Cell]:
+def _product(
+    config: GridConfig, found: Callable[[str], FoundDataset], data_root: Path | None
+) -> list[Cell]:
     if not config.has_axes:
         return []
-    models = config.models or PAPER_MODELS
+    models = config.models or _PAPER_MODELS
     with within("models"):
         for model in models:
-            lookup("model", model)
+            find_model(model)
     with within("transforms"):
         transforms = config.transforms or _usual_transforms(models)
         for transform in transforms:
             lookup("transform", transform)
-    _check_axes_meet(models, transforms)
+    pairs = _pairs(models, transforms)
+    with within("dataset"):
+        dataset = found(config.dataset)
     distortions = config.distortions or PAPER_DISTORTIONS
     with within("distortions"):
         for distortion in distortions:
-            parse_distortion(distortion)
-    with within("dataset"):
-        lookup("dataset", config.dataset)
-    recipe = _recipe(config.recipe, "recipe")
+            parse_distortion(distortion, dataset.info.frame)
+    with within("models"):
+        networks = {model: network_of(model, dataset.info, data_root) for model in models}
+    recipe = _recipe(config.recipe, "recipe", config)
     return [
-        _cell(config, recipe, model, transform, distortion, seed, config.dataset)
-        for model, transform in product(models, transforms)
-        if _fits(model, transform)
-        for distortion, seed in product(distortions, config.seeds or (0,))
+        _cell(config, recipe, (model, networks[model]), transform, distortion, seed, dataset)
+        for model, transform in pairs
+        for distortion, seed in product(distortions, _seeds(model, config))
     ]
 
 
-def _listed(config: GridConfig) -> list[Cell]:
+def _listed(
+    config: GridConfig, found: Callable[[str], FoundDataset], data_root: Path | None
+) -> list[Cell]:
     cells = []
     for index, choice in enumerate(config.cells):
         try:
+            find_model(choice.model)
             if not _fits(choice.model, choice.transform):
                 raise UserError(_misfit(choice.model, choice.transform))
-            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe")
-            dataset = choice.dataset or config.dataset
-            cells.append(
-                _cell(
-                    config,
-                    recipe,
-                    choice.model,
-                    choice.transform,
-                    choice.distortion,
-                    choice.seed,
-                    dataset,
-                )
-            )
+            if choice.model.weights is not None and choice.seed:
+                raise UserError(f"{choice.model} is not trained: its seed is 0, not {choice.seed}")
+            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe", config)
+            dataset = found(choice.dataset or config.dataset)
+            model = choice.model, network_of(choice.model, dataset.info, data_root)
+            names = choice.transform, choice.distortion, choice.seed
+            cells.append(_cell(config, recipe, model, *names, dataset))
         except UserError as error:
             field = ".".join(filter(None, [f"cells.{index}", error.field]))
             raise UserError(f"cells.{index}: {error}", field) from None
     return cells
 
 
-def _usual_transforms(models: tuple[str, ...]) -> tuple[str, ...]:
+def _seeds(model: ModelChoice, config: GridConfig) -> tuple[int, ...]:
+    """Seeds of a model; one that is not trained has no others."""
+    return (0,) if model.weights is not None else config.seeds or (0,)
+
+
+def _usual_transforms(models: tuple[ModelChoice, ...]) -> tuple[str, ...]:
     """The paper's transforms that at least one of the models takes."""
     return tuple(t for t in PAPER_TRANSFORMS if any(_fits(model, t) for model in models))
 
 
-def _fits(model: str, transform: str) -> bool:
+def _fits(model: ModelChoice, transform: str) -> bool:
     """Whether a model takes a transform: plain classifiers take `none`, STNs all others."""
     lookup("transform", transform)
-    return lookup("model", model).spatial == (transform != "none")
+    return lookup("model", model.name).spatial == (transform != "none")
 
 
-def _misfit(model: str, transform: str) -> str:
+def _misfit(model: ModelChoice, transform: str) -> str:
     if transform == "none":
         return f"{model} needs a transform, as in affine, projective or tps; not none"
     return f"{model} takes no transform; it goes with none, not {transform}"
 
 
-def _check_axes_meet(models: tuple[str, ...], transforms: tuple[str, ...]) -> None:
+def _pairs(
+    models: tuple[ModelChoice, ...], transforms: tuple[str, ...]
+) -> list[tuple[ModelChoice, str]]:
+    """The models, each with the transforms that it takes.
+
+    Raises:
+        UserError: a model takes none of the transforms, or no model takes one of them.
+    """
+    pairs = []
     for model in models:
-        if not any(_fits(model, transform) for transform in transforms):
+        fitting = [transform for transform in transforms if _fits(model, transform)]
+        if not fitting and model.weights is not None and _fits(model, "none"):
+            fitting = ["none"]  # beside models that are trained with others
+        if not fitting:
             raise UserError(f"transforms: {_misfit(model, transforms[0])}", "transforms")
+        pairs += [(model, transform) for transform in fitting]
     for transform in transforms:
         if not any(_fits(model, transform) for model in models):
             raise UserError(f"models: no model here goes with transform {transform}", "models")
+    return pairs
 
 
 def _cell(
     config: GridConfig,
     recipe: tuple[str, Recipe],
-    model: str,
+    model: tuple[ModelChoice, Network | None],
     transform: str,
     distortion: str,
     seed: int,
-    dataset: str,
+    dataset: FoundDataset,
 ) -> Cell:
-    name, variant, canvas, canonical = parse_distortion(distortion)
+    info = dataset.info
+    choice, network = model
+    name, variant, canvas, canonical = parse_distortion(distortion, info.frame)
     used: list[Entry] = [
-        lookup("model", model),
+        lookup("model", choice.name),
         lookup("transform", transform),
         lookup("distortion", name),
-        lookup("dataset", dataset),
+        dataset.entry,
     ]
     recipe_name, settings = recipe
+    own = settings.for_model(choice.name)
+    if str(choice) in settings.by_model:
+        own = settings.for_model(str(choice))
+    _check_size(used[0], own, canonical, canvas, info)
+    fields = own.model_dump(mode="json", exclude_defaults=True, exclude={"by_model"})
+    if choice.weights is not None:
+        recipe_name, fields = NO_TRAINING, _shape(used[0], fields)
+    revisions = {f"{entry.kind}:{entry.name}": entry.revision for entry in used}
     # The cell contains the recipe's settings, so it needs neither the recipe nor its revision.
     plugins = {entry.plugin for entry in used if entry.plugin}
     return Cell(
-        model=model,
+        model=str(choice),
         transform=transform,
         distortion=canonical,
         variant=variant,
         canvas=canvas,
         seed=seed,
-        dataset=dataset,
+        dataset=dataset.entry.name,
         recipe=recipe_name,
-        settings=settings.for_model(model).model_dump(
-            mode="json", exclude_defaults=True, exclude={"by_model"}
-        ),
-        revisions={f"{entry.kind}:{entry.name}": entry.revision for entry in used},
+        settings=fields,
+        revisions=revisions | {f"dataset:{dataset.entry.name}": dataset.revision},
         plugins=tuple(sorted(plugins)),
-        cost=_cost(used[0], settings.for_model(model), canvas),
+        cost=_cost(used[0], own, canvas, info) if choice.weights is None else used[0].cost,
         needs=config.needs,
         no_progress_seconds=config.no_progress_seconds,
+        network=network,
+        data=info,
     )
 
 
-def _cost(model: Entry, recipe: Recipe, canvas: int) -> float:
+def _shape(model: Entry, settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that decide on the shapes of a model's weights."""
+    taken = () if model.name.startswith(PREFIX) else SHAPE
+    return {name: value for name, value in settings.items() if name in taken}
+
+
+def _check_size(
+    model: Entry, recipe: Recipe, distortion: str, canvas: int, info: DatasetInfo
+) -> None:
+    """Raises UserError if the model cannot take images of the canvas, or its transformer's."""
+    on = f"{distortion} on images of {info.frame}x{info.frame} pixels"
+    if canvas < model.smallest:
+        raise UserError(
+            f"{model.name} takes images from {model.smallest}x{model.smallest} pixels; {on} gives "
+            f"{canvas}x{canvas}: leave the model or the distortion out, or name a larger canvas, "
+            f"as in {base_distortion(distortion)}:{model.smallest}"
+        )
+    if model.spatial and recipe.transformer_size is not None:
+        edge = scaled(recipe.transformer_size, info.frame)
+        if not model.smallest_output <= edge <= CANVAS_PIXELS[1]:
+            raise UserError(
+                f"transformer_size: {recipe.transformer_size} 28ths of {info.frame} pixels are "
+                f"{edge}; {model.name} takes {model.smallest_output} to {CANVAS_PIXELS[1]}"
+            )
+
+
+def _cost(model: Entry, recipe: Recipe, canvas: int, info: DatasetInfo) -> float:
     """Estimated training time of a cell, from its images and the size of the classifier's input."""
-    edge = (recipe.transformer_size or canvas) if model.spatial else canvas
-    return recipe.iterations * recipe.batch_size * model.cost * (edge / 28) ** 2
+    edge = canvas
+    if model.spatial and recipe.transformer_size is not None:
+        edge = scaled(recipe.transformer_size, info.frame)
+    return recipe.iterations * recipe.batch_size * model.cost * (edge / FRAME) ** 2
 
 
-def parse_distortion(text: str) -> tuple[str, str, int, str]:
+def parse_distortion(text: str, frame: int = FRAME) -> tuple[str, str, int, str]:
     """Parses 'P:xy-42' to ('P', 'xy', 42, 'P:xy-42'): name, variant, canvas, canonical name.
 
     The canonical name leaves out defaults: 'RTS:42' is 'RTS', 'P:xy-enlarged' is 'P'.
+
+    Args:
+        text: the distortion as a config names it.
+        frame: pixels, height and width of the undistorted image; a variant's own canvas is 1 or
+            1.5 times that.
 
     Raises:
         UserError: no such distortion or variant, or a canvas out of range.
@@ -243,7 +326,7 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
             f"distortion {text!r}: expected NAME, NAME:VARIANT, NAME:CANVAS or both, as in P:xy-42"
         )
     entry = lookup("distortion", match["name"])
-    canvases = dict(entry.variants)
+    canvases = _canvases(entry, frame)
     default, _ = entry.variants[0]
     variant_of_name = dict(entry.variant_names)
     variant = variant_of_name.get(match["variant"], match["variant"] or default)
@@ -253,19 +336,24 @@ def parse_distortion(text: str) -> tuple[str, str, int, str]:
     smallest, largest = CANVAS_PIXELS
     if not smallest <= canvas <= largest:
         raise UserError(f"distortion {text!r}: the canvas is {smallest} to {largest} pixels")
-    return entry.name, variant, canvas, _canonical_name(entry, variant, canvas)
+    return entry.name, variant, canvas, _canonical_name(entry, variant, canvas, frame)
 
 
-def _canonical_name(entry: Entry, variant: str, canvas: int) -> str:
+def _canvases(entry: Entry, frame: int) -> dict[str, int]:
+    """Pixels of each variant's own canvas."""
+    return {variant: scaled(canvas, frame) for variant, canvas in entry.variants}
+
+
+def _canonical_name(entry: Entry, variant: str, canvas: int, frame: int) -> str:
     """Name without defaults, which are the first variant and a variant's own canvas."""
     default, _ = entry.variants[0]
     shown = {variant: name for name, variant in entry.variant_names}
     parts = [shown.get(variant, variant)] if variant != default else []
-    parts += [str(canvas)] if canvas != dict(entry.variants)[variant] else []
+    parts += [str(canvas)] if canvas != _canvases(entry, frame)[variant] else []
     return f"{entry.name}:{'-'.join(parts)}" if parts else entry.name
 
 
-def present_name(stored: str, variant: str, canvas: int) -> str:
+def present_name(stored: str, variant: str, canvas: int, frame: int = FRAME) -> str:
     """Present name of a distortion that was stored under an older name.
 
     Names leave out the default variant, and the default may have changed since. A variant that is
@@ -275,12 +363,12 @@ def present_name(stored: str, variant: str, canvas: int) -> str:
     entry = lookup("distortion", base) if base in names("distortion") else None
     if entry is None or variant not in dict(entry.variants):
         return stored
-    return _canonical_name(entry, variant, canvas)
+    return _canonical_name(entry, variant, canvas, frame)
 
 
 def with_present_name(cell: Cell) -> Cell:
     """Copy of a stored cell with the present name of its distortion; its key stays the same."""
-    name = present_name(cell.distortion, cell.variant, cell.canvas)
+    name = present_name(cell.distortion, cell.variant, cell.canvas, cell.data.frame)
     return cell if name == cell.distortion else cell.model_copy(update={"distortion": name})
 
 
@@ -293,7 +381,7 @@ def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
     return RecipeChoice(name=config.name, overrides=config.overrides | cell.overrides)
 
 
-def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
+def _recipe(choice: RecipeChoice, field: str, config: GridConfig) -> tuple[str, Recipe]:
     """Display name of a recipe, and the recipe with the overrides applied."""
     name = choice.name or DEFAULT_RECIPE
     with within(field):
@@ -316,9 +404,11 @@ def _recipe(choice: RecipeChoice, field: str) -> tuple[str, Recipe]:
         shown = first["loc"] and first["type"] != "extra_forbidden"
         given = f" (given: {first['input']!r})" if shown else ""
         raise UserError(f"{where}: {message}{given}", where) from None
+    own_names = {str(model) for model in (*(config.models or ()), *(c.model for c in config.cells))}
     for model in recipe.by_model:
         try:
-            lookup("model", model)
+            if model not in own_names:
+                lookup("model", model)
         except UserError as error:
             raise UserError(f"{field}.by_model: {error}", f"{field}.by_model") from None
     if recipe == base:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell
+from stn_cluster.grid import NO_TRAINING, Cell
 from stn_cluster.report.reference import find_reference, reference_error
 from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
 
@@ -41,7 +41,8 @@ def comparison_table(
     """Computes the comparison table: one row per entry of the matrix.
 
     There is one matrix per data set and recipe: the product of the (model, transform) pairs and the
-    distortions of all cells that were submitted or are in the store (or in the frame).
+    distortions of all cells that were submitted or are in the store (or in the frame). A model that
+    was evaluated and not trained stands in every matrix of its data set.
 
     Args:
         results: a store, its path or URI, or rows of `cells` from `load_results`.
@@ -68,7 +69,7 @@ def comparison_table(
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)
-    cells = select(_cells(results), filters)
+    cells = _wanted(results, filters)
     rows: list[dict[str, Any]] = []
     for group, members in _current(cells).groupby(_GROUP, sort=False):
         by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
@@ -91,7 +92,7 @@ def comparison_table(
 def shown_keys(store: Store, **filters: Any) -> list[str]:
     """Keys of the results that a `comparison_table` with these filters shows."""
     cells = {name: wanted for name, wanted in filters.items() if name != "status"}
-    keys: list[str] = _current(select(_cells(store), cells))["key"].tolist()
+    keys: list[str] = _current(_wanted(store, cells))["key"].unique().tolist()
     return keys
 
 
@@ -135,6 +136,24 @@ def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
     ]
     absent = pd.DataFrame(missing, columns=_NEEDED).astype(rows.dtypes)
     return pd.concat([rows, shared, absent], ignore_index=True)
+
+
+def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFrame:
+    """Cells that match the filters, those without training in every matrix of their data set."""
+    cells = _cells(results)
+    untrained = cells["recipe"] == NO_TRAINING
+    if not untrained.any():
+        return select(cells, filters)
+    trained, alone = cells[~untrained], cells[untrained]
+    standing = alone.drop(columns="recipe").merge(trained[_GROUP].drop_duplicates(), on="dataset")
+    # Its row is its own also beside a model of the same name that was trained.
+    taken = set(trained[["dataset", "model", "transform"]].itertuples(index=False, name=None))
+    names = standing[["dataset", "model", "transform"]].itertuples(index=False, name=None)
+    clash = [name in taken for name in names]
+    standing.loc[clash, "model"] = standing.loc[clash, "model"] + " (weights)"
+    if filters.get("recipe") is None:  # it has no matrix of its own where there are others
+        alone = alone[~alone["dataset"].isin(trained["dataset"])]
+    return select(pd.concat([trained, standing[_NEEDED], alone], ignore_index=True), filters)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

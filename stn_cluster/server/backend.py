@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from stn_cluster.client.schemas import Submission
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
-from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.preparation import check_components
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
@@ -27,7 +27,8 @@ class Backend:
     store: Store
     data_root: Path | None = None
     plugins: tuple[str, ...] = ()
-    datasets: set[str] = field(default_factory=set)  # data sets whose files were checked
+    # Names and revisions of data sets whose files were checked.
+    datasets: set[tuple[str, int | str]] = field(default_factory=set)
 
     def job(self, job_id: str, submission: Submission) -> Job:
         """Makes the job of a submission.
@@ -39,14 +40,15 @@ class Backend:
             raise UserError(f"config: {count:,} cells, at most {MAX_CELLS:,} in a job", "config")
         config = submission.config.model_copy(update={"plugins": self.plugins})
         try:
-            cells = resolve(config)
+            cells = resolve(config, self.data_root)
         except UserError as error:
             field_name = ".".join(filter(None, ["config", error.field]))
             raise UserError(str(error), field_name) from error
-        new = [cell for cell in cells if cell.dataset not in self.datasets]
-        prepare_datasets(new, self.data_root)
-        self.datasets.update(cell.dataset for cell in new)
-        check_plugins(cells, self.data_root)
+        used = {(cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]): cell for cell in cells}
+        new = {used_set: cell for used_set, cell in used.items() if used_set not in self.datasets}
+        prepare_datasets(list(new.values()), self.data_root)
+        self.datasets.update(new)
+        check_components(cells, self.data_root)
         job = Job(
             job_id=job_id,
             cells=tuple(cells),

@@ -52,7 +52,13 @@ def submit(
 @router.put("/reruns/{job_id}", responses=CREATED)
 def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
     """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
-    job = rerun_job(backend.store, request.filters.used(), job_id=job_id, priority=request.priority)
+    job = rerun_job(
+        backend.store,
+        request.filters.used(),
+        data_root=backend.data_root,
+        job_id=job_id,
+        priority=request.priority,
+    )
     publish_plugins(job.cells, backend.store)
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +56,11 @@ BICUBIC = Kernel("bicubic", _bicubic, radius=2, native="bicubic")
 
 
 def sample(
-    images: Tensor, grid: Tensor, kernel: Kernel = BILINEAR, padding: Padding = "zeros"
+    images: Tensor,
+    grid: Tensor,
+    kernel: Kernel = BILINEAR,
+    padding: Padding = "zeros",
+    background: Tensor | None = None,
 ) -> Tensor:
     """Reads images at the grid's points.
 
@@ -65,14 +69,19 @@ def sample(
         grid: (N, H', W', 2) of (x, y), -1 and 1 at the image's outer edges.
         kernel: weighs the pixels around a point.
         padding: values outside the image: zeros, the border pixel, or the mirrored image.
+        background: (C, 1, 1), values outside the image instead of zeros; None: zeros.
 
     Returns:
         (N, C, H', W') of the images' dtype, computed in single precision at least; differentiable
         in images and grid (nearest: in images only).
 
     Raises:
-        ValueError: shapes do not match, or the padding is unknown.
+        ValueError: shapes do not match, the padding is unknown, or there are two of them.
     """
+    if background is not None:
+        if padding != "zeros":
+            raise ValueError(f"padding {padding!r} and a background: one of them")
+        return sample(images - background, grid, kernel) + background
     shaped = images.ndim == grid.ndim == 4 and grid.shape[-1] == 2
     if not shaped or grid.shape[0] != images.shape[0]:  # not `len`, which torch.export fixes
         raise ValueError(
@@ -90,6 +99,13 @@ def sample(
             images, grid, mode=kernel.native, padding_mode=padding, align_corners=False
         )
     return sample_by_taps(images, grid, kernel, padding)
+
+
+def outside(background: Sequence[float], device: torch.device | None = None) -> Tensor | None:
+    """The values of a background, one for each channel, as `sample` takes them; None: all 0."""
+    if not any(background):
+        return None
+    return torch.tensor(background, device=device).view(-1, 1, 1)
 
 
 def sample_by_taps(images: Tensor, grid: Tensor, kernel: Kernel, padding: Padding) -> Tensor:

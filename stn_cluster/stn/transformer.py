@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, overload
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stn_cluster.stn.grids import AffineGrid, GridGenerator, Size, is_low_precision
 from stn_cluster.stn.localisation import ConvLocalisation, LinearLocalisation, count_features
-from stn_cluster.stn.sampler import BILINEAR, Kernel, Padding, sample
+from stn_cluster.stn.sampler import BILINEAR, Kernel, Padding, outside, sample
 
 
 class Transformed(NamedTuple):
@@ -47,11 +47,14 @@ class SpatialTransformer(nn.Module):
             the convolutional one if the input is large enough for it.
         kernel: the sampling kernel.
         padding: values outside the input.
+        background: values outside the input instead of zeros, one for each channel.
 
     Example:
         >>> SpatialTransformer(3, (32, 32))(torch.rand(8, 3, 32, 32)).shape
         torch.Size([8, 3, 32, 32])
     """
+
+    background: Tensor | None
 
     def __init__(
         self,
@@ -63,12 +66,17 @@ class SpatialTransformer(nn.Module):
         localisation: nn.Module | Literal["conv", "linear"] | None = None,
         kernel: Kernel = BILINEAR,
         padding: Padding = "zeros",
+        background: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.channels = channels
         self.size = size
         self.kernel = kernel
         self.padding: Padding = padding
+        if len(background) not in (0, channels):
+            raise ValueError(f"background: one number for each of {channels} channels")
+        # Not in the state_dict: it is a property of the images.
+        self.register_buffer("background", outside(background), persistent=False)
         self.grid = transform(output_size or size)
         if localisation is None:
             localisation = "conv" if min(size) >= ConvLocalisation.SMALLEST else "linear"
@@ -120,7 +128,8 @@ class SpatialTransformer(nn.Module):
             if self.training and self._jitter is not None:
                 theta = theta + self._noise(theta)
             grid = self.grid(theta)
-            output = sample(images.to(grid.dtype), grid, self.kernel, self.padding)
+            given = images.to(grid.dtype)
+            output = sample(given, grid, self.kernel, self.padding, self.background)
             output = output.to(self.theta.weight.dtype)
         return Transformed(output, theta, grid) if details else output
 

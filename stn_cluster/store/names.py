@@ -12,11 +12,13 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stn_cluster.dataset_info import FRAME
 from stn_cluster.grid import base_distortion
 from stn_cluster.registry import lookup, names, present_name
 
 # Searched in a cell's JSON, as parsing the JSON of 100,000 rows would take seconds.
 _READING = re.compile(r'"variant": ?"([^"]*)", ?"canvas": ?(\d+)')
+_FRAME = re.compile(r'"data": ?\{"frame": ?(\d+)')  # absent for a frame of the usual size
 
 
 def with_present_names(rows: pa.Table) -> pa.Table:
@@ -31,7 +33,9 @@ def with_present_names(rows: pa.Table) -> pa.Table:
         reading = _READING.search(spec or "") if stored[i] in ambiguous else None
         if reading is None:
             continue
-        present[i] = rename(stored[i], reading[1], int(reading[2]))
+        framed = _FRAME.search(spec)
+        frame = int(framed[1]) if framed else FRAME
+        present[i] = rename(stored[i], reading[1], int(reading[2]), frame)
         if labels and present[i] != stored[i]:
             model, transform, _, seed = labels[i].split("/")
             labels[i] = "/".join([model, transform, present[i], seed])

@@ -300,7 +300,12 @@ class Store:
         specs = dict(zip(rows["key"], rows["spec"], strict=True))
         return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
 
-    # --- checkpoints ---
+    # --- checkpoints, published weights ---
+
+    def read_weights(self, key: str) -> bytes | None:
+        """Published weights of a cell, as safetensors, or None."""
+        name = f"weights/{key}.safetensors"
+        return self._files.read(name) if self._files.is_file(name) else None
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
         """Makes or replaces one of an attempt's checkpoints atomically."""

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
-from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
-from stn_cluster.registry import check_revisions, lookup
+from stn_cluster.registry import check_revisions
 from stn_cluster.stn.dropout import Dropout
-from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.attributes import Attributes, refuse_unreadable_state
 from stn_cluster.training.averaging import WeightAverage
-from stn_cluster.training.checked_model import CheckedModel, component_of, give_own_weights
+from stn_cluster.training.building import alone, build_model
+from stn_cluster.training.checked_model import CheckedModel, component_of
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
     NotFiniteError,
-    as_labels,
-    as_predictions,
-    confusion,
     count_wrong,
     predict,
     rank,
+    tested,
 )
-from stn_cluster.training.initialisation import initialise_he
-from stn_cluster.training.lazy_modules import initialise_lazy
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -144,7 +138,7 @@ class CellTraining:
         """Device's part of a step: it reads nothing back and works on fixed addresses.
 
         Args:
-            images: (N, 1, canvas, canvas).
+            images: (N, C, canvas, canvas).
             labels: (N,).
             rate, jitter, averaging: values of `Recipe.at` for the step.
         """
@@ -179,20 +173,18 @@ class CellTraining:
             NotFiniteError: a score is not finite.
             UserError: see `train`; or the weights cannot be read back.
         """
-        cell = self.cell
         with self._alone(), self._tested_weights():
             ranking = rank(self._scores, self.test.images, self._progressed)
             state = self.model.state_dict()
             if self._user_code:
                 refuse_unreadable_state(state)
-            weights = to_bytes({"model": state})
+            weights = to_bytes(
+                {"model": state, "attributes": self._final_attributes()}
+                | {"n_classes": self.test.n_classes}
+            )
         self._scores.check_images(training=False)
         return self._outcome(
-            predictions=as_predictions(ranking, self.test),
-            labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
-            confusion=confusion(ranking.first, self.test),
-            n_test=len(self.test.labels),
-            n_wrong=count_wrong(ranking.first, self.test.labels),
+            **tested(self.cell, ranking, self.test),
             weights=weights,
         )
 
@@ -297,11 +289,8 @@ class CellTraining:
                 module.jitter_theta(Jitter(self._jitter, noise))
         return noise
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within the block, random numbers are the cell's own; a plug-in's code is isolated."""
-        with isolated(self._name, self._random) if self._user_code else self._random.in_place():
-            yield
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone(self.cell, self._random)
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
@@ -323,6 +312,13 @@ class CellTraining:
                 "which the optimiser cannot follow: do so where the model is built, or use lazy "
                 "modules (`torch.nn.LazyLinear`)"
             )
+
+    def _final_attributes(self) -> list[Any] | None:
+        """Python attributes that training has changed; None if a file cannot hold them."""
+        try:
+            return self._attributes.state_dict() if self._attributes else []
+        except UserError:
+            return None
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()
@@ -362,34 +358,3 @@ class CellTraining:
             curve=tuple(self.curve),
             **fields,
         )
-
-
-def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """Builds the cell's network, with initial weights from torch's default generator.
-
-    Raises:
-        UserError: a plug-in gave no module, or one that another cell has, or lazy modules that a
-            batch does not initialise.
-    """
-    entry = lookup("model", cell.model)
-    transform = lookup("transform", cell.transform).load() if entry.spatial else None
-    filters, second_filters = recipe.widths
-    task = Task(
-        canvas=cell.canvas,
-        n_classes=n_classes,
-        transform=transform,
-        filters=filters,
-        second_filters=second_filters,
-        hidden_units=recipe.hidden_units,
-        dropout=recipe.dropout,
-        transformer_size=recipe.transformer_size,
-        precision=recipe.precision,
-    )
-    model: nn.Module = entry.load()(task)
-    name, user_code = component_of(cell)
-    if user_code:
-        initialise_lazy(model, name, cell.canvas)
-        give_own_weights(model, name)
-    if recipe.initialisation == "he":
-        initialise_he(model)
-    return model

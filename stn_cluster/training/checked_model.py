@@ -17,7 +17,7 @@ COMPARED_STEPS = 3  # training steps after which the images are compared with th
 
 def component_of(cell: Cell) -> tuple[str, bool]:
     """Name of a cell's model in errors, and whether there is code of a plug-in in it."""
-    model, transform = lookup("model", cell.model), lookup("transform", cell.transform)
+    model, transform = lookup("model", cell.architecture), lookup("transform", cell.transform)
     name = f"model {cell.model!r}"
     if transform.plugin is not None:
         name += f" with transform {cell.transform!r}"
@@ -50,7 +50,7 @@ class CheckedModel:
         }
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Class scores (N, classes) of images (N, 1, canvas, canvas).
+        """Class scores (N, classes) of images (N, C, canvas, canvas).
 
         It reads nothing back from the device, so that a CUDA graph can repeat it.
 

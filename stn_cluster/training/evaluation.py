@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
+from stn_cluster.data.distorted_images import DistortedImages, in_batches
+from stn_cluster.grid import Cell
 from stn_cluster.stn.modes import evaluating
 from stn_cluster.training.activity import Progressed, no_one
 from stn_cluster.training.checked_model import CheckedModel
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
-BATCH = 100  # images tested at a time: their activations fit into a core's cache
+BATCH = 100  # images tested at a time: the activations of small ones fit into a core's cache
+BATCH_NUMBERS = BATCH * 128**2  # most numbers of the images tested at a time
 FULL = 65_535  # stored value of a probability of 1
 
 
@@ -35,41 +40,55 @@ class NotFiniteError(RuntimeError):
 
 
 @torch.no_grad()
-def predict(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Tensor:
+def predict(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed = no_one
+) -> Tensor:
     """The most likely class of each image, (N,) int64; the model's mode is restored.
 
     Raises:
         NotFiniteError: an image has a score that is not finite, so that none is the largest.
     """
-    return _finite(model, images, progressed).argmax(1)
+    return torch.cat([scores.argmax(1) for scores in _scores(model, images, progressed)])
 
 
 @torch.no_grad()
-def rank(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Ranking:
+def rank(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed = no_one
+) -> Ranking:
     """The two most likely classes of each image; the first is exactly that of `predict`.
 
     Raises:
         NotFiniteError: see `predict`.
     """
-    batches = torch.split(_finite(model, images, progressed), BATCH)
-    ranked = [_two_likeliest(scores) for scores in batches]
+    ranked = [_two_likeliest(scores) for scores in _scores(model, images, progressed)]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
 
 
-def _finite(model: CheckedModel, images: Tensor, progressed: Progressed) -> Tensor:
-    """Scores of all images, (N, classes)."""
-    batches = []
+def _scores(
+    model: CheckedModel, images: Tensor | DistortedImages, progressed: Progressed
+) -> Iterator[Tensor]:
+    """Scores of the images of one batch after another, (n, classes).
+
+    Raises:
+        NotFiniteError: after the last batch, if any score was not finite.
+    """
+    wrong = []
     with evaluating(model.module):
-        for batch in torch.split(images, BATCH):
-            batches.append(model(batch))
+        for batch in in_batches(images, batch_size(images.shape)):
+            scores = model(batch)
+            wrong.append((~scores.isfinite().all(1)).sum())
             progressed()
-    scores = torch.cat(batches)
-    if wrong := int((~scores.isfinite().all(1)).sum()):
+            yield scores
+    if count := int(torch.stack(wrong).sum()):
         raise NotFiniteError(
             f"{model.name} gave scores that are not finite (infinite, or not a number) for "
-            f"{wrong:,} of {len(scores):,} test images"
+            f"{count:,} of {len(images):,} test images"
         )
-    return scores
+
+
+def batch_size(shape: Sequence[int]) -> int:
+    """Number of images of a shape (N, C, H, W) that are tested at a time."""
+    return max(1, min(BATCH, BATCH_NUMBERS // torch.Size(shape[1:]).numel()))
 
 
 def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -128,3 +147,15 @@ def _as_bytes(values: Tensor, kind: str) -> bytes:
     if not (kept == numbers).all():  # otherwise class 300 would be stored as 44
         raise ValueError(f"numbers from {numbers.min()} to {numbers.max()} do not fit in {kind}")
     return kept.tobytes()
+
+
+def tested(cell: Cell, ranking: Ranking, test: DistortedTestSet) -> dict[str, Any]:
+    """Fields of the outcome of a cell whose model was tested."""
+    revision = cell.revisions[f"dataset:{cell.dataset}"]
+    return {
+        "predictions": as_predictions(ranking, test),
+        "labels": as_labels(test, cell.dataset, revision),
+        "confusion": confusion(ranking.first, test),
+        "n_test": len(test.labels),
+        "n_wrong": count_wrong(ranking.first, test.labels),
+    }

@@ -14,7 +14,7 @@ from stn_cluster.stn.modes import evaluating
 FEW = 2  # images of the first call
 
 
-def initialise_lazy(model: object, name: str, canvas: int) -> None:
+def initialise_lazy(model: object, name: str, channels: int, canvas: int) -> None:
     """Calls a model once, in evaluation mode, if it has lazy parameters or buffers.
 
     Their initial values come from the default generators. Other models are not called.
@@ -22,6 +22,7 @@ def initialise_lazy(model: object, name: str, canvas: int) -> None:
     Args:
         model: what a plug-in gave.
         name: its name in errors.
+        channels: channels of its images.
         canvas: height and width of its images in pixels.
 
     Raises:
@@ -31,7 +32,7 @@ def initialise_lazy(model: object, name: str, canvas: int) -> None:
         return
     device = next(chain(model.parameters(), model.buffers())).device
     with torch.no_grad(), evaluating(model):
-        model(torch.zeros(FEW, 1, canvas, canvas, device=device))
+        model(torch.zeros(FEW, channels, canvas, canvas, device=device))
     if missing := _lazy_names(model):
         raise UserError(
             f"{name}: a first batch gave {', '.join(missing)} no shape: a lazy module has to take "

@@ -58,9 +58,9 @@ class Outcome:
     n_wrong: int | None = None
     train_loss: float | None = None  # training loss of the last curve point
     parameters: int | None = None  # number of trainable parameters
-    iterations: int = 0  # steps done
+    iterations: int | None = 0  # steps done; None, like the next: of a model that was not trained
     device: str | None = None  # see `device_name`
-    train_seconds: float = 0.0  # the cell's share of its pack's time
+    train_seconds: float | None = 0.0  # the cell's share of its pack's time
     images_per_second: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     weights: bytes | None = None  # a checkpoint of the trained model

@@ -1,4 +1,5 @@
-"""Preflight of plug-ins: each is used once, on a few images, before workers start.
+"""Preflight: plug-ins, torchvision's models and files of weights are used once, on a few images,
+before workers start.
 
 It runs in a process of its own (`cluster/preparation.py`), which the plug-in may end, or in which
 it may be stuck.
@@ -11,18 +12,21 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from stn_cluster.data.cache import BatchLoader, DistortedTestSet, LabelledImages
-from stn_cluster.data.datasets import Dataset, load_dataset
-from stn_cluster.data.stream import distorted_test_set
+from stn_cluster.data.datasets import Dataset, check_info, load_dataset
+from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins
+from stn_cluster.training.cell_evaluation import CellEvaluation
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.checked_model import component_of
+from stn_cluster.training.fit import check_fit
 
 FEW = 4  # images; batch normalisation needs more than one
 CPU = torch.device("cpu")
@@ -60,14 +64,25 @@ def check_cell(cell: Cell, data_root: Path | None) -> None:
     Raises:
         UserError: a component fails, or does not give what it should.
     """
-    data = _few(load_dataset(cell.dataset, data_root))
+    trained_here = cell.is_trained and not cell.plugins
+    if trained_here and cell.data.n_classes is not None:
+        check_fit(cell, cell.data.n_classes)
+        return
+    whole = load_dataset(cell.dataset, data_root)
+    check_info(cell, whole)
+    data = _few(whole)
     with _named(f"distortion {cell.distortion_name!r}"):
         test_images, test_labels = distorted_test_set(cell, data, CPU)
-        train = LabelledImages(data.train_images, data.train_labels, data.n_classes)
-        images, labels = BatchLoader(cell, train).batch(0)
     test = DistortedTestSet(
         test_images, test_labels, data.n_classes, cell.key, data.test_repeats, data.class_names
     )
+    if not cell.is_trained:
+        with _named(component_of(cell)[0]):
+            CellEvaluation(cell, test, CPU, data_root).outcome()
+        return
+    with _named(f"distortion {cell.distortion_name!r}"):
+        train = LabelledImages(data.train_images, data.train_labels, data.n_classes)
+        images, labels = BatchLoader(cell, train).batch(0)
     with _named(component_of(cell)[0]):
         run = CellTraining(cell, test, CPU)
         run.check_restorable()
@@ -78,13 +93,13 @@ def _few(data: Dataset) -> Dataset:
     train, test = (
         torch.arange(FEW) % len(labels) for labels in (data.train_labels, data.test_labels)
     )
-    return Dataset(
-        data.train_images[train],
-        data.train_labels[train],
-        data.test_images[test],
-        data.test_labels[test],
-        n_classes=data.n_classes,
-        class_names=data.class_names,
+    return replace(
+        data,
+        train_images=data.train_images[train],
+        train_labels=data.train_labels[train],
+        test_images=data.test_images[test],
+        test_labels=data.test_labels[test],
+        test_repeats=1,
     )
 
 

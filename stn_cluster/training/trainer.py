@@ -20,6 +20,7 @@ from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.training.activity import Activity
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
+from stn_cluster.training.cell_evaluation import CellEvaluation
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
 
@@ -88,6 +89,7 @@ class PackTrainer:
         self._ended: list[Outcome] = []
         self._loaders: dict[Stream, BatchLoader] = {}
         self._running: dict[str, CellTraining] = {}
+        self._untrained: dict[str, CellEvaluation] = {}  # cells that are only evaluated
         self._without_checkpoint: set[str] = set()  # keys of cells that were said to have none
         for cell in cells:
             self._guard(cell, self._start, cell)
@@ -111,6 +113,10 @@ class PackTrainer:
             self._guard(run.cell, self._finish, run)
         yielded = time.perf_counter()
         try:
+            for cell in [evaluation.cell for evaluation in self._untrained.values()]:
+                if cell.key in self._untrained:  # not dropped meanwhile
+                    self._guard(cell, self._finish, self._untrained[cell.key])
+                    yield self._progress()
             while self._running:
                 for stream in dict.fromkeys(run.cell.stream for run in self._running.values()):
                     self._advance(stream)
@@ -125,10 +131,12 @@ class PackTrainer:
     def drop(self, key: str) -> None:
         """Ends a cell without an outcome, between two steps."""
         self._running.pop(key, None)
+        self._untrained.pop(key, None)
 
     def steps(self) -> dict[str, int]:
         """Steps done by each cell that is still in training, by key."""
-        return {key: run.step for key, run in self._running.items()}
+        trained = {key: run.step for key, run in self._running.items()}
+        return trained | dict.fromkeys(self._untrained, 0)
 
     def checkpoints(self) -> dict[str, bytes]:
         """A checkpoint of each cell that is still in training, by key.
@@ -156,13 +164,19 @@ class PackTrainer:
         return Progress(ended, self.steps())
 
     def _start(self, cell: Cell) -> None:
-        if cell.stream not in self._loaders:
+        if cell.is_trained and cell.stream not in self._loaders:
             self._activity.begin(f"loads the data set {cell.dataset}", cell.key)
             self._loaders[cell.stream] = self.data.loader(cell)
         self._activity.begin("makes its test set", cell.key)
         test = self.data.test(cell, self._activity.progressed)
         self._activity.begin("builds its model", cell.key)
-        run = CellTraining(cell, test, self.data.device, self._activity.progressed)
+        device, progressed = self.data.device, self._activity.progressed
+        if not cell.is_trained:
+            self._untrained[cell.key] = CellEvaluation(
+                cell, test, device, self.data.root, progressed
+            )
+            return
+        run = CellTraining(cell, test, device, progressed)
         run.check_restorable()
         self._running[cell.key] = run
 
@@ -257,12 +271,12 @@ class PackTrainer:
         for run in runs:
             self._end(run.failure(failure_text(error)))
 
-    def _finish(self, run: CellTraining) -> None:
+    def _finish(self, run: CellTraining | CellEvaluation) -> None:
         self._activity.begin("is tested", run.cell.key)
         self._end(run.outcome())
 
     def _end(self, outcome: Outcome) -> None:
-        self._running.pop(outcome.key, None)
+        self.drop(outcome.key)
         self._ended.append(outcome)
 
     def _guard(
@@ -276,7 +290,7 @@ class PackTrainer:
             if ends_worker(error):
                 raise
             failure = failure_text(error)
-            run = self._running.get(cell.key)
+            run = self._running.get(cell.key) or self._untrained.get(cell.key)
             self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))
         finally:
             self._turn(None)

@@ -94,6 +94,34 @@ def test_the_stores_python_and_sql(folder: Path) -> None:
     assert set(rows["images"] % 3600) == {0}  # an attempt each, or several
 
 
+def test_the_models_own_network_is_evaluated(folder: Path) -> None:
+    plugin, elsewhere = blocks("docs/models.md", "Your own network", "python")
+    (folder / "mine.py").write_text(plugin)
+    (folder / "evaluate.yaml").write_text(blocks("docs/models.md", "Your own network", "yaml")[0])
+    run_python(elsewhere, folder)
+    [command] = blocks("docs/models.md", "Your own network", "")
+    done = stn_cluster(*command.split()[1:], folder=folder)
+    assert done.returncode == 0, done.stderr
+    [row] = [line.split() for line in done.stdout.splitlines() if line.startswith("elsewhere")]
+    assert row[1] == "none"
+    rotated, elastic, clean = map(float, row[2:5])
+    assert clean < 15 < elastic < rotated < 90
+    assert "digits, recipe none" in done.stdout
+
+
+def test_the_models_python_and_export(folder: Path) -> None:
+    using, drawing = blocks("docs/models.md", "Using what was trained", "python")
+    out = run_python(f"{using}\n{drawing}\nprint(seen.grid.shape)", folder)
+    assert re.search(r"^a \d, \d+% sure\ntorch.Size\(\[1, 28, 28, 2\]\)$", out.strip())
+    assert (folder / "seen.png").stat().st_size > 1000
+    [command] = blocks("docs/models.md", "Using what was trained", "")
+    done = stn_cluster(*command.split()[1:], folder=folder)
+    assert done.returncode == 0, done.stderr
+    weights, described = (folder / line for line in done.stdout.splitlines())
+    assert weights.suffix == ".safetensors"
+    assert "ST-CNN/tps/RTS/seed0" in described.read_text()
+
+
 @pytest.mark.parametrize("document", _documents())
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = PROJECT / document

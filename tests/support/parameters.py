@@ -7,7 +7,7 @@ from typing import Any
 from stn_cluster.config_file import parse_config
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
-from stn_cluster.training.cell_training import build_model
+from stn_cluster.training.building import build_model
 
 
 def parameters_of(recipe: str | dict[str, Any]) -> dict[tuple[str, str, int], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -24,6 +24,7 @@ def plugins_forgotten() -> Iterator[None]:
         yield
     for name in set(sys.modules) - before:
         places = [getattr(sys.modules[name], "__file__", None) or ""]
-        places += getattr(sys.modules[name], "__path__", [])
+        with suppress(TypeError):  # torch has modules whose path is no list
+            places += getattr(sys.modules[name], "__path__", [])
         if any("pytest-of-" in place for place in places):
             del sys.modules[name]

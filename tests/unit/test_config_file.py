@@ -12,6 +12,7 @@ import pytest
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, GridConfig, RecipeChoice
+from stn_cluster.networks import ModelChoice
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
 
@@ -143,7 +144,7 @@ def test_yaml_anchors_and_merge_keys_work(tmp_path: Path) -> None:
       - {<<: *second, seed: 2}
     """
     config = load_config(write(tmp_path, text))
-    assert [(cell.model, cell.seed) for cell in config.cells] == [("CNN", i) for i in range(3)]
+    assert [(str(cell.model), cell.seed) for cell in config.cells] == [("CNN", i) for i in range(3)]
 
 
 def test_a_byte_order_mark_and_carriage_returns_do_no_harm(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_reading_a_config_runs_nothing_that_it_names(tmp_path: Path) -> None:
         ("dataset=mnist", "dataset", "mnist"),
         ("name=other", "name", "other"),
         ("seeds=[0, 1]", "seeds", (0, 1)),
-        ("models=[CNN]", "models", ("CNN",)),
+        ("models=[CNN]", "models", (ModelChoice(name="CNN"),)),
         ("plugins=[mine.own]", "plugins", ("mine.own",)),
         ("recipe=smoke", "recipe", RecipeChoice(name="smoke")),
         ("recipe={name: smoke}", "recipe", RecipeChoice(name="smoke")),

@@ -51,7 +51,6 @@ WRONG: list[dict[str, Any]] = [
     {"transforms": ["affin"]},
     {"distortions": ["P:yx"]},
     {"distortions": ["R:"]},
-    {"dataset": "mnst"},
     {"recipe": "fats"},
     {"recipe": {"name": "fats"}},
     {"recipe": {"iteration": 3}},

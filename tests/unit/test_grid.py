@@ -252,8 +252,8 @@ def test_a_test_set_is_the_same_for_every_model_seed_and_recipe() -> None:
         *(changed(seed=1), changed(recipe="paper"), recipe_with(batch_size=65)),
         changed(transform="tps"),
     ]
-    assert {cell.test_set(28) for cell in others} == {PLAIN.test_set(28)}
-    assert re.fullmatch("[0-9a-f]{16}", PLAIN.test_set(28))
+    assert {cell.test_set for cell in others} == {PLAIN.test_set}
+    assert re.fullmatch("[0-9a-f]{16}", PLAIN.test_set)
 
 
 @pytest.mark.parametrize(
@@ -278,12 +278,12 @@ def test_a_test_set_is_plain_unless_something_else_is_said() -> None:
             "revisions": {"dataset:mnist": 1, "distortion:P": 2},
         }
     )
-    assert cell.test_set(28) == plain
+    assert cell.test_set == plain
 
 
 def test_the_names_of_test_sets_never_change() -> None:
     assert hash_test_set(**TEST_SET) == "a81e32491039f12e"
-    assert PLAIN.test_set(28) == "0bafc57b8aa3b3e2"
+    assert PLAIN.test_set == "0bafc57b8aa3b3e2"
 
 
 # --- needs ---

@@ -13,6 +13,7 @@ from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.settings import make_settings
 from stn_cluster.config_file import load_config
 from stn_cluster.errors import UserError
+from stn_cluster.networks import ModelChoice
 from stn_cluster.paths import check_folder, user_path
 from stn_cluster.store import Store, is_published
 
@@ -57,7 +58,7 @@ def test_every_place_that_is_given_a_path_knows_the_home_folder(home: Path) -> N
     assert not is_published("~/store")
     assert Store.is_at("~/store")
     (home / "mine.yaml").write_text("dataset: digits\nmodels: [CNN]\n")
-    assert load_config("~/mine.yaml").models == ("CNN",)
+    assert load_config("~/mine.yaml").models == (ModelChoice(name="CNN"),)
     assert grid_job("~/mine.yaml").folder == str(home)
     made = make_settings("~/store", data_root="~/data")
     assert (made.store, made.data_root) == (str(home / "store"), str(home / "data"))

@@ -16,7 +16,7 @@ from stn_cluster.data.datasets import Dataset, load_dataset
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
-from stn_cluster.training.cell_training import build_model
+from stn_cluster.training.building import build_model
 
 
 @pytest.fixture(scope="module")

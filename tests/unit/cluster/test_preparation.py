@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stn_cluster.cluster import preparation
-from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.preparation import check_components
 from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
@@ -64,28 +64,28 @@ def cells_of(folder: Path, *models: str) -> list[Cell]:
 
 def test_what_is_wrong_is_told_by_name_in_one_line(folder: Path) -> None:
     with pytest.raises(UserError, match=r"^model 'Wide' gave float32 \(4, 1000\) on cpu; expected"):
-        check_plugins(cells_of(folder, "Good", "Wide"), None)
+        check_components(cells_of(folder, "Good", "Wide"), None)
 
 
 def test_nothing_is_known_of_a_plugin_that_ends_the_process_or_needs_a_gpu(folder: Path) -> None:
-    check_plugins(cells_of(folder, "Dies"), None)
-    check_plugins(cells_of(folder, "NeedsGPU"), None)
+    check_components(cells_of(folder, "Dies"), None)
+    check_components(cells_of(folder, "NeedsGPU"), None)
 
 
 def test_a_plugin_that_takes_long_is_left_to_the_workers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "PREFLIGHT_SECONDS", 0.1)
-    check_plugins(cells_of(folder, "Sticks"), None)
+    check_components(cells_of(folder, "Sticks"), None)
 
 
 def test_what_has_passed_once_is_not_checked_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = cells_of(folder, "Good")
-    check_plugins(cells, None)
+    check_components(cells, None)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    check_plugins([cell.model_copy(update={"seed": 7}) for cell in cells], None)
-    check_plugins(resolve(parse_config({"distortions": ["R"]})), None)  # no plug-in at all
+    check_components([cell.model_copy(update={"seed": 7}) for cell in cells], None)
+    check_components(resolve(parse_config({"distortions": ["R"]})), None)  # no plug-in at all
     with pytest.raises(FileNotFoundError):
-        check_plugins(cells_of(folder, "Wide"), None)
+        check_components(cells_of(folder, "Wide"), None)

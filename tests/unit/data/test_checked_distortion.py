@@ -133,12 +133,12 @@ def test_noise_is_a_function_of_stream_and_step(noise: str, data: DataCache) -> 
 
     cell = cell_of(changed(apply=apply))
     loader = data.loader(cell)
-    third, tests = loader.batch(3)[0], data.test(cell).images
+    third, tests = loader.batch(3)[0], data.test(cell).images.whole()
     assert loader.draws
     torch.rand(5), np.random.rand(5)
     again = DataCache(None, data.device)
     assert torch.equal(again.loader(cell).batch(3)[0], third)
-    assert torch.equal(again.test(cell).images, tests)
+    assert torch.equal(again.test(cell).images.whole(), tests)
     assert not torch.equal(loader.batch(4)[0], third)
 
 

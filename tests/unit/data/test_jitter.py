@@ -11,12 +11,12 @@ from torch import Tensor
 from stn_cluster import register_distortion
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.cache import DataCache
+from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.data.distortions import GridDistortion
 from stn_cluster.data.jitter import ElasticJitter
 from stn_cluster.data.stream import (
     BLOCK,
     Stream,
-    distorted_test_set,
     generator,
     make_distortion,
     training_distortion,
@@ -111,7 +111,7 @@ def test_another_jitter_is_another_stream_and_none_leaves_it_as_it_was() -> None
 
 
 def test_the_test_set_is_never_jittered(data: DataCache) -> None:
-    dataset = data._dataset("digits")
+    dataset = data._dataset(cell_of("E"))
     jittered, plain = (
         distorted_test_set(cell_of("E", sigma), dataset, data.device)[0] for sigma in (0.8, 0.0)
     )

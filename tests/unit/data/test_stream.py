@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from support.records import make_cell
 from torch import Tensor
 
+from stn_cluster.data import distorted_images
 from stn_cluster.data import stream as stream_module
 from stn_cluster.data.cache import BatchLoader, LabelledImages
 from stn_cluster.data.datasets import Dataset
+from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.data.stream import (
     BLOCK,
     Stream,
     as_images,
-    distorted_test_set,
     generator,
     make_distortion,
 )
@@ -225,6 +226,6 @@ def test_the_test_set_does_not_depend_on_how_many_images_are_distorted_at_a_time
 ) -> None:
     device, data, cell = torch.device("cpu"), dataset(repeats=5), cell_of("P")
     whole, _ = distorted_test_set(cell, data, device)
-    monkeypatch.setattr(stream_module, "TEST_BATCH", 7)
+    monkeypatch.setattr(distorted_images, "TEST_BATCH", 7)
     pieces, _ = distorted_test_set(cell, data, device)
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)

@@ -106,7 +106,7 @@ def test_what_is_registered_is_what_is_loaded(tmp_path: Path) -> None:
     assert lookup("transform", "shear").load() is module.Shear
     assert lookup("dataset", "letters").load_prepare() is module.check
     assert lookup("recipe", "brief").load()().iterations == 3
-    assert names("distortion") == ["R", "RTS", "P", "E", "N", "Q"]
+    assert names("distortion") == ["R", "RTS", "P", "E", "clean", "N", "Q"]
 
 
 def test_a_search_folder_is_looked_in_only_while_plugins_are_loaded(tmp_path: Path) -> None:

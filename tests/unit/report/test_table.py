@@ -14,10 +14,10 @@ import pytest
 from support.records import make_cell, make_record
 
 from stn_cluster import UserError, comparison_table, load_results
-from stn_cluster.grid import Cell
+from stn_cluster.grid import NO_TRAINING, Cell
 from stn_cluster.report.reference import PAPER
 from stn_cluster.report.render import FORMATS, render
-from stn_cluster.report.table import COLUMNS, cells_table
+from stn_cluster.report.table import COLUMNS, cells_table, shown_keys
 from stn_cluster.store import Store
 
 ROWS = (("FCN", "none"), ("CNN", "none"), ("ST-CNN", "affine"))
@@ -309,3 +309,69 @@ def test_a_jobs_cells_are_shown_under_the_names_that_the_job_has_for_them(tmp_pa
     assert list(table["model"]) == ["FCN", "CNN"]
     assert list(table["status"]) == ["succeeded", "missing"]
     assert entry(table, "FCN", "E")["test_error_mean"] == 3.0
+
+
+# --- models that were evaluated and not trained ---
+
+
+def evaluated(model: str = "mine", distortion: str = "R", digest: str = "a") -> Cell:
+    network = {"name": "CNN", "weights": "mine.pt", "digest": digest}
+    cell = make_cell(model, "none", distortion, recipe=NO_TRAINING)
+    return Cell.model_validate(cell.model_dump() | {"network": network})
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Store:
+    """Two recipes of one data set, another data set, and an evaluated model of the first."""
+    store = Store.open(tmp_path / "store", create=True)
+    for recipe, error in (("paper", 3.0), ("fast", 2.0)):
+        store.commit([make_record(make_cell("CNN", recipe=recipe), error=error)])
+    store.commit([make_record(make_cell("CNN", dataset="mnist"), error=4.0)])
+    store.commit([make_record(evaluated(), error=1.0)])
+    return store
+
+
+def told(table: pd.DataFrame) -> list[tuple[object, ...]]:
+    columns = ["dataset", "recipe", "model", "test_error_mean"]
+    return list(table[columns].itertuples(index=False, name=None))
+
+
+def test_an_evaluated_model_stands_in_every_matrix_of_its_data_set(beside: Store) -> None:
+    assert told(comparison_table(beside)) == [
+        ("digits", "fast", "CNN", 2.0),
+        ("digits", "fast", "mine", 1.0),
+        ("digits", "paper", "CNN", 3.0),
+        ("digits", "paper", "mine", 1.0),
+        ("mnist", "smoke", "CNN", 4.0),
+    ]
+    assert told(comparison_table(beside, recipe="paper"))[1] == ("digits", "paper", "mine", 1.0)
+    assert told(comparison_table(beside, recipe="none")) == [("digits", "none", "mine", 1.0)]
+    assert len(shown_keys(beside)) == 4
+
+
+def test_evaluated_models_alone_have_a_matrix(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    store.commit([make_record(evaluated(), error=1.0)])
+    assert told(comparison_table(store)) == [("digits", "none", "mine", 1.0)]
+    assert "digits, recipe none" in render(comparison_table(store))
+
+
+def test_other_weights_under_the_same_name_take_the_place_of_the_older_ones(beside: Store) -> None:
+    beside.commit([make_record(evaluated(digest="b"), error=0.5)])
+    assert ("digits", "fast", "mine", 0.5) in told(comparison_table(beside))
+    assert len(comparison_table(beside)) == 5
+
+
+def test_an_evaluated_model_never_takes_the_place_of_a_trained_one(beside: Store) -> None:
+    beside.commit([make_record(evaluated("CNN"), error=0.25)])
+    table = told(comparison_table(beside, recipe="fast"))
+    assert table[0] == ("digits", "fast", "CNN", 2.0)
+    assert ("digits", "fast", "CNN (weights)", 0.25) in table
+
+
+def test_the_table_of_a_job_has_its_evaluated_models(beside: Store) -> None:
+    cells = [make_cell("CNN", recipe="fast"), evaluated(), evaluated(distortion="E")]
+    table = cells_table(beside, cells)
+    assert set(table["recipe"]) == {"fast"}
+    assert entry(table, "mine", "R")["test_error_mean"] == 1.0
+    assert entry(table, "mine", "E")["status"] == "missing"

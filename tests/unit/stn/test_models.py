@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,11 +23,11 @@ ROWS = (
 every_row = pytest.mark.parametrize(("model", "transform"), ROWS)
 
 
-def build(model: str, transform: str, **task: int | None) -> nn.Module:
+def build(model: str, transform: str, **task: Any) -> nn.Module:
     """A model as the trainer builds it."""
     torch.manual_seed(0)
     grid = None if transform == "none" else lookup("transform", transform).load()
-    network: nn.Module = lookup("model", model).load()(Task(transform=grid, **task))  # type: ignore[arg-type]
+    network: nn.Module = lookup("model", model).load()(Task(transform=grid, **task))
     return network
 
 
@@ -163,3 +165,28 @@ def test_tasks_that_no_network_fits_are_refused() -> None:
             build(model, "none")
     with pytest.raises(TypeError, match="n_filters"):
         Task(n_filters=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("model", ["ST-FCN", "ST-CNN"])
+def test_what_is_outside_is_the_background_for_transformers_too(model: str) -> None:
+    outside = (0.1, 0.2, 1.0)
+    network = build(model, "affine", channels=3, frame=32, canvas=48, background=outside)
+    [transformer] = [part for part in network.modules() if isinstance(part, SpatialTransformer)]
+    transformer.theta.bias.data.copy_(torch.tensor([2.0, 0, 0, 0, 2, 0]))  # half its size
+    seen = transformer(torch.rand(1, 3, 48, 48))
+    torch.testing.assert_close(seen[0, :, 0, 0], torch.tensor(outside))
+    torch.testing.assert_close(seen[0, :, -1, -1], torch.tensor(outside))
+    assert not [name for name in network.state_dict() if "background" in name]
+    assert network(torch.rand(2, 3, 48, 48)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("frame", "canvas", "edge"),
+    [(28, 28, 28), (28, 42, 21), (64, 64, 64), (64, 96, 48), (33, 50, 25), (20, 30, 30)],
+)
+def test_a_canvas_of_one_and_a_half_frames_is_pooled_where_the_classifier_can_take_that(
+    frame: int, canvas: int, edge: int
+) -> None:
+    network = build("ST-CNN", "affine", frame=frame, canvas=canvas)
+    seen = classifier_input(network, torch.rand(1, 1, canvas, canvas))
+    assert seen.shape == (1, 1, edge, edge)

@@ -193,3 +193,21 @@ def test_shapes_that_do_not_fit_are_refused_by_name(
     with pytest.raises(ValueError, match="sample takes images") as caught:
         sample(torch.zeros(images), torch.zeros(grid), kernel)
     assert f"not {images} and {grid}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kernel", [NEAREST, BILINEAR, BICUBIC], ids=lambda kernel: kernel.name)
+def test_outside_of_the_image_there_is_the_background(kernel: Kernel) -> None:
+    generator = torch.manual_seed(0)
+    images = torch.rand(4, 3, 9, 9, generator=generator, dtype=torch.float64)
+    grid = 3 * torch.rand(4, 7, 7, 2, generator=generator, dtype=torch.float64) - 1.5
+    background = torch.tensor([0.2, 1.0, 0.0], dtype=torch.float64).view(3, 1, 1)
+    found = sample(images, grid, kernel, background=background)
+    # The same image in the middle of a large one that is background all over.
+    large = background.expand(4, 3, 45, 45).clone()
+    large[..., 18:27, 18:27] = images
+    expected = sample(large, grid / 5, kernel)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    zeros = sample(images, grid, kernel, background=torch.zeros(3, 1, 1, dtype=torch.float64))
+    assert torch.equal(zeros, sample(images, grid, kernel))
+    with pytest.raises(ValueError, match="padding 'border' and a background"):
+        sample(images, grid, kernel, "border", background)

@@ -158,7 +158,7 @@ def test_a_cell_of_many_classes_is_trained_and_tested(data: DataCache) -> None:
     labels = np.frombuffer(outcome.labels.classes, "<u2")
     assert (first != labels).sum() == outcome.n_wrong
     assert outcome.labels.class_names == tuple(f"class {i}" for i in range(n))
-    assert outcome.labels.test_set == outcome.predictions.test_set == cell.test_set(28)
+    assert outcome.labels.test_set == outcome.predictions.test_set == cell.test_set
     assert outcome.labels.revision == cell.revisions["dataset:many"]
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from stn_cluster.data.cache import DataCache
 from stn_cluster.recipes import Recipe
 from stn_cluster.stn import SpatialTransformer
-from stn_cluster.training.cell_training import CellTraining, build_model
+from stn_cluster.training.building import build_model
+from stn_cluster.training.cell_training import CellTraining
 
 
 def model_of(model: str, transform: str, **recipe: object) -> nn.Module:
@@ -47,7 +48,7 @@ def test_he_leaves_more_units_of_a_localisation_net_alive(data: DataCache) -> No
         network = model_of("ST-FCN", "affine", initialisation=initialisation)
         [transformer] = [m for m in network.modules() if isinstance(m, SpatialTransformer)]
         [cell] = make_cells(models=["FCN"])
-        features: Tensor = transformer.localisation(data.test(cell).images[:500])
+        features: Tensor = transformer.localisation(data.test(cell).images.whole()[:500])
         return int((features.amax(0) == 0).sum())
 
     assert dead("he") < dead("pytorch") > 3

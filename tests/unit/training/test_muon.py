@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stn_cluster.recipes import Recipe
 from stn_cluster.stn import SpatialTransformer
-from stn_cluster.training.cell_training import build_model
+from stn_cluster.training.building import build_model
 from stn_cluster.training.muon import MOMENTUM, muon_update, orthogonalised
 from stn_cluster.training.optimizers import Group, Muon, Optimizer, make_optimizer
 

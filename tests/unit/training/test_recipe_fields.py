@@ -95,7 +95,7 @@ def test_theta_has_the_noise_of_its_transform_in_training_alone(
     transformer = run.model[0]
     assert isinstance(transformer, SpatialTransformer)
     run.train(*data.loader(cell).batch(0))  # sets the amount of its step
-    images = data.test(cell).images[:1].expand(4000, -1, -1, -1)
+    images = data.test(cell).images.whole()[:1].expand(4000, -1, -1, -1)
     with torch.no_grad():
         theta = transformer(images, details=True).theta
         transformer.eval()

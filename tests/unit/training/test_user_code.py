@@ -91,12 +91,12 @@ def test_a_model_that_writes_into_its_batch_fails_and_touches_nobody(
     way: str, captured: bool, data: DataCache, alone: tuple[object, ...]
 ) -> None:
     mine, fcn = doing(WAYS[way])
-    test_set = data.test(mine).images.clone()
+    test_set = data.test(mine).images.whole()
     outcomes = train_captured([mine, fcn], data)[0] if captured else train([mine, fcn], data)
     assert_refused(outcomes[mine.key].error, "changed a training batch", "images.clone()")
     assert outcomes[mine.key].iterations <= 16
     assert arithmetic(outcomes[fcn.key]) == alone
-    assert torch.equal(data.test(mine).images, test_set)
+    assert torch.equal(data.test(mine).images.whole(), test_set)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -109,11 +109,11 @@ def test_a_model_that_writes_into_the_test_set_fails_and_touches_nobody(
     )
     [mine] = make_cells(models=["Mine"], recipe={"evaluate_every": every})
     [fcn] = make_cells(models=["FCN"])
-    test_set = data.test(mine).images.clone()
+    test_set = data.test(mine).images.whole()
     outcomes = train([mine, fcn], data)
     assert_refused(outcomes[mine.key].error, "changed the images of the test set")
     assert outcomes[mine.key].iterations == every or ITERATIONS
-    assert torch.equal(data.test(mine).images, test_set)
+    assert torch.equal(data.test(mine).images.whole(), test_set)
     assert arithmetic(outcomes[fcn.key]) == alone
 
 
