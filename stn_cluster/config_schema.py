@@ -32,17 +32,17 @@ def config_schema() -> Schema:
     for owner in (fields, cell_fields):
         description = owner["recipe"]["description"]
         owner["recipe"] = {"description": description, **_reference("recipe_choice")}
-    registered = {kind: {"anyOf": _choices(kind)} for kind in KINDS}
-    schema["$defs"] = {
+    definitions: Schema = {
         "CellChoice": cell,
         "Needs": schema["$defs"]["Needs"],
         "recipe_choice": {"anyOf": [_reference("recipe"), _recipe_fields()]},
-        # Names to complete, or any other: whether it is right is up to the condition below.
-        **{
-            kind: {"anyOf": [*one["anyOf"], {"type": "string"}]} for kind, one in registered.items()
-        },
-        **{f"registered_{kind}": one for kind, one in registered.items()},
     }
+    for kind in KINDS:
+        choices = _choices(kind)
+        definitions[f"registered_{kind}"] = {"anyOf": choices}
+        # Names to complete, or any other: whether it is right is up to the condition below.
+        definitions[kind] = {"anyOf": [*choices, {"type": "string"}]}
+    schema["$defs"] = definitions
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -53,9 +53,7 @@ def config_schema() -> Schema:
 
 
 def _only_registered() -> Schema:
-    axes: Schema = {
-        axis: {"items": _reference(f"registered_{kind}")} for axis, kind in _AXES.items()
-    }
+    axes = {axis: {"items": _reference(f"registered_{kind}")} for axis, kind in _AXES.items()}
     cell = {name: _reference(f"registered_{name}") for name in _FIELDS}
     recipe = {
         "if": {"type": "string"},
