@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stn_cluster.cli import run_app
+from stn_cluster.cli.output import say
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.cluster.connect import ray_cluster, with_gpus
 from stn_cluster.cluster.run_cluster import run_on_cluster
@@ -38,6 +39,8 @@ def full_path(store: str, option: str = "--store") -> str:
 def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
     refuse_published(settings.store)
+    if job.left_out:
+        say(job.left_out)
     status = follow(_run(job, settings), interrupted="run the same command again to resume")
     place = f"--store {shlex.quote(redact(settings.store))}"
     print_result(write_report(settings.store, job.cells), status.cells, place)

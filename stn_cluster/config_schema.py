@@ -34,18 +34,18 @@ def config_schema() -> Schema:
     for owner in (fields, cell_fields):
         description = owner["recipe"]["description"]
         owner["recipe"] = {"description": description, **_reference("recipe_choice")}
-    registered: dict[str, dict[str, Any]] = {k: {"anyOf": _choices(k)} for k in KINDS}
-    schema["$defs"] = {
+    definitions: Schema = {
         "CellChoice": cell,
         "ModelChoice": schema["$defs"]["ModelChoice"],
         "Needs": schema["$defs"]["Needs"],
         "recipe_choice": {"anyOf": [_reference("recipe"), _recipe_fields()]},
-        # Names to complete, or any other: whether it is right is up to the condition below.
-        **{
-            kind: {"anyOf": [*one["anyOf"], {"type": "string"}]} for kind, one in registered.items()
-        },
-        **{f"registered_{kind}": one for kind, one in registered.items()},
     }
+    for kind in KINDS:
+        choices = _choices(kind)
+        definitions[f"registered_{kind}"] = {"anyOf": choices}
+        # Names to complete, or any other: whether it is right is up to the condition below.
+        definitions[kind] = {"anyOf": [*choices, {"type": "string"}]}
+    schema["$defs"] = definitions
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -59,6 +59,13 @@ def test_a_submission_is_idempotent_and_another_under_its_id_is_refused(http: Te
     assert [job["job_id"] for job in http.get("/v1/jobs").json()].count("twice") == 1
 
 
+def test_a_submission_is_told_what_the_grid_leaves_out(http: TestClient) -> None:
+    config = {**QUICK, "models": ["FCN", "ST-FCN"], "transforms": ["affine", "none"], "seeds": [9]}
+    told = http.put("/v1/jobs/pairs", json={"config": config}).json()
+    assert told["left_out"].startswith("not in the grid: FCN with affine (no transformer); ST-FCN")
+    assert http.get("/v1/jobs/pairs").json()["left_out"] is None
+
+
 def test_cells_come_in_pages_by_state_and_by_filters(http: TestClient) -> None:
     run(http, "pages", models=["FCN", "CNN", "Raises"], distortions=["E", "P"], seeds=[7])
     first = http.get("/v1/jobs/pages/cells", params={"limit": 4}).json()
