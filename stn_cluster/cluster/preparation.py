@@ -73,8 +73,7 @@ def check_plugins(cells: Sequence[Cell], data_root: Path | None) -> None:
 
 def _folders(cell: Cell) -> list[str]:
     """The folders in which the cell's plug-ins were found."""
-    digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
-    plugins = filter(None, map(known_plugin, digests))
+    plugins = filter(None, map(known_plugin, sorted(cell.digests)))
     return list(dict.fromkeys(str(f) for plugin in plugins for f in plugin.place.folders))
 
 
