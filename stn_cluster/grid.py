@@ -214,6 +214,15 @@ class Cell(Frozen):
         return (*name, f"image_jitter={self.image_jitter}") if self.image_jitter else name
 
     @property
+    def digests(self) -> set[str]:
+        """Digests among its revisions: of plug-ins, and of data sets that are files alone.
+
+        That of a plug-in's data set may have the digest of its files behind a '+'.
+        """
+        revisions = [revision for revision in self.revisions.values() if isinstance(revision, str)]
+        return {revision.partition("+")[0] for revision in revisions}
+
+    @property
     def test_set(self) -> str:
         """Id of the cell's own test set."""
         return hash_test_set(
