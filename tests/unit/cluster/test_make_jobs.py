@@ -38,11 +38,11 @@ def test_asked_for_twice_it_is_the_same_job_whatever_has_ended_meanwhile(store: 
     assert first.force
 
 
-def committed(store: Store, folder: Path, source: str) -> Cell:
+def committed(store: Store, folder: Path, source: str, module: str = "mine") -> Cell:
     """The cell of a plug-in that has been trained from a folder's config."""
-    write(folder, "mine.py", source)
+    write(folder, f"{module}.py", source)
     with plugins_forgotten():
-        [cell] = cells_of(folder, "mine", models=["Mine"])
+        [cell] = cells_of(folder, module, models=["Mine"])
         record = {"submitted_at": datetime.now(UTC).isoformat(), "config": "{}", "cells": []}
         store.write_job(folder.name, {"folder": str(folder), **record})
         store.commit([make_record(cell)])
@@ -67,11 +67,11 @@ def test_of_two_peoples_plugins_of_one_name_each_cell_gets_its_own_again(
 def test_an_edited_plugin_gives_the_cell_of_its_present_version(
     store: Store, tmp_path: Path
 ) -> None:
-    before = committed(store, tmp_path / "ann", a_model("Mine"))
+    before = committed(store, tmp_path / "ann", a_model("Mine"), "hers")
     elsewhere = {"submitted_at": datetime.now(UTC).isoformat(), "config": "{}", "cells": []}
     (tmp_path / "other").mkdir()  # a config without plug-ins
     store.write_job("a", {"folder": str(tmp_path / "other"), **elsewhere})
-    write(tmp_path / "ann", "mine.py", a_model("Mine", "x = 'edited'"))
+    write(tmp_path / "ann", "hers.py", a_model("Mine", "x = 'edited'"))
     with plugins_forgotten():
         [cell] = rerun_job(store, {}).cells
     assert cell.key != before.key
