@@ -62,6 +62,9 @@ class ModelChoice(BaseModel):
     def __str__(self) -> str:
         return self.shown_as or self.name
 
+    def __repr__(self) -> str:
+        return repr(str(self))
+
     @field_validator("shown_as")
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:

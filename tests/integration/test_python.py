@@ -40,6 +40,7 @@ def test_run_grid_load_results_and_comparison_table_from_a_script(tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "grid: unknown model 'CMN': did you mean 'CNN'? allowed: CNN, FCN, ST-CNN, ST-FCN\n"
+        "grid: unknown model 'CMN': did you mean 'CNN'? allowed: CNN, FCN, ST-CNN, ST-FCN, "
+        "torchvision:NAME\n"
     )
     assert not (tmp_path / "nowhere").exists()

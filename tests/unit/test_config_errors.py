@@ -59,7 +59,7 @@ def one(cell: str) -> str:
         ("distortions: ['P:xy-']", ["'P:xy-'", "NAME:VARIANT"]),
         ("distortions: ['P:-42']", ["'P:-42'", "NAME:VARIANT"]),
         ("distortions: ['P:xy42']", ["'P:xy42'", "NAME:VARIANT"]),
-        ("dataset: mnits", ["unknown dataset", "did you mean 'mnist'?", "digits, mnist"]),
+        ("dataset: mnits", ["unknown dataset", "did you mean 'mnist'?", "digits", "mnits.npz"]),
         ("recipe: fats", ["unknown recipe", "did you mean 'fast'?", "paper, smoke"]),
         (one("{model: FCM, distortion: R}"), ["cells.0", "unknown model", "did you mean 'FCN'?"]),
         (one("{modl: CNN, distortion: R}"), ["cells.0", "did you mean 'model'?"]),

@@ -73,7 +73,7 @@ def test_a_value_prints_as_one_short_line(value: object, text: str) -> None:
 
 def test_a_recipe_prints_the_fields_that_are_not_at_their_defaults() -> None:
     recipe = smoke()
-    assert repr(recipe).startswith("Recipe(iterations=8, batch_size=16, optimizer='sgd', ")
+    assert repr(recipe).startswith("Recipe(filters=4, hidden_units=16, transformer_size=28, ")
     assert "ema" not in repr(recipe)
     assert eval(repr(recipe), {"Recipe": Recipe}) == recipe
 

@@ -57,4 +57,4 @@ def test_larger_ones_by_the_convolutional_models(
         recipe={"iterations": steps},
     )
     assert len(found) == 4
-    assert max(found.values()) < 60 * (1 - 1 / n_classes), found  # chance: 100 (1 - 1/n)
+    assert max(found.values()) < 70 * (1 - 1 / n_classes), found  # chance: 100 (1 - 1/n)
