@@ -31,7 +31,12 @@ class ListenAddress:
             return False
 
     def check(self) -> None:
-        """Raises UserError if the token is unusable, or missing where others can connect."""
+        """Checks the token, and that the server can listen here, before anything is started.
+
+        Raises:
+            UserError: the token is unusable, or missing where others can connect; or the address
+                is not this machine's, or in use.
+        """
         if self.token is not None and len(self.token) < SHORTEST_TOKEN:
             raise UserError(f"{TOKEN_VARIABLE}: at least {SHORTEST_TOKEN} characters")
         if self.token is not None and not is_usable_token(self.token):
@@ -41,6 +46,7 @@ class ListenAddress:
                 f"--host {self.host}: others could reach it, so it needs a token: "
                 f"set {TOKEN_VARIABLE}, as in {TOKEN_VARIABLE}=$(openssl rand -hex 32)"
             )
+        self.open().close()
 
     def open(self) -> socket.socket:
         """Opens the listening socket; connections wait until the server accepts them."""

@@ -62,12 +62,16 @@ def data() -> DataCache:
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The built-in components alone, also after tests whose plug-ins this process has imported."""
     built_in = {(entry.kind, entry.name): entry for entry in components._BUILT_IN}
     monkeypatch.setattr(components, "_entries", built_in)
     monkeypatch.setattr(plugins, "_active", {})
     monkeypatch.setattr(plugins, "_known", {})
+    yield
+    for plugin in list(plugins._active.values()):
+        if any("pytest-of-" in str(unit.path) for unit in plugin.brought.units):
+            plugins._forget(plugin)  # its file is the test's own
 
 
 @pytest.fixture
