@@ -174,7 +174,7 @@ IMPORTED: dict[str, set[str]] = {
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
     "provenance": {"stn_cluster"},
     "stn": set(),
-    "data": {"dataset_info", "errors", "grid", "registry", "stn"},
+    "data": {"dataset_info", "errors", "grid", "registry", "stn", "yaml_core"},
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"errors", "grid", "plain_text", "store"},
@@ -182,6 +182,7 @@ IMPORTED: dict[str, set[str]] = {
     "cluster": {
         "config_file",
         "data",
+        "dataset_info",
         "errors",
         "failpoints",
         "grid",
@@ -232,6 +233,8 @@ IMPORTED: dict[str, set[str]] = {
 }
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
+    "PIL": ("data/pictures.py",),
+    "torchvision": ("data/torchvision_sets.py",),
     "ray": ("cluster/",),
     "torch": ("stn/", "data/", "training/", "cluster/pack_runner.py"),
     "pyarrow": ("store/",),
