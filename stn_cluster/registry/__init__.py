@@ -1,7 +1,10 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
 from stn_cluster.registry.components import (
+    CANVAS_PIXELS,
+    KINDS,
     Entry,
+    Kind,
     lookup,
     names,
     register_dataset,
@@ -23,6 +26,7 @@ from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
     largest,
+    left_out,
     parse_distortion,
     present_name,
     resolve,
@@ -30,9 +34,12 @@ from stn_cluster.registry.resolve import (
 )
 
 __all__ = [
+    "CANVAS_PIXELS",
+    "KINDS",
     "ClashError",
     "Entry",
     "FoundDataset",
+    "Kind",
     "changed_files",
     "check_dataset",
     "check_revisions",
@@ -41,6 +48,7 @@ __all__ = [
     "found_dataset",
     "known_plugin",
     "largest",
+    "left_out",
     "load_plugins",
     "load_submitted",
     "loading",

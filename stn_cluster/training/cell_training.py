@@ -39,6 +39,7 @@ from stn_cluster.training.evaluation import (
     rank,
 )
 from stn_cluster.training.initialisation import initialise_he
+from stn_cluster.training.lazy_modules import initialise_lazy
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
 
@@ -279,6 +280,7 @@ class CellTraining:
         with self._alone():
             predict(self._scores, self.test.images)
             self.compute(images, labels, *self.recipe.at(0))
+        self._check_trained()
         for training in (True, False):
             self._scores.check_images(training)
 
@@ -304,12 +306,7 @@ class CellTraining:
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
-        if self._user_code and not self.optimizer.trains(self.model):
-            raise UserError(
-                f"{self._name} replaced, froze or freed parameters or their gradients in training "
-                "(`zero_grad`, `half`, `requires_grad_`, a new Parameter), which the optimiser "
-                "cannot follow: do so where the model is built"
-            )
+        self._check_trained()
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(
@@ -318,6 +315,15 @@ class CellTraining:
                 "or localisation_rate"
             )
         return loss
+
+    def _check_trained(self) -> None:
+        if self._user_code and not self.optimizer.trains(self.model):
+            raise UserError(
+                f"{self._name} added, replaced, froze or freed parameters or their gradients in "
+                "training (a new module or Parameter, `zero_grad`, `half`, `requires_grad_`), "
+                "which the optimiser cannot follow: do so where the model is built, or use lazy "
+                "modules (`torch.nn.LazyLinear`)"
+            )
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()
@@ -363,7 +369,8 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     """Builds the cell's network, with initial weights from torch's default generator.
 
     Raises:
-        UserError: a plug-in gave no module, or one that another cell has.
+        UserError: a plug-in gave no module, or one that another cell has, or lazy modules that a
+            batch does not initialise.
     """
     size = recipe.transformer_size
     entry = lookup("model", cell.model)
@@ -386,6 +393,7 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
     model: nn.Module = entry.load()(task)
     name, user_code = component_of(cell)
     if user_code:
+        initialise_lazy(model, name, cell.canvas)
         give_own_weights(model, name)
     if recipe.initialisation == "he":
         initialise_he(model)
