@@ -1,7 +1,6 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
 from stn_cluster.registry.components import (
-    CANVAS_PIXELS,
     KINDS,
     Entry,
     Kind,
@@ -34,7 +33,6 @@ from stn_cluster.registry.resolve import (
 )
 
 __all__ = [
-    "CANVAS_PIXELS",
     "KINDS",
     "ClashError",
     "Entry",

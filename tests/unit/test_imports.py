@@ -229,6 +229,7 @@ IMPORTED: dict[str, set[str]] = {
     "cli": {
         "client",
         "cluster",
+        "dataset_info",
         "config_file",
         "config_schema",
         "display",
