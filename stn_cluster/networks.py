@@ -46,13 +46,18 @@ class Network(BaseModel):
 class ModelChoice(BaseModel):
     """A model of a config: its name, or a mapping of these fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
-    shown_as: str | None = Field(default=None, alias="as")  # its name everywhere; default: `name`
-    weights: str | None = None  # see `Network`, here and below
+    """The registered model."""
+    shown_as: str | None = Field(default=None, alias="as")
+    """Its name everywhere else; left out: the registered one."""
+    weights: str | None = None
+    """File below the data root, of safetensors or by torch.save: evaluated and not trained."""
     mean: Numbers | None = None
+    """What the model subtracts from its input: a number, or one for each channel."""
     std: Numbers | None = None
+    """What the model then divides it by: a number, or one for each channel."""
 
     def __str__(self) -> str:
         return self.shown_as or self.name

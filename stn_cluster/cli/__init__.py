@@ -6,23 +6,41 @@ Exit codes: 0 done, 1 cells failed, 2 the input or the machine is wrong, 70 an e
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import traceback
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import local, remote, results, trained
+from stn_cluster.cli import describe, local, remote, results, trained
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.cluster.signals import interrupt_for_good
 from stn_cluster.errors import UserError
 
+
+class _Commands(TyperGroup):
+    """Commands whose list has the first sentence on each as a whole, however wide the terminal."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Overrides typer's, which cuts sentences."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _sentence(c.help or "")) for name, c in commands if c])
+
+
+def _sentence(text: str) -> str:
+    return f"{_line(text).partition('. ')[0].rstrip('.')}."
+
+
 app = typer.Typer(
     help="Trains and tests the Spatial Transformer Networks grid, and makes its table.",
-    add_completion=False,
+    cls=_Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -30,6 +48,7 @@ for command in (
     *(local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, trained.export),
+    *(describe.components, describe.schema),
 ):
     app.command()(command)
 
@@ -74,17 +93,32 @@ def _call(app: typer.Typer, name: str, debug: bool) -> int:
         return app(standalone_mode=False) or DONE
     except ReaderGoneError:
         return DONE
+    except SystemExit as error:
+        if not _completes():
+            return _ended(error, name, debug)
+        return int(error.code or DONE)  # typer's end of what a shell asks for
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
         return INTERRUPTED
     except TyperException as error:  # an error in the command line, such as an unknown option
         say(f"{name}: {_line(error.format_message()).rstrip('.')} (see {name} --help)")
         return WRONG_INPUT
-    except (Exception, SystemExit) as error:
-        reason = _reason(error)
-        if debug or reason is None:
-            say("".join(traceback.format_exception(error)).rstrip())
-        say(f"{name}: {_line(reason or 'an error of its own, please report it')}")
-        return BUG if reason is None else WRONG_INPUT
+    except Exception as error:
+        return _ended(error, name, debug)
+
+
+def _completes() -> bool:
+    """Whether a shell asks what may come next, or for the script by which it asks."""
+    asks = any(argument.endswith("-completion") for argument in sys.argv[1:2])
+    return asks or any(re.fullmatch("_[A-Z_]+_COMPLETE", name) for name in os.environ)
+
+
+def _ended(error: BaseException, name: str, debug: bool) -> int:
+    """Says what ended the command; returns its exit code."""
+    reason = _reason(error)
+    if debug or reason is None:
+        say("".join(traceback.format_exception(error)).rstrip())
+    say(f"{name}: {_line(reason or 'an error of its own, please report it')}")
+    return BUG if reason is None else WRONG_INPUT
 
 
 def _reason(error: BaseException) -> str | None:

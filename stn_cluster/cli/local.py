@@ -14,6 +14,7 @@ from stn_cluster.cli.options import (
     IntoOption,
     MachineOptions,
     OverridesOption,
+    PluginsOption,
     PriorityOption,
     ServerOption,
     StoreOption,
@@ -22,7 +23,7 @@ from stn_cluster.cli.options import (
     store_or_client,
     with_machine,
 )
-from stn_cluster.cli.output import write
+from stn_cluster.cli.output import say, write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
 from stn_cluster.errors import UserError
@@ -39,8 +40,7 @@ def run(
     overrides: OverridesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells again.")] = False,
 ) -> None:
-    """Train the cells of a config that the store does not have yet, on this machine; print the
-    table."""
+    """Train the cells of a config that the store lacks, on this machine, and print the table."""
     from stn_cluster.cluster.make_jobs import grid_job
 
     data_root = machine.get("data_root")
@@ -58,9 +58,11 @@ def rerun(
     into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
-    """Train cells again that match all filters: those of a store on this machine, or those of a
-    service as a new job. Their history is kept. Cells of a published store need another store,
-    --into."""
+    """Train cells again that match all filters, of a store or of a service.
+
+    Those of a store are trained on this machine, those of a service as a new job. Their history is
+    kept. Cells of a published store need another store, --into.
+    """
     from stn_cluster.store import Store, refuse_published
 
     source = store_or_client(store, server)
@@ -89,22 +91,25 @@ def _data_variable() -> str | None:
 def serve(
     machine: MachineOptions,
     store: Annotated[str, typer.Option("--store", help="Folder or URI that all nodes can reach.")],
-    state: Annotated[Path, typer.Option("--state", help="Folder on a disk of this machine.")],
+    state: Annotated[
+        Path,
+        typer.Option("--state", help="Folder on a disk of this machine, for the queue of jobs."),
+    ],
     address: Annotated[
         str, typer.Option("--address", help="Ray cluster; this must be its head node.")
     ] = "auto",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
-    plugins: Annotated[
-        list[str] | None,
-        typer.Option("--plugins", help="Module with components that jobs may use; repeatable."),
-    ] = None,
+    plugins: PluginsOption = None,
     gpu: Annotated[
         bool | None,
         typer.Option("--gpu/--cpu", help="Default: a GPU per worker if a node has one."),
     ] = None,
 ) -> None:
-    """Serve a store on a Ray cluster, over HTTP; needs a token if other machines can connect."""
+    """Serve a store on a Ray cluster, over HTTP.
+
+    A token is needed if other machines can connect.
+    """
     from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.registry import load_plugins
@@ -130,6 +135,8 @@ def _run(job: Job, store: str, machine: MachineOptions) -> None:
     from stn_cluster.report.folder import write_report
     from stn_cluster.store import redact
 
+    if job.left_out:
+        say(job.left_out)
     statuses = run_job(job, make_settings(store, **machine))
     status = follow(statuses, interrupted="run the same command again to resume")
     place = f"--store {shlex.quote(redact(store))}"

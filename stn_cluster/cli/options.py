@@ -27,6 +27,10 @@ OverridesOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="FIELD=VALUE, as in recipe.iterations=800; repeatable."),
 ]
+PluginsOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugins", help="Module with components of one's own; repeatable."),
+]
 ServerOption = Annotated[
     str | None,
     typer.Option("--server", help=f"URL of a service; default: {SERVER_VARIABLE}."),
@@ -46,7 +50,10 @@ _FILTERS: dict[str, Any] = {
 }
 _MACHINE: dict[str, Any] = {
     "state": Annotated[
-        Path | None, typer.Option("--state", help="Folder on a local disk; default: in the store.")
+        Path | None,
+        typer.Option(
+            "--state", help="Folder on a local disk for the queue of jobs; default: in the store."
+        ),
     ],
     "data_root": Annotated[
         Path | None,
@@ -64,7 +71,10 @@ _MACHINE: dict[str, Any] = {
     ],
     "cells_per_pack": Annotated[
         int | None,
-        typer.Option("--cells-per-pack", help="Maximum; default: depends on device and cell."),
+        typer.Option(
+            "--cells-per-pack",
+            help="Cells in a pack, which a worker trains side by side; default: by device.",
+        ),
     ],
     "checkpoint_seconds": Annotated[
         float | None,

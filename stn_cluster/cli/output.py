@@ -11,17 +11,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from stn_cluster.display.console import UNWRITABLE, make_console
 from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
-UNCROPPED = 10_000  # columns of a pipe
-_FAILED = (OSError, ValueError)  # ValueError: the stream is closed
+    from rich.console import RenderableType
 
 
 class ReaderGoneError(Exception):
@@ -53,8 +51,8 @@ def standard_streams() -> Iterator[None]:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except _FAILED:
-                with suppress(*_FAILED):
+            except UNWRITABLE:
+                with suppress(*UNWRITABLE):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -69,13 +67,13 @@ def write(text: str) -> None:
         typer.echo(text, nl=False)
     except BrokenPipeError as error:
         raise ReaderGoneError from error
-    except _FAILED as error:
+    except UNWRITABLE as error:
         raise UserError(f"standard output: {getattr(error, 'strerror', None) or error}") from error
 
 
 def say(text: str) -> None:
     """Writes a line for people to standard error, if it can be written."""
-    with suppress(*_FAILED):
+    with suppress(*UNWRITABLE):
         typer.echo(text, err=True)
 
 
@@ -85,50 +83,3 @@ def show(renderable: RenderableType) -> None:
     with console.capture() as capture:
         console.print(renderable, markup=False)
     write(capture.get())
-
-
-def make_console(stream: IO[str]) -> Console:
-    """Console on a stream, in colour on a terminal only, and never cropped elsewhere."""
-    from rich.console import Console
-
-    steady = SteadyStream(stream)
-    terminal = steady.isatty()
-    width = None if terminal else UNCROPPED
-    return Console(
-        file=steady,  # type: ignore[arg-type]
-        force_terminal=terminal,  # not FORCE_COLOR, which would draw a live display into a log
-        width=width,
-        highlight=False,
-    )
-
-
-class SteadyStream:
-    """Text stream that drops what its stream can no longer take.
-
-    Args:
-        stream: where to write.
-    """
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Writes text, if that is possible."""
-        with suppress(*_FAILED):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flushes the stream, if that is possible."""
-        with suppress(*_FAILED):
-            self._stream.flush()
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        try:
-            return self._stream.isatty()
-        except _FAILED:
-            return False

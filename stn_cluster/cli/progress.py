@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stn_cluster.cli.output import ReaderGoneError, make_console, say, write
+from stn_cluster.cli.output import ReaderGoneError, say, write
+from stn_cluster.display.console import make_console
 from stn_cluster.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
         statuses: statuses of the job, from the function that runs or watches it.
         interrupted: message after Ctrl-C.
     """
-    from stn_cluster.cli.progress_view import make_view, summary
+    from stn_cluster.display.progress_view import make_view, summary
 
     status: JobStatus | None = None
     try:

@@ -43,6 +43,8 @@ def submit(
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
         )
+        if status.left_out:
+            say(one_line(status.left_out))
         if watch:
             say(status.job_id)
         else:
@@ -53,7 +55,7 @@ def submit(
 
 def jobs(server: ServerOption = None) -> None:
     """List a service's jobs."""
-    from stn_cluster.cli.progress_view import job_list
+    from stn_cluster.display.progress_view import job_list
 
     with connect(server) as client:
         show(job_list(client.jobs()))
@@ -63,7 +65,7 @@ def status(job: JobArgument, server: ServerOption = None) -> None:
     """Print the status of a job and its cells."""
     from dataclasses import replace
 
-    from stn_cluster.cli.progress_view import matrix
+    from stn_cluster.display.progress_view import matrix
     from stn_cluster.queue.jobs import CellState
 
     with connect(server) as client:
@@ -132,6 +134,6 @@ def _place(server: str | None) -> str:
 
 
 def _print_status(status: JobStatus) -> None:
-    from stn_cluster.cli.progress_view import summary
+    from stn_cluster.display.progress_view import summary
 
     write(f"{status.job_id}: {status.state.value}, {summary(status)}\n")

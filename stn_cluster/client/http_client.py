@@ -87,6 +87,9 @@ class Client:
             base_url=base_url, headers=headers, timeout=TIMEOUT, **connection(base_url, proxy)
         )
 
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
+
     def __enter__(self) -> Client:
         return self
 

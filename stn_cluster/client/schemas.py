@@ -14,7 +14,7 @@ from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, Store
 from stn_cluster.grid import CELL_FILTERS, Frozen, GridConfig, Seed
 from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
-from stn_cluster.queue.jobs import JOB_ID, CellStatus
+from stn_cluster.queue.jobs import JOB_ID, CellStatus, counted_cells
 
 PORT = 8267  # default port of the server
 MAX_PAGE = 5000  # cells
@@ -125,6 +125,9 @@ class CellPage:
     cells: tuple[CellStatus, ...]
     next_offset: int | None  # offset of the next page, if there may be one
 
+    def __repr__(self) -> str:
+        return f"CellPage({counted_cells(len(self.cells))}, next_offset={self.next_offset})"
+
 
 @dataclass(frozen=True)
 class AttemptRecord:
@@ -140,6 +143,9 @@ class AttemptRecord:
     ending: str | None  # exit reason
     charged: bool  # whether it counts as a failure of the cell
     reason: str | None  # message for people
+
+    def __repr__(self) -> str:
+        return f"AttemptRecord({self.attempt!r}, {self.key}, {self.ending or 'running'})"
 
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptRecord:

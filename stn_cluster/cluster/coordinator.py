@@ -50,6 +50,7 @@ from stn_cluster.queue.jobs import (
 )
 from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Store, refuse_published
+from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ class Coordinator:
 
     def __init__(self, settings: Settings, context: Any = None) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        if remark := binding_remark():
+            log.warning("%s", remark)
         self.settings = settings
         self._held = ExitStack()
         self._stopped = False

@@ -22,6 +22,7 @@ from stn_cluster.cluster.private_ray import (
 )
 from stn_cluster.cluster.ray_errors import why
 from stn_cluster.errors import UserError
+from stn_cluster.thread_binding import unbound
 
 # Most bytes of a folder for temporary files: below it, Ray's sockets have names of 107 bytes, the
 # most that Linux accepts.
@@ -42,7 +43,8 @@ class Resources:
 def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resources]:
     """Starts a private Ray for the block; the environment's Ray has no part in it.
 
-    While Ray starts, the process has another working folder and no variables RAY_*.
+    While Ray starts, the process has another working folder and no variables RAY_*; within the
+    block, it has no variables that bind threads to cores.
 
     Args:
         workers: number of workers; None: as many as the machine can run.
@@ -53,6 +55,7 @@ def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resourc
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone())
+        stack.enter_context(unbound())
         folder = stack.enter_context(_short_folder())
         ray_folder, work = folder / "r", folder / "work"
         work.mkdir()

@@ -17,6 +17,7 @@ from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
 from stn_cluster.registry import (
     found_dataset,
+    left_out,
     load_plugins,
     loading,
     lookup,
@@ -62,14 +63,16 @@ def grid_job(
     else:
         source = config.name
     root = user_path(data_root) if data_root else None
+    cells = tuple(resolve(config, root, source=source, folder=folder))
     return Job(
         job_id=job_id or new_job_id(config.name),
-        cells=tuple(resolve(config, root, source=source, folder=folder)),
+        cells=cells,
         name=config.name,
         config=config.model_dump_json(exclude_defaults=True),
         folder=str(folder.resolve()) if folder else None,
         force=force,
         priority=priority,
+        left_out=left_out(config),
     )
 
 

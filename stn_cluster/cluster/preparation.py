@@ -85,8 +85,7 @@ def _check(kinds: Mapping[str, Cell], data_root: Path | None, seconds: float) ->
 
 def _folders(cell: Cell) -> list[str]:
     """The folders in which the cell's plug-ins were found."""
-    digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
-    plugins = filter(None, map(known_plugin, digests))
+    plugins = filter(None, map(known_plugin, sorted(cell.digests)))
     return list(dict.fromkeys(str(f) for plugin in plugins for f in plugin.place.folders))
 
 

@@ -16,8 +16,7 @@ def publish_plugins(cells: Iterable[Cell], store: Store) -> None:
         UserError: a plug-in has been edited since the cells were made.
         StoreError: the store cannot be written to.
     """
-    revisions = {revision for cell in cells if cell.plugins for revision in cell.revisions.values()}
-    for digest in sorted(revision for revision in revisions if isinstance(revision, str)):
+    for digest in sorted({digest for cell in cells if cell.plugins for digest in cell.digests}):
         plugin = known_plugin(digest)
         if plugin is not None and not store.has_plugin(digest):
             store.write_plugin(digest, *pack(plugin))

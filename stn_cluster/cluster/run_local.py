@@ -26,6 +26,7 @@ from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStat
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
 from stn_cluster.store import Store, is_published, refuse_published
+from stn_cluster.thread_binding import binding_remark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ def run_grid(
     store: str | Path | None = None,
     *,
     force: bool = False,
+    progress: bool | None = None,
     watch: Callable[[JobStatus], None] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -51,6 +53,9 @@ def run_grid(
         config: a `GridConfig`, its fields as a dict, or a YAML file.
         store: the result store's folder or URI; default: results/<config name>.
         force: train all cells again.
+        progress: whether progress is shown, on the standard error or as a notebook's output: as a
+            matrix, or as lines where that cannot be redrawn; default: on a terminal and in a
+            notebook, unless `watch` is given.
         watch: called with the job's status about twice per second.
         settings: data_root, state, workers, threads_per_worker, cells_per_pack,
             checkpoint_seconds, checkpoint_steps; see `stn_cluster.cluster.settings.Settings`.
@@ -61,12 +66,20 @@ def run_grid(
     Raises:
         UserError: the config, the data or the store is wrong; nothing has been trained.
     """
+    from stn_cluster.display.choice import view_of_call
     from stn_cluster.store import load_results
 
     job = grid_job(config, data_root=settings.get("data_root"), force=force)
     store = store or Path("results") / job.name
-    with contextlib.closing(run_job(job, make_settings(store, **settings))) as statuses:
+    statuses = run_job(job, make_settings(store, **settings))
+    # The view closes last, as closing the statuses may take time: it stops the workers.
+    with (
+        view_of_call(progress, watched=watch is not None) as view,
+        contextlib.closing(statuses),
+    ):
         for status in statuses:
+            if view is not None:
+                view.update(replace(status, left_out=job.left_out))
             if watch is not None:
                 watch(status)
     return load_results(Store.open(store), key=[cell.key for cell in job.cells])
@@ -108,6 +121,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     check_components(job.cells, data_root)
     say_changed_data(job.cells, settings.store)
     cores = cores_per_worker(job.cells, settings)
+    remark = binding_remark()
     with (
         embedded_ray(settings.workers, cores) as resources,
         interrupts() as interrupted,  # again, as Ray has handlers of its own
@@ -124,6 +138,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         from stn_cluster.cluster.connect import present_nodes, start
 
         fewer = check_machine(job.cells, own, present_nodes(), asked=settings.workers)
+        remarks = (*filter(None, [remark]), *fewer)
         # Nothing is made before, as Ray might have refused to start.
         publish_plugins(job.cells, Store.open(settings.store, create=True))
         client = start(own)
@@ -131,7 +146,7 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         try:
             client.submit(job)
             for status in client.watch(job.job_id):
-                yield replace(status, waiting=(*fewer, *status.waiting))
+                yield replace(status, waiting=(*remarks, *status.waiting))
                 if interrupted.is_set():
                     raise KeyboardInterrupt
                 if lost := lost_processes():

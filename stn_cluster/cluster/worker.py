@@ -26,6 +26,7 @@ from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import limit, notice
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
+from stn_cluster.thread_binding import unbind
 from stn_cluster.training.activity import Doing
 from stn_cluster.training.outcome import Outcome
 
@@ -87,6 +88,7 @@ class Worker:
         self._send = report
         with suppress(ConnectionError):  # its first sign of life: what follows may hang
             report(name, Report(), settings.lease_seconds)
+        unbind()
         # Imported here, so that the coordinator, which imports this class, does not load torch.
         module, _, runner = settings.runner.partition(":")
         self._runner = getattr(import_module(module), runner)(settings, device)

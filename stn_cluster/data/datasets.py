@@ -72,6 +72,10 @@ class Dataset:
         for name, value in cast.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        train, test = len(self.train_labels), len(self.test_labels)
+        return f"Dataset({train:,} training images, {test:,} test images, {self.n_classes} classes)"
+
     @property
     def frame(self) -> int:
         """Pixels, height and width of an image."""

@@ -73,6 +73,10 @@ class Attempt:
     is_first: bool = False  # whether it is the first attempt at the cell
     end: AttemptEnd | None = None  # None while it runs
 
+    def __repr__(self) -> str:
+        end = self.end.reason.value if self.end else "running"
+        return f"Attempt({self.id!r}, {self.cell.label}, {end} on {self.worker.host!r})"
+
 
 def utc_now() -> datetime:
     """Current time, for records."""

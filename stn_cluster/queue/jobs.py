@@ -46,6 +46,10 @@ class Job:
     folder: str | None = None  # folder of the config, where plug-ins may be
     force: bool = False  # train cells again that the store already has
     priority: int = 0  # jobs with a higher priority go first
+    left_out: str | None = None  # a line: what the axes name and the grid does not have
+
+    def __repr__(self) -> str:
+        return f"Job({self.job_id!r}, {counted_cells(len(self.cells))})"
 
     def __post_init__(self) -> None:
         check_job_id(self.job_id)
@@ -76,6 +80,11 @@ def check_job_id(job_id: str) -> str:
     return job_id
 
 
+def counted_cells(count: int) -> str:
+    """'1 cell', '32 cells'."""
+    return f"{count:,} cell{'' if count == 1 else 's'}"
+
+
 def id_prefix(name: str) -> str:
     """Beginning of a job's id, from the config's name."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:40]
@@ -104,6 +113,9 @@ class CellName:
         """Names of a cell."""
         return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
 
+    def __repr__(self) -> str:
+        return f"CellName({self.label}, {self.dataset}, {self.recipe}, {self.key})"
+
     @property
     def label(self) -> str:
         """See `Cell.label`."""
@@ -120,6 +132,12 @@ class CellStatus:
     test_error: float | None = None  # percent; None unless it succeeded and was tested
     error: str | None = None  # why it failed
     stored: bool = False  # whether the store had its result before the job
+
+    def __repr__(self) -> str:
+        text = f"{self.cell.label}, {self.state.value}, step {self.step} of {self.cell.iterations}"
+        if self.test_error is not None:
+            text += f", test error {self.test_error:.2f} %"
+        return f"CellStatus({text})"
 
 
 @dataclass(frozen=True)
@@ -150,7 +168,12 @@ class JobStatus:
     eta_seconds: float | None = None  # estimated time left; None until the speed is known
     trouble: str | None = None  # why the service is degraded; None if it is not
     waiting: tuple[str, ...] = ()  # lines: what its cells wait for, and which make no progress
-    cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # only if requested
+    left_out: str | None = None  # see `Job`; only in the answer to a submission
+    cells: tuple[CellStatus, ...] = ()  # only if requested
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n:,} {state.value}" for state, n in self.counts.items() if n)
+        return f"JobStatus({self.job_id!r}, {self.state.value}: {counts or 'no cells'})"
 
     @property
     def total(self) -> int:

@@ -2,7 +2,9 @@
 
 from stn_cluster.registry.chosen_models import check_weights, with_present_weights
 from stn_cluster.registry.components import (
+    KINDS,
     Entry,
+    Kind,
     lookup,
     names,
     register_dataset,
@@ -24,17 +26,22 @@ from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
     largest,
+    left_out,
     parse_distortion,
     present_name,
     resolve,
     with_present_name,
 )
-from stn_cluster.registry.torchvision_names import is_torchvision
+from stn_cluster.registry.torchvision_names import PREFIX as TORCHVISION
+from stn_cluster.registry.torchvision_names import is_torchvision, torchvision_names
 
 __all__ = [
+    "KINDS",
+    "TORCHVISION",
     "ClashError",
     "Entry",
     "FoundDataset",
+    "Kind",
     "changed_files",
     "check_dataset",
     "check_revisions",
@@ -45,6 +52,7 @@ __all__ = [
     "is_torchvision",
     "known_plugin",
     "largest",
+    "left_out",
     "load_plugins",
     "load_submitted",
     "loading",
@@ -60,6 +68,7 @@ __all__ = [
     "register_recipe",
     "register_transform",
     "resolve",
+    "torchvision_names",
     "with_present_name",
     "with_present_weights",
 ]

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from stn_cluster.dataset_info import CANVAS_PIXELS, MNIST, DatasetInfo
 from stn_cluster.errors import UserError, first_error, is_near, unknown
 from stn_cluster.networks import NAME_RULE, is_model_name
+from stn_cluster.registry.built_in_lines import LINES
 from stn_cluster.registry.plugins import Plugin, registering
 from stn_cluster.registry.torchvision_names import (
     COST,
@@ -29,6 +30,7 @@ from stn_cluster.registry.torchvision_names import (
 )
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -55,6 +57,27 @@ class Entry:
     # data set: (data root) -> its files, whose digest is its revision; None: it has a numbered one
     files: Callable[[Path], Sequence[Path]] | None = None
     whole: str | None = None  # data set: the one of whose training images it is a split
+
+    def __repr__(self) -> str:
+        return f"Entry({self.kind} {self.name!r})"
+
+    @property
+    def summary(self) -> str:
+        """A line for people; of a plug-in's component, the first sentence of its docstring."""
+        if self.source is None:
+            line = LINES.get((self.kind, self.name))
+            return line or f"a classifier of torchvision, {self.name}"
+        text = getattr(self.target, "__doc__", None) or ""
+        paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+        return paragraph.partition(". ")[0].rstrip(".")
+
+    @property
+    def shown_variants(self) -> tuple[tuple[str, int], ...]:
+        """A distortion's variants as a config names them, with their canvases, the default
+        first; none if there is only one."""
+        shown = {variant: name for name, variant in self.variant_names}
+        pairs = tuple((shown.get(variant, variant), canvas) for variant, canvas in self.variants)
+        return pairs if len(pairs) > 1 else ()
 
     @property
     def plugin(self) -> str | None:

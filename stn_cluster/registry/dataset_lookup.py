@@ -3,7 +3,6 @@ validation splits."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import socket
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from stn_cluster.dataset_info import DatasetInfo
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.grid import Cell
 from stn_cluster.registry.components import Entry, find, load_target, names
-from stn_cluster.registry.file_digests import DIGITS, digest_files
+from stn_cluster.registry.file_digests import digest_files
 
 DEFAULT_ROOT = Path("data")
 VALIDATION = "-validation"  # ends the name of a data set's validation split
@@ -111,9 +110,7 @@ def _revision(entry: Entry, root: Path) -> int | str:
     if entry.files is None:
         return entry.revision
     digest = digest_files(entry.whole or entry.name, root, _files(entry, entry.files, root))
-    if entry.source is None:
-        return digest
-    return hashlib.sha256(f"{entry.revision} {digest}".encode()).hexdigest()[:DIGITS]
+    return digest if entry.source is None else f"{entry.revision}+{digest}"  # see `Cell.digests`
 
 
 def _files(entry: Entry, given_by: Callable[[Path], Any], root: Path) -> list[Path]:

@@ -94,7 +94,7 @@ def load_submitted(
     """
     if not cell.plugins:
         return set()
-    digests = {revision for revision in cell.revisions.values() if isinstance(revision, str)}
+    digests = cell.digests
     here = loaded_modules(digests)
     if here.issuperset(cell.plugins):
         return digests

@@ -25,6 +25,7 @@ from stn_cluster.registry.import_paths import (
 from stn_cluster.registry.loaded_modules import look_here_first, unit_of_loaded, unload
 from stn_cluster.registry.plugin_files import Brought, brought_by, check_name, digest_of
 from stn_cluster.registry.source_scan import scan
+from stn_cluster.thread_binding import unbound
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +233,8 @@ def _import(plugin: Plugin) -> Plugin:
     _importing.append(plugin)
     try:
         search(plugin.place)
-        with undone(_words(plugin)) as effects, opened_files() as opened:
+        # Unbound, as the module may load PyTorch, which would bind all that this process starts.
+        with unbound(), undone(_words(plugin)) as effects, opened_files() as opened:
             importlib.import_module(module)
             folders = own_folders(plugin.place.folders)  # before its sys.path is undone
         if not unpacked:

@@ -86,6 +86,30 @@ def largest(config: GridConfig) -> int:
     return prod(map(len, axes)) + len(config.cells)
 
 
+def left_out(config: GridConfig) -> str | None:
+    """One line on what the product of a config's axes would have and the grid does not; None if
+    there is nothing, or neither models nor transforms are named.
+
+    Args:
+        config: a config that resolves.
+    """
+    if not config.has_axes or (config.models is None and config.transforms is None):
+        return None
+    models = config.models or _PAPER_MODELS
+    transforms = config.transforms or _usual_transforms(models)
+    trained = [model for model in models if model.weights is None]
+    plain, spatial = (
+        [str(m) for m in trained if lookup("model", m.name).spatial is s] for s in (False, True)
+    )
+    others = [transform for transform in transforms if transform != "none"]
+    parts = []
+    if plain and others:
+        parts.append(f"{', '.join(plain)} with {', '.join(others)} (no transformer)")
+    if spatial and "none" in transforms:
+        parts.append(f"{', '.join(spatial)} with none (a transformer needs a transform)")
+    return f"not in the grid: {'; '.join(parts)}" if parts else None
+
+
 def check_revisions(cell: Cell) -> None:
     """Checks that the components in this process are the ones that the cell's key stands for.
 

@@ -48,7 +48,7 @@ def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
             *(["mean"] if len(distortions) > 1 else []),
         ),
         rows=tuple(tuple(map(one_line, row)) for row in rows),
-        legend=tuple(map(one_line, _legend(dataset, part))),
+        legend=tuple(map(one_line, _legend(dataset, recipe, part))),
     )
 
 
@@ -76,7 +76,7 @@ def _comparison(reference: float, delta: float) -> str:
     return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f})"  # + 0.0: no -0.00
 
 
-def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
+def _legend(dataset: str, recipe: str, part: pd.DataFrame) -> list[str]:
     done = part[part["status"] == "succeeded"]
     fewest, most = (int(done["n_seeds"].min()), int(done["n_seeds"].max())) if len(done) else (0, 0)
     if most > 1:
@@ -91,6 +91,8 @@ def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
         lines.append("The last column is the mean over the distortions.")
     if compared and dataset != "mnist":
         lines.append(f"The paper's numbers are for MNIST, not for {dataset}.")
+    if "+" in recipe:
+        lines.append(f"{recipe}: {recipe.partition('+')[0]} with fields of its own.")
     texts = {"missing": "missing: not in this store.", "failed": "failed: ended with an error."}
     lines += [text for status, text in texts.items() if status in set(part["status"])]
     return lines

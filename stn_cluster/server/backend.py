@@ -13,7 +13,7 @@ from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.preparation import check_components
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job
-from stn_cluster.registry import largest, prepare_datasets, resolve
+from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
 from stn_cluster.store import Store
 
 MAX_CELLS = 200_000  # per job
@@ -54,6 +54,7 @@ class Backend:
             cells=tuple(cells),
             name=config.name,
             config=submission.config.model_dump_json(exclude_defaults=True),
+            left_out=left_out(config),
         )
         return replace(job, force=submission.force, priority=submission.priority)
 

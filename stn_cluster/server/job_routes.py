@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -45,7 +46,7 @@ def submit(
     publish_plugins(job.cells, backend.store)
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return backend.client.status(job_id)
+    return replace(backend.client.status(job_id), left_out=job.left_out)
 
 
 @router.put("/reruns/{job_id}", responses=CREATED)

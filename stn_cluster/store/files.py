@@ -108,10 +108,13 @@ class Files:
         with self._errors("", "made"):
             if self.local:
                 check_folder(self.local)
-            else:
-                probe = f"tmp/{uuid4().hex}"
-                self.write(probe, b"")
-                self.remove(probe)
+                return
+            bucket = self.root.partition("/")[0]
+            if self.filesystem.get_file_info(bucket).type is FileType.NotFound:
+                raise FileNotFoundError(f"Bucket '{bucket}' not found")
+        probe = f"tmp/{uuid4().hex}"
+        self.write(probe, b"")
+        self.remove(probe)
 
     def make_folder(self, name: str) -> None:
         """Makes a folder and its parents."""

@@ -48,4 +48,5 @@ def _plugins(spec: str) -> Iterator[str]:
     if '"plugins":[]' not in spec:  # most cells have none
         cell = json.loads(spec)
         if cell.get("plugins"):
-            yield from {value for value in cell["revisions"].values() if isinstance(value, str)}
+            revisions = [value for value in cell["revisions"].values() if isinstance(value, str)]
+            yield from {value.partition("+")[0] for value in revisions}

@@ -17,6 +17,7 @@ from stn_cluster.stn.models import Task
 from stn_cluster.stn.normalisation import normalise_input
 from stn_cluster.training.checked_model import component_of, give_own_weights
 from stn_cluster.training.initialisation import initialise_he
+from stn_cluster.training.lazy_modules import initialise_lazy
 
 
 @contextmanager
@@ -35,12 +36,14 @@ def build_model(cell: Cell, recipe: Shape, n_classes: int) -> nn.Module:
     """Builds the cell's network, with initial weights from torch's default generator.
 
     Raises:
-        UserError: a plug-in gave no module, or one that another cell has.
+        UserError: a plug-in gave no module, or one that another cell has, or lazy modules that a
+            batch does not initialise.
     """
     entry, network = lookup("model", cell.architecture), cell.network
     model: nn.Module = entry.load()(task_of(cell, recipe, n_classes))
     name, user_code = component_of(cell)
     if user_code:
+        initialise_lazy(model, name, image=(cell.data.channels, cell.canvas, cell.canvas))
         give_own_weights(model, name)
     if isinstance(recipe, Recipe) and recipe.initialisation == "he":
         initialise_he(model)

@@ -271,6 +271,7 @@ class CellTraining:
         with self._alone():
             predict(self._scores, self.test.images)
             self.compute(images, labels, *self.recipe.at(0))
+        self._check_trained()
         for training in (True, False):
             self._scores.check_images(training)
 
@@ -293,12 +294,7 @@ class CellTraining:
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)
-        if self._user_code and not self.optimizer.trains(self.model):
-            raise UserError(
-                f"{self._name} replaced, froze or freed parameters or their gradients in training "
-                "(`zero_grad`, `half`, `requires_grad_`, a new Parameter), which the optimiser "
-                "cannot follow: do so where the model is built"
-            )
+        self._check_trained()
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(
@@ -314,6 +310,15 @@ class CellTraining:
             return self._attributes.state_dict() if self._attributes else []
         except UserError:
             return None
+
+    def _check_trained(self) -> None:
+        if self._user_code and not self.optimizer.trains(self.model):
+            raise UserError(
+                f"{self._name} added, replaced, froze or freed parameters or their gradients in "
+                "training (a new module or Parameter, `zero_grad`, `half`, `requires_grad_`), "
+                "which the optimiser cannot follow: do so where the model is built, or use lazy "
+                "modules (`torch.nn.LazyLinear`)"
+            )
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -42,7 +43,10 @@ QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "qu
 def imported(*arguments: str, cwd: Path) -> set[str]:
     """The modules that a fresh Python imports, by their dotted names."""
     command = [sys.executable, "-X", "importtime", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # several wait for each other on few cores
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=one_thread, timeout=120
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
     assert "stn_cluster.errors" in found
@@ -67,7 +71,7 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "export"),
+    *("rerun", "results", "table", "export", "components", "schema"),
 )
 
 
@@ -103,7 +107,7 @@ def test_looking_at_results_loads_neither_torch_nor_ray(
         "resolve(parse_config({'recipe': 'paper', 'dataset': 'mnist'}))",
         "import " + ", ".join(f"stn_cluster.queue.{module}" for module in QUEUE),
         "import " + ", ".join(f"stn_cluster.cluster.{module}" for module in PLAIN),
-        "import stn_cluster.cli.progress_view, stn_cluster.cluster.run_local",
+        "import stn_cluster.display.progress_view, stn_cluster.cluster.run_local",
         "from stn_cluster import Client; Client('http://127.0.0.1:1')",
     ],
     ids=[
@@ -164,6 +168,7 @@ IMPORTED: dict[str, set[str]] = {
     "errors": {"plain_text"},
     "failpoints": set(),
     "threads": set(),
+    "thread_binding": set(),
     "dataset_info": set(),
     "networks": set(),
     "grid": {"dataset_info", "networks"},
@@ -171,7 +176,8 @@ IMPORTED: dict[str, set[str]] = {
     "recipes": {"errors", "grid"},
     "yaml_core": set(),
     "config_file": {"errors", "grid", "networks", "paths", "yaml_core"},
-    "registry": {"dataset_info", "errors", "grid", "networks"},
+    "registry": {"dataset_info", "errors", "grid", "networks", "thread_binding"},
+    "config_schema": {"grid", "networks", "recipes", "registry"},
     "stn_cluster": {"errors", "registry"},  # __init__.py, but for what it exports lazily
     "provenance": {"stn_cluster"},
     "stn": set(),
@@ -179,6 +185,7 @@ IMPORTED: dict[str, set[str]] = {
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "queue": {"errors", "failpoints", "grid", "threads"},
+    "display": {"plain_text", "queue"},
     "inference": {
         "data",
         "dataset_info",
@@ -197,6 +204,7 @@ IMPORTED: dict[str, set[str]] = {
         "config_file",
         "data",
         "dataset_info",
+        "display",
         "errors",
         "failpoints",
         "grid",
@@ -207,6 +215,7 @@ IMPORTED: dict[str, set[str]] = {
         "registry",
         "stn_cluster",
         "store",
+        "thread_binding",
         "threads",
         "training",
     },
@@ -234,6 +243,10 @@ IMPORTED: dict[str, set[str]] = {
     "cli": {
         "client",
         "cluster",
+        "dataset_info",
+        "config_file",
+        "config_schema",
+        "display",
         "errors",
         "grid",
         "inference",
@@ -248,6 +261,8 @@ IMPORTED: dict[str, set[str]] = {
 }
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
+    "PIL": ("data/pictures.py",),
+    "torchvision": ("data/torchvision_sets.py", "stn/torchvision_models.py"),
     "ray": ("cluster/",),
     "torch": ("stn/", "data/", "training/", "inference/", "cluster/pack_runner.py"),
     "pyarrow": ("store/",),
@@ -326,7 +341,7 @@ def test_the_table_runs_downward_only() -> None:
 
 
 def test_views_know_of_a_job_only_its_status() -> None:
-    seen = {found.module for found in IMPORTS if found.file == "cli/progress_view.py"}
+    seen = {found.module for found in IMPORTS if found.file == "display/progress_view.py"}
     ours = {module for module in seen if module.startswith("stn_cluster")}
     assert ours == {"stn_cluster.plain_text", "stn_cluster.queue.jobs"}
 

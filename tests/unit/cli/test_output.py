@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 from support.records import make_record
 
-from stn_cluster.cli.output import make_console
-from stn_cluster.cli.progress_view import LiveView, PlainView, make_view
+from stn_cluster.display.console import make_console
+from stn_cluster.display.progress_view import LiveView, PlainView, make_view
 from stn_cluster.store import Store
 
 # Follows a job with a failed and a succeeded cell to its end, then prints a table; what follows the
@@ -213,7 +213,7 @@ def test_a_terminal_that_cannot_redraw_gets_lines(
 
 
 def test_a_narrow_terminal_crops_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stn_cluster.cli.progress_view import job_list
+    from stn_cluster.display.progress_view import job_list
     from stn_cluster.queue.jobs import CellState, JobStatus
 
     monkeypatch.setenv("COLUMNS", "80")

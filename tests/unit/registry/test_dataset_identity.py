@@ -18,7 +18,14 @@ from stn_cluster.data.cache import DataCache
 from stn_cluster.dataset_info import DatasetInfo
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import file_digests, found_dataset, load_plugins, resolve
+from stn_cluster.registry import (
+    file_digests,
+    found_dataset,
+    known_plugin,
+    load_plugins,
+    lookup,
+    resolve,
+)
 from stn_cluster.training.preflight import check_cell
 
 CPU = torch.device("cpu")
@@ -150,6 +157,9 @@ def test_a_plugin_names_its_files(tmp_path: Path) -> None:
     plugin(tmp_path / "code", declared)
     [cell] = cells(tmp_path, "mine")
     assert cell.data == DatasetInfo(frame=12, channels=3, n_classes=None, background=(7, 7, 7))
+    # The plug-in is found by its own digest, wherever the cell goes.
+    assert cell.digests == {lookup("dataset", "mine").revision}
+    assert all(known_plugin(digest) for digest in cell.digests)
     [outcome] = train([cell], DataCache(tmp_path, CPU)).values()
     assert outcome.error is None
     np.save(tmp_path / "pixels.npy", np.ones((6, 3, 12, 12), np.uint8))

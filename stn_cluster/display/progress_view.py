@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stn_cluster.plain_text import one_line
-from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, counted_cells
 
 PLAIN_PROGRESS_SECONDS = 30.0  # time between lines of progress while no cell ends
 SHOWN_FAILURES = 5  # failed cells below the matrix
@@ -78,9 +78,11 @@ class PlainView:
             self._started = True
             stored = [s for s in status.cells if s.stored]
             self._printed |= {s.cell.key for s in stored}
-            count = f"{len(status.cells)} cell{'s' if len(status.cells) > 1 else ''}"
+            count = counted_cells(len(status.cells))
             in_store = f", {len(stored)} of them in the store" if stored else ""
             self._line(f"{status.job_id}: {count}{in_store}")
+            if status.left_out:
+                self._line(status.left_out)
             self._quiet_since = now
         ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._printed]
         for cell in ended:
@@ -113,7 +115,9 @@ def matrix(status: JobStatus) -> RenderableType:
     for cell in status.cells:
         grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
     for (dataset, recipe), cells in grids.items():
-        title = one_line(f"{dataset}, recipe {recipe}: test error in %")
+        base, changed, _ = recipe.partition("+")
+        own = f" ({base} with fields of its own)" if changed else ""
+        title = one_line(f"{dataset}, recipe {recipe}{own}: test error in %")
         blocks.append(Text(title, style="italic"))
         blocks.append(_grid(cells))
     blocks.append(Text(summary(status)))
@@ -123,6 +127,8 @@ def matrix(status: JobStatus) -> RenderableType:
         lines.append(f"and {len(failed) - SHOWN_FAILURES} more failed")
     blocks += [Text(line, style="red") for line in lines]
     blocks += [Text(one_line(text), style="yellow") for text in status.waiting]
+    if status.left_out:
+        blocks.append(Text(one_line(status.left_out), style="dim"))
     if status.trouble:
         blocks.append(Text(one_line(status.trouble), style="bold red"))
     return Group(*blocks)
