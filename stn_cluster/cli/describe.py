@@ -71,7 +71,8 @@ def _lines() -> Iterator[str]:
         yield from (f"  {name:{width}}  {text}".rstrip() for name, text in named)
         if kind == "model" and (library := torchvision_names()):
             named_alone = ", ".join(name.removeprefix(TORCHVISION) for name in library)
-            yield f"  {TORCHVISION}NAME  a classifier of torchvision: {named_alone}"
+            name = f"{TORCHVISION}NAME"
+            yield f"  {name:{width}}  a classifier of torchvision: {named_alone}"
         if kind == "distortion":
             smallest, largest = CANVAS_PIXELS
             yield f"  with a canvas of {smallest} to {largest} pixels: as in R:42, or P:xy-42"
