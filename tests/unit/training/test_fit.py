@@ -83,6 +83,7 @@ def test_looking_at_shapes_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3600)
 def test_every_classifier_of_torchvision_is_trained_or_refused() -> None:
     models = [name.partition(":")[2] for name in torchvision_names()]
     assert len(models) >= 80
