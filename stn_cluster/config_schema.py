@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 from stn_cluster.grid import GridConfig
+from stn_cluster.networks import ModelChoice
 from stn_cluster.recipes import MAX_FILTERS, Recipe
-from stn_cluster.registry import KINDS, Entry, Kind, lookup, names
-from stn_cluster.registry.torchvision_names import PREFIX
+from stn_cluster.registry import KINDS, TORCHVISION, Entry, Kind, lookup, names
 
 Schema = dict[str, Any]
 
 _AXES = {"models": "model", "transforms": "transform", "distortions": "distortion"}
+_FIELDS = ("model", "transform", "distortion", "dataset")  # of a listed cell
 
 
 def config_schema() -> Schema:
@@ -25,27 +26,27 @@ def config_schema() -> Schema:
     fields = {name: _without_null(field) for name, field in schema["properties"].items()}
     schema["properties"], cell_fields = fields, cell["properties"]
     for axis, kind in _AXES.items():
-        fields[axis]["items"] = _reference(kind)
-    fields["models"]["items"] = _model()
-    cell_fields["model"] = {"description": cell_fields["model"]["description"], **_model()}
+        fields[axis]["items"] = _reference("model_choice" if kind == "model" else kind)
     fields["dataset"] |= _reference("dataset")
-    for name in ("transform", "distortion", "dataset"):
-        cell_fields[name] |= _reference(name)
+    for name in _FIELDS:
+        description = cell_fields[name]["description"]
+        chosen = "model_choice" if name == "model" else name
+        cell_fields[name] = {"description": description, **_reference(chosen)}
     for owner in (fields, cell_fields):
         description = owner["recipe"]["description"]
         owner["recipe"] = {"description": description, **_reference("recipe_choice")}
-    definitions: Schema = {
+    registered: dict[str, dict[str, Any]] = {k: {"anyOf": _choices(k)} for k in KINDS}
+    schema["$defs"] = {
         "CellChoice": cell,
-        "ModelChoice": schema["$defs"]["ModelChoice"],
         "Needs": schema["$defs"]["Needs"],
         "recipe_choice": {"anyOf": [_reference("recipe"), _recipe_fields()]},
-    }
-    for kind in KINDS:
-        choices = _choices(kind)
-        definitions[f"registered_{kind}"] = {"anyOf": choices}
+        "model_choice": {"anyOf": [_reference("model"), _model_fields()]},
         # Names to complete, or any other: whether it is right is up to the condition below.
-        definitions[kind] = {"anyOf": [*choices, {"type": "string"}]}
-    schema["$defs"] = definitions
+        **{
+            kind: {"anyOf": [*one["anyOf"], {"type": "string"}]} for kind, one in registered.items()
+        },
+        **{f"registered_{kind}": one for kind, one in registered.items() if kind != "dataset"},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -56,16 +57,18 @@ def config_schema() -> Schema:
 
 
 def _only_registered() -> Schema:
-    axes: Schema = {
-        axis: {"items": _reference(f"registered_{kind}")} for axis, kind in _AXES.items()
-    }
-    # A data set may also be a folder or a file of the data root.
-    cell = {name: _reference(f"registered_{name}") for name in ("transform", "distortion")}
-    cell["model"] = axes["models"]["items"] = {
+    model = {
         "if": {"type": "string"},
         "then": _reference("registered_model"),
         "else": {"properties": {"name": _reference("registered_model")}},
     }
+    axes: Schema = {
+        axis: {"items": model if kind == "model" else _reference(f"registered_{kind}")}
+        for axis, kind in _AXES.items()
+    }
+    # A data set may also be files under the data root, which an editor does not know.
+    fields = [name for name in _FIELDS if name != "dataset"]
+    cell = {name: _reference(f"registered_{name}") for name in fields} | {"model": model}
     recipe = {
         "if": {"type": "string"},
         "then": _reference("registered_recipe"),
@@ -78,11 +81,6 @@ def _only_registered() -> Schema:
     }
 
 
-def _model() -> Schema:
-    """A model's name, or a mapping with its name, normalisation and weights."""
-    return {"anyOf": [_reference("model"), _reference("ModelChoice")]}
-
-
 def _reference(definition: str) -> Schema:
     return {"$ref": f"#/$defs/{definition}"}
 
@@ -90,8 +88,8 @@ def _reference(definition: str) -> Schema:
 def _choices(kind: Kind) -> list[Schema]:
     entries = [lookup(kind, name) for name in names(kind)]
     choices = [{"const": entry.name, "description": entry.summary} for entry in entries]
-    if kind == "model":
-        choices.append({"pattern": f"^{PREFIX}.+$", "description": "torchvision's, by its name"})
+    if kind == "model":  # not loaded for a schema
+        choices.append({"type": "string", "pattern": f"^{TORCHVISION}[a-z0-9_]+$"})
     if kind == "distortion":
         choices += [choice for entry in entries for choice in _variants(entry)]
         choices.append({"pattern": f"^({'|'.join(map(_distortion_pattern, entries))})$"})
@@ -110,6 +108,17 @@ def _distortion_pattern(entry: Entry) -> str:
     variants = [variant for variant, _ in (*entry.shown_variants, *entry.variants)]
     either = "|".join(map(re.escape, dict.fromkeys(variants)))
     return f"{re.escape(entry.name)}(:(({either})(-[0-9]+)?|[0-9]+))?"
+
+
+def _model_fields() -> Schema:
+    """A mapping of a model's name and what is done with it."""
+    model = _plain(ModelChoice.model_json_schema())
+    fields = {name: _without_null(field) for name, field in model["properties"].items()}
+    fields["name"] |= _reference("model")
+    numbers = {"type": "number"}, {"type": "array", "items": {"type": "number"}}
+    for name in ("mean", "std"):
+        fields[name] = {"description": fields[name]["description"], "anyOf": list(numbers)}
+    return {**model, "properties": fields}
 
 
 def _recipe_fields() -> Schema:

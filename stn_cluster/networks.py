@@ -78,7 +78,8 @@ class ModelChoice(BaseModel):
         if file is None:
             return file
         parts = file.split("/")
-        if not file.isprintable() or "\\" in file or {"", ".", ".."} & set(parts):
+        too_long = len(file) > 1000 or max(map(len, parts)) > 255
+        if too_long or not file.isprintable() or "\\" in file or {"", ".", ".."} & set(parts):
             raise ValueError("a file below the data root, as in signs.safetensors, without '..'")
         return file
 

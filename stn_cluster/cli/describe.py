@@ -60,7 +60,8 @@ def _load(config: Path | None, plugins: list[str] | None) -> None:
 
 def _lines() -> Iterator[str]:
     """A line on each component and variant, under its field in a config."""
-    from stn_cluster.registry import CANVAS_PIXELS, KINDS, lookup, names
+    from stn_cluster.dataset_info import CANVAS_PIXELS
+    from stn_cluster.registry import KINDS, TORCHVISION, lookup, names, torchvision_names
 
     entries = {kind: [lookup(kind, name) for name in names(kind)] for kind in KINDS}
     rows = {kind: [row for entry in entries[kind] for row in _rows(entry)] for kind in KINDS}
@@ -68,9 +69,17 @@ def _lines() -> Iterator[str]:
     for kind, named in rows.items():
         yield f"{TITLES[kind]}:"
         yield from (f"  {name:{width}}  {text}".rstrip() for name, text in named)
+        if kind == "model" and (library := torchvision_names()):
+            named_alone = ", ".join(name.removeprefix(TORCHVISION) for name in library)
+            name = f"{TORCHVISION}NAME"
+            yield f"  {name:{width}}  a classifier of torchvision: {named_alone}"
         if kind == "distortion":
             smallest, largest = CANVAS_PIXELS
             yield f"  with a canvas of {smallest} to {largest} pixels: as in R:42, or P:xy-42"
+            yield "  (pixels above are those of images of 28x28, and scale with others)"
+        if kind == "dataset":
+            yield "  or files in the data root: NAME.npz, NAME/train/CLASS/*, MNIST's four in NAME/"
+            yield "  and of every one, NAME-validation: a sixth of its training images for tests"
 
 
 def _rows(entry: Entry) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from stn_cluster.grid import Cell
+from stn_cluster.registry import known_plugin
 from stn_cluster.store import Store
 
 
@@ -23,6 +24,7 @@ def changed_datasets(cells: Sequence[Cell], store: Store) -> list[str]:
         cell.dataset: revision
         for cell in cells
         if isinstance(revision := cell.revisions.get(f"dataset:{cell.dataset}"), str)
+        and known_plugin(revision) is None  # not one without files
     }
     if not present:
         return []

@@ -125,7 +125,7 @@ def built(store: Store, weights: TrainedWeights) -> nn.Module:
     name, user_code = component_of(cell)
     random = RandomState(seed_of("weights", cell.seed), CPU, user_code=user_code)
     fields = Recipe if cell.is_trained else Shape
-    with alone(cell, random):
+    with alone(name, user_code, random):
         model = build_model(cell, fields.model_validate(cell.settings), stored.n_classes)
         attributes = Attributes(model) if user_code else None
         load_into(model, weights.file, name)

@@ -1,6 +1,5 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
-from stn_cluster.dataset_info import CANVAS_PIXELS
 from stn_cluster.registry.chosen_models import check_weights, with_present_weights
 from stn_cluster.registry.components import (
     KINDS,
@@ -33,11 +32,12 @@ from stn_cluster.registry.resolve import (
     resolve,
     with_present_name,
 )
-from stn_cluster.registry.torchvision_names import is_torchvision
+from stn_cluster.registry.torchvision_names import PREFIX as TORCHVISION
+from stn_cluster.registry.torchvision_names import is_torchvision, torchvision_names
 
 __all__ = [
-    "CANVAS_PIXELS",
     "KINDS",
+    "TORCHVISION",
     "ClashError",
     "Entry",
     "FoundDataset",
@@ -68,6 +68,7 @@ __all__ = [
     "register_recipe",
     "register_transform",
     "resolve",
+    "torchvision_names",
     "with_present_name",
     "with_present_weights",
 ]

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -204,9 +205,14 @@ def find(kind: Kind, name: str) -> Entry | None:
     """The component, if there is one and its plug-in has not been forgotten since."""
     entry = _entries.get((kind, name))
     if kind == "model" and name.startswith(PREFIX) and name in torchvision_names():
-        target = torchvision_builder(name)
-        return Entry(kind=kind, name=name, target=target, number=1, cost=COST)
+        return _torchvision_model(name)
     return None if entry is None or (entry.source and entry.source.forgotten) else entry
+
+
+@cache
+def _torchvision_model(name: str) -> Entry:
+    target = torchvision_builder(name)
+    return Entry(kind="model", name=name, target=target, number=1, cost=COST)
 
 
 def register_model(

@@ -10,10 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from stn_cluster.dataset_info import CANVAS_PIXELS, FRAME, DatasetInfo, scaled
-from stn_cluster.errors import UserError, first_error, unknown, within
+from stn_cluster.errors import UserError, unknown, within
 from stn_cluster.grid import (
     NO_TRAINING,
     PAPER_DISTORTIONS,
@@ -21,12 +19,11 @@ from stn_cluster.grid import (
     PAPER_TRANSFORMS,
     Cell,
     GridConfig,
-    RecipeChoice,
     base_distortion,
-    short_hash,
 )
 from stn_cluster.networks import ModelChoice, Network
 from stn_cluster.registry.chosen_models import find_model, network_of
+from stn_cluster.registry.chosen_recipes import chosen_recipe, of_listed_cell
 from stn_cluster.registry.components import Entry, lookup, names
 from stn_cluster.registry.dataset_lookup import FoundDataset, found_dataset
 from stn_cluster.registry.plugins import load_plugins, loading
@@ -35,7 +32,6 @@ from stn_cluster.registry.torchvision_names import PREFIX
 if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
 
-DEFAULT_RECIPE = "fast"
 _PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
 SHAPE = ("filters", "hidden_units", "transformer_size")
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
@@ -99,10 +95,11 @@ def left_out(config: GridConfig) -> str | None:
     """
     if not config.has_axes or (config.models is None and config.transforms is None):
         return None
-    models = config.models or tuple(ModelChoice(name=name) for name in PAPER_MODELS)
+    models = config.models or _PAPER_MODELS
     transforms = config.transforms or _usual_transforms(models)
+    trained = [model for model in models if model.weights is None]
     plain, spatial = (
-        [str(m) for m in models if lookup("model", m.name).spatial is s] for s in (False, True)
+        [str(m) for m in trained if lookup("model", m.name).spatial is s] for s in (False, True)
     )
     others = [transform for transform in transforms if transform != "none"]
     parts = []
@@ -149,7 +146,7 @@ def _product(
             parse_distortion(distortion, dataset.info.frame)
     with within("models"):
         networks = {model: network_of(model, dataset.info, data_root) for model in models}
-    recipe = _recipe(config.recipe, "recipe", config)
+    recipe = chosen_recipe(config.recipe, "recipe", config)
     return [
         _cell(config, recipe, (model, networks[model]), transform, distortion, seed, dataset)
         for model, transform in pairs
@@ -168,7 +165,7 @@ def _listed(
                 raise UserError(_misfit(choice.model, choice.transform))
             if choice.model.weights is not None and choice.seed:
                 raise UserError(f"{choice.model} is not trained: its seed is 0, not {choice.seed}")
-            recipe = _recipe(_within(config.recipe, choice.recipe), "recipe", config)
+            recipe = chosen_recipe(of_listed_cell(config.recipe, choice.recipe), "recipe", config)
             dataset = found(choice.dataset or config.dataset)
             model = choice.model, network_of(choice.model, dataset.info, data_root)
             names = choice.transform, choice.distortion, choice.seed
@@ -370,48 +367,3 @@ def with_present_name(cell: Cell) -> Cell:
     """Copy of a stored cell with the present name of its distortion; its key stays the same."""
     name = present_name(cell.distortion, cell.variant, cell.canvas, cell.data.frame)
     return cell if name == cell.distortion else cell.model_copy(update={"distortion": name})
-
-
-def _within(config: RecipeChoice, cell: RecipeChoice | None) -> RecipeChoice:
-    """Recipe of a listed cell: its own, or the config's with the cell's overrides."""
-    if cell is None:
-        return config
-    if cell.name is not None:
-        return cell
-    return RecipeChoice(name=config.name, overrides=config.overrides | cell.overrides)
-
-
-def _recipe(choice: RecipeChoice, field: str, config: GridConfig) -> tuple[str, Recipe]:
-    """Display name of a recipe, and the recipe with the overrides applied."""
-    name = choice.name or DEFAULT_RECIPE
-    with within(field):
-        base: Recipe = lookup("recipe", name).load()()
-    if not choice.overrides:
-        return name, base
-    # A config's override applies to all models, also where the recipe has a value `by_model`.
-    by_model = {
-        model: {name: value for name, value in own.items() if name not in choice.overrides}
-        for model, own in base.by_model.items()
-    }
-    own_fields = {model: own for model, own in by_model.items() if own}
-    fields = base.model_dump() | {"by_model": own_fields} | choice.overrides
-    try:
-        recipe = type(base).model_validate(fields)
-    except ValidationError as error:
-        known = type(base).model_fields
-        first, message = first_error(error.errors(), lambda path: known)
-        where = ".".join([field, *map(str, first["loc"])])
-        shown = first["loc"] and first["type"] != "extra_forbidden"
-        given = f" (given: {first['input']!r})" if shown else ""
-        raise UserError(f"{where}: {message}{given}", where) from None
-    own_names = {str(model) for model in (*(config.models or ()), *(c.model for c in config.cells))}
-    for model in recipe.by_model:
-        try:
-            if model not in own_names:
-                lookup("model", model)
-        except UserError as error:
-            raise UserError(f"{field}.by_model: {error}", f"{field}.by_model") from None
-    if recipe == base:
-        return name, base
-    changed = recipe.model_dump(mode="json", exclude_defaults=True)
-    return f"{name}+{short_hash(changed, digits=4)}", recipe

@@ -81,6 +81,7 @@ def sample(
     if background is not None:
         if padding != "zeros":
             raise ValueError(f"padding {padding!r} and a background: one of them")
+        background = background.to(images.dtype)
         return sample(images - background, grid, kernel) + background
     shaped = images.ndim == grid.ndim == 4 and grid.shape[-1] == 2
     if not shaped or grid.shape[0] != images.shape[0]:  # not `len`, which torch.export fixes

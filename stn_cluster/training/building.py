@@ -21,9 +21,13 @@ from stn_cluster.training.lazy_modules import initialise_lazy
 
 
 @contextmanager
-def alone(cell: Cell, random: RandomState) -> Iterator[None]:
-    """Within the block, random numbers are the cell's own; a plug-in's code is isolated."""
-    name, user_code = component_of(cell)
+def alone(name: str, user_code: bool, random: RandomState) -> Iterator[None]:
+    """Within the block, random numbers are a cell's own; a plug-in's code is isolated.
+
+    Args:
+        name, user_code: of `component_of` the cell.
+        random: what the cell draws from.
+    """
     with isolated(name, random) if user_code else random.in_place():
         yield
 

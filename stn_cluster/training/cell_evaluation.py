@@ -52,7 +52,7 @@ class CellEvaluation:
         name, user_code = component_of(cell)
         self._random = RandomState(seed_of("weights", cell.seed), device, user_code=user_code)
         weights = read_weights(check_weights(cell, data_root))
-        with alone(cell, self._random):
+        with alone(name, user_code, self._random):
             model = build_model(cell, Shape.model_validate(cell.settings), test.n_classes)
             for remark in load_into(model, weights, name):
                 log.info("%s: %s", cell.label, remark)
@@ -66,7 +66,7 @@ class CellEvaluation:
             NotFiniteError: a score is not finite.
             UserError: a plug-in's model gave no scores, or changed what is not its own.
         """
-        with alone(self.cell, self._random):
+        with alone(*component_of(self.cell), self._random):
             ranking = rank(self._scores, self._test.images, self._progressed)
         self._scores.check_images(training=False)
         return self._outcome(**tested(self.cell, ranking, self._test))

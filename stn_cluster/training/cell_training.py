@@ -290,7 +290,7 @@ class CellTraining:
         return noise
 
     def _alone(self) -> AbstractContextManager[None]:
-        return alone(self.cell, self._random)
+        return alone(self._name, self._user_code, self._random)
 
     def _check_loss(self) -> float:
         self._scores.check_images(training=True)

@@ -14,6 +14,7 @@ from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.config_schema import config_schema
 from stn_cluster.errors import UserError
 from stn_cluster.grid import CellChoice, GridConfig, Needs
+from stn_cluster.networks import ModelChoice
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import KINDS, load_plugins, names, resolve
 
@@ -42,15 +43,21 @@ RIGHT: list[dict[str, Any]] = [
     {"distortions": ["R:42", "RTS:rotated-frame", "RTS:frame-50", "P:xy-42", "E"]},
     {"cells": [{"model": "ST-CNN", "transform": "tps", "distortion": "P:xy", "recipe": "smoke"}]},
     {"needs": {"num_gpus": 0.5, "resources": {"disk": 1}}, "no_progress_seconds": 5},
+    {"models": ["torchvision:resnet18", {"name": "CNN", "as": "mine", "mean": 0.5, "std": [0.2]}]},
+    {"cells": [{"model": {"name": "CNN", "as": "mine"}, "distortion": "R"}]},
 ]
 WRONG: list[dict[str, Any]] = [
     {"model": ["CNN"]},
     {"models": ["CNNN"]},
     {"models": "CNN"},
+    {"models": [{"name": "CNNN"}]},
+    {"models": [{"name": "CNN", "ass": "mine"}]},
+    {"models": [{"as": "mine"}]},
     {"models": None},
     {"transforms": ["affin"]},
     {"distortions": ["P:yx"]},
     {"distortions": ["R:"]},
+    {"dataset": 5},
     {"recipe": "fats"},
     {"recipe": {"name": "fats"}},
     {"recipe": {"iteration": 3}},
@@ -70,6 +77,10 @@ WRONG: list[dict[str, Any]] = [
 def test_what_runs_is_valid(config: dict[str, Any]) -> None:
     assert resolve(parse_config(config))
     assert errors(config) == []
+
+
+def test_a_data_set_may_be_files_that_no_schema_knows() -> None:
+    assert errors({"dataset": "signs", "cells": [{"model": "CNN", "distortion": "R"}]}) == []
 
 
 @pytest.mark.parametrize("config", WRONG, ids=str)
@@ -127,7 +138,7 @@ def test_every_field_is_described() -> None:
     assert [field for field in fields if not field.get("description")] == []
 
 
-@pytest.mark.parametrize("owner", [GridConfig, CellChoice, Needs, Recipe])
+@pytest.mark.parametrize("owner", [GridConfig, CellChoice, Needs, Recipe, ModelChoice])
 def test_a_new_field_needs_a_description(owner: type[GridConfig]) -> None:
     lacking = [name for name, field in owner.model_fields.items() if not field.description]
     assert lacking == []

@@ -55,6 +55,7 @@ def test_components_lists_all_that_a_config_can_name() -> None:
     listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line[0] == " "}
     assert listed["ST-CNN"].startswith("a transformer with")
     assert listed["R"].endswith("; 28 pixels")
+    assert " resnet18," in listed["torchvision:NAME"]
     assert listed["P:xy-enlarged"] == "42 pixels, which plain P is"
     assert listed["RTS:rotated-frame"] == "42 pixels, which plain RTS is"
     assert {"none", "tps", "RTS:frame", "mnist-validation", "smoke"} <= listed.keys()

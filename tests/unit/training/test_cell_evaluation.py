@@ -16,6 +16,7 @@ from support.stored import train_into
 from support.workers import HERE
 
 from stn_cluster import load_model, predict
+from stn_cluster.cluster.make_jobs import cells_to_rerun
 from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.rows import to_record
 from stn_cluster.config_file import parse_config
@@ -176,3 +177,15 @@ def test_scores_that_are_not_finite_fail_the_cell(root: Path) -> None:
     error = train([cell], DataCache(root, torch.device("cpu")))[cell.key].error
     assert error is not None
     assert "model 'nan' gave scores that are not finite" in error
+
+
+def test_a_rerun_takes_the_file_that_is_there_now(root: Path, store: Store) -> None:
+    [outcome] = trained(root, *cells_of(root, "FCN"))
+    save_file(state_of(outcome), root / "again.safetensors")
+    [cell] = cells_of(root, {"name": "FCN", "as": "mine", "weights": "again.safetensors"})
+    train_into(store, [cell], data_root=root)
+    assert cells_to_rerun(store, {"model": "mine"}, root) == [cell]
+    save_file({k: v + 1 for k, v in state_of(outcome).items()}, root / "again.safetensors")
+    [now] = cells_to_rerun(store, {"model": "mine"}, root)
+    assert now.key != cell.key
+    assert now.label == cell.label

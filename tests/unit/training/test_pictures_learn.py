@@ -44,7 +44,7 @@ def test_small_ones_by_the_connected_models(tmp_path: Path) -> None:
     assert max(found.values()) < 40, found  # chance: 80
 
 
-@pytest.mark.parametrize(("frame", "n_classes", "steps"), [(32, 43, 120), (64, 5, 25)])
+@pytest.mark.parametrize(("frame", "n_classes", "steps"), [(32, 43, 160), (64, 5, 25)])
 def test_larger_ones_by_the_convolutional_models(
     frame: int, n_classes: int, steps: int, tmp_path: Path
 ) -> None:
