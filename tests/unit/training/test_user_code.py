@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from support.captures import train_captured
 from support.packs import ITERATIONS, arithmetic, make_cells, train
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stn_cluster import register_model, register_transform
 from stn_cluster.data.cache import DataCache
@@ -186,6 +189,8 @@ def test_a_constant_that_several_models_are_given_is_each_ones_own(data: DataCac
 
 # --- settings of the process ---
 
+KEPT: list[Any] = []  # what was entered ends with the object
+
 SETTINGS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "grad mode from True to False": (
         lambda: torch._C._set_grad_enabled(False),
@@ -224,6 +229,26 @@ SETTINGS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "global module hooks": (
         lambda: nn.modules.module.register_module_forward_hook(lambda net, given, made: made * 2),
         lambda: len(nn.modules.module._global_forward_hooks),
+    ),
+    "inference mode from False to True": (
+        lambda: KEPT.append(torch.inference_mode()) or KEPT[-1].__enter__(),
+        lambda: (torch.zeros(1).is_inference(), torch.is_grad_enabled()),
+    ),
+    "function modes": (
+        lambda: torch.device("meta").__enter__(),
+        torch._C._len_torch_function_stack,
+    ),
+    "dispatch modes": (
+        lambda: TorchDispatchMode().__enter__(),
+        torch._C._len_torch_dispatch_stack,
+    ),
+    "hooks on saved tensors": (
+        lambda: torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.neg).__enter__(),
+        lambda: torch._C._autograd._top_saved_tensors_default_hooks(True),
+    ),
+    "swapping of parameters": (
+        lambda: torch.__future__.set_swap_module_params_on_conversion(True),
+        torch.__future__.get_swap_module_params_on_conversion,
     ),
     "NumPy's errors": (lambda: np.seterr(all="raise"), np.geterr),
     "the working folder": (lambda: os.chdir("/"), os.getcwd),
@@ -269,6 +294,17 @@ def test_a_setting_that_is_set_back_is_no_fault(data: DataCache) -> None:
 
     mine, _ = doing(before)
     assert train([mine], data)[mine.key].error is None
+
+
+def test_limits_that_could_end_other_cells_are_set_back_without_a_word(data: DataCache) -> None:
+    def before(net: Linear, images: Tensor) -> None:
+        warnings.simplefilter("error")
+        sys.setrecursionlimit(900)
+
+    filters, depth = list(warnings.filters), sys.getrecursionlimit()
+    mine, _ = doing(before)
+    assert train([mine], data)[mine.key].error is None
+    assert (list(warnings.filters), sys.getrecursionlimit()) == (filters, depth)
 
 
 def test_a_plugins_transform_is_watched_too(data: DataCache) -> None:
