@@ -120,9 +120,7 @@ def _pop_saved_tensor_hooks(hooks: Any) -> None:
 
 TORCH_SETTINGS = (
     # First: it sets the grad mode too.
-    ProcessSetting(
-        "torch's inference mode", torch.is_inference_mode_enabled, _put_inference_mode
-    ),
+    ProcessSetting("torch's inference mode", torch.is_inference_mode_enabled, _put_inference_mode),
     ProcessSetting("torch's grad mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
     ProcessSetting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     ProcessSetting(

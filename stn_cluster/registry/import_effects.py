@@ -181,9 +181,10 @@ def _torch_settings() -> Iterator[Setting]:
     # It imports torch, which is here.
     from stn_cluster.process_settings import TORCH_SETTINGS
 
-    yield Setting("torch's seed", ("torch",), torch.get_rng_state, torch.set_rng_state)
     for setting in TORCH_SETTINGS:
         yield Setting(setting.name, ("torch",), setting.get, setting.put)
+    # Last: a mode that was left on would see how it is read.
+    yield Setting("torch's seed", ("torch",), torch.get_rng_state, torch.set_rng_state)
 
 
 def _folder() -> str | None:

@@ -237,7 +237,7 @@ IMPORTED: dict[str, set[str]] = {
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
-    "torch": ("stn/", "data/", "training/", "cluster/pack_runner.py"),
+    "torch": ("process_settings.py", "stn/", "data/", "training/", "cluster/pack_runner.py"),
     "pyarrow": ("store/",),
     "typer": ("cli/",),
     "fastapi": ("server/",),

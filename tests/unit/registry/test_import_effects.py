@@ -49,7 +49,11 @@ CASES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "dtype": ("torch.set_default_dtype(torch.float64)", "torch's default dtype", torch_state),
     "device": ("torch.set_default_device('meta')", "torch's default device", torch_state),
     "device mode": ("torch.device('meta').__enter__()", "torch's function modes", modes),
-    "inference mode": ("M = torch.inference_mode()\nM.__enter__()", "torch's inference mode", modes),
+    "inference mode": (
+        "M = torch.inference_mode()\nM.__enter__()",
+        "torch's inference mode",
+        modes,
+    ),
     "dispatch mode": (
         "from torch.utils._python_dispatch import TorchDispatchMode\nTorchDispatchMode().__enter__()",
         "torch's dispatch modes",
@@ -89,11 +93,16 @@ CASES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     ),
     "precision": (
         "torch.set_float32_matmul_precision('medium')",
-        "torch's matmul precision",
+        "torch's matmul precision, torch's precision of matrix products on the CPU, "
+        "torch's precision of matrix products on the GPU",
         torch_state,
     ),
     "seed": ("torch.manual_seed(0)", "torch's seed", torch_state),
-    "cudnn": ("torch.backends.cudnn.benchmark = True", "torch.backends.cudnn.benchmark", torch_state),
+    "cudnn": (
+        "torch.backends.cudnn.benchmark = True",
+        "torch.backends.cudnn.benchmark",
+        torch_state,
+    ),
     "numpy": (
         "np.random.seed(0)",
         "the seed of numpy.random",
