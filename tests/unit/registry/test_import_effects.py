@@ -55,7 +55,7 @@ CASES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         modes,
     ),
     "dispatch mode": (
-        "from torch.utils._python_dispatch import TorchDispatchMode\nTorchDispatchMode().__enter__()",
+        "from torch.utils._python_dispatch import TorchDispatchMode as Mode\nMode().__enter__()",
         "torch's dispatch modes",
         modes,
     ),
