@@ -112,8 +112,8 @@ def check_repeated(name: str, what: str, first: Tensor, again: Tensor) -> None:
     """
     if not torch.allclose(first, again, rtol=0, atol=ROUNDING):
         raise UserError(
-            f"{name} gave other {what} when it was called again in the same way: they may depend on "
-            "what it is given and on the default generators, but not on earlier calls or on "
+            f"{name} gave other {what} when it was called again in the same way: they may depend "
+            "on what it is given and on the default generators, but not on earlier calls or on "
             "generators of its own"
         )
 

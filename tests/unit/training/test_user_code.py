@@ -507,7 +507,34 @@ class Remembers(nn.Module):
         return scores + self.inner(images) * self.seen["last"][0] / 100
 
 
-@pytest.mark.parametrize("build", [lambda: Linear(warms_up), Remembers])
+class Draws(Linear):
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda net, images: images + torch.rand(1, generator=self.own))
+        self.own = torch.Generator().manual_seed(3)
+
+
+class Schedules(nn.Sequential):
+    """Changes numbers and modes of torch's modules."""
+
+    def __init__(self) -> None:
+        norm = nn.BatchNorm1d(784)
+        super().__init__(nn.Flatten(), nn.Dropout(0.5), norm, nn.Linear(784, 10))
+        self.steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps += self.training
+        if self.training:
+            self[1].p *= 0.9
+            self[2].momentum *= 0.9
+        if self.steps == 5:
+            self[2].eval()
+        scores: Tensor = super().forward(images)
+        return scores
+
+
+@pytest.mark.parametrize("build", [lambda: Linear(warms_up), Remembers, Draws, Schedules])
 def test_attributes_that_change_in_training_are_kept(
     build: Callable[[], nn.Module], data: DataCache
 ) -> None:
@@ -551,6 +578,43 @@ def test_a_cell_whose_state_cannot_be_kept_begins_anew_and_the_log_says_so_once(
     resumed = train([mine, fcn], data, states)
     assert arithmetic(resumed[mine.key]) == arithmetic(train([mine], data)[mine.key])
     assert arithmetic(resumed[fcn.key]) == alone
+
+
+def replaces_a_module(net: Linear, images: Tensor) -> object:
+    if net.steps == 5:
+        net.act = nn.Tanh()
+    return net.act(images - 0.1)
+
+
+def hooks_a_module(net: Linear, images: Tensor) -> None:
+    if net.steps == 5 and net.training:
+        net.scores.register_forward_hook(lambda module, given, made: made * 2)
+
+
+def removes_an_attribute(net: Linear, images: Tensor) -> object:
+    if net.steps == 5:
+        vars(net).pop("flag", None)
+    return images * (2 if hasattr(net, "flag") else 1)
+
+
+def averages_in_a_list(net: Linear, images: Tensor) -> object:
+    """The state_dict does not have modules in lists."""
+    with torch.no_grad():
+        net.hidden[0].weight.lerp_(net.scores.weight, 0.1)
+        return images + net.hidden[0](images.flatten(1)).mean()
+
+
+@pytest.mark.parametrize(
+    "before", [replaces_a_module, hooks_a_module, removes_an_attribute, averages_in_a_list]
+)
+def test_a_cell_whose_structure_changes_has_no_checkpoint(before: Given, data: DataCache) -> None:
+    def build(task: Task) -> nn.Module:
+        net = Linear(before)
+        net.act, net.flag, net.hidden = nn.ReLU(), True, [nn.Linear(784, 10)]
+        return net
+
+    mine, _ = pack_of(build)
+    assert interrupted([mine], data, 11) == {}
 
 
 class Extra(Linear):
