@@ -10,6 +10,7 @@ from stn_cluster.registry.components import (
     register_recipe,
     register_transform,
 )
+from stn_cluster.registry.import_finder import opened_files
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
@@ -34,6 +35,7 @@ __all__ = [
     "loading",
     "lookup",
     "names",
+    "opened_files",
     "pack",
     "parse_distortion",
     "prepare_datasets",
