@@ -184,9 +184,10 @@ def register_recipe(name: str) -> Callable[[T], T]:
 
 
 def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
-    if any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", "-", "."):
+    if any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", *"-.=@"):
         raise UserError(
-            f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-' or '.' first"
+            f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-', '.', '=' or '@' "
+            "first"
         )
 
     # The registering module, which need not define the target: it may be a library's model.

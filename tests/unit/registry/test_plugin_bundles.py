@@ -108,7 +108,8 @@ def test_without_a_bundle_a_plugin_is_what_is_installed_here(
 def test_what_a_worker_finds_by_chance_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, "mine.py", a_model("Mine", body="return __import__('_'.join(['by', 'chance'])).x"))
+    body = "return __import__('_'.join(['by', 'chance'])).x"
+    write(tmp_path, "mine.py", a_model("Mine", body=body))
     write(tmp_path, "by_chance.py", "x = 1")
     cell, bundles = submitted(tmp_path, "mine")
     monkeypatch.syspath_prepend(str(tmp_path))  # as a shared home folder may be
