@@ -19,7 +19,7 @@ _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI ... letter
     r"|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)"  # OSC ... BEL or ST
 )
-_FORMULA = {"=", "+", "-", "@"}
+_FORMULA = set("=+-@\uff1d\uff0b\uff0d\uff20")  # also as East Asian keyboards write them
 
 
 def one_line(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stn_cluster.data.checked_distortion import CheckedDistortion
+from stn_cluster.data.checked_distortion import CheckedDistortion, check_repeated
 from stn_cluster.data.datasets import Dataset, check_info, load_dataset
 from stn_cluster.data.distorted_images import DistortedImages, labels_of, no_progress
 from stn_cluster.data.stream import (
@@ -26,7 +26,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import check_dataset, lookup
 
 KEPT_BYTES = 2**29  # most bytes of distorted test images that are kept
-FIRST_BATCHES = 3  # of a plug-in's distortion: their values are checked, and draws are noticed
+FIRST_BATCHES = 3  # of a plug-in's distortion: checked for their values, draws and repetition
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,9 @@ class BatchLoader:
         self.draws = False
         self._number: int | None = None  # number of the loaded block
         self._block: Block | None = None
+        self._name = f"distortion {cell.distortion_name!r}"
         self._of_plugin = lookup("distortion", cell.distortion_name).plugin is not None
-        self._first = (
-            FIRST_BATCHES if self._of_plugin else 0
-        )  # number that is still checked closely
+        self._first = FIRST_BATCHES if self._of_plugin else 0  # still checked closely
         # The next block is drawn ahead, so that a GPU need not wait; on a CPU no core is free. A
         # plug-in's code never runs beside a cell's, which has other random numbers.
         ahead = data.images.device.type == "cuda" and not self._of_plugin
@@ -188,17 +187,25 @@ class BatchLoader:
         with isolated_distortion(self.cell, state):
             images, labels = self.at(row)
         self.draws |= bool(state and state.drew)
-        if closely and isinstance(self.distortion, CheckedDistortion):
-            self.distortion.check_values(images)
-        self._first -= closely
+        if closely:
+            if isinstance(self.distortion, CheckedDistortion):
+                self.distortion.check_values(images)
+            with isolated_distortion(self.cell, user_state(self.cell, device, *name)):
+                again, _ = self.at(row)
+            check_repeated(self._name, "images", images, again)
+            self._first -= 1
         return images, labels
 
     def _draw(self, number: int) -> Block:
         if self._of_plugin:
             name = ("draw", *self.cell.stream, number)
-            state = user_state(self.cell, torch.device("cpu"), *name)
-            with isolated_distortion(self.cell, state):
-                return self.stream.block(number)
+            blocks = []
+            for _ in range(1 + (self._first > 0)):
+                state = user_state(self.cell, torch.device("cpu"), *name)
+                with isolated_distortion(self.cell, state):
+                    blocks.append(self.stream.block(number))
+            check_repeated(self._name, "draws", blocks[0].parameters, blocks[-1].parameters)
+            return blocks[0]
         if self._ahead is None:
             return self.stream.block(number)
         drawn = self._drawn.pop(number, None) or self._ahead.submit(self.stream.block, number)

@@ -68,8 +68,10 @@ class CheckedDistortion:
                 f"{self.name} gave {described(given)}; expected {what}: floating point "
                 f"{shape} on {device.type}"
             )
-        cast: Tensor = given.to(torch.float32)
-        return cast
+        # A copy, as it may be given again with the next images in it: a plain tensor, which no
+        # gradient is followed into, also of one that was made in inference mode.
+        plain: Tensor = given.detach().as_subclass(Tensor)
+        return plain.to(torch.float32, copy=True)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,20 @@ def checked(name: str, own: object, canvas: int) -> CheckedDistortion:
     if isinstance(own, GridDistortion):
         return CheckedGridDistortion(name, own, canvas)
     return CheckedDistortion(name, own, canvas)
+
+
+def check_repeated(name: str, what: str, first: Tensor, again: Tensor) -> None:
+    """Checks that the same call gave the same twice, up to the order of sums on a GPU.
+
+    Raises:
+        UserError: it did not.
+    """
+    if not torch.allclose(first, again, rtol=0, atol=ROUNDING):
+        raise UserError(
+            f"{name} gave other {what} when it was called again in the same way: they may depend "
+            "on what it is given and on the default generators, but not on earlier calls or on "
+            "generators of its own"
+        )
 
 
 def described(given: object) -> str:

@@ -3,127 +3,17 @@ settings as they were, with which pack mates and all later cells of a worker com
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn.modules import module as torch_modules
-from torch.utils import _device as torch_devices
 
 from stn_cluster.data.random_state import RandomState
 from stn_cluster.errors import UserError
-
-_TINY = sys.float_info.min / 2  # 0 in arithmetic that flushes denormals
-_BACKENDS: Any = torch.backends  # whose attributes are not declared
-_HOOKS = (
-    torch_modules._global_forward_hooks,
-    torch_modules._global_forward_pre_hooks,
-    torch_modules._global_backward_hooks,
-    torch_modules._global_backward_pre_hooks,
-    torch_modules._global_module_registration_hooks,
-    torch_modules._global_buffer_registration_hooks,
-    torch_modules._global_parameter_registration_hooks,
-)
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """A setting of the whole process."""
-
-    name: str
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
-
-
-def _attribute(name: str, owner: Any, attribute: str) -> _Setting:
-    return _Setting(
-        name,
-        lambda: getattr(owner, attribute),
-        lambda value: setattr(owner, attribute, value),
-    )
-
-
-def _put_hooks(hooks: tuple[tuple[tuple[int, Any], ...], ...]) -> None:
-    for registered, before in zip(_HOOKS, hooks, strict=True):
-        registered.clear()
-        registered.update(before)
-
-
-def _matmul_precision() -> str | None:
-    try:
-        return torch.get_float32_matmul_precision()
-    except RuntimeError:  # it was set in the newer way, by `fp32_precision` below
-        return None
-
-
-def _put_matmul_precision(precision: str | None) -> None:
-    if precision is not None:
-        torch.set_float32_matmul_precision(precision)
-
-
-_SETTINGS = (
-    _Setting("torch's grad mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
-    _Setting("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    _Setting(
-        "torch's default device",
-        lambda: torch_devices.CURRENT_DEVICE,  # None if none was set
-        torch.set_default_device,
-    ),
-    _Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    _Setting(
-        "torch's deterministic algorithms",
-        torch.get_deterministic_debug_mode,
-        torch.set_deterministic_debug_mode,
-    ),
-    _Setting(
-        "torch's anomaly detection",
-        torch.is_anomaly_enabled,
-        lambda enabled: torch.autograd.set_detect_anomaly(enabled),
-    ),
-    _Setting(
-        "torch's autocast on the CPU",
-        lambda: torch.is_autocast_enabled("cpu"),
-        lambda enabled: torch.set_autocast_enabled("cpu", enabled),
-    ),
-    _Setting(
-        "torch's autocast on the GPU",
-        lambda: torch.is_autocast_enabled("cuda"),
-        lambda enabled: torch.set_autocast_enabled("cuda", enabled),
-    ),
-    _attribute("torch.backends.cudnn.enabled", torch.backends.cudnn, "enabled"),
-    _attribute("torch.backends.cudnn.benchmark", torch.backends.cudnn, "benchmark"),
-    _attribute("torch.backends.cudnn.deterministic", torch.backends.cudnn, "deterministic"),
-    _attribute("torch.backends.mkldnn.enabled", torch.backends.mkldnn, "enabled"),
-    # Before those that it sets.
-    _Setting("torch's matmul precision", _matmul_precision, _put_matmul_precision),
-    *(
-        _attribute(f"torch's precision of {name}", owner, "fp32_precision")
-        for name, owner in {
-            "float32": torch.backends,
-            "matrix products on the CPU": _BACKENDS.mkldnn.matmul,
-            "convolutions on the CPU": _BACKENDS.mkldnn.conv,
-            "matrix products on the GPU": _BACKENDS.cuda.matmul,
-            "convolutions on the GPU": _BACKENDS.cudnn.conv,
-        }.items()
-    ),
-    _Setting(
-        "torch's flushing of denormal numbers",
-        lambda: _TINY * 0.5 == 0,
-        torch.set_flush_denormal,
-    ),
-    _Setting(
-        "torch's global module hooks",
-        lambda: tuple(tuple(hooks.items()) for hooks in _HOOKS),
-        _put_hooks,
-    ),
-    _Setting("NumPy's errors", np.geterr, lambda errors: np.seterr(**errors)),
-    _Setting("the working folder", os.getcwd, os.chdir),
-)
+from stn_cluster.process_settings import SETTINGS
 
 # Errors that end the worker, or are about to: nothing else is worth saying then.
 _GRAVE = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
@@ -140,14 +30,16 @@ def isolated(component: str, state: RandomState) -> Iterator[None]:
     Raises:
         UserError: it has changed a setting of the process, which is as before now.
     """
-    before = [setting.get() for setting in _SETTINGS]
+    before = [setting.get() for setting in SETTINGS]
+    filters, depth = list(warnings.filters), sys.getrecursionlimit()
     error: BaseException | None = None
     with state.in_place():
         try:
             yield
         except BaseException as raised:
             error = raised
-    changed = _restore(before)
+        changed = _restore(before)  # first: modes that were left on would see what follows
+        _restore_limits(filters, depth)
     if changed and not isinstance(error, _GRAVE):
         raise UserError(
             f"{component} changed {', '.join(changed)}: other cells compute with it; "
@@ -161,7 +53,7 @@ def _restore(before: list[Any]) -> list[str]:
     """Restores settings; returns those that were changed, as in 'torch's grad mode from True to
     False'."""
     changed = []
-    for setting, value in zip(_SETTINGS, before, strict=True):
+    for setting, value in zip(SETTINGS, before, strict=True):
         now = setting.get()
         if now == value:
             continue
@@ -169,3 +61,11 @@ def _restore(before: list[Any]) -> list[str]:
         plain = isinstance(value, bool | int | str | torch.dtype | torch.device)
         changed.append(f"{setting.name} from {value} to {now}" if plain else setting.name)
     return changed
+
+
+def _restore_limits(filters: list[Any], depth: int) -> None:
+    """Restores what changes no number, but could end other cells with an error."""
+    if list(warnings.filters) != filters:
+        warnings.filters[:] = filters  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+    sys.setrecursionlimit(depth)

@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from stn_cluster.errors import UserError
@@ -76,7 +77,8 @@ FILES = (
 
 def folders(root: Path) -> tuple[Path, ...]:
     """Folders that are searched, in this order; torchvision's comes first."""
-    return (root / "MNIST" / "raw", root / "raw", root, root / "MNIST")
+    named = [root / name for name in ("MNIST", "mnist")]
+    return (named[0] / "raw", root / "raw", root, named[0], named[1] / "raw", named[1])
 
 
 def find(root: Path) -> dict[str, bytearray]:
@@ -134,10 +136,9 @@ def _find(root: Path, file: IdxFile) -> bytearray | None:
 
 def _candidates(root: Path, file: IdxFile) -> Iterator[Path]:
     for folder in folders(root):
-        for name in file.names:
-            path = folder / name
-            try:
-                there = path.is_file()  # some archives have folders of these names
+        for path in chain.from_iterable((folder / n, folder / n / n) for n in file.names):
+            try:  # some archives have each file in a folder of its name
+                there = path.is_file()
             except OSError as error:
                 raise UserError(f"{path}: cannot be read: {error.strerror}") from error
             if there:

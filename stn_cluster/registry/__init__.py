@@ -20,6 +20,7 @@ from stn_cluster.registry.dataset_lookup import (
     find_dataset,
     found_dataset,
 )
+from stn_cluster.registry.import_finder import opened_files
 from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
 from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
@@ -58,6 +59,7 @@ __all__ = [
     "loading",
     "lookup",
     "names",
+    "opened_files",
     "pack",
     "parse_distortion",
     "prepare_datasets",

@@ -302,9 +302,10 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
     if kind == "model":
         if not is_model_name(name) or name.startswith(PREFIX):
             raise UserError(f"model name {name!r}: {NAME_RULE}; {PREFIX}NAME is torchvision's")
-    elif any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", "-", "."):
+    elif any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", *"-.=@"):
         raise UserError(
-            f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-' or '.' first"
+            f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-', '.', '=' or '@' "
+            "first"
         )
 
     # The registering module, which need not define the target: it may be a library's model.

@@ -72,32 +72,40 @@ class FilesBeside:
         self.found: dict[str, dict[str, Path]] = {}  # by the text that names them, then by name
         self.too_many: list[str] = []  # texts that name folders with too many files
 
-    def add(self, source: Path, root: Path, texts: Iterable[str]) -> None:
+    def add(self, source: Path, root: Path, texts: Iterable[str]) -> list[tuple[str, Path]]:
         """Adds what texts of a source name, relative to the source or to its root.
 
         Args:
             source: the source.
             root: folder in which its module's name begins.
             texts: what may be paths; with `*` for parts that are computed.
+
+        Returns:
+            What is new, as names and paths, where it is not too much.
         """
+        new: list[tuple[str, Path]] = []
         for base in dict.fromkeys([source.parent, root, source.resolve().parent]):
             inside = root if root in (base, *base.parents) else base
             for text in sorted(texts):
                 if text.startswith(".") and "/" not in text:  # as in with_suffix(".npz")
                     text = f"{source.stem}{text}"
+                text = text.removeprefix("*/")  # as in f"{HERE}/weights.npz"
                 path = Path(os.path.normpath(base / text))
                 if inside in path.parents and not is_left_behind(path.relative_to(inside)):
-                    self._add(path, inside)
+                    new += self._add(path, inside)
+        return new
 
-    def _add(self, path: Path, inside: Path) -> None:
+    def _add(self, path: Path, inside: Path) -> list[tuple[str, Path]]:
         text = path.relative_to(inside).as_posix()
         try:
             found = dict(_matching(path, inside))
         except TooManyError:
             self.too_many.append(text)
-            return
-        if found:
-            self.found.setdefault(text, found)
+            return []
+        if not found or text in self.found:
+            return []
+        self.found[text] = found
+        return list(found.items())
 
 
 def _matching(path: Path, root: Path) -> Iterator[tuple[str, Path]]:

@@ -178,41 +178,13 @@ def _torch_settings() -> Iterator[Setting]:
     if torch is None or not hasattr(torch, "get_default_dtype"):
         return
 
-    def setting(what: str, read: Callable[[], Any], write: Callable[[Any], object]) -> Setting:
-        return Setting(f"torch's {what}", ("torch",), read, write)
+    # It imports torch, which is here.
+    from stn_cluster.process_settings import TORCH_SETTINGS
 
-    yield setting("default dtype", torch.get_default_dtype, torch.set_default_dtype)
-    yield setting("default device", lambda: _default_device(torch), torch.set_default_device)
-    yield setting("grad mode", torch.is_grad_enabled, torch.set_grad_enabled)
-    yield setting("number of threads", torch.get_num_threads, torch.set_num_threads)
-    yield setting(
-        "deterministic algorithms",
-        lambda: (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        ),
-        lambda old: torch.use_deterministic_algorithms(old[0], warn_only=old[1]),
-    )
-    yield setting(
-        "precision of float32 products",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    )
-    yield setting("anomaly detection", torch.is_anomaly_enabled, torch.set_anomaly_enabled)
-    yield setting("seed", torch.get_rng_state, torch.set_rng_state)
-    cudnn = torch.backends.cudnn
-    for name in ("enabled", "benchmark", "deterministic", "allow_tf32"):
-        yield setting(
-            f"cudnn.{name}",
-            lambda name=name: getattr(cudnn, name),  # type: ignore[misc]
-            lambda old, name=name: setattr(cudnn, name, old),  # type: ignore[misc]
-        )
-
-
-def _default_device(torch: Any) -> Any:
-    """The default device, or None if none was set: setting 'cpu' would cost every call."""
-    device = torch.get_default_device()
-    return None if device.type == "cpu" else device
+    for setting in TORCH_SETTINGS:
+        yield Setting(setting.name, ("torch",), setting.get, setting.put)
+    # Last: a mode that was left on would see how it is read.
+    yield Setting("torch's seed", ("torch",), torch.get_rng_state, torch.set_rng_state)
 
 
 def _folder() -> str | None:

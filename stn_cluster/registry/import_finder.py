@@ -78,6 +78,9 @@ class _Finder(MetaPathFinder):
         spec = PathFinder.find_spec(name)
         if spec is None or spec.origin is None or not Path(spec.origin).is_file():
             return
+        brought = [f for place in self.places if place.names is not None for f in place.folders]
+        if any(folder in Path(spec.origin).parents for folder in brought):
+            return  # in a folder of a plug-in that it has put on Python's path
         root = Path(spec.origin).parents[1 if spec.submodule_search_locations else 0]
         if not is_installed(root):
             raise ImportError(

@@ -11,14 +11,16 @@ import stat
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry.plugin_files import digest_of
+from stn_cluster.registry.import_paths import find_unit
+from stn_cluster.registry.plugin_files import brought_by, digest_of
 from stn_cluster.registry.plugins import Plugin, load_plugins, load_unpacked, loaded_modules
 
 UNUSED_SECONDS = 7 * 86400.0  # after which an unpacked bundle is removed from a machine
@@ -61,17 +63,33 @@ def pack(plugin: Plugin) -> tuple[bytes, bytes]:
 
 
 def changed_files(description: bytes) -> list[str]:
-    """Files of a packed plug-in that are on this machine, where it came from, with other content.
+    """Files of a packed plug-in that are other ones now on this machine, where it came from: with
+    other content, removed, or new.
 
-    Files that are not there, as on another machine, are not changed.
+    Nothing is known, and none has changed, where none of them is, as on another machine.
     """
-    changed = []
-    for name, about in json.loads(description)["files"].items():
+    about = json.loads(description)
+    present: dict[str, str | None] = {}
+    for name, file in about["files"].items():
+        present[name] = None
         with suppress(OSError):
-            content = Path(about["from"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != about["sha256"]:
-                changed.append(name)
-    return changed
+            present[name] = hashlib.sha256(Path(file["from"]).read_bytes()).hexdigest()
+    if not any(present.values()):
+        return []
+    changed = [name for name, file in about["files"].items() if present[name] != file["sha256"]]
+    return changed or _new_files(about["module"], about["files"])
+
+
+def _new_files(module: str, files: Mapping[str, Any]) -> list[str]:
+    """Files that a plug-in would bring now and has not, as far as its sources tell."""
+    name = next(iter(files))  # of its own module, or in its own package
+    root = Path(files[name]["from"]).parents[name.count("/")]
+    try:
+        unit = find_unit(module, [root])
+        found = brought_by(unit, [root]).files if unit else {}
+    except UserError:  # such as too many files
+        return []
+    return [name for name, path in found.items() if name not in files and root in path.parents]
 
 
 def load_submitted(

@@ -65,6 +65,12 @@ class Brought:
         """
         return {name: read(path) for name, path in self.files.items()}
 
+    def not_brought(self, opened: Sequence[Path]) -> list[Path]:
+        """Those of the files that were read which are in its folder and which it does not bring."""
+        known = {path.resolve() for path in self.files.values()}
+        read = (path for path in opened if _is_data_of(self.units[0], path))
+        return [path for path in dict.fromkeys(read) if path.resolve() not in known]
+
     def clashes_with(self, other: Brought) -> str | None:
         """First name of a module that both bring, from different places; None if there is none."""
         places = {unit.name: unit.path for unit in other.units}
@@ -101,22 +107,28 @@ def brought_by(
     units: dict[str, Unit] = {}
     files = _Files()
     named = FilesBeside()
+    scanned: set[Path] = set()
     pending = [own, *also]
     while pending:
         unit = pending.pop(0)
         if any(known.contains(unit.name) for known in units.values()):
             continue
         units[unit.name] = unit
+        sources: list[tuple[str, Path]] = []
         for name, path in files_of(unit):
             files.add(name, path)
             _check_size(own, files)
-            if not name.endswith(".py"):
+            sources.append((name, path))
+        while sources:
+            name, path = sources.pop(0)
+            if not name.endswith(".py") or path in scanned:
                 continue
+            scanned.add(path)
             names = scan(read(path), package=".".join(PurePosixPath(name).parent.parts))
             found = (_own_unit(m, unit, folders, distribution) for m in sorted(names.modules))
             pending += filter(None, found)
-            if not installed:
-                named.add(path, unit.root, names.files)
+            if not installed:  # a source that is named is run by its path, and has its own needs
+                sources += named.add(path, unit.root, names.files)
     for path in opened:
         if _is_data_of(own, path):
             files.add(path.relative_to(own.root).as_posix(), path)

@@ -79,7 +79,7 @@ def _markdown_matrix(matrix: Matrix) -> str:
 
 def _markdown_escape(text: str) -> str:
     """Text without Markdown's signs for cells, code, HTML, links and emphasis."""
-    return re.sub(r"[\\|`<\[*]", lambda match: f"\\{match[0]}", text)
+    return re.sub(r"[\\|`<\[*&~]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", text)
 
 
 def _latex(table: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from stn_cluster.grid import (
     PAPER_TRANSFORMS,
     base_distortion,
 )
+from stn_cluster.plain_text import plain_lines
 
 # Columns that rows can be filtered by: equal to a value, or one of several.
 FILTERS = (*CELL_FILTERS, "status")
@@ -33,12 +34,16 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
     """Rows of `cells` as a DataFrame that every writer of pandas can write.
 
     Counts stay integers even if some are missing. Times are UTC without a time zone, which Excel
-    has no place for. A confusion matrix is a list, as NumPy abbreviates the text of a long array.
+    has no place for; nor has it for the control characters of an error, which are neutral here. A
+    confusion matrix is a list, as NumPy abbreviates the text of a long array.
     """
     frame: pd.DataFrame = rows.to_pandas()
     for name in frame:
         if isinstance(frame[name].dtype, pd.DatetimeTZDtype):
             frame[name] = frame[name].dt.tz_convert(None)
+    if "error" in frame:
+        errors = frame["error"]
+        frame["error"] = errors.map(plain_lines, na_action="ignore").astype(errors.dtype)
     if "confusion" in frame:
         lists = [None if counts is None else counts.tolist() for counts in frame["confusion"]]
         frame["confusion"] = pd.Series(lists, index=frame.index, dtype=object)

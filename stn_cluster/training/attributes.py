@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import torch
@@ -14,13 +14,18 @@ from torch import Tensor, nn
 from stn_cluster.errors import UserError
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 
+_HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 Place = tuple[str, str]  # of an attribute: name of its module, its own name
-_TORCHS = frozenset(vars(nn.Module()))  # what torch, or the training, keeps track of itself
-_TRUSTED = ("torch", "stn_cluster")  # packages whose modules have their state in the state_dict
+# What torch, or the training, keeps track of itself; a plug-in may change a module's mode for good.
+_TORCHS = frozenset(vars(nn.Module())) - {"training"}
+# Packages whose modules change nothing themselves but what is in the state_dict. A plug-in may
+# change their numbers in training, such as a dropout's p.
+_TRUSTED = ("torch", "stn_cluster")
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class Attributes:
-    """Attributes of those modules of a model whose classes are a plug-in's.
+    """Attributes of a model's modules; of torch's own modules, those that are plain values.
 
     Buffers that are not in the state_dict count as attributes.
 
@@ -31,24 +36,32 @@ class Attributes:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._first = self.digests()
+        self._first_structure = self._structure()
 
     def digests(self) -> dict[Place, bytes]:
         """Hashes of all present values that can be pickled: equal if nothing has changed.
 
         Modules and parameters among them count as unchanged: torch keeps them.
         """
-        pickled = ((place, _pickled(value)) for place, value in self._present())
+        own = {id(part) for part in (*self._model.modules(), *self._model.parameters())}
+        pickled = ((place, _pickled(value, own)) for place, value in self._present())
         return {place: digest for place, digest in pickled if digest is not None}
 
     def state_dict(self) -> list[tuple[str, str, Any]]:
         """Module, name and value of each attribute that has changed since the model was built.
 
         Raises:
-            UserError: a checkpoint cannot hold a value.
+            UserError: a checkpoint cannot hold a value; or modules, hooks or attributes are other
+                ones than at first.
         """
         digests = self.digests()
+        if self._structure() != self._first_structure or not self._first.keys() <= digests.keys():
+            raise UserError(
+                "modules, hooks or attributes that were added, replaced or removed in training "
+                "cannot be kept in a checkpoint"
+            )
         changed = [
-            (*place, value)
+            (*place, value.get_state() if isinstance(value, torch.Generator) else value)
             for place, value in self._present()
             if digests.get(place) != self._first.get(place)
         ]
@@ -64,17 +77,28 @@ class Attributes:
             module = modules[where]
             values: Any = module._buffers if name in module._buffers else vars(module)
             present = values.get(name)
+            if isinstance(present, torch.Generator):
+                present.set_state(value)
+                continue
             if isinstance(value, Tensor) and isinstance(present, Tensor):
                 value = value.to(present.device)
             values[name] = value
 
+    def _structure(self) -> list[tuple[Any, ...]]:
+        """Modules by name, and the hooks of each: what no checkpoint can make."""
+        return [
+            (name, type(module), *(tuple(vars(module).get(hooks) or ()) for hooks in _HOOKS))
+            for name, module in self._model.named_modules()
+        ]
+
     def _present(self) -> Iterator[tuple[Place, Any]]:
         for where, module in self._model.named_modules():
-            if type(module).__module__.partition(".")[0] in _TRUSTED:
-                continue
+            trusted = type(module).__module__.partition(".")[0] in _TRUSTED
             for name, value in vars(module).items():
-                if name not in _TORCHS:
+                if name not in _TORCHS and (isinstance(value, _PLAIN) or not trusted):
                     yield (where, name), value
+            if trusted:
+                continue
             for name in sorted(module._non_persistent_buffers_set):
                 yield (where, name), module._buffers[name]
 
@@ -104,19 +128,25 @@ def refuse_unreadable_state(state: Mapping[str, Any]) -> None:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickler that does not look into what torch keeps itself."""
+    """Pickler that does not look into parts of the model: those are in its state_dict."""
 
-    def persistent_id(self, value: Any) -> str | None:
-        if isinstance(value, nn.Module | nn.Parameter | torch.Generator):
+    def __init__(self, file: io.BytesIO, own: Set[int]) -> None:
+        super().__init__(file)
+        self._own = own  # ids of the model's modules and parameters
+
+    def persistent_id(self, value: Any) -> object:
+        if id(value) in self._own:
             return type(value).__name__
+        if isinstance(value, torch.Generator):
+            return "Generator", value.get_state().numpy().tobytes()
         return None
 
 
-def _pickled(value: Any) -> bytes | None:
+def _pickled(value: Any, own: Set[int]) -> bytes | None:
     """Hash of a value's pickle; None if it has none."""
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer).dump(value)
+        _Pickler(buffer, own).dump(value)
     except MemoryError:
         raise
     except Exception:  # a lambda, a lock, an open file

@@ -22,7 +22,7 @@ from stn_cluster.data.datasets import Dataset, check_info, load_dataset
 from stn_cluster.data.distorted_images import distorted_test_set
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import load_plugins
+from stn_cluster.registry import known_plugin, load_plugins, opened_files
 from stn_cluster.training.cell_evaluation import CellEvaluation
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.checked_model import component_of
@@ -49,7 +49,9 @@ def main(cells: Sequence[tuple[str, Sequence[str]]], data_root: str | None) -> N
         for text, folders in cells:
             cell = Cell.model_validate_json(text)
             load_plugins(cell.plugins, [Path(folder) for folder in folders])
-            check_cell(cell, Path(data_root) if data_root else None)
+            with opened_files() as opened:
+                check_cell(cell, Path(data_root) if data_root else None)
+            check_reads(cell, opened, Path(data_root) if data_root else None)
     except UserError as error:
         wrong = str(error)
     if wrong is not None and any(word in wrong.lower() for word in _OF_A_GPU):
@@ -87,6 +89,25 @@ def check_cell(cell: Cell, data_root: Path | None) -> None:
         run = CellTraining(cell, test, CPU)
         run.check_restorable()
         run.rehearse(images[:FEW], labels[:FEW])
+
+
+def check_reads(cell: Cell, opened: Sequence[Path], data_root: Path | None) -> None:
+    """Checks that the cell's plug-ins bring all files of their folders that were read.
+
+    Raises:
+        UserError: one would be absent on the workers, and its content in no key.
+    """
+    digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
+    for plugin in filter(None, map(known_plugin, digests)):
+        if plugin.brought.left_out:  # a line says so already
+            continue
+        for path in plugin.brought.not_brought(opened):
+            if data_root is None or data_root.absolute() not in path.parents:
+                raise UserError(
+                    f"plug-in {plugin.module!r} reads {path}, which its source does not name, so "
+                    f"that workers would not have it: write {path.name!r}, or the name of a folder "
+                    "of such files, in the source, or keep it in --data-root"
+                )
 
 
 def _few(data: Dataset) -> Dataset:

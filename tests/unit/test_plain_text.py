@@ -45,7 +45,7 @@ def test_lines_stay_lines_without_colours() -> None:
     assert plain_lines("\x1b[1mone\x1b[0m\r\n\ttwo\x07\x1b]0;t\x1b\\") == "one\n\ttwo\\x07"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1", "\uff20A"])
 def test_a_spreadsheet_takes_it_for_text(text: str) -> None:
     assert for_spreadsheet(text) == f"'{text}"
     assert for_spreadsheet(f"a{text}") == f"a{text}"

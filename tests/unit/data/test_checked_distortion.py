@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from support.packs import arithmetic, make_cells, train
-from torch import Tensor
+from torch import Tensor, nn
 
 from stn_cluster import register_distortion
+from stn_cluster.data import stream
 from stn_cluster.data.cache import DataCache
 from stn_cluster.data.stream import BLOCK, make_distortion
 from stn_cluster.errors import UserError
@@ -154,4 +157,71 @@ def test_a_distortion_that_changes_settings_fails_all_its_cells_and_no_others(
     assert torch.get_default_dtype() == torch.float32
     told = "distortion 'N' changed torch's default dtype from torch.float32 to torch.float64"
     assert told in str(outcomes[cell.key].error)
+    assert arithmetic(outcomes[fcn.key]) == arithmetic(train([fcn], data)[fcn.key])
+
+
+def test_a_tensor_that_every_call_reuses_holds_no_images_of_another_call(
+    data: DataCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "TEST_BATCH", 600)  # several of one size in the test set
+    kept: dict[int, Tensor] = {}
+
+    def apply(self: object, images: Tensor, parameters: Tensor) -> Tensor:
+        made = Own.apply(Own(), images, parameters)
+        return kept.setdefault(len(images), torch.empty_like(made)).copy_(made)
+
+    expected = data.test(cell_of(changed())).images
+    fresh = DataCache(None, data.device)
+    assert torch.equal(fresh.test(cell_of(changed(apply=apply))).images, expected)
+
+
+def in_inference_mode(images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return images * 1
+
+
+def with_a_gradient(images: Tensor) -> Tensor:
+    with torch.enable_grad():
+        return images * torch.ones(1, requires_grad=True)
+
+
+@pytest.mark.parametrize("made", [in_inference_mode, with_a_gradient, nn.Parameter])
+def test_images_are_plain_tensors_whatever_they_were(
+    made: Callable[[Tensor], Tensor], data: DataCache
+) -> None:
+    def apply(self: object, images: Tensor, parameters: Tensor) -> Tensor:
+        return made(Own.apply(Own(), images, parameters))
+
+    plain = cell_of(changed())
+    expected = arithmetic(train([plain], data)[plain.key])
+    cells = [cell_of(changed(apply=apply), (model,)) for model in ("FCN", "CNN")]
+    outcomes = train(cells, DataCache(None, data.device))
+    assert arithmetic(outcomes[cells[0].key]) == expected
+    assert outcomes[cells[1].key].error is None
+
+
+def counting(variant: str, canvas: int) -> object:
+    calls = itertools.count(1)
+    return changed(apply=lambda self, images, p: images / (1 + next(calls)))(variant, canvas)
+
+
+def counting_draws(variant: str, canvas: int) -> object:
+    calls = itertools.count(1)
+    return changed(draw=lambda self, rng, n: np.full((n, 1), 1 / next(calls)))(variant, canvas)
+
+
+def own_generator(variant: str, canvas: int) -> object:
+    own = np.random.default_rng(0)
+    return changed(draw=lambda self, rng, n: own.random((n, 1)))(variant, canvas)
+
+
+@pytest.mark.parametrize("make", [counting, counting_draws, own_generator])
+def test_a_distortion_that_depends_on_its_earlier_calls_is_refused(
+    make: Callable[[str, int], object], data: DataCache
+) -> None:
+    """An interrupted cell would go on with other batches."""
+    cell, fcn = cell_of(make), make_cells(models=["FCN"])[0]
+    outcomes = train([cell, fcn], data)
+    told = "UserError: distortion 'N' gave other (images|draws) when it was called again"
+    assert re.match(told, str(outcomes[cell.key].error))
     assert arithmetic(outcomes[fcn.key]) == arithmetic(train([fcn], data)[fcn.key])

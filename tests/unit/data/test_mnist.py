@@ -65,7 +65,7 @@ def refusal(root: Path, load: Callable[[Path], object] = prepare) -> str:
 # --- where it is ---
 
 
-@pytest.mark.parametrize("folder", ["MNIST/raw", "raw", ".", "MNIST"])
+@pytest.mark.parametrize("folder", ["MNIST/raw", "raw", ".", "MNIST", "mnist/raw", "mnist"])
 @pytest.mark.parametrize("dotted", [False, True], ids=["hyphen", "dot"])
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
 def test_it_is_found_under_its_usual_names_in_the_usual_places(
@@ -105,6 +105,14 @@ def test_a_folder_of_a_files_name_is_not_the_file(
     """As some archives have it: train-images-idx3-ubyte/train-images-idx3-ubyte."""
     write(tmp_path, {f"{name.replace('-idx', '.idx')}": text for name, text in contents.items()})
     (tmp_path / TRAIN_IMAGES).mkdir()
+    prepare(tmp_path)
+
+
+def test_a_file_may_be_in_a_folder_of_its_name(
+    tmp_path: Path, contents: dict[str, bytes], no_network: None
+) -> None:
+    for name, content in contents.items():
+        write(tmp_path / name, {name: content})
     prepare(tmp_path)
 
 

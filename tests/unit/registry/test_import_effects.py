@@ -35,9 +35,55 @@ def torch_state() -> Any:
     )
 
 
+def modes() -> Any:
+    """What an operation sees at this moment, and whether its result is an ordinary tensor."""
+    return (
+        torch._C._len_torch_function_stack(),
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._autograd._top_saved_tensors_default_hooks(True),
+        torch.zeros(1).is_inference(),
+    )
+
+
 CASES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "dtype": ("torch.set_default_dtype(torch.float64)", "torch's default dtype", torch_state),
     "device": ("torch.set_default_device('meta')", "torch's default device", torch_state),
+    "device mode": ("torch.device('meta').__enter__()", "torch's function modes", modes),
+    "inference mode": (
+        "M = torch.inference_mode()\nM.__enter__()",
+        "torch's inference mode",
+        modes,
+    ),
+    "dispatch mode": (
+        "from torch.utils._python_dispatch import TorchDispatchMode as Mode\nMode().__enter__()",
+        "torch's dispatch modes",
+        modes,
+    ),
+    "saved tensors": (
+        "torch.autograd.graph.saved_tensors_hooks(id, id).__enter__()",
+        "torch's hooks on saved tensors",
+        modes,
+    ),
+    "autocast": (
+        "torch.set_autocast_enabled('cpu', True)",
+        "torch's autocast on the CPU",
+        lambda: torch.is_autocast_enabled("cpu"),
+    ),
+    "denormals": (
+        "torch.set_flush_denormal(True)",
+        "torch's flushing of denormal numbers",
+        lambda: (torch.tensor(1e-310, dtype=torch.float64) * 1).item(),
+    ),
+    "hooks": (
+        "torch.nn.modules.module.register_module_forward_hook(print)",
+        "torch's global module hooks",
+        lambda: len(torch.nn.modules.module._global_forward_hooks),
+    ),
+    "mkldnn": (
+        "torch.backends.mkldnn.enabled = False",
+        "torch.backends.mkldnn.enabled",
+        lambda: torch.backends.mkldnn.enabled,
+    ),
     "grad": ("torch.set_grad_enabled(False)", "torch's grad mode", torch_state),
     "threads": ("torch.set_num_threads(3)", "torch's number of threads", torch_state),
     "deterministic": (
@@ -47,11 +93,16 @@ CASES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     ),
     "precision": (
         "torch.set_float32_matmul_precision('medium')",
-        "torch's precision of float32 products",
+        "torch's matmul precision, torch's precision of matrix products on the CPU, "
+        "torch's precision of matrix products on the GPU",
         torch_state,
     ),
     "seed": ("torch.manual_seed(0)", "torch's seed", torch_state),
-    "cudnn": ("torch.backends.cudnn.benchmark = True", "torch's cudnn.benchmark", torch_state),
+    "cudnn": (
+        "torch.backends.cudnn.benchmark = True",
+        "torch.backends.cudnn.benchmark",
+        torch_state,
+    ),
     "numpy": (
         "np.random.seed(0)",
         "the seed of numpy.random",

@@ -108,7 +108,8 @@ def test_without_a_bundle_a_plugin_is_what_is_installed_here(
 def test_what_a_worker_finds_by_chance_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, "mine.py", a_model("Mine", body="return __import__('by_' + 'chance').x"))
+    body = "return __import__('_'.join(['by', 'chance'])).x"
+    write(tmp_path, "mine.py", a_model("Mine", body=body))
     write(tmp_path, "by_chance.py", "x = 1")
     cell, bundles = submitted(tmp_path, "mine")
     monkeypatch.syspath_prepend(str(tmp_path))  # as a shared home folder may be
@@ -175,6 +176,36 @@ def test_an_edit_after_the_cells_were_made_is_noticed_when_they_are_packed(tmp_p
         pack(plugin)
     path.unlink()
     assert changed_files(description) == []
+
+
+@pytest.mark.parametrize("name", ["data/second.csv", "maybe.py"])
+def test_files_that_are_new_or_gone_have_changed_too(tmp_path: Path, name: str) -> None:
+    before = f"{HERE}D = HERE / 'data'\ntry:\n    import maybe\nexcept ImportError: pass"
+    write(tmp_path, "mine.py", a_model("Mine", before))
+    first = write(tmp_path, "data/first.csv", "1")
+    [cell] = cells_of(tmp_path, "mine", models=["Mine"])
+    plugin = known_plugin(str(cell.revisions["model:Mine"]))
+    assert plugin is not None
+    _, description = pack(plugin)
+    new = write(tmp_path, name, "x = 2")
+    assert changed_files(description) == [name]
+    new.unlink()
+    assert changed_files(description) == []
+    first.unlink()
+    assert changed_files(description) == ["data/first.csv"]
+
+
+def test_a_folder_that_a_plugin_puts_on_the_path_later_has_come_with_it(tmp_path: Path) -> None:
+    body = "import sys\nsys.path.insert(0, str(HERE / 'lib'))\nimport below\nreturn below.x"
+    write(tmp_path, "mine.py", a_model("Mine", HERE, body))
+    write(tmp_path, "lib/below.py", "x = 1")
+    cell, bundles = submitted(tmp_path, "mine")
+    load_submitted(cell, bundles.get)
+    path = list(sys.path)
+    try:
+        assert built() == 1
+    finally:
+        sys.path[:] = path
 
 
 def test_an_executable_file_stays_one(tmp_path: Path, machine: Path) -> None:

@@ -50,6 +50,8 @@ def test_a_single_file_that_needs_nothing_beside_it_is_known_by_its_content(
         ("import space.inner", "return space.inner.x"),
         ("from space import inner", "return inner.x"),
         ("import pack.inner", "return pack.inner.x"),
+        ("import runpy", "return runpy.run_path(__file__[:-7] + 'script.py')['x']"),
+        ("import importlib", "return importlib.import_module('pack.' + 'inn' + str('er')).x"),
     ],
 )
 def test_what_it_imports_from_its_folder_is_part_of_it(
@@ -57,6 +59,7 @@ def test_what_it_imports_from_its_folder_is_part_of_it(
 ) -> None:
     write(tmp_path, "mine.py", a_model("Mine", before, body))
     write(tmp_path, "middle.py", "import helper")
+    write(tmp_path, "script.py", "import helper\nx = helper.x")
     write(tmp_path, "pack/__init__.py", "")
     places = ["helper.py", "lib/below.py", "space/inner.py", "pack/inner.py"]
     for name in places:
@@ -80,6 +83,9 @@ def test_what_it_imports_from_its_folder_is_part_of_it(
         (f"{HERE}W = (HERE / ('w' + '.txt')).read_text()", "w.txt"),
         ("import os\nW = open(os.path.dirname(__file__) + '/w' + '.txt').read()", "w.txt"),
         ("W = 'w.npz'", "linked.npz"),
+        (f"{HERE}def read(n): return open(f'{{HERE}}/w{{n}}.pt')", "w3.pt"),
+        (f"{HERE}def read(n): return open(str(HERE) + '/w' + str(n) + '.pt')", "w3.pt"),
+        (f"{HERE}def read(): return [p for p in HERE.iterdir() if p.suffix == '.pt']", "w3.pt"),
     ],
 )
 def test_files_beside_it_that_it_names_or_reads_are_part_of_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -100,15 +101,22 @@ def test_user_made_text_is_neutral_in_every_format(store: Store, form: str) -> N
         assert len(text.splitlines()) == 2
         [row] = read_csv(text)
         assert row["model"].startswith("'=")
-        assert row["error"].startswith(r"Traceback\n  File\nValueError: =\x1b[31m")
+        assert row["error"].startswith(r"Traceback\n  File\nValueError: =A1\t|`<b>\u202e\x00")
     if form == "json":
-        assert json.loads(text)[0]["error"] == error
+        assert json.loads(text)[0]["error"].startswith("Traceback\n  File\nValueError: =A1\t|`<b>")
 
 
 def _failed(cell: Any, error: str) -> Any:
     record = make_record(cell, error=None)
     record.row["error"] = error
     return record
+
+
+def test_an_error_in_a_frame_has_no_character_that_excel_refuses(store: Store) -> None:
+    control = "".join(map(chr, range(32))) + "\x7f\x9b"
+    store.commit([_failed(make_cell(), control), make_record(make_cell("FCN"))])
+    [failed] = load_results(store)["error"].dropna()
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", failed)
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])

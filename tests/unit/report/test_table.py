@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
@@ -215,6 +216,14 @@ def test_the_caveat_on_mnist_is_left_out_where_the_data_are_mnist(tmp_path: Path
     store.commit([make_record(make_cell(dataset="mnist"))])
     assert "not for" not in render(comparison_table(store))
     assert "one seed" in render(comparison_table(store))
+
+
+@pytest.mark.parametrize("name", ["__x__", "_x_", "~~x~~", "&amp;", "a_b"])
+def test_markdown_shows_names_as_they_are(store: Store, name: str) -> None:
+    store.commit([make_record(make_cell(name))])
+    text = render(comparison_table(store), "md")
+    shown = "a_b" if name == "a_b" else re.sub(r"([_~&])", r"\\\1", name)
+    assert f"| {shown} |" in text
 
 
 def test_markdown_rows_have_as_many_columns_as_the_header(store: Store) -> None:

@@ -86,4 +86,6 @@ def test_results_that_are_not_shown_are_not_spoken_of(store: Store, trained: Pat
 
 def test_where_the_plugin_is_not_nothing_is_said(store: Store, trained: Path) -> None:
     trained.unlink()
+    assert said(store) == [[LINE]] * 6  # without its helper, it is another one
+    trained.with_name("mine.py").unlink()
     assert said(store) == [[]] * 6

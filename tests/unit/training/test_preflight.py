@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from support.packs import make_cells
+from support.plugin_sources import a_model, built, cells_of, write
+from support.plugin_state import plugins_forgotten
 from torch import Tensor, nn
 
 from stn_cluster import register_dataset, register_distortion, register_model, register_transform
 from stn_cluster.data.datasets import Dataset
 from stn_cluster.errors import UserError
+from stn_cluster.registry import opened_files
 from stn_cluster.stn import AffineGrid, Task
-from stn_cluster.training.preflight import check_cell
+from stn_cluster.training.preflight import check_cell, check_reads
 
 
 class Linear(nn.Module):
@@ -135,3 +138,25 @@ def test_a_fault_is_named_with_its_component(fault: str) -> None:
     [cell] = make_cells(**({"models": ["Mine"]} | register()))
     with pytest.raises(UserError, match=told):
         check_cell(cell, None)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_file_that_workers_would_not_have_is_named(tmp_path: Path, apart: bool) -> None:
+    body = "(HERE / (HERE / 'names.txt').read_text()).read_text()"
+    source = a_model("Mine", "from pathlib import Path\nHERE = Path(__file__).parent", body)
+    write(tmp_path, "mine.py", source)
+    write(tmp_path, "names.txt", "data/weights.txt")
+    read = write(tmp_path, "data/weights.txt", "1")
+    with plugins_forgotten():
+        [cell] = cells_of(tmp_path, "mine", models=["Mine"])
+        with opened_files() as opened:
+            built()
+        if apart:
+            check_reads(cell, opened, tmp_path / "data")
+            return
+        with pytest.raises(
+            UserError, match=r"plug-in 'mine' reads .*which its source does"
+        ) as told:
+            check_reads(cell, opened, None)
+        assert f"reads {read}, which" in str(told.value)
+        assert "write 'weights.txt', or" in str(told.value)

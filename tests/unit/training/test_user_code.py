@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from support.captures import train_captured
 from support.packs import ITERATIONS, arithmetic, make_cells, train
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stn_cluster import register_model, register_transform
 from stn_cluster.data.cache import DataCache
@@ -186,6 +189,8 @@ def test_a_constant_that_several_models_are_given_is_each_ones_own(data: DataCac
 
 # --- settings of the process ---
 
+KEPT: list[Any] = []  # what was entered ends with the object
+
 SETTINGS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "grad mode from True to False": (
         lambda: torch._C._set_grad_enabled(False),
@@ -224,6 +229,26 @@ SETTINGS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "global module hooks": (
         lambda: nn.modules.module.register_module_forward_hook(lambda net, given, made: made * 2),
         lambda: len(nn.modules.module._global_forward_hooks),
+    ),
+    "inference mode from False to True": (
+        lambda: KEPT.append(torch.inference_mode()) or KEPT[-1].__enter__(),
+        lambda: (torch.zeros(1).is_inference(), torch.is_grad_enabled()),
+    ),
+    "function modes": (
+        lambda: torch.device("meta").__enter__(),
+        torch._C._len_torch_function_stack,
+    ),
+    "dispatch modes": (
+        lambda: TorchDispatchMode().__enter__(),
+        torch._C._len_torch_dispatch_stack,
+    ),
+    "hooks on saved tensors": (
+        lambda: torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.neg).__enter__(),
+        lambda: torch._C._autograd._top_saved_tensors_default_hooks(True),
+    ),
+    "swapping of parameters": (
+        lambda: torch.__future__.set_swap_module_params_on_conversion(True),
+        torch.__future__.get_swap_module_params_on_conversion,
     ),
     "NumPy's errors": (lambda: np.seterr(all="raise"), np.geterr),
     "the working folder": (lambda: os.chdir("/"), os.getcwd),
@@ -270,6 +295,17 @@ def test_a_setting_that_is_set_back_is_no_fault(data: DataCache) -> None:
 
     mine, _ = doing(before)
     assert train([mine], data)[mine.key].error is None
+
+
+def test_limits_that_could_end_other_cells_are_set_back_without_a_word(data: DataCache) -> None:
+    def before(net: Linear, images: Tensor) -> None:
+        warnings.simplefilter("error")
+        sys.setrecursionlimit(900)
+
+    filters, depth = list(warnings.filters), sys.getrecursionlimit()
+    mine, _ = doing(before)
+    assert train([mine], data)[mine.key].error is None
+    assert (list(warnings.filters), sys.getrecursionlimit()) == (filters, depth)
 
 
 def test_a_plugins_transform_is_watched_too(data: DataCache) -> None:
@@ -472,7 +508,34 @@ class Remembers(nn.Module):
         return scores + self.inner(images) * self.seen["last"][0] / 100
 
 
-@pytest.mark.parametrize("build", [lambda: Linear(warms_up), Remembers])
+class Draws(Linear):
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda net, images: images + torch.rand(1, generator=self.own))
+        self.own = torch.Generator().manual_seed(3)
+
+
+class Schedules(nn.Sequential):
+    """Changes numbers and modes of torch's modules."""
+
+    def __init__(self) -> None:
+        norm = nn.BatchNorm1d(784)
+        super().__init__(nn.Flatten(), nn.Dropout(0.5), norm, nn.Linear(784, 10))
+        self.steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps += self.training
+        if self.training:
+            self[1].p *= 0.9
+            self[2].momentum *= 0.9
+        if self.steps == 5:
+            self[2].eval()
+        scores: Tensor = super().forward(images)
+        return scores
+
+
+@pytest.mark.parametrize("build", [lambda: Linear(warms_up), Remembers, Draws, Schedules])
 def test_attributes_that_change_in_training_are_kept(
     build: Callable[[], nn.Module], data: DataCache
 ) -> None:
@@ -516,6 +579,43 @@ def test_a_cell_whose_state_cannot_be_kept_begins_anew_and_the_log_says_so_once(
     resumed = train([mine, fcn], data, states)
     assert arithmetic(resumed[mine.key]) == arithmetic(train([mine], data)[mine.key])
     assert arithmetic(resumed[fcn.key]) == alone
+
+
+def replaces_a_module(net: Linear, images: Tensor) -> object:
+    if net.steps == 5:
+        net.act = nn.Tanh()
+    return net.act(images - 0.1)
+
+
+def hooks_a_module(net: Linear, images: Tensor) -> None:
+    if net.steps == 5 and net.training:
+        net.scores.register_forward_hook(lambda module, given, made: made * 2)
+
+
+def removes_an_attribute(net: Linear, images: Tensor) -> object:
+    if net.steps == 5:
+        vars(net).pop("flag", None)
+    return images * (2 if hasattr(net, "flag") else 1)
+
+
+def averages_in_a_list(net: Linear, images: Tensor) -> object:
+    """The state_dict does not have modules in lists."""
+    with torch.no_grad():
+        net.hidden[0].weight.lerp_(net.scores.weight, 0.1)
+        return images + net.hidden[0](images.flatten(1)).mean()
+
+
+@pytest.mark.parametrize(
+    "before", [replaces_a_module, hooks_a_module, removes_an_attribute, averages_in_a_list]
+)
+def test_a_cell_whose_structure_changes_has_no_checkpoint(before: Given, data: DataCache) -> None:
+    def build(task: Task) -> nn.Module:
+        net = Linear(before)
+        net.act, net.flag, net.hidden = nn.ReLU(), True, [nn.Linear(784, 10)]
+        return net
+
+    mine, _ = pack_of(build)
+    assert interrupted([mine], data, 11) == {}
 
 
 class Extra(Linear):
