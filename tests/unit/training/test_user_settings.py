@@ -119,6 +119,27 @@ def test_settings_are_also_undone_where_a_model_is_built_and_tested(
         assert arithmetic(outcomes[fcn.key]) == alone
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mode_that_ends_later_takes_no_gradients_from_other_cells(
+    training: bool, data: DataCache, alone: tuple[object, ...]
+) -> None:
+    held: list[torch.inference_mode] = []
+
+    def before(net: Linear, images: Tensor) -> None:
+        if net.training is training and not held:
+            held.append(torch.inference_mode())
+            held[0].__enter__()
+
+    mine, fcn = doing(before)
+    assert_refused(train([mine], data)[mine.key].error, " changed torch's inference mode ")
+    grads = torch.is_grad_enabled()
+    held.clear()  # as with the model that had it
+    try:
+        assert arithmetic(train([fcn], data)[fcn.key]) == alone
+    finally:
+        torch._C._set_grad_enabled(grads)
+
+
 def test_a_setting_that_is_set_back_is_no_fault(data: DataCache) -> None:
     def before(net: Linear, images: Tensor) -> None:
         with torch.no_grad(), torch.autocast("cpu"):
