@@ -246,7 +246,9 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     if isinstance(given, Tensor):
         return given.detach().cpu().numpy()
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise ValueError(f"{name}: {np.ma.count_masked(given):,} of its values are masked")
+        raise ValueError(
+            f"{name}: {int(np.ma.getmaskarray(given).sum()):,} of its values are masked"
+        )
     try:
         if isinstance(given, Sequence) and len(given) and isinstance(given[0], Tensor):
             return np.stack([part.detach().cpu().numpy() for part in given])
