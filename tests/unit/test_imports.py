@@ -17,7 +17,7 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette"}
+HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette", "scipy"}
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
@@ -213,6 +213,7 @@ ONLY_IN = {
     "uvicorn": ("server/serve.py",),
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/",),
+    "scipy": ("report/statistics/",),
 }
 
 
