@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.report.matrix import Matrix, matrices
+from stn_cluster.report.matrix import DAGGER, INTERVAL_COLUMNS, RING, Matrix, matrices
 from stn_cluster.report.table import COLUMNS
 
 _NOTHING = "No cells."
@@ -37,9 +37,8 @@ def _csv(table: pd.DataFrame) -> str:
         .astype(object)
         .where(table["status"] == "succeeded", table["status"])
     )
-    return table.assign(test_error_mean=means)[list(COLUMNS)].to_csv(
-        index=False, lineterminator="\n"
-    )
+    columns = [*COLUMNS, *(name for name in INTERVAL_COLUMNS if name in table)]
+    return table.assign(test_error_mean=means)[columns].to_csv(index=False, lineterminator="\n")
 
 
 def _text(table: pd.DataFrame) -> str:
@@ -86,14 +85,14 @@ def _latex_matrix(matrix: Matrix) -> str:
     caption = _latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
     columns = "ll" + "r" * (len(matrix.header) - 2)
     lines = [
-        r"\begin{table}",
+        r"\begin{table}  % needs \usepackage{booktabs}",
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{{columns}}}",
-        r"\hline",
+        r"\toprule",
         line(matrix.header),
-        r"\hline",
+        r"\midrule",
         *map(line, matrix.rows),
-        r"\hline",
+        r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
     ]
@@ -105,11 +104,13 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    RING: r"$^{\circ}$",
+    DAGGER: r"$^{\dagger}$",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 
 def _latex_escape(text: str) -> str:
-    return re.sub(r"[\\~^±&%$#_{}]", lambda match: _LATEX[match[0]], text)
+    return re.sub("[" + re.escape("".join(_LATEX)) + "]", lambda match: _LATEX[match[0]], text)
 
 
 _HTML = """<!DOCTYPE html>
@@ -130,8 +131,12 @@ th, td {{ padding: 0.2em 0.8em; text-align: left; border-bottom: 1px solid #ccc;
 
 
 def _html(table: pd.DataFrame) -> str:
-    body = "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
-    return _HTML.format(body=body)
+    return _HTML.format(body=html_matrices(table))
+
+
+def html_matrices(table: pd.DataFrame) -> str:
+    """The matrices as parts of an HTML document."""
+    return "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
 
 
 def _html_matrix(matrix: Matrix) -> str:

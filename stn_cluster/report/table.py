@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -32,11 +33,30 @@ _ENTRY = [*_GROUP, "model", "transform", "distortion"]
 _NEEDED = [*_ENTRY, "seed", "key", "status", "test_error", "accepted_at"]
 
 
+class ComparisonTable(pd.DataFrame):
+    """The rows of the table, which a notebook shows as people read it: as matrices.
+
+    Whatever is selected or computed from it is a plain DataFrame.
+    """
+
+    def _repr_html_(self) -> str | None:
+        from stn_cluster.report.render import html_matrices
+
+        if not {*COLUMNS, "status"} <= set(self.columns):
+            shown: str | None = pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
+            return shown
+        return html_matrices(self)
+
+
 def comparison_table(
     results: str | os.PathLike[str] | Store | pd.DataFrame,
     reference: str = "paper",
+    *,
+    interval: bool = False,
+    correction: str = "holm",
+    data_root: str | os.PathLike[str] | None = None,
     **filters: Any,
-) -> pd.DataFrame:
+) -> ComparisonTable:
     """Computes the comparison table: one row per entry of the matrix.
 
     There is one matrix per data set and recipe: the product of the (model, transform) pairs and the
@@ -45,6 +65,10 @@ def comparison_table(
     Args:
         results: a store, its path or URI, or rows of `cells` from `load_results`.
         reference: numbers to compare ours with: 'paper' or 'none'.
+        interval: adds intervals, and marks for what cannot be told from a column's best; needs the
+            store, as they need its predictions. See `interval_table.add_intervals` for the columns.
+        correction: of these marks for many comparisons: 'holm' or 'benjamini-hochberg'.
+        data_root: folder of data files, for a store without labels.
         filters: dataset, recipe, model, transform, distortion, seed, key: one value or several;
             status (succeeded, failed, missing) filters the table's entries.
 
@@ -55,14 +79,17 @@ def comparison_table(
         failed, `missing` if none has run; its numbers are NaN.
 
     Raises:
-        UserError: an unknown reference or filter, or no cell matches the filters.
+        UserError: an unknown reference, filter or correction, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)
-    cells = select(_cells(results), filters)
+    if interval and isinstance(results, pd.DataFrame):
+        raise UserError("intervals and marks need a store: rows alone have no predictions")
+    results = Store.open(results) if isinstance(results, str | os.PathLike) else results
+    cells = _current(select(_cells(results), filters))
     rows: list[dict[str, Any]] = []
-    for group, members in _current(cells).groupby(_GROUP, sort=False):
+    for group, members in cells.groupby(_GROUP, sort=False):
         by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
         networks = members[["model", "transform"]].drop_duplicates()
         for (model, transform), distortion in product(
@@ -77,10 +104,18 @@ def comparison_table(
                 {**names, **numbers, "reference_error": error, "delta": delta, "status": status}
             )
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
-    return in_table_order(select(table, {"status": wanted_status}))
+    table = in_table_order(select(table, {"status": wanted_status}))
+    if interval and isinstance(results, Store):
+        from stn_cluster.report.interval_table import add_intervals
+
+        root = None if data_root is None else Path(data_root)
+        table = add_intervals(table, results, cells, correction, root)
+    found = ComparisonTable(table)
+    found.attrs.update(table.attrs)
+    return found
 
 
-def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
+def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
     """Computes the `comparison_table` of these cells, with their own names.
 
     The store may have a key under another recipe's name, as the name is not part of the key.
@@ -95,18 +130,17 @@ def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
     return comparison_table(with_results.fillna({"status": "missing"}))
 
 
-def _cells(results: str | os.PathLike[str] | Store | pd.DataFrame) -> pd.DataFrame:
+def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
     """Current row of each key, and a row of status `missing` for submitted keys without one."""
     if isinstance(results, pd.DataFrame):
         lacking = [name for name in _NEEDED if name not in results]
         if lacking:
             raise UserError(f"the frame of results lacks the columns {', '.join(lacking)}")
         return newest(results)[_NEEDED]
-    store = results if isinstance(results, Store) else Store.open(results)
-    rows = store.results()[_NEEDED]
+    rows = results.results()[_NEEDED]
     ended = set(rows["key"])
     present = set(zip(rows["key"], rows["recipe"], strict=True))
-    submitted = [cell for cell in store.submitted() if (cell.key, cell.recipe) not in present]
+    submitted = [cell for cell in results.submitted() if (cell.key, cell.recipe) not in present]
     # Recipes that differ only for some models share the cells of other models, which are trained
     # once and belong to both recipes.
     others = [(cell.key, cell.recipe) for cell in submitted if cell.key in ended]

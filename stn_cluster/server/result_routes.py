@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from stn_cluster.client.schemas import JobId, ResultFilters, Word
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table
-from stn_cluster.server.backend import BackendDep
+from stn_cluster.server.backend import Backend, BackendDep
 from stn_cluster.store import export
 
 router = APIRouter(tags=["results"])
@@ -36,6 +36,20 @@ class TableQuery(ResultFilters):
 
     format: Literal["text", "md", "csv", "latex", "html"] = "text"
     reference: Word = "paper"
+    interval: bool = False  # adds intervals, and marks for what cannot be told from the best
+    correction: Word = "holm"  # of the marks: holm or benjamini-hochberg
+
+    def render(self, backend: Backend, **filters: Any) -> PlainTextResponse:
+        """The table of the cells that match the filters."""
+        rows = comparison_table(
+            backend.store,
+            self.reference,
+            interval=self.interval,
+            correction=self.correction,
+            data_root=backend.data_root,
+            **filters,
+        )
+        return PlainTextResponse(render(rows, self.format), media_type=_TABLES[self.format])
 
 
 def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
@@ -52,8 +66,7 @@ def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> Stre
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    rows = comparison_table(backend.store, query.reference, **query.used())
-    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
+    return query.render(backend, **query.used())
 
 
 @router.get(
@@ -66,5 +79,4 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    rows = comparison_table(backend.store, query.reference, **{**query.used(), "key": keys})
-    return PlainTextResponse(render(rows, query.format), media_type=_TABLES[query.format])
+    return query.render(backend, **{**query.used(), "key": keys})

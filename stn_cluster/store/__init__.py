@@ -5,7 +5,12 @@ Imports neither torch nor ray.
 
 from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
-from stn_cluster.store.predictions import load_predictions
+from stn_cluster.store.predictions import (
+    StoredLabels,
+    load_predictions,
+    read_classes,
+    read_labels,
+)
 from stn_cluster.store.published import is_published, refuse_published
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
@@ -34,6 +39,7 @@ __all__ = [
     "Kind",
     "Record",
     "Store",
+    "StoredLabels",
     "as_frame",
     "export",
     "from_parquet",
@@ -43,6 +49,8 @@ __all__ = [
     "load_predictions",
     "load_results",
     "newest",
+    "read_classes",
+    "read_labels",
     "redact",
     "refuse_published",
     "select",

@@ -163,7 +163,7 @@ IMPORTED: dict[str, set[str]] = {
     "data": {"errors", "grid", "registry", "stn"},
     "training": {"data", "grid", "recipes", "registry", "stn"},
     "store": {"errors", "failpoints", "grid", "registry"},
-    "report": {"errors", "grid", "store"},
+    "report": {"data", "errors", "grid", "registry", "store"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "cluster": {
         "config_file",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from stn_cluster.report.statistics.questions import LEVEL, Interval, Question
 
@@ -58,11 +58,31 @@ def effective_n(rates: Numbers, versions: int) -> float:
     return float(np.clip(effective, len(rates), len(rates) * versions))
 
 
+def clustered_quantile(rates: Numbers, versions: int, level: float) -> float:
+    """Quantile for `effective_n`, which is estimated too, and badly where errors are few.
+
+    That of t with the degrees of freedom of the variance between base images, which follow from
+    its fourth moment; with one version each, nothing but the error is estimated: the normal's.
+
+    Source: Satterthwaite 1946, Biometrics Bulletin 2:110.
+
+    Args:
+        rates, versions: see `effective_n`.
+        level: of confidence.
+    """
+    squares = (rates - rates.mean()) ** 2
+    if versions == 1 or not squares.any():
+        return normal_quantile(level)
+    spread = float((squares**2).mean() / squares.mean() ** 2) - 1  # kurtosis less 1
+    df = max(1.0, 2 * len(rates) / spread) if spread > 0 else np.inf
+    return float(stdtrit(min(df, 1e9), (1 + level) / 2))
+
+
 def networks_error(wrong: Wrong, level: float = LEVEL) -> Interval:
     """Interval of the mean error of these trained networks, over images.
 
-    Wilson's interval, with the effective number of images where base images have several versions
-    or there are several networks.
+    Wilson's interval, with `effective_n` and `clustered_quantile` where base images have several
+    versions or there are several networks.
 
     Args:
         wrong: (seeds, repeats, base images), see `Wrong`.
@@ -71,5 +91,6 @@ def networks_error(wrong: Wrong, level: float = LEVEL) -> Interval:
     seeds, repeats, _ = wrong.shape
     rates = wrong.mean(axis=(0, 1))
     n = effective_n(rates, seeds * repeats)
-    low, high = wilson(float(rates.mean()), n, normal_quantile(level))
+    critical = clustered_quantile(rates, seeds * repeats, level)
+    low, high = wilson(float(rates.mean()), n, critical)
     return Interval(float(low), float(high), Question.NETWORKS, level)

@@ -34,8 +34,8 @@ class Crossed:
     mean: Any
     by_seeds: Any  # variance of the mean by seeds, and by what is left for a seed at an image
     by_images: Any  # variance of the mean by images
-    seeds: int
-    images: int
+    seeds: Any  # number of seeds
+    images: int  # number of base images
 
     @property
     def variance(self) -> Any:

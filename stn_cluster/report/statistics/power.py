@@ -86,17 +86,10 @@ def seeds_needed(
     Returns:
         None if even `most` seeds would not do: it takes more images.
     """
-    seeds = np.arange(METHOD_SEEDS, most + 1)
-    by_seeds = spread.by_seeds * spread.seeds / seeds
-    if abs(float(spread.mean)) == 0 or float(spread.variance) == 0:
+    if float(spread.mean) == 0 or float(spread.variance) == 0:
         return None
-    expected = Crossed(spread.mean, by_seeds, spread.by_images, 0, spread.images)
-    quantiles = [
-        quantile(
-            replace(expected, by_seeds=share, seeds=int(number)), np.array([alpha / 2, 1 - power])
-        )
-        for number, share in zip(seeds, by_seeds, strict=True)
-    ]
-    wanted = np.sum(quantiles, axis=1) * np.sqrt(expected.variance)
-    enough = seeds[abs(float(spread.mean)) >= wanted]
+    seeds = np.arange(METHOD_SEEDS, most + 1)
+    expected = replace(spread, by_seeds=spread.by_seeds * spread.seeds / seeds, seeds=seeds)
+    quantiles = quantile(expected, alpha / 2) + quantile(expected, 1 - power)
+    enough = seeds[abs(float(spread.mean)) >= quantiles * np.sqrt(expected.variance)]
     return int(enough[0]) if len(enough) else None
