@@ -1,6 +1,6 @@
 """The `stn-cluster` command, a thin layer over other modules.
 
-Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 130 interrupted.
+Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 3 a check did not hold, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ app = typer.Typer(
 for command in (
     *(local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
-    *(remote.logs, local.rerun, results.results, results.table),
+    *(remote.logs, local.rerun, results.results, results.table, results.compare),
 ):
     app.command()(command)
 

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from stn_cluster.queue.jobs import CellStatus, JobStatus
 
-DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, CELLS_FAILED, WRONG_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:

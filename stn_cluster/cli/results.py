@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from stn_cluster.cli.options import (
     filtered,
     store_or_client,
 )
+from stn_cluster.cli.progress import CHECK_FAILED
 from stn_cluster.errors import UserError
 
 
@@ -66,3 +68,39 @@ def table(
     else:
         text = source.table(format, **chosen)
     typer.echo(text, nl=False)
+
+
+@filtered
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Store, key, label, or MODEL/TRANSFORM.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one of the same kind.")],
+    filters: Filters,
+    store: StoreOption = None,
+    format: Annotated[str, typer.Option("--format", help="text, md or json.")] = "text",
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-if-worse",
+            metavar="POINTS",
+            help="Exit with 3 if B is surely worse than A by more than this.",
+        ),
+    ] = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Compare two cells, two rows of the matrix or two stores on the same test images: difference
+    with its interval, paired test, the images that only one of them gets, what differs in their
+    specs."""
+    from stn_cluster.report.comparison import compare as compare_sides
+    from stn_cluster.report.comparison_text import (
+        check_comparison_format,
+        passed,
+        render_comparison,
+    )
+
+    check_comparison_format(format)
+    if fail_if_worse is not None and not (math.isfinite(fail_if_worse) and fail_if_worse >= 0):
+        raise UserError(f"--fail-if-worse: points of error, 0 or more, not {fail_if_worse:g}")
+    found = compare_sides(a, b, store=store, data_root=data_root, **filters)
+    typer.echo(render_comparison(found, format, fail_if_worse), nl=False)
+    if fail_if_worse is not None and not passed(found, fail_if_worse):
+        raise typer.Exit(CHECK_FAILED)

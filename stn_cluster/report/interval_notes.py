@@ -122,8 +122,8 @@ def _sight(columns: Sequence[Column], comparisons: int) -> Iterable[str]:
                 needed.append(seeds_needed(one, alpha=ALPHA / comparisons))
     if open_pairs and not needed:
         yield (
-            f"Pairs with a column's best that are open: {open_pairs:,}; how many seeds they need can "
-            f"be said from {METHOD_SEEDS} seeds on."
+            f"Pairs with a column's best that are open: {open_pairs:,}; how many seeds they need "
+            f"can be said from {METHOD_SEEDS} seeds on."
         )
     elif needed:
         enough = sorted(count for count in needed if count is not None)

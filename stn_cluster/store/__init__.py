@@ -4,7 +4,7 @@ Imports neither torch nor ray.
 """
 
 from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
-from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
+from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
 from stn_cluster.store.predictions import (
     StoredLabels,
     load_predictions,
@@ -48,6 +48,7 @@ __all__ = [
     "json_records",
     "load_predictions",
     "load_results",
+    "matching",
     "newest",
     "read_classes",
     "read_labels",
