@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(local.run, local.serve),
+    *(local.plan, local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare),
 ):

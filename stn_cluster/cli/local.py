@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cluster.cli.options import (
+    DataRootOption,
     Filters,
     IntoOption,
     MachineOptions,
@@ -16,6 +17,7 @@ from stn_cluster.cli.options import (
     PriorityOption,
     ServerOption,
     StoreOption,
+    WorkersOption,
     filtered,
     option_names,
     store_or_client,
@@ -43,6 +45,30 @@ def run(
 
     job = grid_job(config, overrides=overrides or (), force=force)
     _run(job, str(Path("results") / job.name) if store is None else store, machine)
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="YAML file: what to run.")],
+    store: StoreOption = None,
+    overrides: OverridesOption = None,
+    workers: WorkersOption = None,
+    data_root: DataRootOption = None,
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Say what `run` would do with a config: cells that the store has, hours, disk, and how wide
+    the intervals will be. Nothing is written; a store without a history takes a short
+    calibration."""
+    from stn_cluster.cluster.make_jobs import grid_job
+    from stn_cluster.planning.plan import plan_grid
+    from stn_cluster.planning.plan_text import check_plan_format, render_plan
+
+    check_plan_format(format)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers: at least 1, not {workers}")
+    job = grid_job(config, overrides=overrides or ())
+    place = str(Path("results") / job.name) if store is None else store
+    found = plan_grid(job.cells, place, workers=workers, data_root=data_root)
+    typer.echo(render_plan(found, format), nl=False)
 
 
 @with_machine

@@ -76,6 +76,7 @@ _MACHINE: dict[str, Any] = {
     ],
 }
 DataRootOption = _MACHINE["data_root"]
+WorkersOption = _MACHINE["workers"]
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:

@@ -75,6 +75,16 @@ class Store:
         return cls(files)
 
     @staticmethod
+    def exists(uri: str | os.PathLike[str]) -> bool:
+        """Whether there is a store at a path or URI; if there is anything else, `open` says so.
+
+        Raises:
+            StoreError: the URI's scheme is unknown, it is not a URI, or it cannot be reached.
+        """
+        files = Files.at(uri)
+        return files.is_folder("cells") or files.is_file()
+
+    @staticmethod
     def place(uri: str) -> Path | None:
         """Folder of a path or URI, or None if it is not on a local filesystem.
 
