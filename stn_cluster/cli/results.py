@@ -45,7 +45,7 @@ def table(
     reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
     interval: Annotated[
         bool,
-        typer.Option("--interval", help="Add intervals, and mark what equals a column's best."),
+        typer.Option("--interval", help="Add intervals; mark what may equal a column's best."),
     ] = False,
     correction: Annotated[
         str | None,

@@ -200,14 +200,22 @@ def _only(right: Wrong, lost: Wrong) -> tuple[int, ...]:
 def _differences(a: Row, b: Row, ignored: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Fields in which two cells differ: those of their specs, then the circumstances."""
     of_a, of_b = (
-        _flat(json.loads(row["spec"])) | {name: row[name] for name in _CIRCUMSTANCES}
-        for row in (a, b)
+        _flat(_spec(row)) | {name: row[name] for name in _CIRCUMSTANCES} for row in (a, b)
     )
     return {
         name: (of_a.get(name), of_b.get(name))
         for name in dict.fromkeys([*of_a, *of_b])
         if of_a.get(name) != of_b.get(name) and name not in ignored
     }
+
+
+def _spec(row: Row) -> dict[str, Any]:
+    """A row's spec as it is stored, also that of another version; {} if there is none."""
+    try:
+        spec = json.loads(row["spec"] or "{}")
+    except ValueError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
 
 
 def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def pairs_of_networks(rows: Sequence[Wrong]) -> Pairs:
         p = np.array([sign_flip_p(base_image_differences(rows[i], rows[j])) for i, j in pairs])
     else:
         sums = rates.sum(axis=1)
-        p = sign_flip_p_normal(sums[second] - sums[first], squares)
+        versions = np.lcm.reduce([len(row) for row in rows]) * rows[0].shape[1]
+        p = sign_flip_p_normal(sums[second] - sums[first], squares, 1 / float(versions))
     error = np.sqrt(squares) / rates.shape[1]
     return Pairs(first, second, p, Question.NETWORKS, test, error=error)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 from stn_cluster.report.statistics.intervals import (
     Numbers,
@@ -124,10 +124,11 @@ def quantile(spread: Crossed, tail: Any) -> Any:
 def method_error(wrong: Wrong, level: float = LEVEL) -> Interval:
     """Interval of a method's error, over seeds and images.
 
-    Wilson's interval with the number of images that would give the same variance, and `quantile`.
+    It is symmetric in the logarithm of the odds, as seeds change an error in proportion to itself.
 
-    Source: Franco, Little, Louis, Slud 2019, Journal of Survey Statistics and Methodology 7:334;
-    the variance, `crossed_from_sums`; its quantile, `quantile`.
+    Source: Korn, Graubard 1998, Survey Methodology 24:193; recommended where Wilson's is not by
+    Franco, Little, Louis, Slud 2019, Journal of Survey Statistics and Methodology 7:334. The
+    variance is that of `crossed_from_sums`, the quantile `quantile`.
 
     Args:
         wrong: (seeds, repeats, base images), at least three seeds.
@@ -135,11 +136,11 @@ def method_error(wrong: Wrong, level: float = LEVEL) -> Interval:
     """
     spread = crossed(wrong.mean(axis=1))
     error, variance = float(spread.mean), float(spread.variance)
-    n, critical = float(spread.images), normal_quantile(level)
-    if variance > 0:
-        n = min(error * (1 - error) / variance, float(wrong.size))
-        critical = float(quantile(spread, (1 - level) / 2))
-    low, high = wilson(error, n, critical)
+    if variance == 0:  # no image is wrong, or all are
+        low, high = wilson(error, spread.images, normal_quantile(level))
+    else:
+        half = quantile(spread, (1 - level) / 2) * np.sqrt(variance) / (error * (1 - error))
+        low, high = expit(logit(error) - half), expit(logit(error) + half)
     return Interval(float(low), float(high), Question.METHODS, level)
 
 

@@ -111,17 +111,20 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
     return float(min(1.0, 2 * chances.sum()))
 
 
-def sign_flip_p_normal(sums: Any, squares: Any) -> Any:
+def sign_flip_p_normal(sums: Any, squares: Any, unit: float = 1.0) -> Any:
     """P-value of the sign-flip test by its normal approximation, for very many pairs.
+
+    With the continuity correction: sums are two units apart.
 
     Source: Pitman 1937, see `sign_flip_p`.
 
     Args:
         sums: sum of the differences of each pair, a number or an array.
         squares: sum of their squares.
+        unit: the differences are multiples of this.
     """
     squares = np.asarray(squares, dtype=float)
-    z = np.abs(sums) / np.sqrt(np.where(squares > 0, squares, 1.0))
+    z = np.maximum(np.abs(sums) - unit, 0.0) / np.sqrt(np.where(squares > 0, squares, 1.0))
     return 2 * ndtr(-z)
 
 
