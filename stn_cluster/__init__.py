@@ -17,6 +17,7 @@ from stn_cluster.registry import (
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client as Client
     from stn_cluster.cluster.run_local import run_grid as run_grid
+    from stn_cluster.report.comparison import compare as compare
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
@@ -28,6 +29,7 @@ __all__ = [
     "StoreError",
     "UserError",
     "__version__",
+    "compare",
     "comparison_table",
     "load_predictions",
     "load_results",
@@ -44,6 +46,7 @@ _LAZY = {
     "load_results": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
+    "compare": "stn_cluster.report.comparison",
     "run_grid": "stn_cluster.cluster.run_local",
     "Client": "stn_cluster.client.http_client",
 }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,11 @@ import pandas as pd
 from stn_cluster.errors import UserError
 from stn_cluster.report.grading import GradedCell, Grades, grade
 from stn_cluster.report.sides import Kind, Pair, Row, Sides, find_sides
-from stn_cluster.report.statistics.intervals import Wrong
-from stn_cluster.report.statistics.methods import compare_methods
-from stn_cluster.report.statistics.multiple import bonferroni_level
-from stn_cluster.report.statistics.paired import compare_networks
 from stn_cluster.report.statistics.questions import METHOD_SEEDS, Question
 from stn_cluster.store import Store
+
+if TYPE_CHECKING:
+    from stn_cluster.report.statistics.intervals import Wrong
 
 # Fields of a spec that do not determine a result.
 _NOT_COMPARED = {"cost", "needs", "plugins"}
@@ -105,6 +104,8 @@ def compare(
             there are no labels.
         StoreError: a store cannot be read.
     """
+    from stn_cluster.report.statistics.multiple import bonferroni_level  # SciPy loads slowly
+
     sides = find_sides(a, b, store, filters)
     level = bonferroni_level(len(sides.pairs))
     root = None if data_root is None else Path(data_root)
@@ -135,6 +136,9 @@ def _grades(store: Store, rows: Sequence[Row], data_root: Path | None) -> Grades
 
 
 def _result(pair: Pair, kind: Kind, of_a: Grades, of_b: Grades, level: float) -> PairResult:
+    from stn_cluster.report.statistics.methods import compare_methods
+    from stn_cluster.report.statistics.paired import compare_networks
+
     a = {int(row["seed"]): of_a.find(row["key"], row["label"]) for row in pair.a}
     b = {int(row["seed"]): of_b.find(row["key"], row["label"]) for row in pair.b}
     _check_images([*a.values()], [*b.values()])

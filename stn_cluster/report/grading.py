@@ -19,6 +19,7 @@ from stn_cluster.store import Store, StoredLabels, read_classes, read_labels
 
 VERSION_1_FRAME = 28  # pixels: the only size of images there was before test sets were stored
 NO_PREDICTIONS = "the store has no predictions of it"
+NO_TEST = "it was not tested"
 NO_LABELS = "the store has no labels of its test images; name the data's folder with --data-root"
 NO_TORCH = "the store has no labels of its test images, and loading them needs PyTorch"
 
@@ -72,6 +73,9 @@ def grade(store: Store, rows: pd.DataFrame, data_root: Path | None = None) -> Gr
     reasons: dict[str, str] = {}
     for row in rows.to_dict("records"):
         key = row["key"]
+        if pd.isna(row["n_wrong"]):
+            reasons[key] = NO_TEST
+            continue
         if row["attempt"] not in predicted:
             reasons[key] = NO_PREDICTIONS
             continue

@@ -65,7 +65,8 @@ def read_classes(
     found = {}
     for attempt, test_set, narrow, wide in zip(*(rows[n] for n in columns), strict=True):
         values = (narrow if narrow.is_valid else wide).values
-        found[attempt.as_py()] = (test_set.as_py(), values.to_numpy(zero_copy_only=False))
+        if values is not None:
+            found[attempt.as_py()] = (test_set.as_py(), values.to_numpy(zero_copy_only=False))
     return found
 
 

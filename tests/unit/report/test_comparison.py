@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.graded_stores import Results, commit, drawn, graded_record, labels_
 from support.records import make_cell, make_record
 from support.refusals import Command, assert_refused, make_command
 
+import stn_cluster
 from stn_cluster.report.statistics.methods import compare_methods
 from stn_cluster.report.statistics.multiple import bonferroni_level
 from stn_cluster.report.statistics.paired import compare_networks
@@ -62,6 +64,15 @@ def test_two_cells_are_compared_by_label_and_by_key(command: Command, store: Sto
     keys = [cell.key for cell, _ in results if cell.label in (FCN, CNN)]
     assert as_json(command, *keys, "--store", store.uri) == found
     assert as_json(command, keys[0], CNN, "--store", store.uri) == found
+
+
+def test_python_gives_the_same_pairs(command: Command, store: Store) -> None:
+    commit(store, drawn(ROWS))
+    found = stn_cluster.compare("FCN/none", "CNN/none", store=store.uri, distortion="R")
+    (pair,) = found.pairs
+    assert pair.p == as_json(command, FCN, CNN, "--store", store.uri)["p"]
+    assert found.worse(0) == ()
+    assert stn_cluster.compare("CNN/none", "FCN/none", store=store.uri, seed=0).worse(1)
 
 
 def test_text_and_markdown_say_it_for_people(command: Command, store: Store) -> None:
@@ -215,6 +226,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     commit(store, drawn(ROWS))
     failed = make_cell("CNN", "none", "P")
     store.commit([make_record(failed, error=None)])
+    untested = make_record(make_cell("CNN", "none", "RTS"), n_wrong=None, n_test=None)
+    silent = make_record(make_cell("FCN", "none", "RTS"))
+    store.commit([untested, replace(silent, predictions=None)])
     here = ("--store", store.uri)
 
     def refused(*arguments: str | Path, parts: tuple[str, ...]) -> None:
@@ -229,6 +243,8 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     refused("", FCN, *here, parts=("''",))
     refused(FCN, failed.label, *here, parts=("has no result: failed", "loss is not finite"))
     refused("0" * 16, FCN, *here, parts=("unknown cell '0000000000000000'",))
+    refused(FCN, "CNN/none/RTS/seed0", *here, parts=("it was not tested",))
+    refused(FCN, "FCN/none/RTS/seed0", *here, parts=("has no predictions of it",))
     refused(FCN, CNN, parts=("--store",))
     refused(store.uri, store.uri, *here, parts=("--store: goes with cells and rows",))
     refused(store.uri, tmp_path, parts=("no result store here",))
