@@ -164,7 +164,7 @@ IMPORTED: dict[str, set[str]] = {
     "training": {"data", "grid", "recipes", "registry", "stn"},
     "store": {"errors", "failpoints", "grid", "registry"},
     "report": {"data", "errors", "grid", "registry", "store"},
-    "planning": {"data", "grid", "registry", "report", "store", "training"},
+    "planning": {"data", "errors", "grid", "registry", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "cluster": {
         "config_file",
