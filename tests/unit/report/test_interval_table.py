@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from support.graded_stores import Results, Wrong, commit, drawn, graded_record, labels_of
 from support.records import make_cell, make_record
+from support.refusals import assert_refused, make_command
 
 from stn_cluster import UserError, comparison_table, register_dataset
 from stn_cluster.report.matrix import DAGGER, INTERVAL_COLUMNS, RING
@@ -328,3 +329,22 @@ def test_what_cannot_be_asked_is_said_in_one_line(store: Store) -> None:
         comparison_table(store, interval=True, correction="hulm")
     with pytest.raises(UserError, match="need a store: rows alone have no predictions"):
         comparison_table(load_results(store), interval=True)
+
+
+def test_the_command_shows_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Store
+) -> None:
+    monkeypatch.delenv("STN_CLUSTER_SERVER", raising=False)
+    command = make_command(monkeypatch, capsys)
+    commit(store, drawn(ROWS))
+    here = ("table", "--store", store.uri)
+    for format in FORMATS:
+        told = command(*here, "--interval", "--format", format)
+        assert told.code == 0
+        assert told.out == render(comparison_table(store, interval=True), format)
+    told = command(*here, "--interval", "--correction", "benjamini-hochberg", "--model", "CNN")
+    assert "Benjamini" not in told.out  # one row: nothing to compare
+    assert "[" in told.out
+    assert command(*here).out == render(comparison_table(store))
+    assert_refused(command(*here, "--interval", "--correction", "bh"), "unknown correction 'bh'")
+    assert_refused(command(*here, "--correction", "holm"), "--correction: goes with --interval")
