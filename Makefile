@@ -4,6 +4,19 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+COMMA := ,
+# Of pip's hundreds of lines, those on the large packages, which take all the time. pip writes its
+# errors to stderr, which is shown whole. The pipe's status is sed's, so a file tells of success.
+FILTER := sed -nu -e 's/^ *Downloading \([A-Za-z0-9_.]*\)-[^ ]* (\([0-9][0-9][0-9.]* MB\|[0-9.]* GB\)).*/  downloading \1: \2/p' \
+  -e 's/^ *Using cached \([A-Za-z0-9_.]*\)-[^ ]* (\([0-9][0-9][0-9.]* MB\|[0-9.]* GB\)).*/  \1: \2, downloaded before/p' \
+  -e 's/^Installing collected packages.*/  unpacking all of them, which takes a minute or more/p'
+define install
+	@echo "Installing PyTorch, Ray and others into $(VENV): 6 GB on the disk, and once only. It takes about"
+	@echo "five minutes at 100 Mbit/s; these are the large packages:"
+	@rm -f $@
+	@{ $(BIN)/python -m pip install --progress-bar off --disable-pip-version-check -c constraints.txt -e '.[$(1)]' && touch $@; } | $(FILTER)
+	@test -e $@ || { echo "Not installed: see pip's errors above; the same command tries again." >&2; exit 1; }
+endef
 
 .PHONY: quickstart test chaos bench lint format clean
 
@@ -39,9 +52,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster]'
-	@touch $@
+	$(call install,cluster)
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cluster,ray-jobs,dev]'
-	@touch $@ $(VENV)/.installed
+	$(call install,cluster$(COMMA)ray-jobs$(COMMA)dev)
+	@touch $(VENV)/.installed

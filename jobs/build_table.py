@@ -11,6 +11,7 @@ import typer
 from ray_job import StoreOption, full_path, main
 
 from stn_cluster.cli.options import Filters, filtered
+from stn_cluster.cli.output import write
 from stn_cluster.report.folder import write_tables
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table
@@ -29,7 +30,7 @@ def build_table(
     opened.check()
     text = render(comparison_table(opened, reference, **filters), format)
     write_tables(opened)
-    typer.echo(text, nl=False)
+    write(text)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +14,10 @@ from stn_cluster.cluster.connect import ray_cluster, with_gpus
 from stn_cluster.cluster.run_cluster import run_on_cluster
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
+from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, JobStatus
 from stn_cluster.report.folder import write_report
-from stn_cluster.store import refuse_published
+from stn_cluster.store import redact, refuse_published
 
 StoreOption = Annotated[
     str, typer.Option("--store", help="Folder (its full path) or URI that every node reaches.")
@@ -29,7 +30,7 @@ def full_path(store: str, option: str = "--store") -> str:
     Raises:
         UserError: it is.
     """
-    if "://" not in store and not Path(store).is_absolute():
+    if "://" not in store and not user_path(store).is_absolute():
         raise UserError(f"{option} {store}: give a full path or a URI: a Ray job runs elsewhere")
     return store
 
@@ -38,12 +39,12 @@ def run_and_print(job: Job, settings: Settings) -> None:
     """Runs a job on the cluster, prints its table, and exits with 1 if cells failed."""
     refuse_published(settings.store)
     status = follow(_run(job, settings), interrupted="run the same command again to resume")
-    print_result(write_report(settings.store, job.cells), status.cells)
+    place = f"--store {shlex.quote(redact(settings.store))}"
+    print_result(write_report(settings.store, job.cells), status.cells, place)
 
 
 def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:
-    plugins = sorted({module for cell in job.cells for module in cell.plugins})
-    with ray_cluster(plugins=plugins):
+    with ray_cluster():
         yield from run_on_cluster(job, with_gpus(settings))
 
 

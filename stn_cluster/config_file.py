@@ -13,11 +13,10 @@ from pydantic import ValidationError
 
 from stn_cluster.errors import UserError, first_error, unknown
 from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
+from stn_cluster.paths import user_path
+from stn_cluster.yaml_core import NOT_YAML, read_yaml
 
 MAX_VALUES = 1_000_000  # in a config
-
-# ValueError: an invalid date or number; RecursionError: thousands of nested brackets.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
@@ -28,7 +27,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
     Raises:
         UserError: the file is missing, empty, malformed, or a field is wrong.
     """
-    path = Path(path)
+    path = user_path(path)
     document = _read(path)
     document.setdefault("name", _name(path))
     for override in overrides:
@@ -71,23 +70,6 @@ def _known_fields(path: Sequence[Any]) -> Iterable[str]:
     return next((parts[part] for part in path if part in parts), default).model_fields
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice instead of silently keeping the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            seen.add((key.tag, key.value))
-        return node
-
-
 def _name(path: Path) -> str:
     """Name of a config, from its file's name: 'my-grid-2' for 'my grid (2).yaml'."""
     return re.sub(r"[^A-Za-z0-9._+]+", "-", path.stem).strip("-._+")[:64] or "grid"
@@ -101,12 +83,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text: {error}") from None
     try:
-        document = yaml.load(text, Loader=_UniqueKeyLoader)
+        document = read_yaml(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except _NOT_YAML as error:
+    except NOT_YAML as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if document is None:
         raise UserError(f"{path}: the config is empty; it needs at least `dataset:`")
@@ -143,8 +125,8 @@ def _apply(document: dict[str, Any], override: str) -> None:
     if rest and (top != "recipe" or "" in rest):
         raise UserError(f"--set {path}: only recipe has fields of its own; set {top} as a whole")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)
-    except _NOT_YAML:
+        value = read_yaml(text)
+    except NOT_YAML:
         raise UserError(f"--set {path}: {text!r} is not a YAML value") from None
     if not rest:
         document[top] = value

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from stn_cluster.plain_text import one_line
 
 NEAR = 0.5  # least similarity (0 to 1) of a name that is suggested
 
@@ -23,7 +26,8 @@ class UserError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # quoted names may contain line breaks
+        # Quoted names may contain line breaks, and what terminals take for commands.
+        return one_line(" ".join(super().__str__().splitlines()))
 
 
 class NotFoundError(UserError):
@@ -88,6 +92,13 @@ def _similarity(name: str, given: str) -> tuple[float, int]:
     name, given = name.lower(), given.lower()
     same_position = sum(a == b for a, b in zip(name, given, strict=False))
     return difflib.SequenceMatcher(None, name, given).ratio(), same_position
+
+
+def error_line(error: str) -> str:
+    """Most informative line of a traceback: the last 'SomeError: text'."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
+    return one_line((errors or lines or ["unknown"])[-1])
 
 
 def storable(text: str) -> str:

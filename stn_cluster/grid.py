@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -18,8 +18,10 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -42,8 +44,20 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Fields that are not at their defaults, for `repr`."""
+        for name, field in type(self).model_fields.items():
+            if (value := getattr(self, name)) != field.default:
+                yield name, value
 
-class Needs(Frozen):
+
+class Described(Frozen):
+    """Base of what users write: a text below a field is its description in the JSON schema."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Needs(Described):
     """Ray resources of a worker that trains the cell; they do not affect the result.
 
     Fields left out get the service's defaults: one GPU where its workers have GPUs, otherwise one
@@ -51,9 +65,13 @@ class Needs(Frozen):
     """
 
     num_cpus: Amount | None = None
-    num_gpus: Amount | None = None  # a fraction lets workers share a GPU
-    accelerator_type: Name | None = None  # Ray's name, such as 'H100' or 'A100-80G'
-    resources: dict[Name, Positive] = {}  # custom resources of Ray nodes
+    """CPU cores of a worker."""
+    num_gpus: Amount | None = None
+    """GPUs of a worker; a fraction lets workers share one."""
+    accelerator_type: Name | None = None
+    """Ray's name of a GPU, such as H100 or A100-80G."""
+    resources: dict[Name, Positive] = {}
+    """Custom resources of Ray nodes: amounts by name."""
 
     @property
     def text(self) -> str:
@@ -96,6 +114,21 @@ class Cell(Frozen):
     plugins: tuple[str, ...] = ()  # modules that register those components
     cost: float = 1.0  # estimated training time in arbitrary units; the costliest cells go first
     needs: Needs = Needs()
+    no_progress_seconds: float | None = None  # see `GridConfig`
+
+    @model_serializer(mode="wrap")
+    def _without_new_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what was added later, at its default: stored specs stay as they are."""
+        fields: dict[str, Any] = serialize(self)
+        if self.no_progress_seconds is None:
+            fields.pop("no_progress_seconds", None)
+        return fields
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """The names alone, for `repr`."""
+        yield None, self.label
+        for name in ("dataset", "recipe", "key"):
+            yield name, getattr(self, name)
 
     @property
     def label(self) -> str:
@@ -125,8 +158,9 @@ class Cell(Frozen):
         """
         # exclude_defaults: a field that is added later does not change the keys of cells that
         # leave it at its default.
+        machine = {"needs", "no_progress_seconds"}
         identity = self.model_dump(
-            exclude={"recipe", "plugins", "cost", "distortion", "needs"}, exclude_defaults=True
+            exclude={"recipe", "plugins", "cost", "distortion", *machine}, exclude_defaults=True
         )
         identity["distortion"] = self.distortion_name
         return short_hash(identity, digits=16)
@@ -216,14 +250,16 @@ def short_hash(value: Any, digits: int) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:digits]
 
 
-class RecipeChoice(Frozen):
+class RecipeChoice(Described):
     """A named recipe and the fields that this config overrides.
 
     Without a name, a listed cell uses the config's recipe, and a config uses `fast`.
     """
 
     name: Name | None = None
+    """The recipe whose fields are changed: paper, fast, smoke, or a plug-in's."""
     overrides: dict[str, JsonValue] = {}
+    """Changed fields of the recipe."""
 
 
 def _recipe_choice(value: object) -> object:
@@ -244,33 +280,53 @@ RecipeField = Annotated[
 ]
 
 
-class CellChoice(Frozen):
+class CellChoice(Described):
     """One explicitly listed cell; fields left out are taken from the config."""
 
     model: str
+    """The network."""
     transform: str = "none"
+    """The transform of its spatial transformer; none for a network without one."""
     distortion: str
+    """The distortion, with a variant or a canvas where it is not the default: R, P:xy, R:42."""
     seed: Seed = 0
+    """Seed of weights, batches and training distortions."""
     dataset: str | None = None
+    """The data set; left out: the config's."""
     recipe: RecipeField | None = None
+    """How it is trained; left out: as the config says."""
 
 
-class GridConfig(Frozen):
+class GridConfig(Described):
     """Contents of one YAML file: the product of the axes, and cells that are listed one by one.
 
     Axes left out are the paper's. If `cells` is given without any axis, there is no product.
     """
 
     name: Name = "grid"
+    """Name of the config; left out: that of its file."""
     dataset: str = "digits"
+    """The data set."""
     recipe: RecipeField = RecipeChoice()
+    """How cells are trained: the name of a recipe, or a mapping of its name and changed fields."""
     models: tuple[str, ...] | None = None
+    """Networks; left out: the paper's four."""
     transforms: tuple[str, ...] | None = None
+    """Transforms of spatial transformers, and none for networks without one; left out: those of
+    the paper that the models take."""
     distortions: tuple[str, ...] | None = None
+    """Distortions, with a variant or a canvas where it is not the default: R, P:xy, R:42; left out:
+    the paper's R, RTS, P, E."""
     seeds: tuple[Seed, ...] | None = None
+    """Seeds of weights, batches and training distortions; left out: 0 alone."""
     cells: tuple[CellChoice, ...] = ()
+    """Cells listed one by one, in addition to the product of the axes that are named."""
     plugins: tuple[ModuleName, ...] = ()
-    needs: Needs = Needs()  # apply to every cell
+    """Python modules with components of your own."""
+    needs: Needs = Needs()
+    """What a worker has to have for these cells; it does not affect results."""
+    no_progress_seconds: Positive | None = None
+    """Time without progress after which a cell's worker is ended; left out: the service's, 1800."""
 
     @field_validator("models", "transforms", "distortions", "seeds", "plugins")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from stn_cluster.errors import first_error
-from stn_cluster.grid import Frozen
+from stn_cluster.grid import Described
 
 Count = Annotated[int, Field(ge=1, strict=True)]  # strict: `true` is not accepted as 1
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -20,62 +20,77 @@ MAX_FILTERS = 1024
 FADING = 0.1  # the last part of the steps, in which the jitter of theta decreases to 0
 
 
-class Recipe(Frozen):
+class Recipe(Described):
     """One training recipe; the paper's own choices are in section 4.1 and its appendix."""
 
     iterations: Count
-    batch_size: Annotated[Count, Field(le=65536)]  # images a step; another one is another stream
+    """Training steps."""
+    batch_size: Annotated[Count, Field(le=65536)]
+    """Images a step; another one is another stream."""
     optimizer: Literal["sgd", "adamw"]
-    learning_rate: Positive  # peak of the schedule
+    """Optimisation algorithm."""
+    learning_rate: Positive
+    """Peak of the schedule."""
     schedule: Literal["constant", "step", "one-cycle"]
+    """How the learning rate changes: not, in drops, or up to the peak and down to 0."""
 
-    step_every: Count | None = None  # `step`: iterations between drops
-    step_factor: Positive = 0.1  # `step`: factor by which each drop multiplies the learning rate
-    warmup: Fraction = 0.0  # `one-cycle`: fraction of the iterations spent rising to the peak
-    momentum: Fraction = 0.0  # sgd
-    beta2: Fraction = 0.999  # adamw: decay rate of its mean of squared gradients
+    step_every: Count | None = None
+    """`step`: iterations between drops."""
+    step_factor: Positive = 0.1
+    """`step`: factor by which each drop multiplies the learning rate."""
+    warmup: Fraction = 0.0
+    """`one-cycle`: fraction of the iterations spent rising to the peak."""
+    momentum: Fraction = 0.0
+    """`sgd`: momentum."""
+    beta2: Fraction = 0.999
+    """`adamw`: decay rate of its mean of squared gradients."""
     weight_decay: Amount = 0.0
-    # Parameters that weight decay applies to: all, or all except biases, other one-dimensional
-    # parameters and the layer that computes theta.
+    """Weight decay: of `sgd`, added to the gradient; of `adamw` and Muon, decoupled."""
     decay: Literal["all", "weights"] = "all"
-    # Training never recovers from a large early step in theta, so the localisation net may learn
-    # more slowly.
-    localisation_rate: Positive = 1.0  # its learning rate, as a multiple of learning_rate
+    """Parameters that weight decay applies to: all, or all except biases, other one-dimensional
+    parameters and the layer that computes theta."""
+    localisation_rate: Positive = 1.0
+    """Learning rate of the localisation net, as a multiple of learning_rate. Training never
+    recovers from a large early step in theta, so that net may learn more slowly."""
 
-    # Peak learning rate of Muon, usually 0.02 to 0.1. Muon then trains the weights of inner
-    # convolutions (the CNN's second one) outside localisation nets. None: `optimizer` trains all.
     muon_rate: Positive | None = None
+    """Peak learning rate of Muon, usually 0.02 to 0.1. Muon then trains the weights of inner
+    convolutions (the CNN's second one) outside localisation nets. None: `optimizer` trains all."""
 
-    # Share of the target that is spread evenly over all classes (Szegedy et al. 2016).
     label_smoothing: Fraction = 0.0
-    dropout: Fraction = 0.0  # after each hidden layer of a fully connected classifier
-    # Decay rate of an exponential moving average of the weights, which starts after half of the
-    # steps and is then tested and stored. 0: the last weights are tested and stored.
+    """Share of the target that is spread evenly over all classes (Szegedy et al. 2016)."""
+    dropout: Fraction = 0.0
+    """Fraction that is dropped after each hidden layer of a fully connected classifier."""
     ema: Fraction = 0.0
-    # Training images are warped by a thin plate spline whose 4x4 points move by N(0, this), in
-    # pixels of the distorted image; test images are not.
+    """Decay rate of an exponential moving average of the weights, which starts after half of the
+    steps and is then tested and stored. 0: the last weights are tested and stored."""
     image_jitter: Amount = 0.0
-    # Noise on theta in training, as a multiple of what the transform calls mild; decreases to 0 in
-    # the last tenth of the steps.
+    """Training images are warped by a thin plate spline whose 4x4 points move by N(0, this), in
+    pixels of the distorted image; test images are not."""
     theta_jitter: Amount = 0.0
+    """Noise on theta in training, as a multiple of what the transform calls mild; decreases to 0 in
+    the last tenth of the steps."""
 
-    # Number of filters of each convolution (paper: 32 to 64), or of the first and the second one:
-    # [32, 64].
     filters: int | tuple[int, int] = 64
-    hidden_units: Annotated[Count, Field(le=4096)] = 256  # per hidden layer (paper: 128 to 256)
-    # Height and width of the transformer's output in pixels, at least what the CNN needs as input.
-    # None, as published: the input's size, average-pooled by 2 on a large canvas.
+    """Number of filters of each convolution (paper: 32 to 64), or of the first and the second one:
+    [32, 64]."""
+    hidden_units: Annotated[Count, Field(le=4096)] = 256
+    """Units of each hidden fully connected layer (paper: 128 to 256)."""
     transformer_size: Annotated[Count, Field(ge=21, le=256)] | None = None
-    # Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
-    # in `by_model`, as it also changes the keys of models without convolutions.
+    """Height and width of the transformer's output in pixels, at least what the CNN needs as input.
+    None, as published: the input's size, average-pooled by 2 on a large canvas."""
     precision: Literal["float32", "bf16"] = "float32"
+    """Precision of the products in convolutions (stn/precision.py); all else is float32. Best set
+    in `by_model`, as it also changes the keys of models without convolutions."""
 
-    # `he`: keeps the signal's scale in every layer, with zero biases, so that no unit is dead from
-    # the start.
     initialisation: Literal["pytorch", "he"] = "pytorch"
+    """`he`: keeps the signal's scale in every layer, with zero biases, so that no unit is dead from
+    the start."""
 
-    evaluate_every: Count | None = None  # iterations; None: only at the end
-    by_model: dict[str, dict[str, JsonValue]] = {}  # fields that differ for a model, by its name
+    evaluate_every: Count | None = None
+    """Iterations between tests; None: only at the end."""
+    by_model: dict[str, dict[str, JsonValue]] = {}
+    """Fields that differ for a model, by its name."""
 
     @field_validator("filters", mode="before")
     @classmethod

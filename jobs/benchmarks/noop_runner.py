@@ -12,6 +12,7 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.outcome import CurvePoint, Outcome, Predictions
 
 N_TEST = 100
@@ -31,6 +32,7 @@ class NoopRunner:
     def __init__(self, settings: Settings, device: str) -> None:
         self.device = device
         self.degraded_reason: str | None = None
+        self.activity = Activity()
 
     def info(self) -> WorkerInfo:
         """Host, device and process of the worker."""

@@ -1,25 +1,46 @@
 """The `stn-cluster` command, a thin layer over other modules.
 
-Exit codes: 0 done, 1 cells failed, 2 the input is wrong, 3 a check did not hold, 130 interrupted.
+Exit codes: 0 done, 1 cells failed, 2 the input or the machine is wrong, 3 a check did not hold,
+70 an error of its own, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated, NoReturn
+import traceback
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import local, remote, results
-from stn_cluster.cli.progress import DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cli import describe, local, remote, results
+from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
+from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
+from stn_cluster.cluster.signals import interrupt_for_good
 from stn_cluster.errors import UserError
+
+
+class _Commands(TyperGroup):
+    """Commands whose list has the first sentence on each as a whole, however wide the terminal."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Overrides typer's, which cuts sentences."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _sentence(c.help or "")) for name, c in commands if c])
+
+
+def _sentence(text: str) -> str:
+    return f"{_line(text).partition('. ')[0].rstrip('.')}."
+
 
 app = typer.Typer(
     help="Trains and tests the Spatial Transformer Networks grid, and makes its table.",
-    add_completion=False,
+    cls=_Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -27,6 +48,7 @@ for command in (
     *(local.plan, local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare),
+    *(describe.components, describe.schema),
 ):
     app.command()(command)
 
@@ -46,12 +68,13 @@ def _options(
 
 def main() -> None:
     """Runs the command."""
+    interrupt_for_good()
     run_app(app, "stn-cluster")
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
     """Runs a command line; a UserError becomes one line and exit code 2, with `--debug` a
-    traceback.
+    traceback, too.
 
     Args:
         app: the commands.
@@ -59,24 +82,56 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     """
     debug = "--debug" in sys.argv[1:]  # at any position
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    with standard_streams():
+        code = _call(app, name, debug)
+    sys.exit(code)
+
+
+def _call(app: typer.Typer, name: str, debug: bool) -> int:
+    """Runs a command line; returns its exit code: 1 only if the command says that cells failed."""
     try:
-        sys.exit(app(standalone_mode=False) or DONE)
-    except UserError as error:
-        if debug:
-            raise
-        _exit_with_error(name, str(error))
-    except ModuleNotFoundError as error:
-        if debug or not _is_optional(error.name or ""):
-            raise
-        extra = "install the extra cluster: pip install '.[cluster]'"
-        _exit_with_error(name, f"this needs {error.name}: {extra}")
-    except TyperException as error:  # an error in the command line, such as an unknown option
-        _exit_with_error(name, f"{error.format_message().rstrip('.')} (see {name} --help)")
+        return app(standalone_mode=False) or DONE
+    except ReaderGoneError:
+        return DONE
+    except SystemExit as error:
+        if not _completes():
+            return _ended(error, name, debug)
+        return int(error.code or DONE)  # typer's end of what a shell asks for
     except (typer.Abort, KeyboardInterrupt):  # while nothing ran that could be checkpointed
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has exited: `stn-cluster table | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+        return INTERRUPTED
+    except TyperException as error:  # an error in the command line, such as an unknown option
+        say(f"{name}: {_line(error.format_message()).rstrip('.')} (see {name} --help)")
+        return WRONG_INPUT
+    except Exception as error:
+        return _ended(error, name, debug)
+
+
+def _completes() -> bool:
+    """Whether a shell asks what may come next, or for the script by which it asks."""
+    asks = any(argument.endswith("-completion") for argument in sys.argv[1:2])
+    return asks or any(re.fullmatch("_[A-Z_]+_COMPLETE", name) for name in os.environ)
+
+
+def _ended(error: BaseException, name: str, debug: bool) -> int:
+    """Says what ended the command; returns its exit code."""
+    reason = _reason(error)
+    if debug or reason is None:
+        say("".join(traceback.format_exception(error)).rstrip())
+    say(f"{name}: {_line(reason or 'an error of its own, please report it')}")
+    return BUG if reason is None else WRONG_INPUT
+
+
+def _reason(error: BaseException) -> str | None:
+    """What is wrong with the input or the machine; None for an error of our own."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and _is_optional(error.name or ""):
+        return f"this needs {error.name}: install the extra cluster: pip install '.[cluster]'"
+    if isinstance(error, OSError):  # a disk that is full, a file of another user
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory here: {error}"
+    return None
 
 
 def _is_optional(module: str) -> bool:
@@ -85,6 +140,5 @@ def _is_optional(module: str) -> bool:
     return top in {"ray", "torch", "torchvision", "sklearn", "fastapi", "uvicorn"}
 
 
-def _exit_with_error(name: str, message: str) -> NoReturn:
-    typer.echo(f"{name}: {' '.join(message.split())}", err=True)
-    sys.exit(WRONG_INPUT)
+def _line(text: str) -> str:
+    return " ".join(text.split())

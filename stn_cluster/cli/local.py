@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,15 +15,17 @@ from stn_cluster.cli.options import (
     IntoOption,
     MachineOptions,
     OverridesOption,
+    PluginsOption,
     PriorityOption,
     ServerOption,
     StoreOption,
     WorkersOption,
     filtered,
-    option_names,
+    refuse_with_server,
     store_or_client,
     with_machine,
 )
+from stn_cluster.cli.output import say, warnings_said, write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
 from stn_cluster.errors import UserError
@@ -39,8 +42,7 @@ def run(
     overrides: OverridesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells again.")] = False,
 ) -> None:
-    """Train the cells of a config that the store does not have yet, on this machine; print the
-    table."""
+    """Train the cells of a config that the store lacks, on this machine, and print the table."""
     from stn_cluster.cluster.make_jobs import grid_job
 
     job = grid_job(config, overrides=overrides or (), force=force)
@@ -57,7 +59,7 @@ def plan(
 ) -> None:
     """Say what `run` would do with a config: cells that the store has, hours, disk, and how wide
     the intervals will be. Nothing is written; a store without a history takes a short
-    calibration."""
+    calibration, which fetches MNIST as `run` does."""
     from stn_cluster.cluster.make_jobs import grid_job
     from stn_cluster.planning.plan import plan_grid
     from stn_cluster.planning.plan_text import check_plan_format, render_plan
@@ -67,8 +69,9 @@ def plan(
         raise UserError(f"workers: at least 1, not {workers}")
     job = grid_job(config, overrides=overrides or ())
     place = str(Path("results") / job.name) if store is None else store
-    found = plan_grid(job.cells, place, workers=workers, data_root=data_root)
-    typer.echo(render_plan(found, format), nl=False)
+    with warnings_said():
+        found = plan_grid(job.cells, place, workers=workers, data_root=data_root)
+    write(render_plan(found, format))
 
 
 @with_machine
@@ -81,9 +84,11 @@ def rerun(
     into: IntoOption = None,
     priority: PriorityOption = 0,
 ) -> None:
-    """Train cells again that match all filters: those of a store on this machine, or those of a
-    service as a new job. Their history is kept. Cells of a published store need another store,
-    --into."""
+    """Train cells again that match all filters, of a store or of a service.
+
+    Those of a store are trained on this machine, those of a service as a new job. Their history is
+    kept. Cells of a published store need another store, --into.
+    """
     from stn_cluster.store import Store, refuse_published
 
     source = store_or_client(store, server)
@@ -96,44 +101,49 @@ def rerun(
         return
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")
-    # A data root from the environment is not an option of this command.
-    options = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
-    if options:
-        raise UserError(f"{option_names(options)}: not with --server: the service has its own")
-    typer.echo(source.rerun(priority=priority, **filters).job_id)
-
-
-def _data_variable() -> str | None:
-    return os.environ.get("STN_CLUSTER_DATA")
+    refuse_with_server(machine)
+    write(f"{source.rerun(priority=priority, **filters).job_id}\n")
 
 
 @with_machine
 def serve(
     machine: MachineOptions,
     store: Annotated[str, typer.Option("--store", help="Folder or URI that all nodes can reach.")],
-    state: Annotated[Path, typer.Option("--state", help="Folder on a disk of this machine.")],
+    state: Annotated[
+        Path,
+        typer.Option("--state", help="Folder on a disk of this machine, for the queue of jobs."),
+    ],
     address: Annotated[
         str, typer.Option("--address", help="Ray cluster; this must be its head node.")
     ] = "auto",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
-    plugins: Annotated[
-        list[str] | None,
-        typer.Option("--plugins", help="Module with components that jobs may use; repeatable."),
-    ] = None,
+    plugins: PluginsOption = None,
     gpu: Annotated[
         bool | None,
         typer.Option("--gpu/--cpu", help="Default: a GPU per worker if a node has one."),
     ] = None,
 ) -> None:
-    """Serve a store on a Ray cluster, over HTTP; needs a token if other machines can connect."""
+    """Serve a store on a Ray cluster, over HTTP.
+
+    A token is needed if other machines can connect.
+    """
+    from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
+    from stn_cluster.registry import load_plugins
     from stn_cluster.server.listen import ListenAddress
-    from stn_cluster.server.serve import serve as serve_until_stopped
+    from stn_cluster.store import refuse_published
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
-    serve_until_stopped(settings, ListenAddress(host, port, token), address=address, gpu=gpu)
+    listen = ListenAddress(host, port, token)
+    listen.check()
+    refuse_published(settings.store)
+    load_plugins(settings.plugins)
+    check_cluster(address)  # before Ray is imported
+    from stn_cluster.server.serve import serve as serve_until_stopped
+
+    serve_until_stopped(settings, listen, address=address, gpu=gpu)
 
 
 def _run(job: Job, store: str, machine: MachineOptions) -> None:
@@ -141,7 +151,11 @@ def _run(job: Job, store: str, machine: MachineOptions) -> None:
     from stn_cluster.cluster.run_local import run_job
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.report.folder import write_report
+    from stn_cluster.store import redact
 
+    if job.left_out:
+        say(job.left_out)
     statuses = run_job(job, make_settings(store, **machine))
     status = follow(statuses, interrupted="run the same command again to resume")
-    print_result(write_report(store, job.cells), status.cells)
+    place = f"--store {shlex.quote(redact(store))}"
+    print_result(write_report(store, job.cells), status.cells, place)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client
     from stn_cluster.store import Store
 
+DATA_VARIABLE = "STN_CLUSTER_DATA"  # environment variable with the folder of data files
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
 IntoOption = Annotated[
     str | None, typer.Option("--into", help="Store for the results; default: the cells' own.")
@@ -26,6 +27,10 @@ IntoOption = Annotated[
 OverridesOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="FIELD=VALUE, as in recipe.iterations=800; repeatable."),
+]
+PluginsOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugins", help="Module with components of one's own; repeatable."),
 ]
 ServerOption = Annotated[
     str | None,
@@ -46,11 +51,14 @@ _FILTERS: dict[str, Any] = {
 }
 _MACHINE: dict[str, Any] = {
     "state": Annotated[
-        Path | None, typer.Option("--state", help="Folder on a local disk; default: in the store.")
+        Path | None,
+        typer.Option(
+            "--state", help="Folder on a local disk for the queue of jobs; default: in the store."
+        ),
     ],
     "data_root": Annotated[
         Path | None,
-        typer.Option("--data-root", envvar="STN_CLUSTER_DATA", help="Folder that has MNIST/raw."),
+        typer.Option("--data-root", envvar=DATA_VARIABLE, help="Folder that has MNIST/raw."),
     ],
     "workers": Annotated[
         int | None,
@@ -62,7 +70,10 @@ _MACHINE: dict[str, Any] = {
     ],
     "cells_per_pack": Annotated[
         int | None,
-        typer.Option("--cells-per-pack", help="Maximum; default: depends on device and cell."),
+        typer.Option(
+            "--cells-per-pack",
+            help="Cells in a pack, which a worker trains side by side; default: by device.",
+        ),
     ],
     "checkpoint_seconds": Annotated[
         float | None,
@@ -73,6 +84,12 @@ _MACHINE: dict[str, Any] = {
     "checkpoint_steps": Annotated[
         int | None,
         typer.Option("--checkpoint-steps", help="Steps between checkpoints, if that is sooner."),
+    ],
+    "no_progress_seconds": Annotated[
+        float | None,
+        typer.Option(
+            "--no-progress-seconds", help="A cell without progress for as long ends; default: 1800."
+        ),
     ],
 }
 DataRootOption = _MACHINE["data_root"]
@@ -118,6 +135,24 @@ def _with_options(
 def option_names(used: MachineOptions) -> str:
     """Names of options as a user writes them: '--workers, --data-root'."""
     return ", ".join(f"--{name.replace('_', '-')}" for name in used)
+
+
+def refuse_with_server(used: MachineOptions) -> None:
+    """Refuses options of this machine where a service does the work.
+
+    A data root from the environment is not an option of the command.
+
+    Raises:
+        UserError: there are any; the message names them.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    given = {
+        name: value
+        for name, value in used.items()
+        if value is not None and (name != "data_root" or str(value) != variable)
+    }
+    if given:
+        raise UserError(f"{option_names(given)}: not with --server: the service has its own")
 
 
 def connect(server: str | None) -> Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,13 @@ from stn_cluster.cli.options import (
     OverridesOption,
     PriorityOption,
     ServerOption,
+    StoreOption,
     connect,
+    store_or_client,
 )
-from stn_cluster.cli.progress import follow, print_result
+from stn_cluster.cli.output import say, show, write
+from stn_cluster.cli.progress import follow, logs_command, print_result
+from stn_cluster.plain_text import one_line, plain_lines
 
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client
@@ -38,39 +43,45 @@ def submit(
         status = client.submit(
             config, overrides=overrides or (), job_id=job_id, priority=priority, force=force
         )
-        typer.echo(status.job_id, err=watch)
+        if status.left_out:
+            say(one_line(status.left_out))
         if watch:
-            _watch(client, status.job_id)
+            say(status.job_id)
+        else:
+            write(f"{status.job_id}\n")
+        if watch:
+            _watch(client, status.job_id, server)
 
 
 def jobs(server: ServerOption = None) -> None:
     """List a service's jobs."""
-    from rich.console import Console
-
-    from stn_cluster.cli.progress_view import job_list
+    from stn_cluster.display.progress_view import job_list
 
     with connect(server) as client:
-        Console(width=160, highlight=False).print(job_list(client.jobs()), markup=False)
+        show(job_list(client.jobs()))
 
 
 def status(job: JobArgument, server: ServerOption = None) -> None:
     """Print the status of a job and its cells."""
     from dataclasses import replace
 
-    from rich.console import Console
-
-    from stn_cluster.cli.progress_view import matrix
+    from stn_cluster.display.progress_view import matrix
+    from stn_cluster.queue.jobs import CellState
 
     with connect(server) as client:
         current = client.status(job)
         current = replace(current, cells=tuple(client.cells(job)))
-    Console(highlight=False).print(matrix(current), markup=False)
+    show(matrix(current))
+    failed = [cell for cell in current.cells if cell.state is CellState.FAILED]
+    if failed:
+        command = logs_command(failed[0].cell.label, _place(server))
+        write(f"the log of a failed cell: {command}\n")
 
 
 def watch(job: JobArgument, server: ServerOption = None) -> None:
     """Watch a job until it ends, then print its table."""
     with connect(server) as client:
-        _watch(client, job)
+        _watch(client, job, server)
 
 
 def cancel(job: JobArgument, server: ServerOption = None) -> None:
@@ -83,28 +94,46 @@ def retry(job: JobArgument, server: ServerOption = None) -> None:
     """Queue a job's failed and cancelled cells again."""
     with connect(server) as client:
         waiting = client.retry(job)
-    typer.echo(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}")
+    write(f"{job}: waits for {waiting} cell{'' if waiting == 1 else 's'}\n")
 
 
 def logs(
     cell: Annotated[str, typer.Argument(metavar="LABEL|KEY", help="As in ST-CNN/tps/RTS/seed0.")],
     server: ServerOption = None,
+    store: StoreOption = None,
 ) -> None:
-    """Print the log of each attempt at a cell, oldest first."""
-    with connect(server) as client:
+    """Print the log of each attempt at a cell, oldest first: from a service, or from a store."""
+    from stn_cluster.store import Store, stored_logs
+
+    source = store_or_client(store, server)
+    if isinstance(source, Store):
+        for log in stored_logs(source, cell):
+            job = f", {log.job_id}" if log.job_id else ""
+            _print_log(f"{log.attempt} of {log.key}{job}: {log.ending}", log.text)
+        return
+    with source as client:
         for attempt, text in client.logs(cell):
             end = attempt.ending or "running"
-            typer.echo(f"--- attempt {attempt.attempt} of {attempt.key}, {attempt.job_id}: {end}")
-            typer.echo(text, nl=False)
+            _print_log(f"{attempt.attempt} of {attempt.key}, {attempt.job_id}: {end}", text)
 
 
-def _watch(client: Client, job_id: str) -> None:
+def _print_log(title: str, text: str) -> None:
+    write(f"--- attempt {one_line(title)}\n")
+    write(plain_lines(text) or "(no log)\n")
+
+
+def _watch(client: Client, job_id: str, server: str | None) -> None:
     message = f"the job continues; `stn-cluster watch {job_id}` watches it again"
     status = follow(client.watch(job_id), interrupted=message)
-    print_result(client.table(job_id=job_id), status.cells)
+    print_result(client.table(job_id=job_id), status.cells, _place(server))
+
+
+def _place(server: str | None) -> str:
+    """Option that names the service again, if the environment does not."""
+    return "" if server is None else f"--server {shlex.quote(server)}"
 
 
 def _print_status(status: JobStatus) -> None:
-    from stn_cluster.cli.progress_view import summary
+    from stn_cluster.display.progress_view import summary
 
-    typer.echo(f"{status.job_id}: {status.state.value}, {summary(status)}")
+    write(f"{status.job_id}: {status.state.value}, {summary(status)}\n")

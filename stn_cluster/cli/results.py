@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +14,10 @@ from stn_cluster.cli.options import (
     ServerOption,
     StoreOption,
     filtered,
+    refuse_with_server,
     store_or_client,
 )
+from stn_cluster.cli.output import ReaderGoneError, say_all, warnings_said, write
 from stn_cluster.cli.progress import CHECK_FAILED
 from stn_cluster.errors import UserError
 
@@ -28,12 +31,15 @@ def results(
 ) -> None:
     """Print the current result of each cell of a store."""
     from stn_cluster.report.listing import check_format, listing
-    from stn_cluster.store import Store, load_results
+    from stn_cluster.store import Store, load_results, select
 
     check_format(format)
     source = store_or_client(store, server)
-    rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
-    typer.echo(listing(rows, filters, format), nl=False)
+    with warnings_said():
+        rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
+    write(listing(rows, filters, format))
+    if isinstance(source, Store):
+        say_all(source.outdated(lambda: select(rows, filters)["key"]))
 
 
 @filtered
@@ -55,7 +61,7 @@ def table(
 ) -> None:
     """Print the comparison table: mean error over seeds, and the paper's number."""
     from stn_cluster.report.render import render
-    from stn_cluster.report.table import comparison_table
+    from stn_cluster.report.table import comparison_table, shown_keys
     from stn_cluster.store import Store
 
     if correction is not None and not interval:
@@ -66,8 +72,12 @@ def table(
     if isinstance(source, Store):
         text = render(comparison_table(source, data_root=data_root, **chosen), format)
     else:
-        text = source.table(format, **chosen)
-    typer.echo(text, nl=False)
+        refuse_with_server({"data_root": data_root})
+        with warnings_said():
+            text = source.table(format, **chosen)
+    write(text)
+    if isinstance(source, Store):
+        say_all(source.outdated(lambda: shown_keys(source, **filters)))
 
 
 @filtered
@@ -100,7 +110,10 @@ def compare(
     check_comparison_format(format)
     if fail_if_worse is not None and not (math.isfinite(fail_if_worse) and fail_if_worse >= 0):
         raise UserError(f"--fail-if-worse: points of error, 0 or more, not {fail_if_worse:g}")
-    found = compare_sides(a, b, store=store, data_root=data_root, **filters)
-    typer.echo(render_comparison(found, format, fail_if_worse), nl=False)
+    with warnings_said():
+        found = compare_sides(a, b, store=store, data_root=data_root, **filters)
+    # Whoever reads only the first lines, as `head` does, still gets the exit code.
+    with suppress(ReaderGoneError):
+        write(render_comparison(found, format, fail_if_worse))
     if fail_if_worse is not None and not passed(found, fail_if_worse):
         raise typer.Exit(CHECK_FAILED)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from stn_cluster.client.responses import AWAY, checked, parsed, unreachable
+from stn_cluster.client.patience import Patience
+from stn_cluster.client.proxies import connection, proxy_for, through
+from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
 from stn_cluster.client.schemas import (
     MAX_PAGE,
     SERVER_VARIABLE,
@@ -26,7 +28,13 @@ from stn_cluster.client.schemas import (
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.grid import GridConfig
-from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, new_job_id
+from stn_cluster.queue.jobs import (
+    CellState,
+    CellStatus,
+    JobStatus,
+    check_job_id,
+    new_job_id,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +74,21 @@ class Client:
         self._patience = patience
         try:
             base_url = httpx.URL(f"{self.url}/v1")
-        except httpx.InvalidURL as error:
+            base_url.host.encode("idna")  # as the system will
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise UserError(f"server {self.url!r}: {error}") from None
+        if not base_url.host:
+            raise UserError(f"server {self.url!r}: names no host")
         if base_url.userinfo:
             raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=TIMEOUT)
+        proxy = proxy_for(base_url)
+        self._where = through(self.url, proxy)  # for errors
+        self._http = httpx.Client(
+            base_url=base_url, headers=headers, timeout=TIMEOUT, **connection(base_url, proxy)
+        )
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r})"
 
     def __enter__(self) -> Client:
         return self
@@ -117,9 +135,7 @@ class Client:
             "force": force,
         }
         try:
-            return self._read(
-                JobStatus, "PUT", f"/jobs/{job_id or new_job_id(config.name)}", json=body
-            )
+            return self._read(JobStatus, "PUT", _job(job_id or new_job_id(config.name)), json=body)
         except UserError as error:
             if source is None or not (error.field or "").startswith("config"):
                 raise
@@ -135,7 +151,9 @@ class Client:
             filters: dataset, recipe, model, transform, distortion, seed, key: one value or several.
         """
         body = {"filters": _as_lists(filters), "priority": priority}
-        return self._read(JobStatus, "PUT", f"/reruns/{job_id or new_job_id('rerun')}", json=body)
+        return self._read(
+            JobStatus, "PUT", _job(job_id or new_job_id("rerun"), "reruns"), json=body
+        )
 
     def jobs(self) -> list[JobStatus]:
         """All jobs, oldest first, without their cells."""
@@ -143,7 +161,7 @@ class Client:
 
     def status(self, job_id: str) -> JobStatus:
         """Status of a job, without its cells."""
-        return self._read(JobStatus, "GET", f"/jobs/{job_id}")
+        return self._read(JobStatus, "GET", _job(job_id))
 
     def cells(
         self, job_id: str, states: Sequence[CellState] = (), **filters: Any
@@ -153,13 +171,13 @@ class Client:
         offset: int | None = 0
         while offset is not None:
             params = {**query, "offset": offset}
-            page = self._read(CellPage, "GET", f"/jobs/{job_id}/cells", params=params)
+            page = self._read(CellPage, "GET", f"{_job(job_id)}/cells", params=params)
             yield from page.cells
             offset = page.next_offset
 
     def cancel(self, job_id: str) -> JobStatus:
         """Cancels a job: cells that no other job wants stop."""
-        return self._read(JobStatus, "POST", f"/jobs/{job_id}/cancel", json={})
+        return self._read(JobStatus, "POST", f"{_job(job_id)}/cancel", json={})
 
     def retry(self, job_id: str) -> int:
         """Queues a job's failed and cancelled cells again.
@@ -167,7 +185,7 @@ class Client:
         Returns:
             Number of cells that the job now waits for.
         """
-        return self._read(Waiting, "POST", f"/jobs/{job_id}/retry", json={}).waiting
+        return self._read(Waiting, "POST", f"{_job(job_id)}/retry", json={}).waiting
 
     def watch(self, job_id: str) -> Iterator[JobStatus]:
         """Yields the status of a job with all its cells, repeatedly until the job has ended.
@@ -178,25 +196,28 @@ class Client:
         status: JobStatus | None = None
         since: str | None = None
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                for event in self._events(job_id, since):
-                    deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
-                    status = parsed(JobStatus, event.data)
-                    cells.update((cell.cell.key, cell) for cell in status.cells)
-                    if event.id and event.id != since:
-                        since = event.id
-                    if since is not None:
-                        yield replace(status, cells=tuple(cells.values()))
-                    if status.ended and since == event.id:
-                        return
-            except ServiceError as error:
-                if time.monotonic() > deadline:
-                    raise
-                if status is not None and since is not None:
-                    trouble = f"{error}; waiting for it"
-                    yield replace(status, cells=tuple(cells.values()), trouble=trouble)
-            time.sleep(RETRY_SECONDS)
+        with Patience(self.url, self._patience) as wait:
+            while True:
+                try:
+                    for event in self._events(job_id, since):
+                        wait.over()
+                        deadline = time.monotonic() + max(self._patience, WATCH_PATIENCE_SECONDS)
+                        status = parsed(JobStatus, event.data)
+                        cells.update((cell.cell.key, cell) for cell in status.cells)
+                        if event.id and event.id != since:
+                            since = event.id
+                        if since is not None:
+                            yield replace(status, cells=tuple(cells.values()))
+                        if status.ended and since == event.id:
+                            return
+                except ServiceError as error:
+                    if time.monotonic() > deadline:
+                        raise
+                    wait.reason = str(error)
+                    if status is not None and since is not None:
+                        trouble = f"{error}; waiting for it"
+                        yield replace(status, cells=tuple(cells.values()), trouble=trouble)
+                time.sleep(RETRY_SECONDS)
 
     # --- history and results ---
 
@@ -222,7 +243,8 @@ class Client:
         from stn_cluster.store import from_parquet, in_table_order
 
         query = {**_as_lists(filters), "format": "parquet", "latest": latest}
-        return in_table_order(from_parquet(self._request("GET", "/results", query).content))
+        response = warned(self._request("GET", "/results", query))
+        return in_table_order(from_parquet(response.content))
 
     def table(
         self,
@@ -247,8 +269,8 @@ class Client:
         query = {**_as_lists(filters), "format": format, "reference": reference}
         if interval:  # left out otherwise, as servers of older versions do not know it
             query |= {"interval": "true", "correction": correction}
-        path = f"/jobs/{job_id}/table" if job_id else "/table"
-        return self._request("GET", path, query).text
+        path = f"{_job(job_id)}/table" if job_id else "/table"
+        return warned(self._request("GET", path, query)).text
 
     # --- inside ---
 
@@ -260,15 +282,18 @@ class Client:
     ) -> httpx.Response:
         """Sends a request, and retries while the server is unavailable: all are idempotent."""
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                response = self._http.request(method, path, params=params, json=json)
-                if response.status_code not in AWAY or time.monotonic() > deadline:
-                    return checked(response, self.url)
-            except httpx.TransportError as error:
-                if time.monotonic() > deadline:
-                    raise ServiceError(unreachable(self.url, error)) from error
-            time.sleep(RETRY_SECONDS)
+        with Patience(self._where, self._patience) as wait:
+            while True:
+                try:
+                    response = self._http.request(method, path, params=params, json=json)
+                    if response.status_code not in AWAY or time.monotonic() > deadline:
+                        return checked(response, self._where)
+                    wait.reason = f"{self._where}: unavailable: HTTP {response.status_code}"
+                except httpx.RequestError as error:
+                    wait.reason = unreachable(self._where, error)
+                    if time.monotonic() > deadline:
+                        raise ServiceError(wait.reason) from error
+                time.sleep(RETRY_SECONDS)
 
     def _events(self, job_id: str, since: str | None) -> Iterator[ServerSentEvent]:
         """Yields the events of a job after event `since`, until the stream ends.
@@ -277,14 +302,19 @@ class Client:
             ServiceError: the server is unavailable.
         """
         headers = {"Last-Event-ID": since} if since else {}
-        path = f"/jobs/{job_id}/events"
+        path = f"{_job(job_id)}/events"
         try:
             with connect_sse(self._http, "GET", path, headers=headers) as stream:
-                checked(stream.response, self.url)
+                checked(stream.response, self._where)
                 # An event without data only keeps the connection alive.
                 yield from (event for event in stream.iter_sse() if event.data)
-        except httpx.TransportError as error:
-            raise ServiceError(unreachable(self.url, error)) from error
+        except httpx.RequestError as error:
+            raise ServiceError(unreachable(self._where, error)) from error
+
+
+def _job(job_id: str, kind: str = "jobs") -> str:
+    """Path of a job's resource; raises UserError for an id that would name another one."""
+    return f"/{kind}/{check_job_id(job_id)}"
 
 
 def _as_lists(filters: Mapping[str, Any]) -> dict[str, list[Any]]:

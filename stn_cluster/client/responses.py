@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TypeVar
 
 import httpx
@@ -9,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stn_cluster import __version__
 from stn_cluster.client.schemas import (
+    OUTDATED_HEADER,
     STATUS_OF_ERROR,
     TOKEN_VARIABLE,
     VERSION_HEADER,
@@ -56,6 +58,16 @@ def checked(response: httpx.Response, url: str) -> httpx.Response:
     return response
 
 
+def warned(response: httpx.Response) -> httpx.Response:
+    """Warns of outdated results in a response, as `load_results` does, and returns it."""
+    if (text := response.headers.get(OUTDATED_HEADER)) is not None:
+        from stn_cluster.store import OutdatedWarning
+
+        for line in parsed(list[str], text):
+            warnings.warn(line, OutdatedWarning, stacklevel=3)
+    return response
+
+
 def _error(response: httpx.Response, url: str) -> UserError:
     problem = parsed(ProblemBody, response.read()).error
     if response.status_code == httpx.codes.UNAUTHORIZED:
@@ -66,6 +78,6 @@ def _error(response: httpx.Response, url: str) -> UserError:
     return kinds.get(response.status_code, UserError)(problem.message, problem.field)
 
 
-def unreachable(url: str, error: httpx.TransportError) -> str:
+def unreachable(url: str, error: httpx.RequestError) -> str:
     """Error message for a server that does not respond."""
     return f"{url}: no server answers: {str(error) or type(error).__name__}"

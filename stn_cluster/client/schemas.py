@@ -12,13 +12,15 @@ from pydantic import Field, StringConstraints, field_validator
 
 from stn_cluster.errors import ConflictError, NotFoundError, ServiceError, StoreError, UserError
 from stn_cluster.grid import CELL_FILTERS, Frozen, GridConfig, Seed
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
-from stn_cluster.queue.jobs import JOB_ID, CellStatus
+from stn_cluster.queue.jobs import JOB_ID, CellStatus, counted_cells
 
 PORT = 8267  # default port of the server
 MAX_PAGE = 5000  # cells
 TOKEN_VARIABLE = "STN_CLUSTER_TOKEN"
 VERSION_HEADER = "stn-cluster-version"  # in every response
+OUTDATED_HEADER = "stn-cluster-outdated"  # in a response: lines on outdated results, as JSON
 SERVER_VARIABLE = "STN_CLUSTER_SERVER"
 
 JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_ID.pattern}$")]
@@ -123,6 +125,9 @@ class CellPage:
     cells: tuple[CellStatus, ...]
     next_offset: int | None  # offset of the next page, if there may be one
 
+    def __repr__(self) -> str:
+        return f"CellPage({counted_cells(len(self.cells))}, next_offset={self.next_offset})"
+
 
 @dataclass(frozen=True)
 class AttemptRecord:
@@ -139,6 +144,9 @@ class AttemptRecord:
     charged: bool  # whether it counts as a failure of the cell
     reason: str | None  # message for people
 
+    def __repr__(self) -> str:
+        return f"AttemptRecord({self.attempt!r}, {self.key}, {self.ending or 'running'})"
+
     @classmethod
     def of(cls, attempt: Attempt) -> AttemptRecord:
         """Makes the record of an attempt."""
@@ -153,7 +161,7 @@ class AttemptRecord:
             ended_at=end.at if end else None,
             ending=end.reason.value if end else None,
             charged=end.counts if end else False,
-            reason=end.message if end else None,
+            reason=plain_lines(end.message) if end and end.message else None,
         )
 
 

@@ -3,73 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster import __version__
 from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.placement import Node, parse_nodes
+from stn_cluster.cluster.ray_probe import check_address, unusable
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
-from stn_cluster.registry import plugin_path
 from stn_cluster.store import redact
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = "stn-cluster"
 HEAD = "node:__internal_head__"  # a resource that only Ray's head node has
 MAX_CALLS = 1000  # concurrent calls of the coordinator, all on its event loop
-REACH_SECONDS = 5.0  # timeout of a connection to the cluster's head
+SILENT_SECONDS = 20.0  # for the coordinator's process to start, before anything is said
+START_SECONDS = 300.0  # the same, before it is given up
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str = "auto", plugins: Sequence[str] = ()) -> Iterator[None]:
-    """Connects to a Ray cluster within the block; its workers can import the plug-ins.
+def ray_cluster(address: str = "auto") -> Iterator[None]:
+    """Connects to a Ray cluster within the block.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or it does not let this process in.
     """
-    _check_reachable(address)
-    environment: dict[str, Any] = {}
-    if plugins:
-        environment["py_modules"] = sorted({str(plugin_path(module)) for module in plugins})
+    check_address(address)
+    if ray.is_initialized():
+        raise UserError("Ray runs in this process already: call ray.shutdown() first")
     try:
-        ray.init(
-            address=address, log_to_driver=False, logging_level="error", runtime_env=environment
-        )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise _no_cluster(address, error) from error
-    try:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        except Exception as error:  # it depends on the whole environment, and raises anything
+            raise unusable(address, error) from error
         yield
     finally:
         ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Fails early if nothing listens at the address: Ray itself would retry for minutes."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", address)
-    host, colon, port = address.rpartition(":")
-    host = host.strip("[]")  # IPv6
-    if not colon or not port.isdecimal() or "://" in address:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:300]
-    return UserError(
-        f"{address}: no Ray cluster to connect to; start one with `ray start --head` ({reason})"
-    )
 
 
 def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
@@ -80,6 +59,11 @@ def with_gpus(settings: Settings, gpu: bool | None = None) -> Settings:
     return replace(settings, gpu=ray.cluster_resources().get("GPU", 0) > 0 if gpu is None else gpu)
 
 
+def present_nodes() -> list[Node]:
+    """Nodes of the cluster; Ray must be connected."""
+    return parse_nodes(ray.nodes())
+
+
 def start(
     settings: Settings,
     coordinator: type[Coordinator] = Coordinator,
@@ -87,36 +71,63 @@ def start(
 ) -> CoordinatorClient:
     """Starts the store's coordinator, or connects to it if it runs; Ray must be connected.
 
-    It is a detached actor on the head node: Ray restarts it when it dies, and it outlives this
-    process.
-
     Args:
         settings: settings of the service.
         coordinator: class of the actor.
         environment: additional environment variables of its process and its workers.
 
     Raises:
-        UserError: store or queue cannot be used, another service holds one of them, or the
-            running coordinator has another version.
+        UserError: see `find_or_start` and `check_served`.
     """
-    actor, started_here = _find(settings.store), False
-    if actor is None:
-        actor, started_here = _start(settings, coordinator, environment)
-    client = _client(actor)
+    client, started_here = find_or_start(settings, coordinator, environment)
     try:
-        running = client.settings()
+        check_served(client, settings)
     except ServiceError:  # it is unavailable, or has ended and must keep the reason for others
         raise
     except UserError:
         if started_here:  # it has no other clients
+            client.kill()
+        raise
+    return client
+
+
+def find_or_start(
+    settings: Settings,
+    coordinator: type[Coordinator] = Coordinator,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[CoordinatorClient, bool]:
+    """Finds the store's coordinator, or starts it; returns it, and whether it was started here.
+
+    It is a detached actor on the head node: Ray restarts it when it dies, and it outlives this
+    process. Arguments: see `start`.
+
+    Raises:
+        UserError: the running coordinator has another version.
+    """
+    actor, started_here = _find(settings.store), False
+    if actor is None:
+        actor, started_here = _start(settings, coordinator, environment)
+    try:
+        return _client(actor), started_here
+    except BaseException:  # an interrupt, too
+        if started_here:
             ray.kill(actor)
         raise
+
+
+def check_served(client: CoordinatorClient, settings: Settings) -> None:
+    """Waits until the coordinator has opened store and queue.
+
+    Raises:
+        UserError: one of them cannot be used, another service holds it, or the coordinator has
+            its state in another folder than these settings.
+    """
+    running = client.settings()
     if running.state != settings.state:
         raise UserError(
             f"{redact(settings.store)}: is served already, with its state in {running.state} and "
             f"not in {settings.state}"
         )
-    return client
 
 
 def _start(
@@ -141,11 +152,6 @@ def _start(
         return ray.get_actor(_name(settings.store), NAMESPACE), False
 
 
-def is_running(store: str) -> bool:
-    """Whether a coordinator serves the store; Ray must be connected."""
-    return _find(store) is not None
-
-
 def find(store: str) -> CoordinatorClient:
     """Finds the coordinator that serves a store; Ray must be connected.
 
@@ -167,12 +173,27 @@ def _find(store: str) -> Any:
 
 def _client(actor: Any) -> CoordinatorClient:
     client = CoordinatorClient(actor)
-    if (version := client.version()) != __version__:
+    # Ray starts a process that does not come up again and again, and says nothing.
+    message = f"waiting for Ray to start the coordinator; its logs are in {_logs()}"
+    told = threading.Timer(SILENT_SECONDS, log.warning, [message])
+    told.daemon = True
+    told.start()
+    try:
+        version = client.with_patience(START_SECONDS, START_SECONDS).version()
+    finally:
+        told.cancel()
+    if version != __version__:
         raise UserError(
             f"the coordinator runs stn-cluster {version}, but this is {__version__}: "
             "use the same version on both sides"
         )
     return client
+
+
+def _logs() -> str:
+    """Folder of Ray's logs on this machine."""
+    node = getattr(ray._private.worker, "_global_node", None)
+    return str(node.get_logs_dir_path()) if node else "Ray's session folder"
 
 
 def _name(store: str) -> str:

@@ -20,7 +20,7 @@ import stn_cluster
 from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Leases
-from stn_cluster.cluster.placement import unsatisfiable
+from stn_cluster.cluster.memory import come_last
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.reports import ReportHandler
 from stn_cluster.cluster.result_writer import ResultWriter
@@ -39,17 +39,30 @@ from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.claim import demand
 from stn_cluster.queue.database import FILE, QueueDatabase
 from stn_cluster.queue.finish import recover
-from stn_cluster.queue.jobs import EVERYTHING, CellStatus, Job, JobStatus, Metrics, Page
+from stn_cluster.queue.jobs import (
+    EVERYTHING,
+    CellState,
+    CellStatus,
+    Job,
+    JobStatus,
+    Metrics,
+    Page,
+)
 from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.store import Store, refuse_published
+from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 TAKEOVER_SECONDS = 10.0  # time for a dead predecessor's processes to release store and state
+OPEN_SECONDS = 5.0  # time to open store and queue, once it is to stop
 CLOSE_SECONDS = 30.0  # time to write the last results
+DEGRADED_CLOSE_SECONDS = 5.0  # the same where a disk is known to be full or away
 END_SECONDS = 5.0  # time until it ends itself after it has stopped, if its client does not
+
+_RUNNING = Page(states=(CellState.RUNNING,))
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ class Coordinator:
 
     def __init__(self, settings: Settings, context: Any = None) -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        if remark := binding_remark():
+            log.warning("%s", remark)
         self.settings = settings
         self._held = ExitStack()
         self._stopped = False
@@ -91,6 +106,7 @@ class Coordinator:
         context = context or ray.get_runtime_context()
         self._myself = context.current_actor
         self._restarted = bool(context.was_current_actor_reconstructed)
+        come_last()
         self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> _Parts:
@@ -103,9 +119,11 @@ class Coordinator:
             self._supervisor.crash("open store and queue", error)
 
     async def _open_and_recover(self) -> _Parts:
-        if self._restarted and (verdict := self._crashes.verdict()):
-            self._end_soon()
-            raise EndedError(f"the service has ended: {verdict}")
+        if self._restarted:
+            self._crashes.begin()
+            if verdict := self._crashes.verdict():
+                self._end_soon()
+                raise EndedError(f"the service has ended: {verdict}")
         while True:
             try:
                 store, database, known = await asyncio.to_thread(self._open_files)
@@ -119,6 +137,7 @@ class Coordinator:
                 await asyncio.sleep(RETRY_SECONDS)
         if not self._restarted:
             self._crashes.clear()
+            self._crashes.begin()
         return await self._start(store, database, known)
 
     def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
@@ -138,7 +157,9 @@ class Coordinator:
         return store, QueueDatabase(state), known
 
     async def _start(self, store: Store, database: QueueDatabase, known: KnownResults) -> _Parts:
-        ended, requeued = await database.write_until_done(recover, known)
+        # Whoever starts a service is told that the disk is full; one that Ray restarts waits.
+        write = database.write_until_done if self._restarted else database.write
+        ended, requeued = await write(recover, known)
         log.info("recovered: %d cells had ended, %d are requeued", ended, len(requeued))
         settings, start = self.settings, self._supervisor.start
         pool = self.worker_pool(settings, self._myself)
@@ -236,8 +257,14 @@ class Coordinator:
             raise ServiceError(str(parts.pool.start_failure))
         queued = await parts.database.read(demand, job_id)
         cost_left -= parts.leases.work_done(job_id)
-        eta = parts.throughput.eta_seconds(cost_left, time.monotonic())
-        waiting = unsatisfiable(queued, parts.pool.nodes, self.settings)
+        now, eta = time.monotonic(), None
+        if parts.leases.training or not parts.throughput.paused(now):
+            eta = parts.throughput.eta_seconds(cost_left, now)
+        waiting = parts.scheduler.waiting(queued)
+        if parts.scheduler.watchdog.any_stalled:
+            running, _ = await parts.database.read(queries.cells, job_id, _RUNNING)
+            keys = {cell.cell.key for _, cell in running}
+            waiting += parts.scheduler.watchdog.lines(keys, now)
         return replace(status, eta_seconds=eta, waiting=waiting)
 
     async def cells(
@@ -276,13 +303,19 @@ class Coordinator:
         Raises:
             StoreError: results could not be written; their cells are still queued.
         """
+        await asyncio.wait([self._opening], timeout=OPEN_SECONDS)
+        if not self._opening.done():  # it waits for a store or a disk, and nothing runs yet
+            self._opening.cancel()
+            self._end_soon()
         parts = await self._parts()
         await parts.scheduler.stop()
         self._stopped = True
         try:
-            await parts.results.close(CLOSE_SECONDS)
+            degraded = self._degraded_reason(parts) is not None
+            seconds = DEGRADED_CLOSE_SECONDS if degraded else CLOSE_SECONDS
+            await parts.results.close(seconds)
             with suppress(StoreError, TimeoutError):
-                await asyncio.wait_for(parts.housekeeping.write_logs(), CLOSE_SECONDS)
+                await asyncio.wait_for(parts.housekeeping.write_logs(), seconds)
         finally:
             self._supervisor.cancel_all()
             parts.store_thread.close()
@@ -310,7 +343,12 @@ class Coordinator:
             EndedError: the service has ended, or is about to end.
             UserError: store or queue cannot be used.
         """
-        parts = await asyncio.shield(self._opening)
+        try:
+            parts = await asyncio.shield(self._opening)
+        except asyncio.CancelledError:
+            if self._opening.cancelled():
+                raise EndedError("the service was ended before it was open") from None
+            raise
         if self._stopped:
             raise EndedError("the service has ended")
         return parts

@@ -16,8 +16,9 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from stn_cluster.cluster.memory_deaths import MemoryDeaths
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, UserError, error_line
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.jobs import (
     EVERYTHING,
@@ -26,11 +27,11 @@ from stn_cluster.queue.jobs import (
     JobStatus,
     Metrics,
     Page,
-    error_line,
 )
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 5.0  # without a response, between two looks whether the coordinator can live
 PAGE = 5000  # cells per request
 
 
@@ -51,6 +52,7 @@ class CoordinatorClient:
         self._actor = actor
         self._patience = patience
         self._timeout = timeout
+        self._deaths = MemoryDeaths(actor)
 
     def with_patience(self, patience: float, timeout: float) -> CoordinatorClient:
         """Client of the same coordinator with another patience and timeout."""
@@ -154,13 +156,17 @@ class CoordinatorClient:
             ServiceError: the coordinator died, or needed more than `timeout` seconds.
         """
         try:
-            ray.get(self._actor.stop.remote(), timeout=timeout)
+            self._answer(self._actor.stop.remote(), timeout)
         except RayTaskError as error:
             raise _unwrapped(error) from None
         except RayError as error:
             raise ServiceError(f"the service did not end properly: {error}") from error
         finally:
-            ray.kill(self._actor)
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends the coordinator's process at once; Ray does not start it again."""
+        ray.kill(self._actor)
 
     def _all_cells(self, job_id: str) -> tuple[dict[str, CellStatus], int]:
         cells: dict[str, CellStatus] = {}
@@ -185,12 +191,29 @@ class CoordinatorClient:
             except ActorUnavailableError as error:
                 if time.monotonic() > deadline:
                     raise ServiceError("the coordinator does not answer") from error
+                self._deaths.check()
                 time.sleep(0.2)
             except ActorDiedError as error:  # Ray does not restart it
                 raise EndedError(f"the service has ended: {error_line(str(error))}") from error
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        return ray.get(getattr(self._actor, method).remote(*arguments), timeout=self._timeout)
+        return self._answer(getattr(self._actor, method).remote(*arguments), self._timeout)
+
+    def _answer(self, call: Any, timeout: float | None) -> Any:
+        """Waits for the response to a call.
+
+        Raises:
+            ServiceError: the coordinator is killed whenever it starts, as memory is short.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = LOOK_SECONDS if deadline is None else deadline - time.monotonic()
+            try:
+                return ray.get(call, timeout=max(0.0, min(left, LOOK_SECONDS)))
+            except GetTimeoutError:
+                if left <= LOOK_SECONDS and deadline is not None:
+                    raise
+                self._deaths.check()
 
 
 def _unwrapped(error: RayTaskError) -> Exception:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
+from stn_cluster.cluster.private_ray import (
+    absolute_python_path,
+    forget_token,
+    minimal_ray,
+    own_process_group,
+    private_environment,
+)
+from stn_cluster.cluster.ray_errors import why
 from stn_cluster.errors import UserError
-from stn_cluster.registry import plugin_path
+from stn_cluster.thread_binding import unbound
+
+# Most bytes of a folder for temporary files: below it, Ray's sockets have names of 107 bytes, the
+# most that Linux accepts.
+LONGEST_FOLDER = 28
+FEWEST_FILES = 256  # open files that Ray's processes need each
+_running = threading.Lock()  # Ray, the environment and the working folder are the process's
 
 
 @dataclass(frozen=True)
@@ -24,88 +40,150 @@ class Resources:
 
 
 @contextlib.contextmanager
-def embedded_ray(
-    workers: int | None, threads_per_worker: int, plugins: Sequence[str] = ()
-) -> Iterator[Resources]:
-    """Starts a private Ray for the block; never connects to a cluster named by the environment.
+def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resources]:
+    """Starts a private Ray for the block; the environment's Ray has no part in it.
 
-    While Ray starts, the process has another working folder.
+    While Ray starts, the process has another working folder and no variables RAY_*; within the
+    block, it has no variables that bind threads to cores.
 
     Args:
         workers: number of workers; None: as many as the machine can run.
-        threads_per_worker: arithmetic threads of a worker on a CPU.
-        plugins: modules that workers can import.
+        cores_per_worker: number of cores that a worker takes at most, at least 1.
 
     Raises:
-        UserError: the machine has fewer GPUs than `workers`.
+        UserError: Ray runs in this process already, or cannot start here.
     """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone())
+        stack.enter_context(unbound())
+        folder = stack.enter_context(_short_folder())
+        ray_folder, work = folder / "r", folder / "work"
+        work.mkdir()
+        (work / "README").write_text("The working folder of stn-cluster's processes.\n")
+        with private_environment():
+            import ray  # reads the environment, too
+
+            if ray.is_initialized():
+                raise UserError(
+                    "Ray runs in this process already, and a grid needs its own: call "
+                    "ray.shutdown() first, or run it in another process"
+                )
+            _check_open_files()
+            forget_token()
+            stack.callback(forget_token)  # ours: it is of no use to the user's own Ray
+            # Ray prints errors of workers to our stdout, even with log_to_driver=False. But stdout
+            # is for the table, and the errors are in the attempts' logs.
+            stack.enter_context(patch("ray._private.worker.print_to_stdstream", _silently))
+            if threading.current_thread() is threading.main_thread():  # Ray sets a handler
+                stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            stack.callback(ray.shutdown)
+            # Ray adds our working folder to the workers' path, where a user's file could shadow a
+            # library, so it starts in an empty one. (A runtime_env could do that, too, but without
+            # one Ray pre-starts processes: the first step is nearly two seconds earlier.)
+            with (
+                absolute_python_path(),
+                contextlib.chdir(work),
+                minimal_ray(),
+                own_process_group(),
+            ):
+                _init(_logical_cores(workers, cores_per_worker), ray_folder)
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        fitting = max(1, _cores() // cores_per_worker)
+        yield Resources(workers or gpus or fitting, gpus > 0)
+
+
+def _init(cores: int, folder: Path) -> None:
     import ray
 
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stn-cluster-"))
-        Path(folder, "README").write_text("The working folder of stn-cluster's processes.\n")
-        environment: dict[str, Any] = {}
-        if plugins:
-            modules = sorted({str(plugin_path(module).absolute()) for module in plugins})
-            # Replaces the script's folder on the workers' path, as its plug-ins may be edited.
-            environment = {"working_dir": folder, "py_modules": modules}
-        # Ray prints errors of workers to our stdout, even with log_to_driver=False. But stdout is
-        # for the table, and the errors are in the attempts' logs.
-        stack.enter_context(patch("ray._private.worker.print_to_stdstream", _silently))
-        stack.callback(ray.shutdown)
-        # Ray adds our working folder to the workers' path, where a user's file could shadow a
-        # library, so it starts in an empty one. (A runtime_env could do that, too, but without one
-        # Ray pre-starts processes: the first step is nearly two seconds earlier.)
-        with contextlib.chdir(folder), minimal_ray():
-            ray.init(
-                address="local",
-                num_cpus=workers,  # None: Ray detects them, and respects a container's limit
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                object_store_memory=256 * 2**20,  # bytes; only reports pass through it
-                runtime_env=environment,
-            )
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        if gpus and workers and workers > gpus:
-            raise UserError(f"workers: one per GPU, so at most {gpus} here, not {workers}")
-        yield Resources(workers or gpus or _free_cores(threads_per_worker), gpus > 0)
+    shared_memory = os.access("/dev/shm", os.W_OK)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=256 * 2**20,  # bytes; only reports pass through it
+            _temp_dir=str(folder),
+            _plasma_directory=None if shared_memory else str(folder.parent),
+        )
+    except Exception as error:  # it depends on the whole machine, and raises anything
+        raise UserError(f"Ray does not start on this machine: {why(error)}") from error
 
 
 @contextlib.contextmanager
-def minimal_ray() -> Iterator[None]:
-    """Makes Ray start without dashboard, autoscaler and log monitor within the block, which saves
-    two to five seconds.
-
-    Ray has no public setting for it. If a version of Ray has other names for these processes, they
-    are started as usual.
-    """
-    from ray._private import utils
-    from ray._private.node import Node
-
-    replacements = [
-        (Node, "start_api_server", _silently),
-        (Node, "start_monitor", _silently),
-        (Node, "start_log_monitor", _silently),
-        # As if the dashboard's libraries were not installed: a node's agent then skips them.
-        (utils, "get_dashboard_dependency_error", ImportError),
-    ]
-    with contextlib.ExitStack() as stack:
-        for target, name, replacement in replacements:
-            if hasattr(target, name):
-                stack.enter_context(patch.object(target, name, replacement))
+def _alone() -> Iterator[None]:
+    """Refuses a second run in the same process."""
+    if not _running.acquire(blocking=False):
+        raise UserError(
+            "this process runs a grid already: run one after the other, or in another process"
+        )
+    try:
         yield
+    finally:
+        _running.release()
+
+
+@contextlib.contextmanager
+def _short_folder() -> Iterator[Path]:
+    """Makes a folder of our own for temporary files, and removes it after the block.
+
+    It is where Python makes such files, unless that has a long path: then it is under /tmp.
+
+    Raises:
+        UserError: no such place can be written to.
+    """
+    places = ["/tmp", "/var/tmp", "/dev/shm"]
+    with contextlib.suppress(FileNotFoundError):  # there is none
+        places.insert(0, tempfile.gettempdir())
+    for place in places:
+        if len(os.fsencode(place)) > LONGEST_FOLDER:
+            continue
+        with contextlib.suppress(OSError):
+            made = tempfile.TemporaryDirectory(prefix="stn-", dir=place, ignore_cleanup_errors=True)
+            break
+    else:
+        raise UserError(
+            f"no folder for temporary files: none of {', '.join(places)} can be written to and has "
+            f"at most {LONGEST_FOLDER} characters; name one in TMPDIR"
+        )
+    with made as folder:
+        yield Path(folder)
+
+
+def _check_open_files() -> None:
+    """Raises UserError if processes here may not open enough files: Ray would wait forever."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < FEWEST_FILES:  # -1: no limit
+        raise UserError(
+            f"ulimit -n: a process may open {most} files here, and Ray needs {FEWEST_FILES}"
+        )
+
+
+def _cores() -> int:
+    """Cores that Ray detects, which respects a container's limit, and this process may use; at
+    least 1."""
+    from ray._private.utils import get_num_cpus
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # as ray.init does; it warns of half a core
+    cores = int(get_num_cpus(override_docker_cpu_warning=True))
+    if hasattr(os, "sched_getaffinity"):  # only on some systems
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, cores)
 
 
 def _silently(*args: object, **kwargs: object) -> None:
     pass
 
 
-def _free_cores(threads_per_worker: int) -> int:
-    """Number of workers for the cores that Ray has detected and this process may use."""
-    import ray
+def _logical_cores(workers: int | None, cores_per_worker: int) -> int:
+    """Number of cores that Ray hands out.
 
-    cores = int(ray.cluster_resources()["CPU"])
-    if hasattr(os, "sched_getaffinity"):  # only on some systems
-        cores = min(cores, len(os.sched_getaffinity(0)))
-    return max(1, cores // threads_per_worker)
+    A user may ask for more workers than there are cores, but not for cores that do not exist.
+    """
+    cores = _cores()
+    if workers is None or (cores_per_worker > 1 and workers * cores_per_worker > cores):
+        return cores
+    return workers * cores_per_worker

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +15,7 @@ from contextlib import suppress
 from stn_cluster.cluster.attempt_log import stamp
 from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint
 from stn_cluster.queue.database import QueueDatabase
 from stn_cluster.queue.queries import ended_keys, job_record, unrecorded_jobs
@@ -46,6 +47,7 @@ class Housekeeping:
         self._discarded: list[tuple[str, Checkpoint]] = []
         self._logs: defaultdict[LogName, list[str]] = defaultdict(list)
         self._log_size = 0
+        self._dropped: Counter[LogName] = Counter()  # characters, since the last line that was kept
         self._writing_logs = asyncio.Lock()
 
     def discard(self, checkpoints: Sequence[tuple[str, Checkpoint]]) -> None:
@@ -119,9 +121,16 @@ class Housekeeping:
                         self._log_size += len(text)
 
     def _add_log(self, log_name: LogName, text: str) -> None:
-        if self._log_size + len(text) <= MAX_LOG_CHARACTERS:
-            self._log_size += len(text)
-            self._logs[log_name].append(storable(text))
+        text = plain_lines(storable(text))
+        if self._log_size + len(text) > MAX_LOG_CHARACTERS:
+            self._dropped[log_name] += len(text)
+            return
+        if dropped := self._dropped.pop(log_name, 0):
+            text = (
+                f"... {dropped:,} characters cut off: the store did not take them in time\n{text}"
+            )
+        self._log_size += len(text)
+        self._logs[log_name].append(text)
 
     def _append_logs(self, texts: dict[LogName, str], written: set[LogName]) -> None:
         """Writes logs, and adds the names of those written to `written`."""

@@ -19,6 +19,7 @@ class Lease:
     worker: str  # the worker's name
     deadline: float  # seconds on the monotonic clock
     step: int = 0  # steps done
+    started: bool = False  # whether its data and model are there, so that it trains
     saved: int | None = None  # step of its newest checkpoint in the store
     finishing: bool = False  # its result is being written, so that it cannot be lost any more
 
@@ -44,6 +45,11 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._leases)
+
+    @property
+    def training(self) -> bool:
+        """Whether a cell is in training or tested, and not only loaded."""
+        return any(lease.started and not lease.finishing for lease in self._leases.values())
 
     def grant(self, lease: Lease) -> None:
         """Adds the lease of an attempt that starts."""

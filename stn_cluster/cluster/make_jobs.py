@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,16 @@ from pydantic import ValidationError
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.grid import Cell, GridConfig
+from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
-from stn_cluster.registry import load_plugins, lookup, resolve, with_present_name
+from stn_cluster.registry import (
+    left_out,
+    load_plugins,
+    loading,
+    lookup,
+    resolve,
+    with_present_name,
+)
 
 if TYPE_CHECKING:
     from stn_cluster.store import Store
@@ -40,21 +49,24 @@ def grid_job(
     """
     folder = None
     if isinstance(config, str | Path):
-        source, folder = str(config), Path(config).parent
+        config = user_path(config)
+        source, folder = str(config), config.parent
         config = load_config(config, overrides)
     elif not isinstance(config, GridConfig):
         config = parse_config(config)
         source = config.name
     else:
         source = config.name
+    cells = tuple(resolve(config, source=source, folder=folder))
     return Job(
         job_id=job_id or new_job_id(config.name),
-        cells=tuple(resolve(config, source=source, folder=folder)),
+        cells=cells,
         name=config.name,
         config=config.model_dump_json(exclude_defaults=True),
         folder=str(folder.resolve()) if folder else None,
         force=force,
         priority=priority,
+        left_out=left_out(config),
     )
 
 
@@ -108,31 +120,71 @@ def cells_to_rerun(store: str | Store, filters: Mapping[str, Any]) -> list[Cell]
     if rows.empty:
         raise UserError(f"{uri}: no cell has been submitted here, so there is none to rerun")
     folders = dict.fromkeys(Path(job["folder"]) for job in opened.jobs() if job.get("folder"))
+    present = lru_cache(maxsize=None)(partial(_present_revisions, folders=tuple(folders)))
     cells = {}
     for label, spec in select(rows, filters)[["label", "spec"]].itertuples(index=False):
         try:
             stored = with_present_name(Cell.model_validate_json(spec))
-            cell = _with_present_revisions(stored, list(folders))
+            cell = _with_present_revisions(stored, present)
         except ValidationError as error:
             raise StoreError(f"{uri}: the spec of {label} cannot be read: {error}") from error
         cells[cell.key] = cell
     return list(cells.values())
 
 
-def _with_present_revisions(cell: Cell, folders: Sequence[Path]) -> Cell:
-    """Copy of a cell with its components' present revisions, as their code may have changed.
+_Components = tuple[tuple[str, str], ...]  # kind and name of each
+_Revisions = tuple[tuple[str, int | str], ...]
 
-    Plug-ins are also searched in the folders of the configs that named them.
-    """
-    load_plugins(cell.plugins, folders)
+
+def _with_present_revisions(
+    cell: Cell, present: Callable[[_Components, tuple[str, ...], _Revisions], _Revisions]
+) -> Cell:
+    """Copy of a cell with its components' present revisions, as their code may have changed."""
+    components = (
+        ("model", cell.model),
+        ("transform", cell.transform),
+        ("distortion", cell.distortion_name),
+        ("dataset", cell.dataset),
+    )
     try:
-        entries = [
-            lookup("model", cell.model),
-            lookup("transform", cell.transform),
-            lookup("distortion", cell.distortion_name),
-            lookup("dataset", cell.dataset),
-        ]
+        revisions = present(components, cell.plugins, tuple(sorted(cell.revisions.items())))
     except UserError as error:
         raise UserError(f"{cell.label}: {error}") from None
-    revisions = {f"{entry.kind}:{entry.name}": entry.revision for entry in entries}
-    return cell.model_copy(update={"revisions": revisions})
+    return cell.model_copy(update={"revisions": dict(revisions)})
+
+
+def _present_revisions(
+    components: _Components,
+    plugins: tuple[str, ...],
+    stored: _Revisions,
+    folders: Sequence[Path] = (),
+) -> _Revisions:
+    """Present revisions of components; plug-ins are searched in the folders of the configs that
+    named them, as well.
+
+    Raises:
+        UserError: one of them does not exist any more; or several folders have plug-ins of this
+            name, and none is as it was.
+    """
+    found: dict[_Revisions, Path | None] = {}
+    errors: list[UserError] = []
+    for folder in (folders if plugins else ()) or (None,):
+        try:
+            with loading:
+                load_plugins(plugins, [folder] if folder else [])
+                entries = [lookup(kind, name) for kind, name in components]  # type: ignore[arg-type]
+        except UserError as error:  # other jobs' configs need not have these plug-ins
+            errors.append(error)
+            continue
+        revisions = tuple(sorted((f"{e.kind}:{e.name}", e.revision) for e in entries))
+        if revisions == stored:
+            return revisions
+        found.setdefault(revisions, folder)
+    if not found:
+        raise errors[0]
+    if len(found) > 1:
+        raise UserError(
+            f"{', '.join(plugins)}: has changed since, and there are several of this name "
+            f"({', '.join(map(str, found.values()))}); run the config that is meant"
+        )
+    return next(iter(found))

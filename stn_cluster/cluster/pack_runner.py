@@ -19,10 +19,10 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.failpoints import failpoint
-from stn_cluster.grid import Cell
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
-from stn_cluster.registry import load_plugins
+from stn_cluster.registry import ClashError, load_submitted
 from stn_cluster.store import Store
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.device import device_name
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
@@ -65,6 +65,7 @@ class PackRunner:
             raise UserError(f"{data_root}: no such folder on {socket.gethostname()}")
         self.data = DataCache(data_root, self.device)
         self.degraded_reason: str | None = None  # why the store is unavailable; None if it is not
+        self.activity = Activity()
         self._stop = threading.Event()
         self._dropped: set[str] = set()  # ids of attempts
 
@@ -91,12 +92,25 @@ class PackRunner:
             pack: the attempts.
             log: gets lines for the attempts' logs.
         """
+        rest = list(pack)
+        while rest:
+            group, failed, rest = self._with_plugins(rest, log)
+            if failed:
+                yield Report(steps={a.id: 0 for a in (*group, *rest)}, ended=failed)
+            yield from self._train(group, log)
+            if self._stop.is_set():
+                return
+
+    def _train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
+        """Trains attempts whose plug-ins are loaded."""
         attempts = {a.cell.key: a.id for a in pack}
-        failed = {a.id: failure for a in pack if (failure := _import_plugins(a.cell))}
-        if failed:
-            yield Report(ended=failed)
-        pack = tuple(a for a in pack if a.id not in failed)
-        trainer = PackTrainer([a.cell for a in pack], self.data, self._states(pack, log))
+        trainer = PackTrainer(
+            [a.cell for a in pack],
+            self.data,
+            self._states(pack, log),
+            activity=self.activity,
+            turn=lambda key: log.turn(attempts[key] if key else None),
+        )
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()
@@ -120,9 +134,44 @@ class PackRunner:
                 logged = time.monotonic()
                 for attempt, step in steps.items():
                     log.line(attempt, f"step {step}")
+            self.activity.begin("waits for the coordinator")
             yield Report(steps=steps, saved=written, ended=ended)
             if stopping:
                 return
+
+    def _with_plugins(
+        self, pack: Sequence[Attempt], log: AttemptLog
+    ) -> tuple[list[Attempt], dict[str, Outcome], list[Attempt]]:
+        """Loads the attempts' plug-ins.
+
+        Returns:
+            The attempts that can be trained side by side, the failures of those whose plug-ins
+            cannot be loaded, and the attempts that must wait: their plug-ins have modules of the
+            same names as those of others, as two people's may.
+        """
+        group: list[Attempt] = []
+        failed: dict[str, Outcome] = {}
+        later: list[Attempt] = []
+        loaded: set[str] = set()
+        for attempt in pack:
+            self.activity.begin("imports its plug-ins", attempt.cell.key)
+
+            def fetch(digest: str, attempt: str = attempt.id) -> bytes | None:
+                return self._retry(attempt, log, self.store.read_plugin, digest)
+
+            try:
+                loaded |= load_submitted(attempt.cell, fetch, keep=loaded)
+                group.append(attempt)
+            except ClashError as error:
+                if loaded:
+                    later.append(attempt)
+                else:  # within this cell
+                    failed[attempt.id] = Outcome(key=attempt.cell.key, error=f"UserError: {error}")
+            except StoreError:  # the attempt was stopped or dropped meanwhile
+                continue
+            except UserError as error:
+                failed[attempt.id] = Outcome(key=attempt.cell.key, error=f"UserError: {error}")
+        return group, failed, later
 
     def _due(self, saved: _Saved, steps: dict[str, int]) -> bool:
         """Whether a checkpoint is due."""
@@ -141,6 +190,7 @@ class PackRunner:
         steps = trainer.steps()
         for key, state in trainer.checkpoints().items():
             attempt, step = attempts[key], steps[key]
+            self.activity.begin("writes a checkpoint to the store")
             try:
                 name = Checkpoint(attempt, step).name
                 self.store.write_checkpoint(key, attempt, name, state)
@@ -201,6 +251,7 @@ class PackRunner:
             StoreError: it is still unavailable, and the attempt was stopped or dropped.
         """
         while True:
+            self.activity.begin("waits for the store")
             try:
                 result = call(*args, **kwargs)
             except StoreError as error:
@@ -212,12 +263,3 @@ class PackRunner:
             else:
                 self.degraded_reason = None
                 return result
-
-
-def _import_plugins(cell: Cell) -> Outcome | None:
-    """Imports a cell's plug-ins; returns the cell's failure if one cannot be imported."""
-    try:
-        load_plugins(cell.plugins)
-    except UserError as error:
-        return Outcome(key=cell.key, error=f"UserError: {error}")
-    return None

@@ -15,6 +15,7 @@ from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue.claim import Demand
 
 PENDING_SECONDS = 5.0  # a worker that starts for longer waits for others to release resources
+UNPLACED_SECONDS = 60.0  # without room for a worker, and people are told
 
 PACKS_A_WORKER = 2  # at least, if there are enough cells: short packs at the end balance the load
 GPU_PACK = 16  # cells; each is a branch of one graph, and small cells fill a GPU only together
@@ -38,6 +39,7 @@ class PlacedWorker(Protocol):
     needs: Needs
     state: WorkerState
     requested_at: float  # seconds on the monotonic clock
+    heard_at: float  # of its last sign of life; 0 before the first
 
 
 @dataclass(frozen=True)
@@ -193,9 +195,35 @@ def unsatisfiable(
     for pool in demand:
         needed = required(pool.needs, settings)
         if not slots(needed, nodes):
-            cells = f"{pool.cells} cell{'s wait' if pool.cells > 1 else ' waits'}"
-            missing.append(f"{cells} for a node with {described(needed)}")
+            missing.append(f"{_waiting(pool)} for a node with {described(needed)}")
     return tuple(missing)
+
+
+def unplaced(
+    demand: Sequence[Demand],
+    workers: Iterable[PlacedWorker],
+    nodes: Sequence[Node],
+    settings: Settings,
+    now: float,
+) -> tuple[str, ...]:
+    """Sentences for people about queued cells whose workers have found no room for a while, though
+    present nodes could hold them: others have taken it.
+
+    Args:
+        demand, workers, nodes, settings, now: see `plan_workers`.
+    """
+    asked = [w for w in workers if now - w.requested_at > UNPLACED_SECONDS]
+    crowded = []
+    for pool in demand:
+        needed = required(pool.needs, settings)
+        same = [w for w in asked if w.needs == pool.needs]
+        if same and slots(needed, nodes) and not any(w.heard_at for w in same):
+            crowded.append(f"{_waiting(pool)} until there is room for {described(needed)}")
+    return tuple(crowded)
+
+
+def _waiting(pool: Demand) -> str:
+    return f"{pool.cells} cell{'s wait' if pool.cells > 1 else ' waits'}"
 
 
 def described(needed: Mapping[str, float]) -> str:

@@ -10,8 +10,11 @@ from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Lease, Leases
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.result_writer import Result, ResultWriter
+from stn_cluster.cluster.stalls import seen
 from stn_cluster.cluster.throughput import Throughput
 from stn_cluster.cluster.worker_pool import WorkerPool
+from stn_cluster.errors import error_line
+from stn_cluster.plain_text import one_line
 from stn_cluster.queue.attempts import Checkpoint
 from stn_cluster.training.outcome import Outcome
 
@@ -52,14 +55,18 @@ class ReportHandler:
     def handle(self, worker: str, report: Report) -> set[str]:
         """Handles a report; returns the attempts that the worker has no lease on any more."""
         now = time.monotonic()
+        begins = report.started and not self._leases.training and self._throughput.paused(now)
         for attempt, step in report.started.items():
             if lease := self._leases.get(attempt):
+                lease.started = True
                 lease.step = max(lease.step, step)  # steps before the checkpoint are not counted
         before = {lease.id: lease.step for lease in self._leases.of(worker)}
         lost = self._leases.renew(worker, report.steps, now)
         for attempt, step in before.items():
             if lease := self._leases.get(attempt):
                 self._count(lease, step, now)
+        if begins:  # the time in which nothing was trained, or it was loaded, does not count
+            self._throughput.begin(now)
         for attempt, text in report.log.items():
             if lease := self._leases.get(attempt):
                 self._housekeeping.log(lease.attempt, text)
@@ -69,6 +76,7 @@ class ReportHandler:
         if handle := self._pool.workers.get(worker):
             handle.heard_at = now
             handle.degraded_reason = report.degraded_reason
+            handle.stall = seen(report.stall, handle.stall, now)
             requested_at = handle.cancel_requested_at
             handle.cancel_requested_at = {a: requested_at.get(a, now) for a in lost}
         return lost
@@ -108,7 +116,8 @@ class ReportHandler:
             text = "trained and tested"
         else:
             text = f"failed: {outcome.error}"
-            log.warning("%s failed: %s", lease.attempt.cell.label, outcome.error)
+            label = one_line(lease.attempt.cell.label)
+            log.warning("%s failed: %s", label, error_line(outcome.error))
         self._housekeeping.log_line(lease.attempt, text)
         without_state = lease.attempt.is_first and lease.saved is None
         self._results.add(Result(lease.attempt, outcome, without_state))

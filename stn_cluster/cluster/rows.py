@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import stn_cluster
-from stn_cluster.errors import storable
+from stn_cluster.errors import error_line, storable
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue.attempts import Attempt, utc_now
-from stn_cluster.queue.jobs import CellState, error_line
+from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Record, Store
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Outcome, Predictions

@@ -7,14 +7,16 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from stn_cluster.cluster.connect import find, is_running, start
+from stn_cluster.cluster.connect import check_served, find_or_start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.preparation import prepare
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.run_local import STOP_SECONDS
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.signals import interrupts
+from stn_cluster.cluster.signals import interrupts, say_stopping
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.queue.jobs import CellState, Job, JobStatus
-from stn_cluster.registry import prepare_datasets
+from stn_cluster.store import Store
 
 GONE_SECONDS = 1.0  # time between checks that a stopping coordinator has ended
 
@@ -33,15 +35,17 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
         The job's status with its cells, repeatedly until it has ended.
 
     Raises:
-        UserError: see `start`; or a data set is missing.
+        UserError: see `find_or_start`, `check_served` and `prepare`.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
-    prepare_datasets(job.cells, data_root)
+    prepare(job.cells, data_root)
+    if any(cell.plugins for cell in job.cells):
+        publish_plugins(job.cells, Store.open(settings.store, create=True))
     with interrupts() as interrupted:
         while True:
-            started_here, client = not is_running(settings.store), None
+            client, started_here = find_or_start(settings)
             try:
-                client = start(settings)
+                check_served(client, settings)
                 for status in _statuses(client, job):
                     yield status
                     if interrupted.is_set():
@@ -53,8 +57,10 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
                 time.sleep(GONE_SECONDS)  # the process that had started it has stopped it
             finally:
                 if started_here:
+                    if interrupted.is_set():
+                        say_stopping()
                     with contextlib.suppress(UserError):
-                        (client or find(settings.store)).stop(STOP_SECONDS)
+                        client.stop(STOP_SECONDS)
 
 
 def _statuses(client: CoordinatorClient, job: Job) -> Iterator[JobStatus]:

@@ -9,22 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.embedded_ray import embedded_ray
+from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
 from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.cluster.preparation import check_plugins
+from stn_cluster.cluster.private_ray import lost_processes
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.cluster.settings import Settings, make_settings
-from stn_cluster.cluster.signals import interrupts
-from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import UserError
+from stn_cluster.cluster.signals import interrupts, say_stopping
+from stn_cluster.cluster.state_folder import check_state_folder, lock_state_folder
+from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
-from stn_cluster.queue.database import connect
+from stn_cluster.queue.database import FILE, connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
 from stn_cluster.store import Store, is_published, refuse_published
+from stn_cluster.thread_binding import binding_remark
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DATA_ROOT = "data"  # default; a full path is sent to workers, which have another working folder
 STOP_SECONDS = 120.0  # time for running steps and their checkpoints after an interrupt
 TAKEOVER_SECONDS = 10.0  # time for the processes of a killed run to end
 HEARTBEAT_SECONDS = 0.5  # shorter than a service's, as a user watches the progress
@@ -36,6 +42,7 @@ def run_grid(
     store: str | Path | None = None,
     *,
     force: bool = False,
+    progress: bool | None = None,
     watch: Callable[[JobStatus], None] | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -45,6 +52,9 @@ def run_grid(
         config: a `GridConfig`, its fields as a dict, or a YAML file.
         store: the result store's folder or URI; default: results/<config name>.
         force: train all cells again.
+        progress: whether progress is shown, on the standard error or as a notebook's output: as a
+            matrix, or as lines where that cannot be redrawn; default: on a terminal and in a
+            notebook, unless `watch` is given.
         watch: called with the job's status about twice per second.
         settings: data_root, state, workers, threads_per_worker, cells_per_pack,
             checkpoint_seconds, checkpoint_steps; see `stn_cluster.cluster.settings.Settings`.
@@ -55,15 +65,23 @@ def run_grid(
     Raises:
         UserError: the config, the data or the store is wrong; nothing has been trained.
     """
+    from stn_cluster.display.choice import view_of_call
     from stn_cluster.store import load_results
 
     job = grid_job(config, force=force)
     store = store or Path("results") / job.name
-    with contextlib.closing(run_job(job, make_settings(store, **settings))) as statuses:
+    statuses = run_job(job, make_settings(store, **settings))
+    # The view closes last, as closing the statuses may take time: it stops the workers.
+    with (
+        view_of_call(progress, watched=watch is not None) as view,
+        contextlib.closing(statuses),
+    ):
         for status in statuses:
+            if view is not None:
+                view.update(replace(status, left_out=job.left_out))
             if watch is not None:
                 watch(status)
-    return load_results(store, key=[cell.key for cell in job.cells])
+    return load_results(Store.open(store), key=[cell.key for cell in job.cells])
 
 
 def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
@@ -71,7 +89,7 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
 
     Other jobs in the queue are not touched; if the same job was interrupted, it is resumed.
     KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
-    checkpoints. A published store is only read.
+    checkpoints; a second Ctrl-C ends the process. A published store is only read.
 
     Args:
         job: the job.
@@ -81,51 +99,94 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         The job's status with its cells, about twice per second until it has ended.
 
     Raises:
-        UserError: the data, the store or the state is wrong; nothing has been trained.
+        UserError: the data, the store or the state is wrong, or this machine can never hold a
+            worker for one of the cells; nothing has been trained.
     """
     if is_published(settings.store):
         yield _published(job, Store.open(settings.store))
         return
-    data_root = Path(settings.data_root) if settings.data_root else None
-    state = Path(settings.state)
+    with interrupts():
+        yield from _run_job(job, settings)
+
+
+def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
+    data_root = Path(settings.data_root or DATA_ROOT).resolve()
     prepare_datasets(job.cells, data_root)
-    store = Store.open(settings.store, create=True)
-    store.check()
-    # The coordinator will lock both; this reports another service before Ray starts.
-    with store.lock(TAKEOVER_SECONDS), lock_state_folder(state, TAKEOVER_SECONDS):
-        job = _with_unfinished_id(job, state)
+    job, stored = _look(job, settings)
     # If all results are stored, Ray is not needed.
-    if not job.force and (stored := _stored(job, store)).total == len(job.cells):
+    if stored is not None and stored.total == len(job.cells) and not job.force:
         yield stored
         return
-    plugins = sorted({module for cell in job.cells for module in cell.plugins})
+    check_plugins(job.cells, data_root)
+    cores = cores_per_worker(job.cells, settings)
+    remark = binding_remark()
     with (
-        embedded_ray(settings.workers, settings.threads_per_worker, plugins) as resources,
-        interrupts() as interrupted,
+        embedded_ray(settings.workers, cores) as resources,
+        interrupts() as interrupted,  # again, as Ray has handlers of its own
     ):
         own = replace(
             settings,
+            data_root=str(data_root) if settings.data_root or data_root.is_dir() else None,
             workers=resources.workers,
             gpu=resources.gpu,
             heartbeat_seconds=HEARTBEAT_SECONDS,
             max_failed_starts=MAX_FAILED_STARTS,
             only_job=job.job_id,
         )
-        from stn_cluster.cluster.connect import start
+        from stn_cluster.cluster.connect import present_nodes, start
 
+        fewer = check_machine(job.cells, own, present_nodes(), asked=settings.workers)
+        remarks = (*filter(None, [remark]), *fewer)
+        # Nothing is made before, as Ray might have refused to start.
+        publish_plugins(job.cells, Store.open(settings.store, create=True))
         client = start(own)
         finished = False
         try:
             client.submit(job)
             for status in client.watch(job.job_id):
-                yield status
+                yield replace(status, waiting=(*remarks, *status.waiting))
                 if interrupted.is_set():
                     raise KeyboardInterrupt
+                if lost := lost_processes():
+                    raise EndedError(
+                        f"Ray's {', '.join(lost)} has ended (out of memory, or killed): run the "
+                        "same again to resume"
+                    )
             finished = True
         finally:
+            if interrupted.is_set():
+                say_stopping()
             # If the job did not finish, its own error must not be hidden by one from stopping.
             with contextlib.nullcontext() if finished else contextlib.suppress(UserError):
                 client.stop(STOP_SECONDS)
+
+
+def _look(job: Job, settings: Settings) -> tuple[Job, JobStatus | None]:
+    """Looks at store and state, and makes nothing that is not there yet.
+
+    Returns:
+        The job, with the id of an interrupted one, and its status from a store that exists.
+
+    Raises:
+        StoreError: one of them cannot be used, or another service holds it; the coordinator will
+            lock both, but this is before Ray starts.
+    """
+    state = Path(settings.state)
+    store = None
+    with contextlib.ExitStack() as held:
+        if Store.is_at(settings.store):
+            store = Store.open(settings.store, create=True)
+            store.check()
+            held.enter_context(store.lock(TAKEOVER_SECONDS))
+        else:
+            Store.check_place(settings.store)
+        if state.is_dir():
+            held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
+        else:
+            check_state_folder(state)
+        if (state / FILE).exists():
+            job = _with_unfinished_id(job, state)
+    return job, None if store is None else _stored(job, store)
 
 
 def _with_unfinished_id(job: Job, state: Path) -> Job:

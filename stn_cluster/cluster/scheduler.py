@@ -3,8 +3,9 @@
 It runs as tasks on the coordinator's event loop:
 
 - `_manage` plans, once a second and whenever something changes, and starts workers;
-- `_employ` is the life of one worker: hello, packs, idle, goodbye;
-- `_scan` looks for workers that send no heartbeat, or do not end a cancelled cell.
+- `_employ` is the life of one worker: hello, packs, idle, goodbye.
+
+The `Watchdog` ends workers that do not get on.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from stn_cluster.cluster.placement import (
     pack_size,
     plan_workers,
     should_release,
+    unplaced,
+    unsatisfiable,
 )
 from stn_cluster.cluster.requeuer import Requeuer
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.supervision import Supervisor
 from stn_cluster.cluster.throughput import Throughput
+from stn_cluster.cluster.watchdog import Watchdog
 from stn_cluster.cluster.worker_pool import (
     WorkerHandle,
     WorkerLostError,
@@ -50,6 +54,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # between two looks at what is queued and which nodes there are
 MAX_PENDING = 2000  # results in memory; with more, no cell is claimed
 STOP_SECONDS = 60.0  # for workers to come to the end of their step
+FLUSH_SECONDS = 5.0  # for the queue to take the cells of stopped workers
 
 
 class Scheduler:
@@ -96,9 +101,14 @@ class Scheduler:
             checkpoints=checkpoints,
             housekeeping=housekeeping,
             supervisor=supervisor,
+            last_output=pool.last_output,
             on_requeue=self.wake,
         )
+        self.watchdog = Watchdog(
+            settings=settings, pool=pool, leases=leases, requeuer=self._requeuer
+        )
         self._plan = Plan()
+        self._waiting: tuple[str, ...] = ()  # what the log has on waiting cells
         self._ray_failure: str | None = None  # why Ray does not say which nodes there are
         self._stopping = False
         self._changed = asyncio.Event()  # set, and replaced, when there may be something to do
@@ -113,10 +123,19 @@ class Scheduler:
             or self._pool.degraded_reason
         )
 
+    def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
+        """Lines for people on the nodes and the room that queued cells wait for."""
+        nodes, settings, now = self._pool.nodes, self.settings, time.monotonic()
+        workers = list(self._pool.workers.values())
+        return (
+            *unsatisfiable(demand, nodes, settings),
+            *unplaced(demand, workers, nodes, settings, now),
+        )
+
     def start(self) -> None:
         """Begins to work."""
         self._supervisor.start("plan workers", self._manage())
-        self._supervisor.start("scan leases", self._scan())
+        self._supervisor.start("watch workers", self.watchdog.run())
 
     def wake(self) -> None:
         """Says that there may be something to do."""
@@ -149,12 +168,15 @@ class Scheduler:
             else:
                 worker.stop()
         self.wake()
-        deadline = time.monotonic() + STOP_SECONDS
-        while self._pool.workers and time.monotonic() < deadline:
+        asked = time.monotonic()
+        while self._pool.workers:
             await asyncio.sleep(0.05)
-        for worker in list(self._pool.workers.values()):
-            await self._give_up(worker, ExitReason.INTERRUPTED, "it did not stop in time")
-        await self._requeuer.flush()
+            now = time.monotonic()
+            for worker in list(self._pool.workers.values()):
+                # One that makes progress is waited for, but not for ever.
+                self.watchdog.give_up_if_stuck(worker, asked, now, STOP_SECONDS)
+        with suppress(TimeoutError):  # on a full disk; the next coordinator requeues them anyway
+            await asyncio.wait_for(self._requeuer.flush(), FLUSH_SECONDS)
 
     # --- packs ---
 
@@ -188,6 +210,10 @@ class Scheduler:
             if worker := pool.start(needs, now):
                 name = f"employ worker {worker.name}"
                 worker.task = self._supervisor.start(name, self._employ(worker))
+        waiting = self.waiting(self.demand)
+        for text in sorted(set(waiting) - set(self._waiting)):
+            log.warning("%s", text)
+        self._waiting = waiting
         wanted = [kind.needs for kind in self.demand]
         for worker in list(pool.workers.values()):
             pending = worker.state is WorkerState.STARTING
@@ -202,6 +228,7 @@ class Scheduler:
                 worker.state, worker.heard_at = WorkerState.BUSY, time.monotonic()
                 # A late heartbeat may have told of the last pack.
                 worker.cancel_requested_at, worker.degraded_reason = {}, None
+                worker.stall = None
                 await self._train(worker, pack)
                 worker.state = WorkerState.IDLE
         except (WorkerLostError, WorkerUnavailableError) as error:
@@ -271,7 +298,7 @@ class Scheduler:
             WorkerLostError: the worker is of no use any more; its cells have been seen to.
         """
         now = time.monotonic()
-        if not self._leases:
+        if not self._leases and self._throughput.paused(now):
             self._throughput.begin(now)
         for attempt in pack:
             self._leases.grant(Lease(attempt, worker.name, now + self.settings.lease_seconds))
@@ -285,14 +312,14 @@ class Scheduler:
                 await self._pool.refresh_nodes()
             node_lost = error.node_lost or self._pool.node_is_lost(worker.info)
             reason = ExitReason.NODE_LOST if node_lost else ExitReason.DIED
-            reason = ExitReason.INTERRUPTED if self._stopping else reason
-            await self._requeuer.requeue(worker.name, reason, str(error))
+            if not self._stopping:
+                await self._requeuer.requeue(worker.name, reason, str(error))
             raise
-        if self._stopping:
-            await self._requeuer.requeue(
-                worker.name, ExitReason.INTERRUPTED, "the service was stopped"
-            )
-        else:
+        finally:
+            if self._stopping:  # `stop` waits for the queue, and not for ever
+                why = "the service was stopped"
+                self._requeuer.begin(worker.name, ExitReason.INTERRUPTED, why)
+        if not self._stopping:
             why = "its worker came back without its result"
             await self._requeuer.requeue(worker.name, ExitReason.DIED, why)
 
@@ -318,48 +345,14 @@ class Scheduler:
             WorkerLostError: it died.
         """
         while True:
+            if end := await self._pool.end_of(worker.info):
+                raise WorkerLostError(end)
             try:
                 await worker.hello()
             except WorkerUnavailableError:  # for a lease at most: then it is given up
                 await asyncio.sleep(self.settings.heartbeat_seconds)
             else:
                 return
-
-    # --- workers that do not come back ---
-
-    async def _give_up(self, worker: WorkerHandle, reason: ExitReason, message: str) -> None:
-        """Kills an unresponsive worker and requeues its cells."""
-        self._pool.remove(worker)
-        if worker.task:
-            worker.task.cancel()
-        await self._requeuer.requeue(worker.name, reason, message)
-
-    async def _scan(self) -> None:
-        """Looks again and again for workers that send no heartbeat, or do not end a cell."""
-        while True:
-            await asyncio.sleep(self.settings.scan_seconds)
-            now = time.monotonic()
-            for name in {lease.worker for lease in self._leases.expired(now)}:
-                if not any(x.deadline < now and not x.finishing for x in self._leases.of(name)):
-                    continue  # a report came while another worker was given up
-                worker = self._pool.workers.get(name)
-                gone = worker is not None and self._pool.node_is_lost(worker.info)
-                reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
-                message = f"its worker was not heard of for {self.settings.lease_seconds:g} s"
-                if worker is None:
-                    await self._requeuer.requeue(name, reason, message)
-                else:
-                    await self._give_up(worker, reason, message)
-            for worker in list(self._pool.workers.values()):
-                if worker.state is not WorkerState.BUSY:  # asked now: it may have become idle
-                    continue
-                asked_at = min(worker.cancel_requested_at.values(), default=now)
-                if now - asked_at > self.settings.cancel_grace_seconds:
-                    message = "its worker was ended with a cancelled cell that did not stop"
-                    await self._give_up(worker, ExitReason.INTERRUPTED, message)
-                elif now - worker.heard_at > 2 * self.settings.lease_seconds:
-                    message = "its worker does not come back"
-                    await self._give_up(worker, ExitReason.EXPIRED, message)
 
 
 def _opening_line(attempt: Attempt) -> str:

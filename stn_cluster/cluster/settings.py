@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.paths import user_path
 
 STATE_FOLDER = "queue"  # folder in a local store: the default place of the state
 
@@ -32,9 +33,10 @@ class Settings:
     heartbeat_seconds: float = 2.0  # time between two heartbeats of a worker
     idle_seconds: float = 60.0  # time after which an idle worker is stopped
     cancel_grace_seconds: float = 10.0  # time for a cancelled cell to finish its step
+    no_progress_seconds: float = 1800.0  # time without progress after which a worker is ended
     max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
     only_job: str | None = None  # id of a job: train only its cells
-    plugins: tuple[str, ...] = ()  # modules that all workers can import
+    plugins: tuple[str, ...] = ()  # modules whose components jobs over HTTP may use
     runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # class that trains packs
 
     def __post_init__(self) -> None:
@@ -42,8 +44,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', ' ')}: at least 1, not {value}")
-        if self.checkpoint_seconds <= 0:
-            raise UserError(f"checkpoint seconds: more than 0, not {self.checkpoint_seconds}")
+        for name in ("checkpoint_seconds", "no_progress_seconds"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise UserError(f"{name.replace('_', ' ')}: more than 0, not {value}")
 
     @property
     def scan_seconds(self) -> float:
@@ -58,7 +62,8 @@ def make_settings(
     data_root: str | Path | None = None,
     **others: Any,
 ) -> Settings:
-    """Makes settings with absolute paths, as Ray's processes have other working folders.
+    """Makes settings with absolute paths, as Ray's processes have other working folders; makes no
+    folder.
 
     Args:
         store: path or URI of the store.
@@ -70,7 +75,7 @@ def make_settings(
         UserError: the store is not on a disk and there is no `state`; its URI is invalid; or a
             value is invalid.
     """
-    from stn_cluster.store import Store, redact
+    from stn_cluster.store import Store, redact, without_end
 
     for name in others:
         if name not in Settings.__dataclass_fields__:
@@ -85,8 +90,8 @@ def make_settings(
             )
         state = local / STATE_FOLDER
     return Settings(
-        store=str(local.resolve()) if local else str(store),
-        state=str(Path(state).resolve()),
-        data_root=str(Path(data_root).resolve()) if data_root else None,
+        store=str(local.resolve()) if local else without_end(str(store)),
+        state=str(user_path(state).resolve()),
+        data_root=str(user_path(data_root).resolve()) if data_root else None,
         **others,
     )

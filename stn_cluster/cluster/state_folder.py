@@ -8,6 +8,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stn_cluster.errors import StoreError
+from stn_cluster.paths import check_folder
+
+
+def check_state_folder(folder: Path) -> None:
+    """Checks that the folder is there or can be made, and leaves nothing behind.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from error
 
 
 def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> ExitStack:
@@ -24,5 +37,9 @@ def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> E
     except Timeout:
         raise StoreError(f"another {what} holds this state folder: {folder}") from None
     except OSError as error:
-        raise StoreError(f"{folder}: cannot hold the service's state: {error.strerror}") from error
+        raise _unusable(folder, error) from error
     return held
+
+
+def _unusable(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"{folder}: cannot hold the service's state: {error.strerror}")

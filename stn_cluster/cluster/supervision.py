@@ -2,7 +2,8 @@
 
 A coordinator without one of its tasks would keep handing out work without processing the results.
 Ray restarts its process, and recovery restores what was in progress. A failure that repeats at once
-is not retried forever: crashes are counted in a file in the state folder.
+is not retried forever: crashes are counted in a file in the state folder. So are the times when the
+process was killed because memory was short, which only the next process can know.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+
+from stn_cluster.cluster.memory import count_kills
+from stn_cluster.cluster.ray_exits import exit_of
 
 log = logging.getLogger(__name__)
 
 MAX_CRASHES = 3  # crashes within WINDOW_SECONDS after which the service ends
 WINDOW_SECONDS = 60.0
+MEMORY_WINDOW_SECONDS = 600.0  # the same, if each time it was killed because memory was short
 CRASHED = 70  # exit code of a process that ends because a task failed
 
 
@@ -32,28 +38,56 @@ class CrashLog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "crashes.json"
+        self._process = folder / "process.json"  # the present process, until it ends by itself
 
-    def add(self, message: str) -> None:
+    def begin(self) -> None:
+        """Notes that this process has begun, so that the next one can tell whether it was killed
+        because memory was short; and whether the one before it was."""
+        with suppress(OSError):  # a full disk: it is not counted
+            with suppress(FileNotFoundError, ValueError, KeyError):
+                before = json.loads(self._process.read_text())
+                end = exit_of(before["pid"])
+                if (end is not None and end.for_memory) or count_kills() > before["kills"]:
+                    self.add("it was killed, as memory was short", memory=True)
+            self._process.write_text(json.dumps({"pid": os.getpid(), "kills": count_kills()}))
+
+    def add(self, message: str, *, memory: bool = False) -> None:
         """Adds a crash.
+
+        Args:
+            message: what failed.
+            memory: whether the process was killed because memory was short.
 
         Raises:
             OSError: it cannot be written.
         """
-        crashes = [*self._read(), {"at": time.time(), "message": message}][-MAX_CRASHES:]
-        self._path.write_text(json.dumps(crashes))
+        crash = {"at": time.time(), "message": message, "memory": memory}
+        self._path.write_text(json.dumps([*self._read(), crash][-MAX_CRASHES:]))
+        self._process.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Removes all crashes when a new service starts."""
         self._path.unlink(missing_ok=True)
+        self._process.unlink(missing_ok=True)
 
     def verdict(self) -> str | None:
         """Reason why the service must end: too many recent crashes; None if it may continue."""
-        recent = [crash for crash in self._read() if crash["at"] > time.time() - WINDOW_SECONDS]
-        if len(recent) < MAX_CRASHES:
+        crashes = self._read()
+        if len(crashes) < MAX_CRASHES:
             return None
+        memory = all(crash.get("memory") for crash in crashes)
+        window = MEMORY_WINDOW_SECONDS if memory else WINDOW_SECONDS
+        if crashes[0]["at"] <= time.time() - window:
+            return None
+        if memory:
+            return (
+                f"memory was short: the coordinator was killed for it {len(crashes)} times within "
+                f"{window / 60:.0f} minutes, after its workers; start fewer workers, or take a "
+                "machine with more memory"
+            )
         return (
-            f"the coordinator failed {len(recent)} times within {WINDOW_SECONDS:.0f} seconds, "
-            f"last with: {recent[-1]['message']}"
+            f"the coordinator failed {len(crashes)} times within {window:.0f} seconds, "
+            f"last with: {crashes[-1]['message']}"
         )
 
     def _read(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from stn_cluster.grid import Cell
 NOW_SECONDS = 15.0  # window of the present speed
 WINDOW_SECONDS = 300.0  # window of the estimate of the time left
 SAMPLE_SECONDS = 0.25  # samples closer than this are merged
+PAUSE_SECONDS = 5.0  # without a step; between two packs it takes less
 
 
 class Throughput:
@@ -18,6 +19,10 @@ class Throughput:
         self._samples: deque[tuple[float, float, float]] = deque()  # time, images and cost so far
         self._images = 0.0
         self._cost = 0.0
+
+    def paused(self, now: float) -> bool:
+        """Whether nothing has been trained for a while, unless a cell's steps take that long."""
+        return not self._samples or now - self._samples[-1][0] > PAUSE_SECONDS
 
     def begin(self, now: float) -> None:
         """Starts a new measurement when work begins, so that idle time does not count."""
@@ -45,7 +50,7 @@ class Throughput:
 
     def eta_seconds(self, cost_left: float, now: float) -> float | None:
         """Seconds until `cost_left` is done at the recent speed; None if that is unknown."""
-        if len(self._samples) < 2:
+        if len(self._samples) < 2 or now - self._samples[-1][0] > WINDOW_SECONDS:
             return None
         start, _, before = self._samples[0]
         if self._cost <= before or now - start < 1:

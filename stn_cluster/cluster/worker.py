@@ -8,6 +8,7 @@ of a lease, the worker ends itself, as its cells are requeued by then.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import traceback
@@ -21,13 +22,21 @@ import ray
 from ray.exceptions import RayError
 
 from stn_cluster.cluster.attempt_log import AttemptLog
-from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.stalls import limit, notice
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
+from stn_cluster.thread_binding import unbind
+from stn_cluster.training.activity import Doing
 from stn_cluster.training.outcome import Outcome
 
 LEASE_LOST = 75  # exit code
 RETRY_SECONDS = 0.5
+STALL_SECONDS = 1.0  # without progress, and the coordinator is told; longer than most steps
+
+
+class RestartedError(Exception):
+    """Ray has restarted a worker, which it may not: its coordinator starts another one."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,9 @@ class Worker:
         settings: settings of the service.
         device: 'cpu' or 'cuda'.
         report: sends a report to the coordinator; see `ReportCall`.
+
+    Raises:
+        RestartedError: the worker had died.
     """
 
     def __init__(
@@ -69,16 +81,24 @@ class Worker:
         device: str,
         report: Callable[[str, Report, float], set[str]],
     ) -> None:
+        if ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed:
+            raise RestartedError("its worker process has died")
         self.name = name
         self.settings = settings
         self._send = report
+        with suppress(ConnectionError):  # its first sign of life: what follows may hang
+            report(name, Report(), settings.lease_seconds)
+        unbind()
         # Imported here, so that the coordinator, which imports this class, does not load torch.
         module, _, runner = settings.runner.partition(":")
         self._runner = getattr(import_module(module), runner)(settings, device)
-        self._log = AttemptLog()
+        self._log = AttemptLog(name)
         self._lock = threading.Lock()
         self._latest = Report()  # progress that is not reported yet
         self._training = threading.Event()
+        self._pack: Sequence[Attempt] = ()
+        self._thread: int | None = None  # id of the thread that trains
+        self._shown: float | None = None  # when the stall began whose code is in the log
         self._acknowledged = time.monotonic()  # time when the last acknowledged report was sent
         threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True).start()
 
@@ -94,7 +114,10 @@ class Worker:
     def train(self, pack: Sequence[Attempt]) -> None:
         """Trains a pack to its end; reports the results instead of returning them."""
         self._acknowledged = time.monotonic()
-        self._latest = Report()
+        # Until it is known better: so that they can be cancelled while they are loaded.
+        self._latest = Report(steps={attempt.id: 0 for attempt in pack})
+        self._pack, self._thread = pack, threading.get_ident()
+        self._runner.activity.begin("starts")
         self._training.set()
         try:
             report = Report()
@@ -105,7 +128,7 @@ class Worker:
                         self._report(report.ended)
             if not report.ended or self._log:  # otherwise the last report was complete
                 self._report({})
-        except Exception as error:  # the process is unusable: for example, out of memory
+        except BaseException as error:  # the process is unusable: for example, out of memory
             self._report_last_lines(pack, error)
             raise
         finally:
@@ -123,12 +146,41 @@ class Worker:
     def _report(self, ended: Mapping[str, Outcome]) -> None:
         """Reports the pack's progress, and waits for the response."""
         with self._lock:
-            lines, degraded_reason = self._log.take(), self._runner.degraded_reason
-            report = replace(self._latest, ended=ended, log=lines, degraded_reason=degraded_reason)
+            stall = self._stall()
+            report = replace(
+                self._latest,
+                ended=ended,
+                log=self._log.take(),
+                degraded_reason=self._runner.degraded_reason,
+                stall=stall,
+            )
             self._latest = Report(steps=report.steps, saved=report.saved)
-        self._runner.drop(self._deliver(report))
+        lost = self._deliver(report)
+        self._log.delivered()
+        self._runner.drop(lost)
 
-    def _report_last_lines(self, pack: Sequence[Attempt], error: Exception) -> None:
+    def _stall(self) -> Stall | None:
+        """What the pack is doing, if it has made no progress for a while."""
+        doing = self._runner.activity.now
+        seconds = time.monotonic() - doing.since
+        if seconds < STALL_SECONDS:
+            return None
+        told = notice(limit((attempt.cell for attempt in self._pack), self.settings))
+        if seconds >= told and self._shown != doing.since:
+            self._shown = doing.since
+            self._log_stall(doing, seconds)
+        return Stall(seconds, doing.what, doing.keys)
+
+    def _log_stall(self, doing: Doing, seconds: float) -> None:
+        """Adds the code that runs to the logs of the cells whose code it is."""
+        frame = sys._current_frames().get(self._thread or 0)
+        code = "".join(traceback.format_stack(frame)).rstrip() if frame else "unknown"
+        for attempt in self._pack:
+            if attempt.cell.key in doing.keys or not doing.keys:
+                text = f"no progress for {seconds:.0f} s: it {doing.what}; the code that runs:"
+                self._log.line(attempt.id, f"{text}\n{code}")
+
+    def _report_last_lines(self, pack: Sequence[Attempt], error: BaseException) -> None:
         """Adds a fatal error to the attempts' logs, and reports them while still possible."""
         with suppress(Exception):  # best effort: the error itself is raised in any case
             for attempt in pack:

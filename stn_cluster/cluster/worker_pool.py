@@ -16,12 +16,17 @@ from uuid import uuid4
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
+from stn_cluster.cluster.ray_exits import exit_of
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.cluster.worker import ReportCall, Worker
+from stn_cluster.cluster.spool import last_output
+from stn_cluster.cluster.stalls import StalledPack
+from stn_cluster.cluster.worker import ReportCall, RestartedError, Worker
 from stn_cluster.errors import storable
 from stn_cluster.grid import Needs
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 
 log = logging.getLogger(__name__)
@@ -30,6 +35,7 @@ T = TypeVar("T")
 FAILED_START_PAUSE = 2.0  # seconds to wait after a worker failed to start; doubles each time
 MAX_PAUSE = 60.0  # seconds
 NODES_SECONDS = 30.0  # timeout of Ray's list of nodes
+OUTPUT_SECONDS = 5.0  # timeout of the last output of a dead worker on another node
 
 
 class WorkerLostError(Exception):
@@ -60,7 +66,8 @@ class WorkerHandle:
     state: WorkerState = WorkerState.STARTING
     info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # set once started
     degraded_reason: str | None = None  # why it cannot reach the store
-    heard_at: float = 0.0  # time when it got its pack, or of its last heartbeat
+    heard_at: float = 0.0  # of its last sign of life, or when it got its pack; 0 before the first
+    stall: StalledPack | None = None  # None while its pack makes progress
     task: asyncio.Task[None] | None = None  # task that waits for its pack
     cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
 
@@ -102,7 +109,9 @@ class WorkerPool:
         self._report = ReportCall(coordinator)
         self._failed_starts: Counter[str] = Counter()  # in a row, by kind of worker
         self._not_before: dict[str, float] = {}  # seconds on the monotonic clock, by kind
-        self._worker_class = ray.remote(max_concurrency=4, max_restarts=0)(Worker)
+        # Ray's memory monitor takes the newest of the processes that it may restart, and those that
+        # it may not restart after them: with no restart, a worker would outlive the coordinator.
+        self._worker_class = ray.remote(max_concurrency=4, max_restarts=1)(Worker)
 
     @property
     def has_given_up(self) -> bool:
@@ -143,6 +152,11 @@ class WorkerPool:
         """Whether a worker's node has left the cluster, by the last `refresh_nodes`."""
         return any(node.node_id == info.node and not node.alive for node in self.nodes)
 
+    async def end_of(self, info: WorkerInfo) -> str | None:
+        """How a worker's process has ended, for people; None if it lives, or nobody knows."""
+        end = await asyncio.to_thread(exit_of, info.process, info.node)
+        return None if end is None else end.text
+
     def start(self, needs: Needs, now: float) -> WorkerHandle | None:
         """Requests a worker from Ray; None if Ray refuses (`start_failure` has the reason)."""
         name = uuid4().hex
@@ -174,6 +188,24 @@ class WorkerPool:
         self.start_failure = f"no worker starts ({count} in a row): {error}"
         log.error("%s", self.start_failure)
 
+    async def last_output(self, name: str, node: str) -> dict[str, bytes]:
+        """What a dead worker has printed and not reported: see `spool.last_output`.
+
+        Args:
+            name: the worker's.
+            node: Ray's id of its node, which must be alive.
+        """
+        if node == ray.get_runtime_context().get_node_id():
+            return await asyncio.to_thread(last_output, name)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        read = ray.remote(last_output).options(num_cpus=0, scheduling_strategy=there)
+        try:
+            output: dict[str, bytes] = await asyncio.wait_for(read.remote(name), OUTPUT_SECONDS)
+        except (TimeoutError, RayError) as error:
+            log.warning("the last output of a worker cannot be read: %s", error)
+            return {}
+        return output
+
     def remove(self, worker: WorkerHandle) -> None:
         """Kills a worker's process, if it can still be reached, and removes the worker."""
         self.workers.pop(worker.name, None)
@@ -192,11 +224,12 @@ async def _answer(call: Awaitable[T]) -> T:
 
 def cause(error: RayError) -> str:
     """Informative part of Ray's error, as one line."""
-    text = storable(str(error)).partition("Some common causes include")[0]
+    text = plain_lines(storable(str(error))).partition("Some common causes include")[0]
     if isinstance(error, RayTaskError):  # raised in our code
         return text.strip().splitlines()[-1]
     if isinstance(error, RayActorError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reasons = [line for line in lines if "because" in line or "Error: " in line]
-        return (reasons or lines or ["its process died"])[-1]
+        reason = (reasons or lines or ["its process died"])[-1]
+        return reason.partition(f"{RestartedError.__name__}: ")[2] or reason
     return " ".join(text.split())

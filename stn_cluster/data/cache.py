@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stn_cluster.data.checked_distortion import CheckedDistortion
 from stn_cluster.data.datasets import FRAME, Dataset, load_dataset
 from stn_cluster.data.stream import (
     BLOCK,
@@ -17,8 +19,12 @@ from stn_cluster.data.stream import (
     as_images,
     distorted_test_set,
     training_distortion,
+    user_distortion,
 )
 from stn_cluster.grid import Cell
+from stn_cluster.registry import lookup
+
+FIRST_BATCHES = 3  # of a plug-in's distortion: their values are checked, and draws are noticed
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,12 @@ class DataCache:
             self._train[name] = LabelledImages(images, labels, data.n_classes)
         return self._train[name]
 
-    def test(self, cell: Cell) -> DistortedTestSet:
-        """The distorted test set of a cell."""
+    def test(self, cell: Cell, progressed: Callable[[], None] = lambda: None) -> DistortedTestSet:
+        """The distorted test set of a cell; `progressed` is called after each distorted batch."""
         name = cell.test_set(FRAME)
         if name not in self._test:
             data = self._dataset(cell.dataset)
-            images, labels = distorted_test_set(cell, data, self.device)
+            images, labels = distorted_test_set(cell, data, self.device, progressed)
             self._test[name] = DistortedTestSet(
                 images, labels, data.n_classes, name, data.test_repeats, data.class_names
             )
@@ -85,17 +91,30 @@ class BatchLoader:
     """
 
     def __init__(self, cell: Cell, data: LabelledImages) -> None:
+        self.cell = cell
         self.data = data
         self.distortion = training_distortion(cell)
         self.stream = Stream(cell.stream, self.distortion, len(data.labels), cell.batch_size)
+        # Whether `apply` of a plug-in's distortion draws: a CUDA graph would repeat one step's.
+        self.draws = False
         self._number: int | None = None  # number of the loaded block
         self._block: Block | None = None
-        # The next block is drawn ahead, so that a GPU need not wait; on a CPU no core is free.
-        self._ahead = ThreadPoolExecutor(1) if data.images.device.type == "cuda" else None
+        self._of_plugin = lookup("distortion", cell.distortion_name).plugin is not None
+        self._first = (
+            FIRST_BATCHES if self._of_plugin else 0
+        )  # number that is still checked closely
+        # The next block is drawn ahead, so that a GPU need not wait; on a CPU no core is free. A
+        # plug-in's code never runs beside a cell's, which has other random numbers.
+        ahead = data.images.device.type == "cuda" and not self._of_plugin
+        self._ahead = ThreadPoolExecutor(1) if ahead else None
         self._drawn: dict[int, Future[Block]] = {}
 
     def load(self, step: int) -> None:
-        """Copies the draws of the block that contains a step to the device."""
+        """Copies the draws of the block that contains a step to the device.
+
+        Raises:
+            UserError: a plug-in's distortion does not draw what it should.
+        """
         number = step // BLOCK
         if number == self._number:
             return
@@ -119,11 +138,30 @@ class BatchLoader:
         return self.distortion.apply(images, parameters), labels
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (batch, 1, canvas, canvas) in 0 to 1 and labels (batch,) of one step."""
+        """Images (batch, 1, canvas, canvas) in 0 to 1 and labels (batch,) of one step.
+
+        Raises:
+            UserError: a plug-in's distortion does not give what it should.
+        """
         self.load(step)
-        return self.at(torch.tensor([step % BLOCK], device=self.data.images.device))
+        device = self.data.images.device
+        row = torch.tensor([step % BLOCK], device=device)
+        if not self._of_plugin:
+            return self.at(row)
+        name, closely = ("apply", *self.cell.stream, step), self._first > 0
+        with user_distortion(self.cell, device, *name, watched=closely) as state:
+            images, labels = self.at(row)
+        self.draws |= bool(state and state.drew)
+        if closely and isinstance(self.distortion, CheckedDistortion):
+            self.distortion.check_values(images)
+        self._first -= closely
+        return images, labels
 
     def _draw(self, number: int) -> Block:
+        if self._of_plugin:
+            name = ("draw", *self.cell.stream, number)
+            with user_distortion(self.cell, torch.device("cpu"), *name):
+                return self.stream.block(number)
         if self._ahead is None:
             return self.stream.block(number)
         drawn = self._drawn.pop(number, None) or self._ahead.submit(self.stream.block, number)

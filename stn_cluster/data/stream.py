@@ -7,7 +7,8 @@ on the other cells of the pack.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,9 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stn_cluster.data.checked_distortion import CheckedDistortion, checked
 from stn_cluster.data.datasets import FRAME, Dataset
 from stn_cluster.data.distortions import Distortion, GridDistortion, Spline
+from stn_cluster.data.isolation import isolated
 from stn_cluster.data.jitter import ElasticJitter
+from stn_cluster.data.random_state import RandomState, generator, seed_of
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup
@@ -36,12 +40,55 @@ class Block:
 
 
 def make_distortion(cell: Cell) -> Distortion:
-    """The distortion of a cell, on its canvas and in its variant."""
+    """The distortion of a cell, on its canvas and in its variant.
+
+    Raises:
+        UserError: a plug-in's is not a distortion on this canvas, or changed the process's
+            settings.
+    """
     entry = lookup("distortion", cell.distortion_name)
-    distortion = entry.load()(cell.variant, cell.canvas)
-    if not isinstance(distortion, Distortion):
-        raise TypeError(f"distortion {entry.name!r} needs canvas, draw and apply")
-    return distortion
+    if entry.plugin is None:
+        distortion: Distortion = entry.load()(cell.variant, cell.canvas)
+        return distortion
+    name = _component(cell)
+    state = _random_state(torch.device("cpu"), "distortion", entry.name)
+    with isolated(name, state):
+        made = entry.load()(cell.variant, cell.canvas)
+    return checked(name, made, cell.canvas)
+
+
+@contextmanager
+def user_distortion(
+    cell: Cell, device: torch.device, *name: str | int, watched: bool = False
+) -> Iterator[RandomState | None]:
+    """Isolates what a plug-in's distortion does within the block.
+
+    Args:
+        cell: a cell with the distortion; with a built-in one, nothing is done.
+        device: the device that it works on.
+        name: name of the call, which alone determines the default generators that it may draw
+            from beside the one that it is given.
+        watched: whether draws on the host are noticed too.
+
+    Yields:
+        What it draws from; None for a built-in distortion.
+    """
+    if lookup("distortion", cell.distortion_name).plugin is None:
+        yield None
+        return
+    state = _random_state(device, *name)
+    if not watched:
+        state.watch_only_the_gpu()
+    with isolated(_component(cell), state):
+        yield state
+
+
+def _component(cell: Cell) -> str:
+    return f"distortion {cell.distortion_name!r}"
+
+
+def _random_state(device: torch.device, *name: str | int) -> RandomState:
+    return RandomState(seed_of("user code", *name), device, user_code=True)
 
 
 def training_distortion(cell: Cell) -> Distortion:
@@ -94,20 +141,23 @@ def _shuffle(name: tuple[str | int, ...], epoch: int, n: int) -> NDArray[np.int6
     return generator("order", *name, epoch).permutation(n)
 
 
-def generator(*name: str | int) -> np.random.Generator:
-    """A random generator that is a function of its name alone."""
-    digest = hashlib.sha256("/".join(map(str, name)).encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-
-
 def as_images(pixels: Tensor) -> Tensor:
     """(N, 28, 28) uint8 -> (N, 1, 28, 28) float32 in 0 to 1; the background stays 0."""
     return pixels.view(-1, 1, FRAME, FRAME).float() / 255
 
 
 @torch.no_grad()
-def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+def distorted_test_set(
+    cell: Cell,
+    dataset: Dataset,
+    device: torch.device,
+    progressed: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
     """The fixed distorted test set of a cell: the same for every model and seed.
+
+    Args:
+        cell, dataset, device: whose it is, of what, and where.
+        progressed: called after each batch.
 
     Returns:
         Images (M * repeats, 1, canvas, canvas) in 0 to 1, and labels (M * repeats,).
@@ -116,8 +166,15 @@ def distorted_test_set(cell: Cell, dataset: Dataset, device: torch.device) -> tu
     base = cell.distortion_name
     count = len(dataset.test_images) * dataset.test_repeats
     rng = generator("test", cell.dataset, base, cell.variant, cell.canvas)
-    parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
     pixels = dataset.test_images.repeat(dataset.test_repeats, 1, 1).to(device)
-    batches = zip(torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH), strict=True)
-    images = torch.cat([distortion.apply(as_images(p), q) for p, q in batches])
+    with user_distortion(cell, device, "test", cell.dataset, base, cell.variant, cell.canvas):
+        parameters = torch.from_numpy(distortion.draw(rng, count)).to(device)
+        parts = torch.split(pixels, TEST_BATCH), torch.split(parameters, TEST_BATCH)
+        batches = []
+        for some_pixels, some_parameters in zip(*parts, strict=True):
+            batches.append(distortion.apply(as_images(some_pixels), some_parameters))
+            progressed()
+        images = torch.cat(batches)
+    if isinstance(distortion, CheckedDistortion):
+        distortion.check_values(images)
     return images, dataset.test_labels.repeat(dataset.test_repeats).to(device)

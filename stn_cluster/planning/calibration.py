@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,6 @@ import torch
 
 from stn_cluster.data.cache import DataCache
 from stn_cluster.grid import Cell
-from stn_cluster.registry import load_plugins
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.device import device_name
 
@@ -32,6 +33,8 @@ class Measured:
 def calibrate(cells: list[Cell], data_root: Path | None, seconds: float) -> list[Measured | None]:
     """Trains each cell for about `seconds` and throws the result away.
 
+    What plug-ins print goes to standard error: it is none of the plan.
+
     Args:
         cells: what to train.
         data_root: folder of data files.
@@ -48,15 +51,16 @@ def calibrate(cells: list[Cell], data_root: Path | None, seconds: float) -> list
     torch.set_num_threads(1)  # as a worker has
     data = DataCache(data_root, device)
     try:
-        return [_measure(cell, data, seconds) for cell in cells]
+        with redirect_stdout(sys.stderr):
+            return [_measure(cell, data, seconds) for cell in cells]
     finally:
         torch.set_num_threads(threads)
 
 
 def _measure(cell: Cell, data: DataCache, seconds: float) -> Measured | None:
-    load_plugins(cell.plugins, [])
-    loader, test = data.loader(cell), data.test(cell)
+    data.train(cell.dataset)  # beforehand: without its files, no plan is right
     try:
+        loader, test = data.loader(cell), data.test(cell)
         training = CellTraining(cell, test, data.device)
         started = time.perf_counter()
         steps = 0
@@ -69,7 +73,7 @@ def _measure(cell: Cell, data: DataCache, seconds: float) -> Measured | None:
             steps += 1
         if data.device.type == "cuda":
             torch.cuda.synchronize()
-    except Exception:  # a plug-in's; training it will say what
+    except (Exception, SystemExit):  # a plug-in's; training it will say what
         return None
     return Measured(
         step_seconds=(time.perf_counter() - started) / max(1, steps),

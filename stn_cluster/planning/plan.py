@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from stn_cluster.grid import Cell
+from stn_cluster.paths import user_path
 from stn_cluster.planning.forecast import cell_bytes, forecast, read_history
 from stn_cluster.report.statistics.intervals import normal_quantile, wilson
 from stn_cluster.report.statistics.power import smallest_significant
 from stn_cluster.report.statistics.questions import LEVEL
-from stn_cluster.store import CELLS, Store, as_frame, is_published, redact
+from stn_cluster.store import CELLS, OutdatedWarning, Store, as_frame, is_published, redact
 
 _ENDS = ("succeeded", "failed")
 ERRORS = (0.5, 1.0, 2.0, 5.0)  # percent, for which widths are forecast
@@ -69,9 +73,14 @@ class Plan:
 
 
 def plan_grid(
-    cells: Sequence[Cell], store: str, *, workers: int | None = None, data_root: Path | None = None
+    cells: Sequence[Cell],
+    store: str,
+    *,
+    workers: int | None = None,
+    data_root: str | Path | None = None,
 ) -> Plan:
-    """Plans the cells of a grid. It writes nothing.
+    """Plans the cells of a grid; writes nothing, but for a data set's files if they are missing and
+    a calibration needs them.
 
     Args:
         cells: from `registry.resolve`.
@@ -79,15 +88,22 @@ def plan_grid(
         workers: number of workers; default: one per core.
         data_root: folder of data files, if a calibration is necessary.
 
+    Warns:
+        OutdatedWarning: the store has results of such cells by an older version of a plug-in.
+
     Raises:
         UserError: a data set is missing or damaged.
         StoreError: the store cannot be read.
     """
-    opened = Store.open(store) if Store.exists(store) else None
+    opened = Store.open(store) if Store.is_at(store) else None
     rows = as_frame(CELLS.empty_table()) if opened is None else opened.results(latest=False)
     succeeded, ended = (set(rows.loc[rows["status"].isin(_ENDS[:n]), "key"]) for n in (1, 2))
+    if opened is not None:
+        for line in opened.outdated(lambda: _keys_of(cells, rows)):
+            warnings.warn(line, OutdatedWarning, stacklevel=2)
     new = [cell for cell in cells if cell.key not in succeeded]
-    found = forecast(new, read_history(rows), data_root)
+    root = None if data_root is None else user_path(data_root)
+    found = forecast(new, read_history(rows), root)
     seconds = [one.seconds for one in found.cells if one.seconds is not None]
     count = workers or _cores()
     sources = [one.source for one in found.cells if one.seconds is not None]
@@ -113,6 +129,14 @@ def plan_grid(
             if name in found.n_test
         ),
     )
+
+
+def _keys_of(cells: Sequence[Cell], rows: pd.DataFrame) -> list[str]:
+    """Keys of a store's results of the entries and seeds of cells, by whatever version of them."""
+    names = {(cell.dataset, cell.recipe, cell.label) for cell in cells}
+    stored = rows.loc[rows["status"] == "succeeded", ["dataset", "recipe", "label", "key"]]
+    found = stored.drop_duplicates().itertuples(index=False, name=None)
+    return [key for *name, key in found if tuple(name) in names]
 
 
 def _stored_repeats(store: Store) -> dict[str, int]:

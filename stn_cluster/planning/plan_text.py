@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.plain_text import one_line
 from stn_cluster.planning.plan import Plan, TestImages
 from stn_cluster.report.statistics.questions import METHOD_SEEDS
 
@@ -38,7 +39,7 @@ def _json(plan: Plan) -> str:
 
 
 def _text(plan: Plan) -> str:
-    return "\n".join(_lines(plan))
+    return "\n".join(map(one_line, _lines(plan)))
 
 
 def _lines(plan: Plan) -> Iterable[str]:

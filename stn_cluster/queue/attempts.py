@@ -18,6 +18,7 @@ class ExitReason(StrEnum):
     FAILED = "failed"  # the cell's own code raised, or its loss is not finite
     DIED = "died"  # the worker's process or device died
     EXPIRED = "expired"  # the worker sent no heartbeat for the duration of a lease
+    HUNG = "hung"  # the cell's own code made no progress, though the worker sent heartbeats
     NODE_LOST = "node lost"
     COORDINATOR_LOST = "coordinator lost"
     INTERRUPTED = "interrupted"  # the service was stopped
@@ -71,6 +72,10 @@ class Attempt:
     resume_from: Checkpoint | None = None  # set only when claimed, like the next: not in history
     is_first: bool = False  # whether it is the first attempt at the cell
     end: AttemptEnd | None = None  # None while it runs
+
+    def __repr__(self) -> str:
+        end = self.end.reason.value if self.end else "running"
+        return f"Attempt({self.id!r}, {self.cell.label}, {end} on {self.worker.host!r})"
 
 
 def utc_now() -> datetime:

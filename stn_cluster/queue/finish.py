@@ -51,8 +51,8 @@ def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
 def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]:
     """Requeues the cells of lost attempts.
 
-    The death of a worker counts as a failure if the cell ran alone; otherwise each cell of the pack
-    is isolated from then on.
+    The death of a worker counts as a failure if the cell ran alone, or its end says so; otherwise
+    each cell of the pack is isolated from then on.
 
     Args:
         db: the queue.
@@ -71,8 +71,8 @@ def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]
             ).fetchone()
             if row is None:
                 continue
-            death = end.reason in (ExitReason.DIED, ExitReason.EXPIRED)
-            counts = death and row["pack_size"] == 1
+            death = end.reason in (ExitReason.DIED, ExitReason.EXPIRED, ExitReason.HUNG)
+            counts = death and (end.counts or row["pack_size"] == 1)
             db.execute(
                 "UPDATE cells SET state = 'queued', isolated = isolated OR :isolate, "
                 "failures = failures + :counts, requeues = requeues + NOT :counts, "

@@ -13,7 +13,7 @@ from typing import Any
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, cell_label, short_hash
 
-JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class CellState(StrEnum):
@@ -36,7 +36,7 @@ class Job:
     """Cells that were submitted together.
 
     Raises:
-        UserError: the id is not 1 to 64 of A-Z a-z 0-9 . _ -, or there are no cells, or one twice.
+        UserError: the id is malformed, or there are no cells, or one twice.
     """
 
     job_id: str
@@ -46,11 +46,13 @@ class Job:
     folder: str | None = None  # folder of the config, where plug-ins may be
     force: bool = False  # train cells again that the store already has
     priority: int = 0  # jobs with a higher priority go first
+    left_out: str | None = None  # a line: what the axes name and the grid does not have
+
+    def __repr__(self) -> str:
+        return f"Job({self.job_id!r}, {counted_cells(len(self.cells))})"
 
     def __post_init__(self) -> None:
-        if not JOB_ID.fullmatch(self.job_id):
-            allowed = "1 to 64 letters, digits, '.', '_' or '-'"
-            raise UserError(f"job id {self.job_id!r}: {allowed}", "job_id")
+        check_job_id(self.job_id)
         if not self.cells:
             raise UserError(f"job {self.job_id}: no cells")
         if len({cell.key for cell in self.cells}) < len(self.cells):
@@ -65,6 +67,22 @@ class Job:
         """Hash of everything except the id: two jobs with the same content share it."""
         cells = [[cell.key, cell.recipe] for cell in self.cells]
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
+
+
+def check_job_id(job_id: str) -> str:
+    """Returns the id of a job, or raises UserError if it cannot be one.
+
+    It is part of URLs, of file names and of command lines: no '..', and nothing like '-rf'.
+    """
+    if not JOB_ID.fullmatch(job_id):
+        allowed = "1 to 64 letters, digits, '.', '_' or '-'; the first a letter or digit"
+        raise UserError(f"job id {job_id!r}: {allowed}", "job_id")
+    return job_id
+
+
+def counted_cells(count: int) -> str:
+    """'1 cell', '32 cells'."""
+    return f"{count:,} cell{'' if count == 1 else 's'}"
 
 
 def id_prefix(name: str) -> str:
@@ -95,6 +113,9 @@ class CellName:
         """Names of a cell."""
         return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
 
+    def __repr__(self) -> str:
+        return f"CellName({self.label}, {self.dataset}, {self.recipe}, {self.key})"
+
     @property
     def label(self) -> str:
         """See `Cell.label`."""
@@ -111,6 +132,12 @@ class CellStatus:
     test_error: float | None = None  # percent; None unless it succeeded and was tested
     error: str | None = None  # why it failed
     stored: bool = False  # whether the store had its result before the job
+
+    def __repr__(self) -> str:
+        text = f"{self.cell.label}, {self.state.value}, step {self.step} of {self.cell.iterations}"
+        if self.test_error is not None:
+            text += f", test error {self.test_error:.2f} %"
+        return f"CellStatus({text})"
 
 
 @dataclass(frozen=True)
@@ -140,8 +167,13 @@ class JobStatus:
     images_per_second: float = 0.0  # of the whole service
     eta_seconds: float | None = None  # estimated time left; None until the speed is known
     trouble: str | None = None  # why the service is degraded; None if it is not
-    waiting: tuple[str, ...] = ()  # resources that cells wait for and no present node has
-    cells: tuple[CellStatus, ...] = field(default=(), repr=False)  # only if requested
+    waiting: tuple[str, ...] = ()  # lines: what its cells wait for, and which make no progress
+    left_out: str | None = None  # see `Job`; only in the answer to a submission
+    cells: tuple[CellStatus, ...] = ()  # only if requested
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n:,} {state.value}" for state, n in self.counts.items() if n)
+        return f"JobStatus({self.job_id!r}, {self.state.value}: {counts or 'no cells'})"
 
     @property
     def total(self) -> int:
@@ -165,13 +197,6 @@ def job_state(counts: Mapping[CellState, int], cancelled: bool) -> CellState:
         if state in states:
             return state
     return CellState.SUCCEEDED
-
-
-def error_line(error: str) -> str:
-    """Most informative line of a traceback: the last 'SomeError: text'."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
-    return (errors or lines or ["unknown"])[-1]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Registry: built-in components and plug-ins by name, and the cells that a config resolves to."""
 
 from stn_cluster.registry.components import (
+    CANVAS_PIXELS,
+    KINDS,
     Entry,
+    Kind,
     lookup,
     names,
     register_dataset,
@@ -10,11 +13,13 @@ from stn_cluster.registry.components import (
     register_recipe,
     register_transform,
 )
-from stn_cluster.registry.plugins import load_plugins, plugin_path
+from stn_cluster.registry.plugin_bundles import changed_files, load_submitted, pack
+from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins, loading
 from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
     largest,
+    left_out,
     parse_distortion,
     present_name,
     resolve,
@@ -22,14 +27,23 @@ from stn_cluster.registry.resolve import (
 )
 
 __all__ = [
+    "CANVAS_PIXELS",
+    "KINDS",
+    "ClashError",
     "Entry",
+    "Kind",
+    "changed_files",
     "check_revisions",
+    "known_plugin",
     "largest",
+    "left_out",
     "load_plugins",
+    "load_submitted",
+    "loading",
     "lookup",
     "names",
+    "pack",
     "parse_distortion",
-    "plugin_path",
     "prepare_datasets",
     "present_name",
     "register_dataset",

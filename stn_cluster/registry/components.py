@@ -11,12 +11,14 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.registry.plugins import source_hash
+from stn_cluster.registry.built_in_lines import LINES
+from stn_cluster.registry.plugins import Plugin, registering
 
 Kind = Literal["model", "transform", "distortion", "dataset", "recipe"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CANVAS_PIXELS = (28, 128)  # the smallest and the largest canvas
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -28,8 +30,9 @@ class Entry:
     kind: Kind
     name: str
     target: str | Callable[..., Any]  # "module:name" until loaded
-    revision: int | str  # bumped when the numerics change; a plug-in's is the hash of its source
-    plugin: str | None = None  # the module that registered it
+    number: int = 0  # of a built-in: bumped when the numerics change
+    source: Plugin | None = None  # the plug-in that registered it
+    module: str | None = None  # that one's module which did
     spatial: bool = False  # model: needs a transform other than `none`
     cost: float = 1.0  # model: training time per image, relative to other models
     # distortion: (variant, its canvas in pixels), the default variant first
@@ -37,6 +40,36 @@ class Entry:
     # distortion: (name, variant) for a variant that is shown under another name than in keys
     variant_names: tuple[tuple[str, str], ...] = ()
     prepare: str | Callable[..., Any] | None = None  # data set: checks or fetches its files
+
+    def __repr__(self) -> str:
+        return f"Entry({self.kind} {self.name!r})"
+
+    @property
+    def summary(self) -> str:
+        """A line for people; of a plug-in's component, the first sentence of its docstring."""
+        if self.source is None:
+            return LINES[self.kind, self.name]
+        text = getattr(self.target, "__doc__", None) or ""
+        paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+        return paragraph.partition(". ")[0].rstrip(".")
+
+    @property
+    def shown_variants(self) -> tuple[tuple[str, int], ...]:
+        """A distortion's variants as a config names them, with their canvases, the default
+        first; none if there is only one."""
+        shown = {variant: name for name, variant in self.variant_names}
+        pairs = tuple((shown.get(variant, variant), canvas) for variant, canvas in self.variants)
+        return pairs if len(pairs) > 1 else ()
+
+    @property
+    def plugin(self) -> str | None:
+        """Name of the plug-in that registered it, as a config names it."""
+        return None if self.source is None else self.source.module
+
+    @property
+    def revision(self) -> int | str:
+        """What its numerics are known by; a plug-in's is the digest of all that it brings."""
+        return self.number if self.source is None else self.source.digest
 
     def load(self) -> Callable[..., Any]:
         """The component itself: a function that makes a model, distortion, data set or recipe, or a
@@ -58,7 +91,7 @@ def _load(target: str | Callable[..., Any]) -> Callable[..., Any]:
 
 def _built_in(kind: Kind, name: str, target: str, revision: int = 1, **fields: Any) -> Entry:
     target = f"stn_cluster.{target}"
-    return Entry(kind=kind, name=name, target=target, revision=revision, **fields)
+    return Entry(kind=kind, name=name, target=target, number=revision, **fields)
 
 
 _MNIST_FILES = "stn_cluster.data.mnist:prepare"
@@ -105,15 +138,20 @@ def lookup(kind: Kind, name: str) -> Entry:
     Raises:
         UserError: there is none; the message lists all names and suggests the most similar one.
     """
-    try:
-        return _entries[kind, name]
-    except KeyError:
-        raise UserError(unknown(kind, name, names(kind))) from None
+    if (entry := _find(kind, name)) is None:
+        raise UserError(unknown(kind, name, names(kind)))
+    return entry
 
 
 def names(kind: Kind) -> list[str]:
     """All registered names of a kind, built-ins first."""
-    return [name for entry_kind, name in _entries if entry_kind == kind]
+    return [name for other, name in _entries if other == kind and _find(kind, name)]
+
+
+def _find(kind: Kind, name: str) -> Entry | None:
+    """The component, unless its plug-in has been forgotten since."""
+    entry = _entries.get((kind, name))
+    return None if entry is None or (entry.source and entry.source.forgotten) else entry
 
 
 def register_model(name: str, *, spatial: bool = False, cost: float = 9.0) -> Callable[[T], T]:
@@ -168,15 +206,17 @@ def register_recipe(name: str) -> Callable[[T], T]:
 
 
 def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
-    if not name or any(c in name for c in ":/+ \t\n"):
-        raise UserError(f"{kind} name {name!r}: no ':', '/', '+' or blanks, and not empty")
+    if any(c in name for c in ":/+ ") or not name.isprintable() or name[:1] in ("", "-", "."):
+        raise UserError(
+            f"{kind} name {name!r}: no ':', '/', '+' or blanks, not empty, no '-' or '.' first"
+        )
 
     # The registering module, which need not define the target: it may be a library's model.
     module = str(sys._getframe(2).f_globals["__name__"])
 
     def decorate(target: T) -> T:
-        existing = _entries.get((kind, name))
-        if existing is not None and existing.plugin != module:
+        existing = _find(kind, name)
+        if existing is not None and existing.module != module:
             owner = existing.plugin or "stn-cluster"
             raise UserError(
                 f"{kind} {name!r} is already registered by {owner}; choose another name"
@@ -185,8 +225,8 @@ def _register(kind: Kind, name: str, **fields: Any) -> Callable[[T], T]:
             kind=kind,
             name=name,
             target=target,
-            revision=source_hash(module),
-            plugin=module,
+            source=registering(module),
+            module=module,
             **fields,
         )
         return target

@@ -22,7 +22,7 @@ from stn_cluster.grid import (
     short_hash,
 )
 from stn_cluster.registry.components import CANVAS_PIXELS, Entry, lookup, names
-from stn_cluster.registry.plugins import load_plugins
+from stn_cluster.registry.plugins import load_plugins, loading
 
 if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
@@ -44,8 +44,9 @@ def resolve(config: GridConfig, source: str = "config", folder: Path | None = No
             a field of a recipe is wrong.
     """
     try:
-        load_plugins(config.plugins, [folder] if folder else [])
-        cells = [*_product(config), *_listed(config)]
+        with loading:
+            load_plugins(config.plugins, [folder] if folder else [])
+            cells = [*_product(config), *_listed(config)]
     except UserError as error:
         raise UserError(f"{source}: {error}", error.field) from error.__cause__
     seen: dict[str, Cell] = {}
@@ -69,6 +70,27 @@ def largest(config: GridConfig) -> int:
         config.seeds or (0,),
     )
     return prod(map(len, axes)) + len(config.cells)
+
+
+def left_out(config: GridConfig) -> str | None:
+    """One line on what the product of a config's axes would have and the grid does not; None if
+    there is nothing, or neither models nor transforms are named.
+
+    Args:
+        config: a config that resolves.
+    """
+    if not config.has_axes or (config.models is None and config.transforms is None):
+        return None
+    models = config.models or PAPER_MODELS
+    transforms = config.transforms or _usual_transforms(models)
+    plain, spatial = ([m for m in models if lookup("model", m).spatial is s] for s in (False, True))
+    others = [transform for transform in transforms if transform != "none"]
+    parts = []
+    if plain and others:
+        parts.append(f"{', '.join(plain)} with {', '.join(others)} (no transformer)")
+    if spatial and "none" in transforms:
+        parts.append(f"{', '.join(spatial)} with none (a transformer needs a transform)")
+    return f"not in the grid: {'; '.join(parts)}" if parts else None
 
 
 def check_revisions(cell: Cell) -> None:
@@ -178,9 +200,8 @@ def _cell(
         lookup("dataset", dataset),
     ]
     recipe_name, settings = recipe
-    # The key contains the recipe's settings, so it does not need the recipe's revision.
-    recipe_entry = lookup("recipe", recipe_name.partition("+")[0])
-    plugins = {entry.plugin for entry in [*used, recipe_entry] if entry.plugin}
+    # The cell contains the recipe's settings, so it needs neither the recipe nor its revision.
+    plugins = {entry.plugin for entry in used if entry.plugin}
     return Cell(
         model=model,
         transform=transform,
@@ -197,6 +218,7 @@ def _cell(
         plugins=tuple(sorted(plugins)),
         cost=_cost(used[0], settings.for_model(model), canvas),
         needs=config.needs,
+        no_progress_seconds=config.no_progress_seconds,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from stn_cluster.errors import UserError
+from stn_cluster.paths import user_path
 from stn_cluster.report.grading import GradedCell, Grades, grade
 from stn_cluster.report.sides import Kind, Pair, Row, Sides, find_sides
 from stn_cluster.report.statistics.questions import METHOD_SEEDS, Question
-from stn_cluster.store import Store
+from stn_cluster.store import OutdatedWarning, Store
 
 if TYPE_CHECKING:
     from stn_cluster.report.statistics.intervals import Wrong
@@ -99,6 +101,9 @@ def compare(
         data_root: folder of data files, for stores without labels.
         filters: dataset, recipe, model, transform, distortion, seed, key: they narrow both sides.
 
+    Warns:
+        OutdatedWarning: see `load_results`.
+
     Raises:
         UserError: a side names nothing or several cells; they were tested on different images; or
             there are no labels.
@@ -108,7 +113,9 @@ def compare(
 
     sides = find_sides(a, b, store, filters)
     level = bonferroni_level(len(sides.pairs))
-    root = None if data_root is None else Path(data_root)
+    for line in _outdated(sides):
+        warnings.warn(line, OutdatedWarning, stacklevel=2)
+    root = None if data_root is None else user_path(data_root)
     of_a = _grades(sides.store_a, [row for pair in sides.pairs for row in pair.a], root)
     of_b = _grades(sides.store_b, [row for pair in sides.pairs for row in pair.b], root)
     return Comparison(
@@ -120,6 +127,18 @@ def compare(
         tuple(sides.failed_a),
         tuple(sides.failed_b),
     )
+
+
+def _outdated(sides: Sides) -> list[str]:
+    """Lines on results of the sides that are of an older version of a plug-in."""
+    of_a = [row["key"] for pair in sides.pairs for row in pair.a]
+    of_b = [row["key"] for pair in sides.pairs for row in pair.b]
+    if sides.kind is not Kind.STORES:
+        return sides.store_a.outdated(lambda: dict.fromkeys([*of_a, *of_b]))
+    return [
+        *(f"{sides.store_a.name}: {line}" for line in sides.store_a.outdated(lambda: of_a)),
+        *(f"{sides.store_b.name}: {line}" for line in sides.store_b.outdated(lambda: of_b)),
+    ]
 
 
 def _names(sides: Sides, a: str, b: str) -> tuple[str, str]:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.plain_text import in_json, one_line
 from stn_cluster.report.comparison import Comparison, PairResult
+from stn_cluster.report.render import markdown_escape
 from stn_cluster.report.sides import Kind
 
 _MOST_IMAGES = 20  # images that a text lists
@@ -56,7 +58,7 @@ def _json(comparison: Comparison, points: float | None) -> str:
             "worse": worse,
             "passed": passed(comparison, points),
         }
-    return json.dumps(found, indent=2, ensure_ascii=False, default=str)
+    return in_json(json.dumps(found, indent=2, ensure_ascii=False, default=str))
 
 
 def _fields(pair: PairResult) -> dict[str, Any]:
@@ -97,18 +99,18 @@ def _text(comparison: Comparison, points: float | None) -> str:
         ).rstrip()
         for row in rows
     ]
-    head = [f"A  {comparison.a}", f"B  {comparison.b}", ""]
-    return "\n".join([*head, *lines, "", *_sentences(comparison, points)])
+    head = [f"A  {one_line(comparison.a)}", f"B  {one_line(comparison.b)}", ""]
+    return "\n".join([*head, *lines, "", *map(one_line, _sentences(comparison, points))])
 
 
 def _markdown(comparison: Comparison, points: float | None) -> str:
     def line(texts: Sequence[str]) -> str:
-        return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
+        return f"| {' | '.join(map(markdown_escape, texts))} |"
 
     rows = [line(_cells(pair)) for pair in comparison.pairs]
-    head = f"A: `{comparison.a}`, B: `{comparison.b}`"
+    head = markdown_escape(one_line(f"A: {comparison.a}, B: {comparison.b}"))
     table = [line(_HEADER), line(["---"] * len(_HEADER)), *rows]
-    sentences = [f"- {text}" for text in _sentences(comparison, points)]
+    sentences = [f"- {markdown_escape(one_line(text))}" for text in _sentences(comparison, points)]
     return "\n".join([head, "", *table, "", *sentences])
 
 
@@ -117,7 +119,7 @@ def _cells(pair: PairResult) -> tuple[str, ...]:
     numbers = (f"{pair.n:,}", f"{pair.n_only_a:,}", f"{pair.n_only_b:,}")
     errors = (f"{pair.error_a:.2f}", f"{pair.error_b:.2f}")
     ends = (_signed(pair.difference), _signed(pair.low), _signed(pair.high))
-    return (pair.name, *numbers, *errors, *ends, f"{pair.p:.2g}", pair.question.words)
+    return (one_line(pair.name), *numbers, *errors, *ends, f"{pair.p:.2g}", pair.question.words)
 
 
 def _signed(points: float) -> str:

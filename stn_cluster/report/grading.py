@@ -134,5 +134,9 @@ class _Loader:
             from stn_cluster.data.labels import load_test_labels
 
             return StoredLabels(*load_test_labels(cell.dataset, self._root))
+        except UserError as error:
+            if self._root is not None:  # the user named it
+                raise
+            return f"the store has no labels of its test images: {error}"
         except ModuleNotFoundError:
             return NO_TORCH

@@ -9,10 +9,20 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from stn_cluster.errors import UserError, unknown
-from stn_cluster.store import json_records, select
+from stn_cluster.errors import UserError, error_line, unknown
+from stn_cluster.plain_text import one_line, shortened
+from stn_cluster.store import as_csv, as_json, select
 
 FORMATS = ("table", "csv", "json")
+TEXTS = ("key", "label", "dataset", "recipe", "status")
+NUMBERS = {  # column: its title, format
+    "test_error": ("test error %", ".2f"),
+    "iterations": ("iterations", ",.0f"),
+    "images_per_second": ("images/s", ",.0f"),
+    "train_seconds": ("seconds", ",.1f"),
+}
+REASON_LENGTH = 120  # characters of a failure; its log has all of it
+WIDTH = 10_000  # characters: no row is cut or broken
 
 
 def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "table") -> str:
@@ -21,7 +31,8 @@ def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "tabl
     Args:
         results: rows of `load_results`.
         filters: one value or several, by the column's name.
-        form: `table` has the main columns; `csv` and `json` (a list of objects) have all.
+        form: `table` has the main columns, and the reasons of failures; `csv` and `json` (a list of
+            objects) have all columns. A row is a line.
 
     Raises:
         UserError: an unknown format or filter, or nothing matches.
@@ -29,10 +40,10 @@ def listing(results: pd.DataFrame, filters: Mapping[str, Any], form: str = "tabl
     check_format(form)
     rows = select(results, filters)
     if form == "csv":
-        return rows.to_csv(index=False)
+        return as_csv(rows)
     if form == "json":
-        return json_records(rows, indent=2) + "\n"
-    return _as_table(rows)
+        return as_json(rows) + "\n"
+    return _as_table(rows) if len(rows) else "No results.\n"
 
 
 def check_format(form: str) -> None:
@@ -42,21 +53,26 @@ def check_format(form: str) -> None:
 
 
 def _as_table(rows: pd.DataFrame) -> str:
+    failed = bool((rows["status"] == "failed").any())
     table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("key", "label", "dataset", "recipe", "status"):
-        table.add_column(name)
-    for name in ("test error %", "iterations", "images/s", "seconds"):
-        table.add_column(name, justify="right")
-    texts = ["key", "label", "dataset", "recipe", "status"]
-    numbers = {"test_error": ".2f", "iterations": ",.0f", "images_per_second": ",.0f"}
-    numbers["train_seconds"] = ",.1f"
+    for name in TEXTS:
+        table.add_column(name, no_wrap=True)
+    for title, _ in NUMBERS.values():
+        table.add_column(title, justify="right")
+    if failed:
+        table.add_column("reason", no_wrap=True)
     for row in rows.to_dict("records"):
-        values = [str(row[name]) for name in texts]
-        table.add_row(*values, *(_number(row[name], spec) for name, spec in numbers.items()))
-    console = Console(width=240, color_system=None, highlight=False)
+        texts = [one_line(str(row[name])) for name in TEXTS]
+        numbers = [_number(row[name], spec) for name, (_, spec) in NUMBERS.items()]
+        table.add_row(*texts, *numbers, *([_reason(row["error"])] if failed else []))
+    console = Console(width=WIDTH, color_system=None, highlight=False, emoji=False)
     with console.capture() as capture:
         console.print(table, markup=False)
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _reason(error: Any) -> str:
+    return shortened(error_line(error), REASON_LENGTH) if isinstance(error, str) else ""
 
 
 def _number(value: Any, spec: str) -> str:

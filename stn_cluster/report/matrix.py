@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from stn_cluster.plain_text import one_line
+
 RING, DAGGER = "°", "†"  # marks of entries with intervals: see `interval_notes`
 # Columns that `interval_table` adds; percent, as the other numbers.
 INTERVAL_COLUMNS = (
@@ -35,7 +37,7 @@ NONE = "-"  # in place of a row's mean if not all of its entries succeeded
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows are networks, columns distortions; every entry is text, not escaped for any format."""
+    """Rows are networks, columns distortions; each entry is a line, not escaped for any format."""
 
     title: str
     header: tuple[str, ...]  # model, transform, the distortions, their mean if there are several
@@ -62,11 +64,16 @@ def _matrix(
         texts = [_entry(entry, seeds) for entry in by_distortion.to_dict("records")]
         mean = [_row_mean(entries, seeds)] if len(distortions) > 1 else []
         rows.append((str(model), str(transform), *texts, *mean))
+    captions = notes.get((dataset, recipe), ())
     return Matrix(
-        title=f"{dataset}, recipe {recipe}",
-        header=("model", "transform", *distortions, *(["mean"] if len(distortions) > 1 else [])),
-        rows=tuple(rows),
-        legend=(*_legend(dataset, part), *notes.get((dataset, recipe), ())),
+        title=one_line(f"{dataset}, recipe {recipe}"),
+        header=(
+            *("model", "transform"),
+            *(one_line(str(name)) for name in distortions),
+            *(["mean"] if len(distortions) > 1 else []),
+        ),
+        rows=tuple(tuple(map(one_line, row)) for row in rows),
+        legend=tuple(map(one_line, (*_legend(dataset, recipe, part), *captions))),
     )
 
 
@@ -102,7 +109,7 @@ def _comparison(reference: float, delta: float, mark: str = "") -> str:
     return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f}{mark})"  # + 0.0: no -0.00
 
 
-def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
+def _legend(dataset: str, recipe: str, part: pd.DataFrame) -> list[str]:
     done = part[part["status"] == "succeeded"]
     fewest, most = (int(done["n_seeds"].min()), int(done["n_seeds"].max())) if len(done) else (0, 0)
     if most > 1:
@@ -118,6 +125,8 @@ def _legend(dataset: str, part: pd.DataFrame) -> list[str]:
         lines.append("The last column is the mean over the distortions.")
     if compared and dataset != "mnist":
         lines.append(f"The paper's numbers are for MNIST, not for {dataset}.")
+    if "+" in recipe:
+        lines.append(f"{recipe}: {recipe.partition('+')[0]} with fields of its own.")
     texts = {"missing": "missing: not in this store.", "failed": "failed: ended with an error."}
     lines += [text for status, text in texts.items() if status in set(part["status"])]
     return lines

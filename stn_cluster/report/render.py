@@ -11,7 +11,9 @@ import pandas as pd
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.report.matrix import DAGGER, INTERVAL_COLUMNS, RING, Matrix, matrices
 from stn_cluster.report.table import COLUMNS
+from stn_cluster.store import as_csv
 
+DECIMALS = 12  # of a difference, beyond which there are only rounding errors
 _NOTHING = "No cells."
 
 
@@ -37,8 +39,9 @@ def _csv(table: pd.DataFrame) -> str:
         .astype(object)
         .where(table["status"] == "succeeded", table["status"])
     )
+    deltas = table["delta"].round(DECIMALS)
     columns = [*COLUMNS, *(name for name in INTERVAL_COLUMNS if name in table)]
-    return table.assign(test_error_mean=means)[columns].to_csv(index=False, lineterminator="\n")
+    return as_csv(table.assign(test_error_mean=means, delta=deltas)[columns])
 
 
 def _text(table: pd.DataFrame) -> str:
@@ -65,13 +68,19 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _markdown_matrix(matrix: Matrix) -> str:
     def line(texts: Sequence[str]) -> str:
-        return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
+        return f"| {' | '.join(map(markdown_escape, texts))} |"
 
     rule = line(["---"] * len(matrix.header))
     rows = [line(row) for row in matrix.rows]
-    return "\n".join([f"### {matrix.title}", "", line(matrix.header), rule, *rows]) + (
-        "\n\n" + " ".join(matrix.legend)
+    title = markdown_escape(matrix.title)
+    return "\n".join([f"### {title}", "", line(matrix.header), rule, *rows]) + (
+        "\n\n" + " ".join(map(markdown_escape, matrix.legend))
     )
+
+
+def markdown_escape(text: str) -> str:
+    """Text without Markdown's signs for cells, code, HTML, links and emphasis."""
+    return re.sub(r"[\\|`<\[*]", lambda match: f"\\{match[0]}", text)
 
 
 def _latex(table: pd.DataFrame) -> str:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stn_cluster.errors import UserError, unknown
+from stn_cluster.errors import UserError, error_line, unknown
+from stn_cluster.paths import user_path
 from stn_cluster.store import Store, matching, redact
 
 Row = Mapping[str, Any]  # a row of `cells`
@@ -87,11 +87,11 @@ def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) ->
 
 
 def _kind(text: str) -> Kind:
-    if "://" in text or (text and (Path(text) / "cells").is_dir()):
+    if "://" in text or (text and (user_path(text) / "cells").is_dir()):
         return Kind.STORES
     if _KEY.fullmatch(text) or _LABEL.fullmatch(text):
         return Kind.CELLS
-    if text and Path(text).exists():
+    if text and user_path(text).exists():
         return Kind.STORES
     if _ROW.fullmatch(text):
         return Kind.ROWS
@@ -131,8 +131,8 @@ def _cell(text: str, rows: pd.DataFrame, store: Store) -> Row:
             f"name a key ({several})"
         )
     if found[0]["status"] != "succeeded":
-        reason = str(found[0]["error"] or "").strip().splitlines()[-1:]
-        raise UserError(f"{store.name}: {text} has no result: failed: {''.join(reason)}")
+        reason = error_line(str(found[0]["error"] or ""))
+        raise UserError(f"{store.name}: {text} has no result: failed: {reason}")
     return found[0]
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Collection
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
+from stn_cluster.paths import user_path
 from stn_cluster.report.reference import find_reference, reference_error
-from stn_cluster.store import Store, in_table_order, load_results, newest, select
+from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
 
 COLUMNS = (
     "dataset",
@@ -78,15 +79,21 @@ def comparison_table(
         delta (mean minus reference), status. An entry is `failed` if no seed succeeded and one
         failed, `missing` if none has run; its numbers are NaN.
 
+    Warns:
+        OutdatedWarning: see `load_results`.
+
     Raises:
         UserError: an unknown reference, filter or correction, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
-    published = find_reference(reference)
-    wanted_status = filters.pop("status", None)
     if interval and isinstance(results, pd.DataFrame):
         raise UserError("intervals and marks need a store: rows alone have no predictions")
-    results = Store.open(results) if isinstance(results, str | os.PathLike) else results
+    if not isinstance(results, Store | pd.DataFrame):
+        results = store = Store.open(results)
+        for line in store.outdated(lambda: shown_keys(store, **filters)):
+            warnings.warn(line, OutdatedWarning, stacklevel=2)
+    published = find_reference(reference)
+    wanted_status = filters.pop("status", None)
     cells = _current(select(_cells(results), filters))
     rows: list[dict[str, Any]] = []
     for group, members in cells.groupby(_GROUP, sort=False):
@@ -108,11 +115,18 @@ def comparison_table(
     if interval and isinstance(results, Store):
         from stn_cluster.report.interval_table import add_intervals
 
-        root = None if data_root is None else Path(data_root)
+        root = None if data_root is None else user_path(data_root)
         table = add_intervals(table, results, cells, correction, root)
     found = ComparisonTable(table)
     found.attrs.update(table.attrs)
     return found
+
+
+def shown_keys(store: Store, **filters: Any) -> list[str]:
+    """Keys of the results that a `comparison_table` with these filters shows."""
+    cells = {name: wanted for name, wanted in filters.items() if name != "status"}
+    keys: list[str] = _current(select(_cells(store), cells))["key"].tolist()
+    return keys
 
 
 def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:

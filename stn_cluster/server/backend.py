@@ -10,9 +10,10 @@ from fastapi import Depends, Request
 
 from stn_cluster.client.schemas import Submission
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.preparation import check_plugins
 from stn_cluster.errors import UserError
 from stn_cluster.queue.jobs import Job
-from stn_cluster.registry import largest, prepare_datasets, resolve
+from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
 from stn_cluster.store import Store
 
 MAX_CELLS = 200_000  # per job
@@ -32,7 +33,7 @@ class Backend:
         """Makes the job of a submission.
 
         Raises:
-            UserError: a rule of the grid is broken, or a data set is missing.
+            UserError: a rule of the grid is broken, a data set is missing, or a plug-in fails.
         """
         if (count := largest(submission.config)) > MAX_CELLS:
             raise UserError(f"config: {count:,} cells, at most {MAX_CELLS:,} in a job", "config")
@@ -45,11 +46,13 @@ class Backend:
         new = [cell for cell in cells if cell.dataset not in self.datasets]
         prepare_datasets(new, self.data_root)
         self.datasets.update(cell.dataset for cell in new)
+        check_plugins(cells, self.data_root)
         job = Job(
             job_id=job_id,
             cells=tuple(cells),
             name=config.name,
             config=submission.config.model_dump_json(exclude_defaults=True),
+            left_out=left_out(config),
         )
         return replace(job, force=submission.force, priority=submission.priority)
 

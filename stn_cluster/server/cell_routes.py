@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 
 from stn_cluster.client.schemas import AttemptId, AttemptRecord, Key
 from stn_cluster.errors import NotFoundError
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.server.backend import BackendDep
 
 router = APIRouter(tags=["cells"])
@@ -27,4 +28,4 @@ def log(key: Key, attempt: AttemptId, backend: BackendDep) -> str:
     text = backend.client.log_of(key, attempt)
     if text is None:
         raise NotFoundError(f"no log of attempt {attempt} of cell {key}")
-    return text
+    return plain_lines(text)  # an older version wrote what user code printed as it was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from stn_cluster.client.schemas import (
     Waiting,
 )
 from stn_cluster.cluster.make_jobs import rerun_job
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.queue.jobs import CellState, JobStatus, Page
 from stn_cluster.server.backend import BackendDep
 
@@ -40,15 +42,18 @@ def submit(
 ) -> JobStatus:
     """Submits a job under an id that the client chooses, so that it can repeat the request if it
     gets no response. After the response, the job is never lost."""
-    new = backend.client.submit(backend.job(job_id, submission))
+    job = backend.job(job_id, submission)
+    publish_plugins(job.cells, backend.store)
+    new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return backend.client.status(job_id)
+    return replace(backend.client.status(job_id), left_out=job.left_out)
 
 
 @router.put("/reruns/{job_id}", responses=CREATED)
 def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
     """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
     job = rerun_job(backend.store, request.filters.used(), job_id=job_id, priority=request.priority)
+    publish_plugins(job.cells, backend.store)
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
     return backend.client.status(job_id)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from stn_cluster.client.schemas import JobId, ResultFilters, Word
+from stn_cluster.client.schemas import OUTDATED_HEADER, JobId, ResultFilters, Word
 from stn_cluster.report.render import render
-from stn_cluster.report.table import comparison_table
+from stn_cluster.report.table import comparison_table, shown_keys
 from stn_cluster.server.backend import Backend, BackendDep
-from stn_cluster.store import export
+from stn_cluster.store import Store, export, load_results
 
 router = APIRouter(tags=["results"])
+MAX_LINES = 20  # in a header
 _MEDIA = {
     "json": "application/json",
     "csv": "text/csv",
@@ -39,18 +41,6 @@ class TableQuery(ResultFilters):
     interval: bool = False  # adds intervals, and marks for what cannot be told from the best
     correction: Word = "holm"  # of the marks: holm or benjamini-hochberg
 
-    def render(self, backend: Backend, **filters: Any) -> PlainTextResponse:
-        """The table of the cells that match the filters."""
-        rows = comparison_table(
-            backend.store,
-            self.reference,
-            interval=self.interval,
-            correction=self.correction,
-            data_root=backend.data_root,
-            **filters,
-        )
-        return PlainTextResponse(render(rows, self.format), media_type=_TABLES[self.format])
-
 
 def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {kind: {} for kind in media}}}
@@ -59,14 +49,19 @@ def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
 @router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
 def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
-    tables = backend.store.scan(query.used(), query.latest)
-    return StreamingResponse(export(tables, query.format), media_type=_MEDIA[query.format])
+    store = backend.store
+    tables = store.scan(query.used(), query.latest)
+    outdated = _outdated(
+        store, lambda: load_results(store, **query.used())["key"] if query.latest else ()
+    )
+    body = export(tables, query.format)
+    return StreamingResponse(body, media_type=_MEDIA[query.format], headers=outdated)
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    return query.render(backend, **query.used())
+    return _table(backend, query, query.used())
 
 
 @router.get(
@@ -79,4 +74,24 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    return query.render(backend, **{**query.used(), "key": keys})
+    return _table(backend, query, {**query.used(), "key": keys})
+
+
+def _table(backend: Backend, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
+    table = comparison_table(
+        backend.store,
+        query.reference,
+        interval=query.interval,
+        correction=query.correction,
+        data_root=backend.data_root,
+        **filters,
+    )
+    outdated = _outdated(backend.store, lambda: shown_keys(backend.store, **filters))
+    text = render(table, query.format)
+    return PlainTextResponse(text, media_type=_TABLES[query.format], headers=outdated)
+
+
+def _outdated(store: Store, keys: Callable[[], Iterable[str]]) -> dict[str, str]:
+    """A header with lines, as JSON, on results that are of an older version of a plug-in."""
+    lines = store.outdated(keys)[:MAX_LINES]
+    return {OUTDATED_HEADER: json.dumps(lines)} if lines else {}

@@ -6,8 +6,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from stn_cluster import __version__
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.signals import STOPPING, interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
@@ -38,7 +38,7 @@ LOOK_SECONDS = 5.0  # time between checks that the coordinator still exists
 def serve(
     settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
 ) -> None:
-    """Serves until SIGTERM or Ctrl-C; then checkpoints running cells and ends the service.
+    """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
     If it is killed, the coordinator continues, and the next `serve` finds it.
 
@@ -58,10 +58,11 @@ def serve(
     refuse_published(settings.store)
     load_plugins(settings.plugins)
     with ExitStack() as stack:
+        listening = stack.enter_context(listen.open())
+        stack.enter_context(ray_cluster(address))
+        # The first that makes a folder, after all that might refuse.
         state = Path(settings.state)
         stack.enter_context(lock_state_folder(state / "server", what="server"))
-        listening = stack.enter_context(listen.open())
-        stack.enter_context(ray_cluster(address, settings.plugins))
         settings = with_gpus(settings, gpu)
         client = start(settings)
         running = client.settings()
@@ -96,7 +97,8 @@ def _serve(
     server = uvicorn.Server(config)
     # In a thread, where uvicorn installs no signal handlers: there is more to do after its end.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    with _signals() as (stop_requested, interrupted):
+    signals = (signal.SIGINT, signal.SIGTERM)
+    with interrupts(signals, raises=False) as stop_requested:  # again, as Ray has its own handlers
         thread.start()
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -105,9 +107,9 @@ def _serve(
         ended: EndedError | None = None
         while thread.is_alive() and not stop_requested.wait(LOOK_SECONDS) and not ended:
             ended = _end_of_coordinator(client)
+        log.info(STOPPING)
         server.should_exit = True
         thread.join()
-        log.info("stopping: running cells are checkpointed")
         if ended or not stop_requested.is_set():
             reason = ended or "the service has ended"
             raise EndedError(f"{reason}; its queue and store are unchanged")
@@ -117,7 +119,7 @@ def _serve(
             # Cells whose results were not written are still queued.
             log.error("not everything could be written: %s", error)
         log.info("stopped")
-    if interrupted.is_set():
+    if stop_requested.signal == signal.SIGINT:
         raise KeyboardInterrupt
 
 
@@ -130,25 +132,3 @@ def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:
     except ServiceError as error:
         log.warning("%s", error)
     return None
-
-
-@contextmanager
-def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Replaces Ray's signal handlers, which exit at once, within the block.
-
-    Yields:
-        Events that are set by SIGINT or SIGTERM, and by SIGINT only.
-    """
-    stop_requested, interrupted = threading.Event(), threading.Event()
-
-    def handle(signum: int, frame: object) -> None:
-        if signum == signal.SIGINT:
-            interrupted.set()
-        stop_requested.set()
-
-    before = {sign: signal.signal(sign, handle) for sign in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop_requested, interrupted
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from stn_cluster.stn.precision import Kernel, rounded
 
@@ -41,15 +40,38 @@ def conv_pool(
     Returns:
         (N, K, (H - k + 1) / 2, (W - k + 1) / 2), sizes rounded; in channels-last memory format.
     """
+    if torch.is_autocast_enabled("cpu"):  # it sums in float32, as other layers' sums are
+        with torch.autocast("cpu", enabled=False):
+            images, weight, bias = (
+                part if part.dtype == torch.float64 else part.float()
+                for part in (images, weight, bias)
+            )
+            return conv_pool(images, weight, bias, ceil_mode, kernel)
     pooled: Tensor = _ConvPool.apply(images, weight, bias, ceil_mode, kernel)
     return pooled
+
+
+def plain_conv_pool(
+    images: Tensor, weight: Tensor, bias: Tensor, ceil_mode: bool, kernel: Kernel | None = None
+) -> Tensor:
+    """Computes `conv_pool`, but for rounding, with PyTorch's own operations, on any device."""
+    if kernel is None:
+        scores = F.max_pool2d(F.conv2d(images, weight, bias), 2, ceil_mode=ceil_mode)
+        return F.relu(scores)
+    scores = F.max_pool2d(convolved(images, weight, kernel), 2, ceil_mode=ceil_mode)
+    return F.relu(scores.to(images.dtype) + bias.view(-1, 1, 1))
+
+
+def convolved(images: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
+    """Convolves numbers rounded to bfloat16, without bias; the result is bfloat16."""
+    return F.conv2d(rounded(images, kernel), rounded(weight, kernel)).bfloat16()
 
 
 class _ConvPool(torch.autograd.Function):
     """Shapes below: image N, band b, channel C, filter K of size k; r and b count pooled pixels."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    @torch.amp.custom_fwd(device_type="cpu")
     def forward(
         ctx: Any,
         images: Tensor,
@@ -89,16 +111,21 @@ class _ConvPool(torch.autograd.Function):
                 won[here, 0] = top.ge_(bottom)
                 won[here, 1:] = left.ge_(right)
         if won is not None:
-            ctx.save_for_backward(patches, matrix, pooled, won)
-            ctx.shape, ctx.size, ctx.kernel = images.shape, size, kernel
+            ctx.save_for_backward(images, weight, bias, patches, matrix, pooled, won)
+            ctx.size, ctx.ceil_mode, ctx.kernel = size, ceil_mode, kernel
         return pooled.permute(0, 3, 1, 2)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        patches, matrix, pooled, won = ctx.saved_tensors
-        n, channels, height, width = ctx.shape
+        images, weight, bias, patches, matrix, pooled, won = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives
+            inputs = (images, weight, bias)
+            needed = [part for part in inputs if part.requires_grad]
+            plain = plain_conv_pool(*inputs, ctx.ceil_mode, ctx.kernel)
+            found = iter(torch.autograd.grad(plain, needed, gradient, create_graph=True))
+            return (*(next(found) if part.requires_grad else None for part in inputs), None, None)
+        n, channels, height, width = images.shape
         _, rows, bands, filters = pooled.shape
         gradient = gradient.permute(0, 2, 3, 1) * pooled.sign()  # (N, r, b, K)
         for_bias = gradient.sum((0, 1, 2))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cluster.stn.conv_pool import conv_pool
-from stn_cluster.stn.precision import Kernel, Precision, bf16_kernel, rounded
+from stn_cluster.stn.conv_pool import conv_pool, convolved, plain_conv_pool
+from stn_cluster.stn.grids import is_low_precision
+from stn_cluster.stn.precision import Kernel, Precision, bf16_kernel
+from stn_cluster.stn.tracing import traced
 
 FEW_CHANNELS = 4  # with more channels, PyTorch's own convolution is faster
-
-
-def convolved(images: Tensor, weight: Tensor, kernel: Kernel) -> Tensor:
-    """Convolves numbers rounded to bfloat16, without bias; the result is bfloat16."""
-    return F.conv2d(rounded(images, kernel), rounded(weight, kernel)).bfloat16()
 
 
 class Conv2d(nn.Conv2d):
@@ -40,14 +36,12 @@ class Conv2d(nn.Conv2d):
         """(N, C, H, W) -> (N, out_channels, H - k + 1, W - k + 1)."""
         if (kernel := self._kernel(images)) is None:
             return super().forward(images)
-        return self._with_bias(convolved(images, self.weight, kernel).to(images.dtype))
+        assert self.bias is not None
+        scores = convolved(images, self.weight, kernel).to(images.dtype)
+        return scores + self.bias.view(-1, 1, 1)
 
     def _kernel(self, images: Tensor) -> Kernel | None:
         return bf16_kernel(images.device.type) if self.precision == "bf16" else None
-
-    def _with_bias(self, scores: Tensor) -> Tensor:
-        assert self.bias is not None
-        return scores + self.bias.view(-1, 1, 1)
 
 
 class ConvPool2d(Conv2d):
@@ -77,14 +71,13 @@ class ConvPool2d(Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, (H - k + 1) / 2, (W - k + 1) / 2), sizes rounded."""
         kernel = self._kernel(images)
-        fits = min(images.shape[2:]) > self.kernel_size[0] and len(images) > 0
-        if images.device.type == "cpu" and self.in_channels <= FEW_CHANNELS and fits:
-            assert self.bias is not None
-            return conv_pool(images, self.weight, self.bias, self.ceil_mode, kernel)
-        if kernel is None:
-            return F.relu(self._pooled(super().forward(images)))
-        pooled = self._pooled(convolved(images, self.weight, kernel)).to(images.dtype)
-        return F.relu(self._with_bias(pooled))
+        assert self.bias is not None
+        computed = plain_conv_pool if self._is_plain(images) else conv_pool
+        return computed(images, self.weight, self.bias, self.ceil_mode, kernel)
 
-    def _pooled(self, scores: Tensor) -> Tensor:
-        return F.max_pool2d(scores, 2, ceil_mode=self.ceil_mode)
+    def _is_plain(self, images: Tensor) -> bool:
+        """Whether PyTorch's own layers are as fast, or have to be used."""
+        few = images.device.type == "cpu" and self.in_channels <= FEW_CHANNELS
+        if not few or traced() or is_low_precision(self.weight):
+            return True
+        return min(images.shape[2:]) <= self.kernel_size[0] or len(images) == 0

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from stn_cluster.stn.tracing import traced
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -35,6 +36,16 @@ def pixel_centres(size: Size, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.stack([columns, rows], dim=-1).reshape(-1, 2).to(dtype)
 
 
+def is_low_precision(tensor: Tensor) -> bool:
+    """Whether a tensor is bfloat16 or float16."""
+    return tensor.dtype in (torch.bfloat16, torch.float16)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """A tensor of floating point numbers, as float32 if they have less precision."""
+    return tensor.float() if is_low_precision(tensor) else tensor
+
+
 def homogeneous(points: Tensor) -> Tensor:
     """(..., 2) -> (..., 3) with a last coordinate of 1."""
     return torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
@@ -55,8 +66,19 @@ def homography(matrix: Tensor, basis: Tensor) -> Tensor:
     Returns:
         (N, K, 2), always finite, with finite gradients: see `HORIZON`.
     """
+    if traced():
+        return plain_homography(matrix, basis)
     mapped: Tensor = _Homography.apply(matrix, basis)
     return mapped
+
+
+def plain_homography(matrix: Tensor, basis: Tensor) -> Tensor:
+    """Computes `homography`, but for rounding, with PyTorch's own derivatives."""
+    scale = matrix[:, 6:] @ basis[:3, ::2]
+    horizon = torch.full_like(scale, HORIZON).copysign(scale.detach())
+    scale = torch.where(scale.abs() < HORIZON, horizon, scale)
+    points = matrix[:, :6] @ basis
+    return points.view(*scale.shape, 2) / scale.unsqueeze(2)
 
 
 class _Homography(torch.autograd.Function):
@@ -68,13 +90,15 @@ class _Homography(torch.autograd.Function):
         scale = matrix[:, 6:] @ basis[:3, ::2]  # (N, K)
         inverse = scale.abs().clamp_(min=HORIZON).copysign_(scale).reciprocal_()
         mapped = _scaled((matrix[:, :6] @ basis).view(len(matrix), -1, 2), inverse)
-        ctx.save_for_backward(basis, scale, inverse, mapped)
+        ctx.save_for_backward(matrix, basis, scale, inverse, mapped)
         return mapped
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        basis, scale, inverse, mapped = ctx.saved_tensors
+        matrix, basis, scale, inverse, mapped = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives
+            plain = plain_homography(matrix, basis)
+            return torch.autograd.grad(plain, matrix, gradient, create_graph=True)[0], None
         gradient = _scaled(gradient.contiguous(), inverse)
         free = (scale.abs() >= HORIZON).to(scale.dtype)  # 1 where it is not clamped
         of_scale = _scaled(gradient * mapped, free).flatten(1)
@@ -95,6 +119,8 @@ class GridGenerator(nn.Module):
     parameters that leave an image unchanged, and maps theta (N, P) to a grid (N, H, W, 2) in
     `forward`. It may also register `jitter` (P,): standard deviations of a mild noise on each
     parameter, which the recipe's `theta_jitter` multiplies.
+
+    Its buffers and parameters, theta and the grid are always float32 or float64.
     """
 
     identity: Tensor
@@ -111,12 +137,18 @@ class GridGenerator(nn.Module):
         """P, the length of theta."""
         return self.identity.numel()
 
-    def _check(self, theta: Tensor) -> None:
+    def _checked(self, theta: Tensor) -> Tensor:
+        """Theta, in single precision at least.
+
+        Raises:
+            ValueError: it has another shape.
+        """
         if theta.ndim != 2 or theta.shape[1] != self.n_parameters:
             raise ValueError(
                 f"{type(self).__name__} takes theta of shape (N, {self.n_parameters}), "
                 f"not {tuple(theta.shape)}"
             )
+        return at_least_float32(theta)
 
     def constant(self, name: str, value: Tensor) -> None:
         """Registers a buffer that is not in the state_dict, as the constructor can recompute it.
@@ -126,10 +158,20 @@ class GridGenerator(nn.Module):
             value: float64; a later `double()` restores its full precision.
         """
         self._exact[name] = value
-        self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
+        buffer = at_least_float32(value.to(torch.get_default_dtype()))
+        self.register_buffer(name, buffer, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        """Moves and converts the module, but never below single precision, also within a network
+        that is: bfloat16 numbers are half a pixel of 128 apart."""
+
+        def convert(tensor: Tensor) -> Tensor:
+            converted = fn(tensor)
+            if is_low_precision(converted):
+                return tensor.to(converted.device, torch.float32)
+            return converted
+
+        super()._apply(convert, recurse)  # type: ignore[no-untyped-call]
         for name, value in self._exact.items():
             setattr(self, name, value.to(getattr(self, name)))
         return self
@@ -152,7 +194,7 @@ class AffineGrid(GridGenerator):
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 6) -> (N, H, W, 2)."""
-        self._check(theta)
+        theta = self._checked(theta)
         return (theta @ self.basis).view(-1, *self.size, 2)
 
 
@@ -170,7 +212,7 @@ class ProjectiveGrid(GridGenerator):
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 8) -> (N, H, W, 2), finite even where the denominator is 0."""
-        self._check(theta)
+        theta = self._checked(theta)
         matrix = torch.cat([theta, torch.ones_like(theta[:, :1])], dim=1)
         return homography(matrix, self.basis).view(-1, *self.size, 2)
 
@@ -203,7 +245,7 @@ class ThinPlateSplineGrid(GridGenerator):
 
     def forward(self, theta: Tensor) -> Tensor:
         """(N, 2 n m) -> (N, H, W, 2)."""
-        self._check(theta)
+        theta = self._checked(theta)
         # Unmoved points give the identity; adding only the spline of the moves keeps it exact.
         grid = torch.addmm(self.points, theta - self.identity, self.basis)
         return grid.view(-1, *self.size, 2)

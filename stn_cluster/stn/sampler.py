@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stn_cluster.stn.grids import is_low_precision
+
 Padding = Literal["zeros", "border", "reflection"]
 PADDINGS: tuple[Padding, ...] = ("zeros", "border", "reflection")
 
@@ -65,18 +67,24 @@ def sample(
         padding: values outside the image: zeros, the border pixel, or the mirrored image.
 
     Returns:
-        (N, C, H', W'), differentiable in images and grid (nearest: in images only).
+        (N, C, H', W') of the images' dtype, computed in single precision at least; differentiable
+        in images and grid (nearest: in images only).
 
     Raises:
         ValueError: shapes do not match, or the padding is unknown.
     """
-    if images.ndim != 4 or grid.ndim != 4 or grid.shape[-1] != 2 or len(grid) != len(images):
+    shaped = images.ndim == grid.ndim == 4 and grid.shape[-1] == 2
+    if not shaped or grid.shape[0] != images.shape[0]:  # not `len`, which torch.export fixes
         raise ValueError(
             "sample takes images (N, C, H, W) and a grid (N, H', W', 2), "
             f"not {tuple(images.shape)} and {tuple(grid.shape)}"
         )
     if padding not in PADDINGS:
         raise ValueError(f"padding {padding!r}: allowed are {', '.join(PADDINGS)}")
+    if images.dtype != grid.dtype or is_low_precision(grid):
+        precision = torch.promote_types(images.dtype, grid.dtype)
+        precision = torch.promote_types(precision, torch.float32)
+        return sample(images.to(precision), grid.to(precision), kernel, padding).to(images.dtype)
     if kernel.native is not None:
         return F.grid_sample(
             images, grid, mode=kernel.native, padding_mode=padding, align_corners=False

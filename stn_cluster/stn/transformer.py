@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stn_cluster.stn.grids import AffineGrid, GridGenerator, Size
+from stn_cluster.stn.grids import AffineGrid, GridGenerator, Size, is_low_precision
 from stn_cluster.stn.localisation import ConvLocalisation, LinearLocalisation, count_features
 from stn_cluster.stn.sampler import BILINEAR, Kernel, Padding, sample
 
@@ -17,7 +18,7 @@ class Transformed(NamedTuple):
     """Output of a transformer, with the theta and grid that produced it."""
 
     output: Tensor  # (N, C, H', W')
-    theta: Tensor  # (N, P)
+    theta: Tensor  # (N, P); it and the grid are float32 in a bfloat16 or float16 module
     grid: Tensor  # (N, H', W', 2)
 
 
@@ -112,14 +113,24 @@ class SpatialTransformer(nn.Module):
                 f"{self.size[1]}), not {tuple(images.shape)}"
             )
         features = self.localisation(images)
-        # Full precision also under autocast: fp16 positions would be wrong by half a pixel.
+        # Full precision also under autocast and in a bfloat16 or float16 network, whose positions
+        # would be wrong by half a pixel.
         with torch.autocast(images.device.type, enabled=False):
-            theta = self.theta(features.to(self.theta.weight.dtype))
+            theta = self._regressed(features)
             if self.training and self._jitter is not None:
                 theta = theta + self._noise(theta)
             grid = self.grid(theta)
             output = sample(images.to(grid.dtype), grid, self.kernel, self.padding)
+            output = output.to(self.theta.weight.dtype)
         return Transformed(output, theta, grid) if details else output
+
+    def _regressed(self, features: Tensor) -> Tensor:
+        """Theta (N, P) from features (N, F), in single precision at least."""
+        weight, bias = self.theta.weight, self.theta.bias
+        if is_low_precision(weight):
+            return F.linear(features.float(), weight.float(), bias.float())
+        theta: Tensor = self.theta(features.to(weight.dtype))
+        return theta
 
     def _noise(self, theta: Tensor) -> Tensor:
         assert self._jitter is not None

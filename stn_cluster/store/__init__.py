@@ -3,8 +3,9 @@
 Imports neither torch nor ray.
 """
 
-from stn_cluster.store.export import EXPORTS, export, from_parquet, json_records
+from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
+from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
     StoredLabels,
     load_predictions,
@@ -24,7 +25,8 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
-from stn_cluster.store.uris import redact
+from stn_cluster.store.stored_logs import StoredLog, stored_logs
+from stn_cluster.store.uris import redact, without_end
 
 __all__ = [
     "CELLS",
@@ -37,15 +39,18 @@ __all__ = [
     "SCHEMA_VERSION",
     "TEST_SETS",
     "Kind",
+    "OutdatedWarning",
     "Record",
     "Store",
     "StoredLabels",
+    "StoredLog",
+    "as_csv",
     "as_frame",
+    "as_json",
     "export",
     "from_parquet",
     "in_table_order",
     "is_published",
-    "json_records",
     "load_predictions",
     "load_results",
     "matching",
@@ -55,4 +60,6 @@ __all__ = [
     "redact",
     "refuse_published",
     "select",
+    "stored_logs",
+    "without_end",
 ]

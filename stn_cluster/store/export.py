@@ -1,17 +1,30 @@
-"""Export of rows of `cells` as a stream of JSON, CSV or Parquet, never all of them in memory."""
+"""Export of rows of `cells` as JSON, CSV or Parquet, also as a stream: never all of them in memory.
+
+JSON and CSV are for other programs and for people. A row is a line, a list is JSON, a time is as in
+2026-01-31T18:45:00.123456Z, a number has no more digits than it needs. Text of user code stays
+text: see `stn_cluster.plain_text`.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
+import json
+import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.plain_text import for_spreadsheet, in_json
 from stn_cluster.store.frames import as_frame
 from stn_cluster.store.schema import CELLS
+
+_SHORT = 12  # significant digits of a number that may stand for one with 17
 
 
 def export(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
@@ -29,10 +42,25 @@ def export(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
     return EXPORTS[form](tables)
 
 
-def json_records(rows: pd.DataFrame, indent: int | None = None) -> str:
-    """Rows as a JSON list of objects, times as in 2026-01-31T18:45:00.000Z."""
-    text: str = rows.to_json(orient="records", date_format="iso", indent=indent, force_ascii=False)
-    return text
+def as_json(rows: pd.DataFrame) -> str:
+    """Rows as a JSON list of objects, one a line; missing and infinite numbers are null."""
+    columns = [_finite(_values(column)) for _, column in rows.items()]
+    names = [str(name) for name in rows]
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    lines = [encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    return in_json("[" + ",\n".join(lines) + "]")
+
+
+def as_csv(rows: pd.DataFrame, header: bool = True) -> str:
+    """Rows as CSV, one a line; missing values are empty."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    if header:
+        writer.writerow(rows.columns)
+    writer.writerows(
+        zip(*(list(map(_csv_value, _values(column))) for _, column in rows.items()), strict=True)
+    )
+    return written.getvalue()
 
 
 def from_parquet(content: bytes) -> pd.DataFrame:
@@ -40,19 +68,67 @@ def from_parquet(content: bytes) -> pd.DataFrame:
     return as_frame(pq.read_table(pa.BufferReader(content)))
 
 
+def shortest(number: float | np.floating[Any]) -> float:
+    """The number without the rounding errors of its last two bits: 3.22 for 3.2199999999999998.
+
+    Args:
+        number: finite; a float32 becomes the shortest number that is nearest to it.
+    """
+    exact = float(number) if isinstance(number, float) else float(str(number))
+    short = float(f"{exact:.{_SHORT}g}")
+    return short if abs(short - exact) <= 2 * math.ulp(exact) else exact
+
+
+def _values(column: pd.Series[Any]) -> list[Any]:
+    """Values of a column as JSON has them, but with infinite numbers; None if missing."""
+    kind = column.dtype
+    if isinstance(kind, pd.DatetimeTZDtype):
+        column, kind = column.dt.tz_convert(None), np.dtype("datetime64[us]")
+    if pd.api.types.is_datetime64_dtype(kind):
+        texts = np.datetime_as_string(column.to_numpy("datetime64[us]")).tolist()
+        return [None if text == "NaT" else f"{text}Z" for text in texts]
+    if isinstance(kind, np.dtype) and kind.kind == "f":  # of its own width, as pandas widens it
+        return [None if number != number else _value(number) for number in column.to_numpy()]
+    values = column.astype(object).where(column.notna(), None).tolist()
+    whole = isinstance(kind, np.dtype) and kind.kind in "biu"
+    if whole or isinstance(kind, pd.StringDtype | pd.Int64Dtype):
+        return values
+    return [_value(value) for value in values]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return shortest(value) if math.isfinite(value) else float(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _finite(values: list[Any]) -> list[Any]:
+    if not {math.inf, -math.inf}.intersection(v for v in values if type(v) is float):
+        return values
+    return [None if value in (math.inf, -math.inf) else value for value in values]
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return for_spreadsheet(value)
+    return json.dumps(value) if isinstance(value, list | dict | tuple) else value
+
+
 def _json(tables: Iterator[pa.Table]) -> Iterator[bytes]:
     separator = "["
     for table in tables:
         if table.num_rows:
-            yield (separator + json_records(as_frame(table))[1:-1]).encode()
+            yield (separator + as_json(as_frame(table))[1:-1]).encode()
             separator = ",\n"
     yield b"[]\n" if separator == "[" else b"]\n"
 
 
 def _csv(tables: Iterator[pa.Table]) -> Iterator[bytes]:
-    yield CELLS.empty_table().to_pandas().to_csv(index=False).encode()
+    yield as_csv(as_frame(CELLS.empty_table())).encode()
     for table in tables:
-        yield as_frame(table).to_csv(index=False, header=False).encode()
+        yield as_csv(as_frame(table), header=False).encode()
 
 
 def _parquet(tables: Iterator[pa.Table]) -> Iterator[bytes]:

@@ -17,9 +17,10 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
-from stn_cluster.errors import StoreError
+from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
-from stn_cluster.store.uris import connect, redact
+from stn_cluster.paths import check_folder, user_path
+from stn_cluster.store.uris import connect, is_uri, redact
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class Files:
 
         Raises:
             StoreError: the URI's scheme is unknown, or it is not a URI.
+            UserError: the path has no home folder, see `user_path`.
         """
         text = os.fspath(uri)
         if not text:
             raise StoreError("the store's path is empty")
-        if "://" not in text:
-            path = str(Path(text).absolute())
+        if not is_uri(text):
+            path = str(user_path(text).absolute())
+            if path != storable(path):
+                raise StoreError(f"{path!r}: a store's path must be UTF-8")
             return cls(path, LocalFileSystem(), path)
         return cls(text, *connect(text))
 
@@ -74,15 +78,20 @@ class Files:
         return sorted(name for name, _ in self.dated(folder) if name.endswith(ending))
 
     def dated(self, folder: str) -> list[tuple[str, int]]:
-        """Files below a folder, at any depth, with the time of the last write (nanoseconds)."""
+        """Files below a folder, at any depth, with the time of the last write (nanoseconds).
+
+        Hidden ones are left out, as by pandas: those with a name, or in a folder, that begins with
+        '.' or '_'. Desktops and notebooks make such files: ._a.parquet, .ipynb_checkpoints/.
+        """
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         with self._errors(folder, "listed"):
             infos = self.filesystem.get_file_info(selector)
-        return [
+        files = [
             (info.path[len(self.root) + 1 :], info.mtime_ns or 0)
             for info in infos
             if info.type == FileType.File
         ]
+        return [(name, written) for name, written in files if not _is_hidden(name)]
 
     def read(self, name: str) -> bytes:
         """Content of a file.
@@ -93,6 +102,19 @@ class Files:
         with self._errors(name, "read"), self.filesystem.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
+
+    def check_root(self) -> None:
+        """Checks that the root can be made and written to, and leaves nothing there."""
+        with self._errors("", "made"):
+            if self.local:
+                check_folder(self.local)
+                return
+            bucket = self.root.partition("/")[0]
+            if self.filesystem.get_file_info(bucket).type is FileType.NotFound:
+                raise FileNotFoundError(f"Bucket '{bucket}' not found")
+        probe = f"tmp/{uuid4().hex}"
+        self.write(probe, b"")
+        self.remove(probe)
 
     def make_folder(self, name: str) -> None:
         """Makes a folder and its parents."""
@@ -147,6 +169,10 @@ class Files:
             yield
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{self.where(name)}: cannot be {done}: {_one_line(error)}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.split("/"))
 
 
 def _there(root: Path) -> None:

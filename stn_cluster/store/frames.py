@@ -30,8 +30,18 @@ _PAPER_ORDER = {
 
 
 def as_frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows of `cells` as a DataFrame, with counts that stay integers even if some are missing."""
+    """Rows of `cells` as a DataFrame that every writer of pandas can write.
+
+    Counts stay integers even if some are missing. Times are UTC without a time zone, which Excel
+    has no place for. A confusion matrix is a list, as NumPy abbreviates the text of a long array.
+    """
     frame: pd.DataFrame = rows.to_pandas()
+    for name in frame:
+        if isinstance(frame[name].dtype, pd.DatetimeTZDtype):
+            frame[name] = frame[name].dt.tz_convert(None)
+    if "confusion" in frame:
+        lists = [None if counts is None else counts.tolist() for counts in frame["confusion"]]
+        frame["confusion"] = pd.Series(lists, index=frame.index, dtype=object)
     return frame.astype({name: "Int64" for name in _MAY_BE_ABSENT if name in frame})
 
 

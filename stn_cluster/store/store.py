@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
+from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import Record, files_of_test_sets, to_files
 from stn_cluster.store.scan import read_files, scan
@@ -55,9 +57,7 @@ class Store:
             StoreError: the path is a file; there is no store and `create` is false; or `create` is
                 true and it is published or cannot be written to.
         """
-        files = Files.at(uri)
-        if files.is_file():
-            raise StoreError(f"{files.where()}: is a file; a store is a folder")
+        files, exists = Files.at(uri), cls.is_at(uri)
         if create:
             refuse_published(uri)
             # An object store has no folders; making its root fails if the bucket does not exist.
@@ -67,7 +67,7 @@ class Store:
             files.write(probe, b"")
             files.remove(probe)
             cls(files).renew()
-        elif not files.is_folder("cells"):
+        elif not exists:
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "
                 "`stn-cluster run CONFIG --store` makes one"
@@ -75,14 +75,25 @@ class Store:
         return cls(files)
 
     @staticmethod
-    def exists(uri: str | os.PathLike[str]) -> bool:
-        """Whether there is a store at a path or URI; if there is anything else, `open` says so.
+    def is_at(uri: str | os.PathLike[str]) -> bool:
+        """Whether there is a store at a path or URI.
 
         Raises:
-            StoreError: the URI's scheme is unknown, it is not a URI, or it cannot be reached.
+            StoreError: it cannot be read, or is a file.
         """
         files = Files.at(uri)
-        return files.is_folder("cells") or files.is_file()
+        if files.is_file():
+            raise StoreError(f"{files.where()}: is a file; a store is a folder")
+        return files.is_folder("cells")
+
+    @staticmethod
+    def check_place(uri: str | os.PathLike[str]) -> None:
+        """Checks that a store can be made at a path or URI, and leaves nothing there.
+
+        Raises:
+            StoreError: it cannot be written to.
+        """
+        Files.at(uri).check_root()
 
     @staticmethod
     def place(uri: str) -> Path | None:
@@ -249,6 +260,46 @@ class Store:
             return None
         return self._files.read(name).decode("utf-8", "replace")
 
+    def logged_attempts(self, key: str) -> list[tuple[int, str]]:
+        """Logs of a cell: the time of the last write (nanoseconds), and the attempt."""
+        logs = self._files.dated(f"logs/{key}")
+        return [(written, Path(name).stem) for name, written in logs if name.endswith(".log")]
+
+    # --- plug-ins ---
+
+    def has_plugin(self, digest: str) -> bool:
+        """Whether the plug-in with this digest is here."""
+        return self._files.is_file(f"plugins/{digest}.zip")
+
+    def write_plugin(self, digest: str, packed: bytes, description: bytes) -> None:
+        """Writes what a plug-in brings, under the digest of its files, by whoever submits it."""
+        self._files.write(f"plugins/{digest}.json", description)
+        self._files.write(f"plugins/{digest}.zip", packed)
+
+    def read_plugin(self, digest: str) -> bytes | None:
+        """What the plug-in with this digest brings, or None."""
+        return self._files.read(f"plugins/{digest}.zip") if self.has_plugin(digest) else None
+
+    def describe_plugin(self, digest: str) -> bytes | None:
+        """Description of the plug-in with this digest: its module and files, or None."""
+        name = f"plugins/{digest}.json"
+        return self._files.read(name) if self._files.is_file(name) else None
+
+    def outdated(self, keys: Callable[[], Iterable[str]]) -> list[str]:
+        """Lines on results that are of an older version of a plug-in.
+
+        Args:
+            keys: gives the keys of the results; called only if there are any plug-ins.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        if not self._files.names("plugins", ".json"):
+            return []
+        rows = self.read("cells", columns=["key", "spec"]).to_pydict()
+        specs = dict(zip(rows["key"], rows["spec"], strict=True))
+        return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
+
     # --- checkpoints ---
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
@@ -266,8 +317,8 @@ class Store:
 
     def checkpoints(self, key: str) -> list[tuple[str, str]]:
         """Checkpoints of a cell: attempt and name of each."""
-        names = self._files.names(f"checkpoints/{key}")
-        return [(name.split("/")[-2], name.split("/")[-1]) for name in names]
+        paths = [name.split("/") for name in self._files.names(f"checkpoints/{key}")]
+        return [(path[2], path[3]) for path in paths if len(path) == 4]
 
     def all_checkpoints(self) -> list[tuple[str, str, str]]:
         """Checkpoints of all cells: key, attempt and name of each."""
@@ -346,14 +397,23 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
             several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
     Returns:
-        The columns of `cells`, in the order of the table; no rows if nothing matches.
+        The columns of `cells`, in the order of the table; no rows if nothing matches. Times are
+        UTC, without a time zone, so that Excel takes them; confusion matrices are lists.
+
+    Warns:
+        OutdatedWarning: a plug-in's files here are not those that a result was made with.
 
     Raises:
         UserError: there is no such filter.
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
-    opened = store if isinstance(store, Store) else Store.open(store)
-    return matching(opened.results(), filters)
+    if isinstance(store, Store):
+        return matching(store.results(), filters)
+    opened = Store.open(store)
+    rows = matching(opened.results(), filters)
+    for line in opened.outdated(lambda: rows["key"]):
+        warnings.warn(line, OutdatedWarning, stacklevel=2)
+    return rows
 
 
 def _log(key: str, attempt: str) -> str:

@@ -32,6 +32,26 @@ def connect(uri: str) -> tuple[FileSystem, str]:
     return filesystem, root.rstrip("/")
 
 
+def is_uri(place: str) -> bool:
+    """Whether a store is named by a URI and not by a path.
+
+    Raises:
+        StoreError: it is a URI without its two slashes, which would be the path of a folder here.
+    """
+    half = re.match(r"(s3|gs|gcs|file|hdfs|viewfs|abfss?|https?):(?!//)", place)
+    if half:
+        raise StoreError(
+            f"{place}: a URI begins with {half[0]}//; a folder of this name is ./{place}"
+        )
+    return "://" in place
+
+
+def without_end(uri: str) -> str:
+    """The URI without slashes at its end, so that a store has one name."""
+    path, mark, options = uri.partition("?")
+    return path.rstrip("/") + mark + options
+
+
 def redact(uri: str) -> str:
     """A path, or a URI without credentials and options, for errors and logs."""
     if "://" not in uri:

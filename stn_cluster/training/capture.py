@@ -63,11 +63,11 @@ class CapturedRounds:
         noises = [run.noise for run in runs if run.noise is not None]
         self._again = capture(self._round, noises)
 
-    def advance(self, steps: int) -> int:
-        """Trains up to `steps` steps, but not beyond the end of a block.
+    def load(self) -> None:
+        """Copies the draws and schedules of the cells' present block to the device.
 
-        Returns:
-            Number of steps; the device may still be busy with them.
+        Raises:
+            Exception: a plug-in's distortion fails to draw.
         """
         step = self.runs[0].step
         block, row = divmod(step, BLOCK)
@@ -83,7 +83,14 @@ class CapturedRounds:
             self._schedule.copy_(torch.tensor(schedules).permute(2, 0, 1))
             self._row.fill_(row)
             self._block = block
-        steps = min(steps, BLOCK - row)
+
+    def advance(self, steps: int) -> int:
+        """Trains up to `steps` steps of the loaded block.
+
+        Returns:
+            Number of steps; the device may still be busy with them.
+        """
+        steps = min(steps, BLOCK - self.runs[0].step % BLOCK)
         for _ in range(steps):
             self._again()
         return steps

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -12,17 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cluster.data.cache import DistortedTestSet
-from stn_cluster.data.stream import generator
+from stn_cluster.data.isolation import isolated
+from stn_cluster.data.random_state import RandomState, seed_of
+from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import check_revisions, lookup
 from stn_cluster.stn.dropout import Dropout
 from stn_cluster.stn.models import Task
 from stn_cluster.stn.transformer import Jitter, SpatialTransformer
+from stn_cluster.training.activity import Progressed, no_one
+from stn_cluster.training.attributes import Attributes, refuse_unreadable_state
 from stn_cluster.training.averaging import WeightAverage
+from stn_cluster.training.checked_model import CheckedModel, component_of, give_own_weights
 from stn_cluster.training.checkpoints import from_bytes, to_bytes
 from stn_cluster.training.device import device_name
 from stn_cluster.training.evaluation import (
+    NotFiniteError,
     as_labels,
     as_predictions,
     confusion,
@@ -31,16 +38,13 @@ from stn_cluster.training.evaluation import (
     rank,
 )
 from stn_cluster.training.initialisation import initialise_he
+from stn_cluster.training.lazy_modules import initialise_lazy
 from stn_cluster.training.optimizers import make_optimizer
 from stn_cluster.training.outcome import CurvePoint, Outcome
-from stn_cluster.training.random_state import RandomState
 
 CHECK_EVERY = 16  # steps between checks of the loss, each of which waits for the device
 CURVE_POINTS = 50
-
-
-class NotFiniteError(RuntimeError):
-    """The loss became infinite or not a number."""
+FIRST_STEPS = 3  # steps in which it is looked for what a CUDA graph would not repeat
 
 
 class CellTraining:
@@ -50,23 +54,37 @@ class CellTraining:
         cell: the cell to train.
         test: its test set.
         device: the device to train on.
+        progressed: called after each batch that is tested on.
     """
 
-    def __init__(self, cell: Cell, test: DistortedTestSet, device: torch.device) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        test: DistortedTestSet,
+        device: torch.device,
+        progressed: Progressed = no_one,
+    ) -> None:
         check_revisions(cell)
         self.cell = cell
         self.test = test
         self.device = device
+        self._progressed = progressed
         self.recipe = Recipe.model_validate(cell.settings)
         self.step = 0
         self.seconds = 0.0
         self.curve: list[CurvePoint] = []
+        self._name, self._user_code = component_of(cell)
         # The cell's own random numbers (for initial weights and models of plug-ins), so that they
         # do not depend on the other cells of the process.
-        seed = int(generator("weights", cell.seed).integers(2**62))
-        self._random = RandomState(seed, device)
-        with self._random.in_place():
+        seed = seed_of("weights", cell.seed)
+        self._random = RandomState(seed, device, user_code=self._user_code)
+        with self._alone():
             self.model = build_model(cell, self.recipe, test.n_classes).to(device)
+        self._attributes = Attributes(self.model) if self._user_code else None
+        self._scores = CheckedModel(self.model, self._name, test.n_classes, self._user_code, device)
+        self._steps_here = 0  # steps since it was built in this process
+        self._draws = self._changes = False
+        self._digests: object = None
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.average = WeightAverage(self.optimizer.groups) if self.recipe.ema else None
         self._jitter, self._averaging = torch.zeros(2, device=device).unbind()
@@ -80,10 +98,13 @@ class CellTraining:
         return self.step >= self.recipe.iterations
 
     @property
-    def draws_on_device(self) -> bool:
-        """Whether its steps draw from the device's default generator, as a plug-in's dropout on a
-        GPU may: a CUDA graph cannot replay that for one cell alone."""
-        return self._random.draws_on_device
+    def replayable(self) -> bool:
+        """Whether a CUDA graph of its step would do all that the step does.
+
+        It would not draw for one cell alone from a default generator, as a plug-in's dropout does,
+        nor change a Python attribute, as a plug-in that counts its steps does.
+        """
+        return not (self._draws or self._changes)
 
     @property
     def quiet_steps(self) -> int:
@@ -98,9 +119,18 @@ class CellTraining:
 
         Raises:
             NotFiniteError: the loss isn't finite (noticed within `CHECK_EVERY` steps).
+            UserError: a plug-in's model gave no scores, or changed what is not its own (values of
+                the batch: noticed within `CHECK_EVERY` steps).
         """
-        with self._random.in_place():
+        with self._alone():
             self.compute(images, labels, *self.recipe.at(self.step))
+        self._draws |= bool(self._random.drew)
+        self._steps_here += 1
+        if self._attributes is not None and self._steps_here <= FIRST_STEPS:
+            before, self._digests = self._digests, self._attributes.digests()
+            self._changes = before != self._digests
+        if self._steps_here == FIRST_STEPS:
+            self._random.watch_only_the_gpu()
         self.stepped(1)
 
     def compute(
@@ -123,7 +153,7 @@ class CellTraining:
         self.optimizer.set_lr(rate)
         self.optimizer.zero_grad()
         smoothing = self.recipe.label_smoothing
-        loss = F.cross_entropy(self.model(images), labels, label_smoothing=smoothing)
+        loss = F.cross_entropy(self._scores(images), labels, label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         if self.average is not None:
@@ -143,11 +173,20 @@ class CellTraining:
         self._record()
 
     def outcome(self) -> Outcome:
-        """Tests the trained model and returns the cell's outcome."""
+        """Tests the trained model and returns the cell's outcome.
+
+        Raises:
+            NotFiniteError: a score is not finite.
+            UserError: see `train`; or the weights cannot be read back.
+        """
         cell = self.cell
-        with self._tested_weights():
-            ranking = rank(self.model, self.test.images)
-            weights = to_bytes({"model": self.model.state_dict()})
+        with self._alone(), self._tested_weights():
+            ranking = rank(self._scores, self.test.images, self._progressed)
+            state = self.model.state_dict()
+            if self._user_code:
+                refuse_unreadable_state(state)
+            weights = to_bytes({"model": state})
+        self._scores.check_images(training=False)
         return self._outcome(
             predictions=as_predictions(ranking, self.test),
             labels=as_labels(self.test, cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]),
@@ -162,13 +201,26 @@ class CellTraining:
         return self._outcome(error=error)
 
     def checkpoint(self) -> bytes:
-        """Everything that the remaining training depends on."""
+        """Everything that the remaining training depends on, as far as it can be kept.
+
+        Raises:
+            UserError: the state of a plug-in's model could not be read back.
+        """
+        with self._alone():
+            model = self.model.state_dict()
+            try:
+                if self._user_code:
+                    refuse_unreadable_state(model)
+                attributes = self._attributes.state_dict() if self._attributes else []
+            except UserError as error:
+                raise UserError(f"{self._name}: {error}") from None
         return to_bytes(
             {
                 "key": self.cell.key,
                 "step": self.step,
                 "seconds": self.seconds,
-                "model": self.model.state_dict(),
+                "model": model,
+                "attributes": attributes,
                 "optimizer": self.optimizer.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "random": self._random.state_dict(),
@@ -188,7 +240,10 @@ class CellTraining:
         state = from_bytes(data)
         if state.get("key") != self.cell.key:
             raise ValueError(f"a checkpoint of another cell: {state.get('key')}")
-        self.model.load_state_dict(state["model"])
+        with self._alone():
+            self.model.load_state_dict(state["model"])
+        if self._attributes is not None:
+            self._attributes.load_state_dict(state.get("attributes", []))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -201,20 +256,56 @@ class CellTraining:
         self._loss_count = state["loss_count"]
         self.curve = [CurvePoint(**point) for point in state["curve"]]
 
+    def check_restorable(self) -> None:
+        """Saves and restores its state, which changes nothing.
+
+        Raises:
+            UserError: a plug-in's model cannot be restored; better known now than after hours.
+        """
+        if not self._user_code:
+            return
+        try:
+            self.resume(self.checkpoint())
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(
+                f"{self._name} cannot be restored from a checkpoint: {reason}"
+            ) from None
+
+    def rehearse(self, images: Tensor, labels: Tensor) -> None:
+        """Tests and trains the model once, and raises what that raises; only the weights change."""
+        with self._alone():
+            predict(self._scores, self.test.images)
+            self.compute(images, labels, *self.recipe.at(0))
+        self._check_trained()
+        for training in (True, False):
+            self._scores.check_images(training)
+
     def _give_noise(self) -> torch.Generator | None:
         """Creates the generator of dropout and jitter on the device, if the recipe uses them."""
         if not (self.recipe.theta_jitter or self.recipe.dropout):
             return None
-        seed = int(generator("noise", self.cell.seed).integers(2**62))
-        noise = torch.Generator(self.device).manual_seed(seed)
+        noise = torch.Generator(self.device).manual_seed(seed_of("noise", self.cell.seed))
         for module in self.model.modules():
             if isinstance(module, Dropout):
+                if module.generator is not None:
+                    raise UserError(f"{self._name} gave a cell the Dropout module of another one")
                 module.generator = noise
             if isinstance(module, SpatialTransformer) and self.recipe.theta_jitter:
                 module.jitter_theta(Jitter(self._jitter, noise))
         return noise
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within the block, random numbers are the cell's own; a plug-in's code is isolated."""
+        with isolated(self._name, self._random) if self._user_code else self._random.in_place():
+            yield
+
     def _check_loss(self) -> float:
+        self._scores.check_images(training=True)
+        self._check_trained()
         loss = float(self._loss_sum)
         if not math.isfinite(loss):
             raise NotFiniteError(
@@ -223,6 +314,15 @@ class CellTraining:
                 "or localisation_rate"
             )
         return loss
+
+    def _check_trained(self) -> None:
+        if self._user_code and not self.optimizer.trains(self.model):
+            raise UserError(
+                f"{self._name} added, replaced, froze or freed parameters or their gradients in "
+                "training (a new module or Parameter, `zero_grad`, `half`, `requires_grad_`), "
+                "which the optimiser cannot follow: do so where the model is built, or use lazy "
+                "modules (`torch.nn.LazyLinear`)"
+            )
 
     def _tested_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.in_place()
@@ -239,8 +339,10 @@ class CellTraining:
         mean = self._check_loss() / self._loss_count
         error = None
         if evaluate:
-            with self._tested_weights():
-                wrong = count_wrong(predict(self.model, self.test.images), self.test.labels)
+            with self._alone(), self._tested_weights():
+                classes = predict(self._scores, self.test.images, self._progressed)
+                wrong = count_wrong(classes, self.test.labels)
+            self._scores.check_images(training=False)
             error = 100 * wrong / len(self.test.labels)
         rate = self.recipe.lr_at(self.step - 1)
         self.curve.append(CurvePoint(step=self.step, train_loss=mean, lr=rate, test_error=error))
@@ -263,7 +365,12 @@ class CellTraining:
 
 
 def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
-    """Builds the cell's network, with initial weights from torch's default generator."""
+    """Builds the cell's network, with initial weights from torch's default generator.
+
+    Raises:
+        UserError: a plug-in gave no module, or one that another cell has, or lazy modules that a
+            batch does not initialise.
+    """
     entry = lookup("model", cell.model)
     transform = lookup("transform", cell.transform).load() if entry.spatial else None
     filters, second_filters = recipe.widths
@@ -279,6 +386,10 @@ def build_model(cell: Cell, recipe: Recipe, n_classes: int) -> nn.Module:
         precision=recipe.precision,
     )
     model: nn.Module = entry.load()(task)
+    name, user_code = component_of(cell)
+    if user_code:
+        initialise_lazy(model, name, cell.canvas)
+        give_own_weights(model, name)
     if recipe.initialisation == "he":
         initialise_he(model)
     return model

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stn_cluster.data.cache import DistortedTestSet
 from stn_cluster.stn.modes import evaluating
+from stn_cluster.training.activity import Progressed, no_one
+from stn_cluster.training.checked_model import CheckedModel
 from stn_cluster.training.outcome import MANY_CLASSES, Labels, Predictions
 
 BATCH = 100  # images tested at a time: their activations fit into a core's cache
@@ -28,19 +30,46 @@ class Ranking:
     second_confidence: Tensor
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """The most likely class of each image, (N,) int64; the model's mode is restored."""
-    with evaluating(model):
-        return torch.cat([model(batch).argmax(1) for batch in torch.split(images, BATCH)])
+class NotFiniteError(RuntimeError):
+    """The loss, or a score of a test image, is infinite or not a number."""
 
 
 @torch.no_grad()
-def rank(model: nn.Module, images: Tensor) -> Ranking:
-    """The two most likely classes of each image; the first is exactly that of `predict`."""
-    with evaluating(model):
-        ranked = [_two_likeliest(model(batch)) for batch in torch.split(images, BATCH)]
+def predict(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Tensor:
+    """The most likely class of each image, (N,) int64; the model's mode is restored.
+
+    Raises:
+        NotFiniteError: an image has a score that is not finite, so that none is the largest.
+    """
+    return _finite(model, images, progressed).argmax(1)
+
+
+@torch.no_grad()
+def rank(model: CheckedModel, images: Tensor, progressed: Progressed = no_one) -> Ranking:
+    """The two most likely classes of each image; the first is exactly that of `predict`.
+
+    Raises:
+        NotFiniteError: see `predict`.
+    """
+    batches = torch.split(_finite(model, images, progressed), BATCH)
+    ranked = [_two_likeliest(scores) for scores in batches]
     return Ranking(*map(torch.cat, zip(*ranked, strict=True)))
+
+
+def _finite(model: CheckedModel, images: Tensor, progressed: Progressed) -> Tensor:
+    """Scores of all images, (N, classes)."""
+    batches = []
+    with evaluating(model.module):
+        for batch in torch.split(images, BATCH):
+            batches.append(model(batch))
+            progressed()
+    scores = torch.cat(batches)
+    if wrong := int((~scores.isfinite().all(1)).sum()):
+        raise NotFiniteError(
+            f"{model.name} gave scores that are not finite (infinite, or not a number) for "
+            f"{wrong:,} of {len(scores):,} test images"
+        )
+    return scores
 
 
 def _two_likeliest(scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -89,9 +118,13 @@ def as_labels(test: DistortedTestSet, dataset: str, revision: int | str) -> Labe
 
 
 def _in_full(probabilities: Tensor) -> Tensor:
-    """0 to 1 -> 0 to 65,535; NaN, the result of scores that overflowed, becomes 0."""
-    return (probabilities.double().nan_to_num(0) * FULL).round()
+    """0 to 1 -> 0 to 65,535."""
+    return (probabilities.double() * FULL).round()
 
 
 def _as_bytes(values: Tensor, kind: str) -> bytes:
-    return values.cpu().numpy().astype(kind).tobytes()
+    numbers = values.cpu().numpy()
+    kept = numbers.astype(kind)
+    if not (kept == numbers).all():  # otherwise class 300 would be stored as 44
+        raise ValueError(f"numbers from {numbers.min()} to {numbers.max()} do not fit in {kind}")
+    return kept.tobytes()

@@ -68,6 +68,19 @@ class Group:
             parameter.data = self.values[here].view(parameter.shape)
             parameter.grad = self.gradients[here].view(parameter.shape)
 
+    @property
+    def attached(self) -> bool:
+        """Whether all parameters and their gradients are still views of the group's tensors."""
+        values, gradients = (
+            tensor.untyped_storage().data_ptr() for tensor in (self.values, self.gradients)
+        )
+        return all(
+            parameter.untyped_storage().data_ptr() == values
+            and parameter.grad is not None
+            and parameter.grad.untyped_storage().data_ptr() == gradients
+            for parameter in self.parameters
+        )
+
 
 class Optimizer:
     """Updates the groups of a model, each by its rule, and holds their states.
@@ -96,6 +109,12 @@ class Optimizer:
         """Updates all parameters from their gradients."""
         for group, kept in zip(self.groups, self._kept, strict=True):
             group.rule.update(group, kept)
+
+    def trains(self, model: nn.Module) -> bool:
+        """Whether an update still changes just the trainable parameters of the model."""
+        present = {id(p) for p in model.parameters() if p.requires_grad}
+        own = {id(p) for group in self.groups for p in group.parameters}
+        return present == own and all(group.attached for group in self.groups)
 
     def state_dict(self) -> list[dict[str, Tensor]]:
         """State of each group, to resume from."""

@@ -16,7 +16,9 @@ from typing import ParamSpec
 import torch
 
 from stn_cluster.data.cache import BatchLoader, DataCache
+from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
+from stn_cluster.training.activity import Activity
 from stn_cluster.training.capture import Capture, CapturedRounds, cuda_graph
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.outcome import Outcome
@@ -34,9 +36,18 @@ FATAL = (MemoryError, torch.OutOfMemoryError, torch.AcceleratorError)
 _FATAL_TEXTS = ("CUDA error", "cuDNN error", "DefaultCPUAllocator: can't allocate memory")
 
 
-def ends_worker(error: Exception) -> bool:
+def ends_worker(error: BaseException) -> bool:
     """Whether an error means that the process or its device cannot be used any more."""
-    return isinstance(error, FATAL) or any(text in str(error) for text in _FATAL_TEXTS)
+    # `format_exception_only` also shows an exception whose own __str__ fails.
+    told = "".join(traceback.format_exception_only(error))
+    return isinstance(error, FATAL) or any(text in told for text in _FATAL_TEXTS)
+
+
+def failure_text(error: BaseException) -> str:
+    """Text of a cell's failure: one line if that says it all, otherwise the traceback."""
+    if isinstance(error, UserError) and error.__cause__ is None:
+        return f"UserError: {error}"
+    return "".join(traceback.format_exception(error))
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class PackTrainer:
         data: data sets and test sets, on the device to train on.
         states: checkpoints to resume from, by key; a damaged one is logged and not used.
         capture: captures whole rounds; default: CUDA graphs, if the device is a GPU.
+        activity: told whose code runs, and of all progress.
+        turn: called with a cell's key before code of that cell runs, and with None after it.
     """
 
     def __init__(
@@ -63,18 +76,24 @@ class PackTrainer:
         data: DataCache,
         states: Mapping[str, bytes] | None = None,
         capture: Capture | None = None,
+        activity: Activity | None = None,
+        turn: Callable[[str | None], None] = lambda key: None,
     ) -> None:
         self.data = data
+        self._activity = activity or Activity()
+        self._turn = turn
         self._capture = cuda_graph if capture is None and data.device.type == "cuda" else capture
         self._captured: dict[Stream, CapturedRounds] = {}
         self._eager_rounds: Counter[Stream] = Counter()  # with the present set of cells
         self._ended: list[Outcome] = []
         self._loaders: dict[Stream, BatchLoader] = {}
         self._running: dict[str, CellTraining] = {}
+        self._without_checkpoint: set[str] = set()  # keys of cells that were said to have none
         for cell in cells:
             self._guard(cell, self._start, cell)
             state = (states or {}).get(cell.key)
             if state is not None and cell.key in self._running:
+                self._activity.begin("resumes from its checkpoint", cell.key)
                 try:
                     self._running[cell.key].resume(state)
                 except Exception as error:  # damaged, or from another version; maybe half loaded
@@ -112,8 +131,25 @@ class PackTrainer:
         return {key: run.step for key, run in self._running.items()}
 
     def checkpoints(self) -> dict[str, bytes]:
-        """A checkpoint of each cell that is still in training, by key."""
-        return {key: run.checkpoint() for key, run in self._running.items()}
+        """A checkpoint of each cell that is still in training, by key.
+
+        A cell whose state cannot be kept has none, and the log says so once.
+        """
+        states = {}
+        for key, run in self._running.items():
+            self._activity.begin("makes a checkpoint", key)
+            try:
+                states[key] = run.checkpoint()
+            except Exception as error:  # code of the user's model may raise anything
+                if ends_worker(error):
+                    raise
+                if key not in self._without_checkpoint:
+                    log.warning(
+                        "%s has no checkpoint of step %d, and begins anew if it is interrupted: %s",
+                        *(run.cell.label, run.step, error),
+                    )
+                self._without_checkpoint.add(key)
+        return states
 
     def _progress(self) -> Progress:
         ended, self._ended = tuple(self._ended), []
@@ -121,8 +157,14 @@ class PackTrainer:
 
     def _start(self, cell: Cell) -> None:
         if cell.stream not in self._loaders:
+            self._activity.begin(f"loads the data set {cell.dataset}", cell.key)
             self._loaders[cell.stream] = self.data.loader(cell)
-        self._running[cell.key] = CellTraining(cell, self.data.test(cell), self.data.device)
+        self._activity.begin("makes its test set", cell.key)
+        test = self.data.test(cell, self._activity.progressed)
+        self._activity.begin("builds its model", cell.key)
+        run = CellTraining(cell, test, self.data.device, self._activity.progressed)
+        run.check_restorable()
+        self._running[cell.key] = run
 
     def _advance(self, stream: Stream) -> None:
         """Trains the cells of a stream that have done the fewest steps: one step, or several
@@ -134,19 +176,22 @@ class PackTrainer:
         behind = [run for run in runs if run.step == step]
         started = time.perf_counter()
         if rounds := self._rounds(stream, behind):
+            self._activity.begin(f"takes step {step + 1}", *(run.cell.key for run in behind))
             ahead = [run.step - step for run in runs if run.step > step]
+            try:
+                rounds.load()
+            except (Exception, SystemExit) as error:
+                self._fail(runs, error)
+                return
             steps = rounds.advance(min([*ahead, *(run.quiet_steps for run in behind)]))
-            for run in behind:
+            for run in behind:  # the device may be busy with any of them
                 self._guard(run.cell, run.stepped, steps)
         else:
+            self._activity.begin("distorts its images", *(run.cell.key for run in runs))
             try:
                 images, labels = self._loaders[stream].batch(step)
-            except Exception as error:
-                if ends_worker(error):
-                    raise
-                failure = traceback.format_exc()
-                for run in runs:
-                    self._end(run.failure(failure))
+            except (Exception, SystemExit) as error:
+                self._fail(runs, error)
                 return
             share = (time.perf_counter() - started) / len(behind)
             for run in behind:
@@ -172,8 +217,9 @@ class PackTrainer:
             self._eager_rounds[stream] = 0
         if self._capture is None or self._eager_rounds[stream] < EAGER_ROUNDS:
             return None
-        if any(run.draws_on_device for run in runs):  # a graph would draw for all of them at once
+        if self._loaders[stream].draws or not all(run.replayable for run in runs):
             return None
+        self._activity.begin("has its step captured", *(run.cell.key for run in runs))
         try:
             rounds = self._captured[stream] = CapturedRounds(
                 self._loaders[stream], runs, self._capture
@@ -198,12 +244,21 @@ class PackTrainer:
         self, run: CellTraining, images: torch.Tensor, labels: torch.Tensor, share: float
     ) -> None:
         """Trains one cell for one step; `share` is its part of the seconds that the batch took."""
+        self._activity.begin(f"takes step {run.step + 1}", run.cell.key)
         started = time.perf_counter()
         run.train(images, labels)
         if self.data.device.type == "cpu":
             run.seconds += share + time.perf_counter() - started
 
+    def _fail(self, runs: Sequence[CellTraining], error: BaseException) -> None:
+        """Ends cells whose batches cannot be made."""
+        if ends_worker(error):
+            raise error
+        for run in runs:
+            self._end(run.failure(failure_text(error)))
+
     def _finish(self, run: CellTraining) -> None:
+        self._activity.begin("is tested", run.cell.key)
         self._end(run.outcome())
 
     def _end(self, outcome: Outcome) -> None:
@@ -214,11 +269,14 @@ class PackTrainer:
         self, cell: Cell, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Runs an action for a cell; if it fails, only that cell ends."""
+        self._turn(cell.key)
         try:
             action(*args, **kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() ends its cell, not the worker
             if ends_worker(error):
                 raise
-            failure = traceback.format_exc()
+            failure = failure_text(error)
             run = self._running.get(cell.key)
             self._end(run.failure(failure) if run else Outcome(key=cell.key, error=failure))
+        finally:
+            self._turn(None)

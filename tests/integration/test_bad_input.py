@@ -8,7 +8,7 @@ import pytest
 from support.commands import stn_cluster
 from support.refusals import Command, Told, assert_refused, everything
 
-from stn_cluster.data.mnist import FILES
+from stn_cluster.data.mnist_files import FILES, IdxFile
 from stn_cluster.store import Store
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -126,23 +126,25 @@ def test_a_store_with_an_empty_name_is_refused(command: Command) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "mnist-validation"])
-@pytest.mark.parametrize("damaged", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_a_truncated_file_of_mnist_is_named(
-    dataset: str, damaged: str, command: Command, store: Path, tmp_path: Path
+@pytest.mark.parametrize("damaged", [FILES[0], FILES[3]], ids=lambda file: file.name)
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_file_in_mnists_place_that_is_not_mnists_is_named(
+    dataset: str, damaged: IdxFile, missing: int, command: Command, store: Path, tmp_path: Path
 ) -> None:
+    """Too short, or of zeros as long as MNIST's."""
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name, size in FILES.items():
-        with (raw / name).open("wb") as file:
-            file.truncate(size - 1 if name == damaged else size)
+    with (raw / damaged.name).open("wb") as file:
+        file.truncate(damaged.size - missing)
     before = everything(store)
     told = command(
         *("run", SMOKE, "--set", f"dataset={dataset}"),
         *("--store", store, "--data-root", tmp_path / "data"),
     )
-    assert_refused(told, f"{raw / damaged}", f"{FILES[damaged]:,}")
+    reason = f"{damaged.size:,}" if missing else "MNIST's"
+    assert_refused(told, f"{raw / damaged.name}: ", reason)
     assert everything(store) == before
-    assert len(list(raw.iterdir())) == 4
+    assert len(list(raw.iterdir())) == 1
 
 
 def test_mnist_that_is_absent_and_cannot_be_fetched_says_which_files_go_where(
@@ -155,9 +157,12 @@ def test_mnist_that_is_absent_and_cannot_be_fetched_says_which_files_go_where(
         *("--store", tmp_path / "store", "--data-root", tmp_path / "data"),
         **(proxies | {name.upper(): url for name, url in proxies.items()} | {"no_proxy": ""}),
     )
+    *progress, refusal = told.stderr.splitlines(keepends=True)
+    assert all(line.startswith("MNIST: ") for line in progress)
+    assert "downloading 4 files" in progress[0]
     assert_refused(
-        Told(told.returncode, told.stdout, told.stderr),
-        *FILES,
+        Told(told.returncode, told.stdout, refusal),
+        *(file.name for file in FILES),
         str(tmp_path / "data" / "MNIST" / "raw"),
         "--data-root",
         "dataset: digits",
@@ -174,6 +179,6 @@ def test_the_command_exits_with_2_and_shows_a_traceback_only_where_asked(tmp_pat
     told = stn_cluster("run", config, "--store", tmp_path / "store")
     assert_refused(Told(told.returncode, told.stdout, told.stderr), str(config), "'ST-CNN'")
     told = stn_cluster("--debug", "run", config, "--store", tmp_path / "store")
-    assert told.returncode not in (0, 2)
+    assert told.returncode == 2
     assert "Traceback" in told.stderr
     assert not (tmp_path / "store").exists()

@@ -15,7 +15,7 @@ from support.failures import PATIENCE, counts, exit_reason, exit_reasons, parts,
 from support.services import PLUGINS, make_job, serve, wait_until
 
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
-from stn_cluster.cluster.embedded_ray import minimal_ray
+from stn_cluster.cluster.private_ray import minimal_ray
 from stn_cluster.queue.jobs import CellState
 
 SMALL: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}

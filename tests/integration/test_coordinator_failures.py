@@ -14,10 +14,10 @@ from support.faulty_services import Faulty
 from support.services import kill, make_job, one_node, processes, wait_until
 
 from stn_cluster.cluster import connect
-from stn_cluster.cluster.connect import is_running, start
+from stn_cluster.cluster.connect import find, start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.errors import EndedError, ServiceError
+from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.queue.jobs import CellState, Job
 
 TOLD = "plan workers: KeyError: 'a fault of our own'"
@@ -53,6 +53,14 @@ def slow_job(iterations: int = 120) -> Job:
 
 def break_down(folder: Path, times: int) -> None:
     (folder / "state" / "faults").write_text(str(times))
+
+
+def is_running(store: str) -> bool:
+    try:
+        find(store)
+    except UserError:
+        return False
+    return True
 
 
 def logs() -> str:
@@ -112,6 +120,7 @@ class Impatient(CoordinatorClient):
         return super().settings()
 
 
+@pytest.mark.chaos
 def test_a_coordinator_that_is_being_restarted_is_not_ended_by_whoever_looks_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

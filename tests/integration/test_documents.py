@@ -88,7 +88,7 @@ def test_the_readmes_python(folder: Path) -> None:
     out = run_python(reading, folder)
     assert "ST-CNN/tps/RTS/seed0" in out
     running = running.replace('"mnist"', '"digits"').replace("1000", "2")
-    running = running.replace('    data_root="SOMEWHERE",\n', "")
+    running = running.replace(' data_root="SOMEWHERE",', "")
     out = run_python(f"{running}\nprint(list(results['label']))", folder)
     assert out.strip() == "['CNN/none/R/seed0']"
 

@@ -54,6 +54,23 @@ def test_failed_cells_are_told_and_the_exit_code_is_1(
     assert results["pack_size"].max() > 1  # or it would show nothing of pack mates
 
 
+def test_the_command_that_is_named_shows_the_traceback_without_a_server(
+    after: tuple[Path, int, str, str],
+) -> None:
+    folder, _, _, errors = after
+    [line] = [line for line in errors.splitlines() if "logs Raises/" in line]
+    command = line.partition("(stn-cluster ")[2].removesuffix(")")
+    assert command == "logs Raises/none/E/seed0 --store store"
+    done = stn_cluster(*command.split(), folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("--- attempt ")
+    assert "Traceback (most recent call last)" in done.stdout
+    assert "RuntimeError: broken on purpose\n" in done.stdout
+    done = stn_cluster("results", "--store", "store", folder=folder)
+    [row] = [line for line in done.stdout.splitlines() if "Raises/" in line]
+    assert row.endswith("RuntimeError: broken on purpose")
+
+
 def test_the_others_have_the_numbers_they_would_have_had_alone(
     after: tuple[Path, int, str, str],
 ) -> None:

@@ -212,7 +212,20 @@ def test_a_config_names_no_code_and_no_places(http: TestClient, config: dict[str
 
 @pytest.mark.parametrize(
     "job_id",
-    ["%2e%2e%2fescape", "..%2F..%2Fetc", "a%00b", "a%0Ab", "x" * 65, "caf%C3%A9", "a b", "%", ";"],
+    [
+        "-rf",
+        "_a",
+        ".a",
+        "%2e%2e%2fescape",
+        "..%2F..%2Fetc",
+        "a%00b",
+        "a%0Ab",
+        "x" * 65,
+        "caf%C3%A9",
+        "a b",
+        "%",
+        ";",
+    ],
 )
 def test_a_job_id_is_a_plain_word(http: TestClient, service: Backend, job_id: str) -> None:
     response = http.put(f"/v1/jobs/{job_id}", json={"config": QUICK})

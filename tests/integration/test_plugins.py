@@ -51,15 +51,42 @@ def test_the_documented_plugin_runs_as_it_is_printed_there(tmp_path: Path) -> No
     assert set(before) < set(history["key"])
 
 
+# A model whose weights come from all that may be beside a plug-in, some of it only when it runs.
+BROUGHT = """
+import json
+from pathlib import Path
+
+import torch
+
+from stn_cluster import register_model
+
+
+@register_model("Brought")
+def brought(task):
+    import helper
+    import on_the_path
+
+    weights = json.loads(Path(__file__).with_name("weights.json").read_text())
+    layer = torch.nn.Linear(task.canvas**2, task.n_classes)
+    layer.weight.data[0] = weights + helper.one + on_the_path.one
+    return torch.nn.Sequential(torch.nn.Flatten(), layer)
+"""
+
+
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A folder with the plug-in package and a grid of nothing but its components."""
+    """A folder with the plug-in package, a plug-in of several files, and a grid of nothing but
+    their components."""
     shutil.copytree(PLUGINS / "everything_plugin", tmp_path / "everything_plugin")
+    (tmp_path / "brought.py").write_text(BROUGHT)
+    (tmp_path / "helper.py").write_text("one = 1")
+    (tmp_path / "weights.json").write_text("0.5")
+    (tmp_path / ".gitignore").write_text("*.json")
     (tmp_path / "bars.yaml").write_text(
-        "plugins: [everything_plugin]\n"
+        "plugins: [everything_plugin, brought]\n"
         "dataset: bars\n"
-        "models: [ST-Linear]\n"
-        "transforms: [shift]\n"
+        "models: [ST-Linear, Brought]\n"
+        "transforms: [none, shift]\n"
         "distortions: [F]\n"
         "recipe: tiny\n"
     )
@@ -70,19 +97,28 @@ def test_a_package_can_bring_a_component_of_every_kind_and_rerun_finds_it_again(
     package: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")  # the plug-in is beside the config, not here
-    store = package / "store"
-    done = stn_cluster("run", package / "bars.yaml", "--store", store, folder=elsewhere)
+    (elsewhere / "lib").mkdir()
+    (elsewhere / "lib" / "on_the_path.py").write_text("one = 1")
+    store, environment = package / "store", {"PYTHONPATH": "lib"}
+    done = stn_cluster(
+        "run", package / "bars.yaml", "--store", store, folder=elsewhere, **environment
+    )
     assert done.returncode == 0, done.stderr
-    [row] = load_results(store).to_dict("records")
+    brought, row = load_results(store).to_dict("records")
+    assert brought["label"] == "Brought/none/F/seed0"
     assert row["label"] == "ST-Linear/shift/F/seed0"
     assert row["dataset"] == "bars"
     assert row["n_test"] == 14
     assert row["n_wrong"] == 0
     assert len(row["confusion"]) == 4
     assert re.search(r"^ST-Linear +shift +0.00", done.stdout, flags=re.MULTILINE)
-    again = stn_cluster("rerun", "--store", store, "--model", "ST-Linear", folder=elsewhere)
+    # One that is edited, in any of its files, is another cell; the other one is trained once more.
+    (package / "weights.json").write_text("0.25")
+    shown = stn_cluster("table", "--store", store)
+    assert "plug-in 'brought' has changed since (weights.json): 1 of these" in shown.stderr
+    again = stn_cluster("rerun", "--store", store, folder=elsewhere, **environment)
     assert again.returncode == 0, again.stderr
-    history = pd.read_parquet(store / "cells")
-    assert history["key"].nunique() == 1
-    assert history["attempt"].nunique() == 2
-    assert history["train_loss"].nunique() == 1
+    history = pd.read_parquet(store / "cells").groupby("model")
+    assert history["attempt"].nunique().eq(2).all()
+    assert dict(history["key"].nunique()) == {"Brought": 2, "ST-Linear": 1}
+    assert dict(history["train_loss"].nunique()) == {"Brought": 2, "ST-Linear": 1}

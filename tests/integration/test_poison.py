@@ -15,6 +15,7 @@ from stn_cluster import load_results
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.database import connect_reader
 from stn_cluster.queue.queries import attempts
+from stn_cluster.store import Store, stored_logs
 
 DEADLY = ("Dies", "Hoards")
 CONFIG = """
@@ -65,6 +66,19 @@ def test_a_deadly_cell_is_failed_after_three_charged_attempts_with_every_reason_
         assert all(str(attempt.end.message) in error for attempt in charged)
     assert "worker process has died" in results.at["Dies", "error"]
     assert "can't allocate memory" in results.at["Hoards", "error"]
+
+
+def test_what_a_deadly_cell_printed_last_is_in_its_logs_and_in_nobody_elses(folder: Path) -> None:
+    store = Store.open(folder / "store")
+    deadly = stored_logs(store, "Dies/none/E/seed0")
+    assert len(deadly) >= 3
+    for log in deadly:
+        assert "Z farewell\n" in log.text
+        assert "died: " in log.text.partition("farewell")[2]
+    for model in ("Linear", "Prints"):
+        assert all(
+            "farewell" not in log.text for log in stored_logs(store, f"{model}/none/E/seed0")
+        )
 
 
 def test_all_others_finish_and_none_is_charged_with_the_death_of_a_pack_mate(

@@ -103,7 +103,7 @@ def test_killed_half_way_and_run_again_it_ends_with_the_same_rows_and_numbers(
 
 
 @pytest.mark.parametrize(
-    "sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.chaos)]
+    "sign", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.chaos)]
 )
 def test_interrupted_it_checkpoints_says_so_and_goes_on_from_there(
     undisturbed: tuple[Path, str], tmp_path: Path, sign: signal.Signals

@@ -246,6 +246,8 @@ def test_a_second_server_is_refused(server: Server) -> None:
         (["--host=0.0.0.0"], "short", "at least 16 characters"),
         (["--host=256.0.0.1"], TOKEN, "cannot listen on 256.0.0.1"),
         (["--address=127.0.0.1:1"], None, "no Ray cluster"),
+        (["--address=local"], None, "HOST:PORT of the cluster's head, or auto"),
+        (["--address=ray://127.0.0.1:10001"], None, "HOST:PORT of the cluster's head, or auto"),
         (["--plugins=no_such_module"], None, "does not import"),
         (["--threads-per-worker=0"], None, "threads per worker: at least 1, not 0"),
         ([], "t\u00f6ken-of-some-length", "ASCII letters"),
@@ -266,6 +268,7 @@ def test_a_server_that_cannot_serve_says_so_in_one_line(
     )
     assert told.returncode == 2, told.stderr
     assert said in told.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- killed ---

@@ -158,7 +158,8 @@ def test_two_hundred_workers_that_wake_after_their_lease_change_nothing(tmp_path
     wake(tmp_path, wanted=200, width=4, seed=1)
 
 
-@pytest.mark.parametrize("sign", ["SIGSTOP", pytest.param("SIGKILL", marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("sign", ["SIGSTOP", "SIGKILL"])
 def test_a_worker_lost_before_its_first_word_is_noticed_within_a_lease_and_a_look(
     tmp_path: Path, sign: str
 ) -> None:

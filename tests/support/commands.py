@@ -37,19 +37,23 @@ def stn_cluster(
 def interrupted(
     sign: signal.Signals, when: Callable[[], bool], *arguments: str | Path
 ) -> tuple[int, str]:
-    """Runs `stn-cluster`, signals it once `when` is true; returns its exit code and stderr."""
+    """Runs `stn-cluster`, signals it once `when` is true; returns its exit code and stderr.
+
+    The signal is for its whole process group, as it is from a terminal and from `timeout`.
+    """
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not when():
         assert process.poll() is None, "it ended before it could be interrupted"
         assert time.monotonic() < deadline, "it never came so far"
         time.sleep(0.02)
-    process.send_signal(sign)
+    os.killpg(process.pid, sign)
     _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     return process.returncode, errors
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from stn_cluster.cluster.embedded_ray import minimal_ray
+from stn_cluster.cluster.private_ray import minimal_ray
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.cache import DataCache
 from stn_cluster.grid import Cell
@@ -37,5 +39,8 @@ def arithmetic(outcome: Outcome) -> tuple[object, ...]:
         outcome.n_wrong,
         outcome.curve,
         outcome.iterations,
-        {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
+        {
+            name: value.numpy().tobytes() if isinstance(value, torch.Tensor) else value
+            for name, value in weights.items()
+        },
     )

@@ -39,6 +39,7 @@ class ModelWorker:
     node: int | None = None  # index of the node that Ray placed it on
     until: float = 0.0
     idle_since: float = 0.0
+    heard_at: float = 0.0
 
 
 class Cluster:

@@ -8,6 +8,7 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
+from stn_cluster.training.activity import Activity
 
 NAME = "support.runners:ScriptedRunner"  # for `Settings.runner`
 Script = Callable[[Sequence[Attempt], AttemptLog], Iterator[Report]]
@@ -33,6 +34,7 @@ class ScriptedRunner:
         self.settings = settings
         self.device = device
         self.degraded_reason: str | None = None
+        self.activity = Activity()
         self.stopped = False
         self.dropped: set[str] = set()
         ScriptedRunner.made.append(self)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stn_cluster.cluster.placement import Node, WorkerState
 from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.stalls import StalledPack
 from stn_cluster.cluster.worker_pool import WorkerLostError, WorkerPool, WorkerUnavailableError
 from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
@@ -30,6 +31,7 @@ class PlacedWorker:
     needs: Needs
     state: WorkerState = WorkerState.IDLE
     requested_at: float = 0.0
+    heard_at: float = 0.0
 
 
 def make_nodes(*resources: dict[str, float]) -> list[Node]:
@@ -69,6 +71,7 @@ class FakeWorker:
         self.info = WorkerInfo("", "", "")
         self.degraded_reason: str | None = None
         self.heard_at = 0.0
+        self.stall: StalledPack | None = None
         self.task: asyncio.Task[None] | None = None
         self.cancel_requested_at: dict[str, float] = {}
         self.packs: list[tuple[Attempt, ...]] = []  # all packs that it got
@@ -153,6 +156,10 @@ class FakePool(WorkerPool):
         self.starting = True  # whether new workers say hello by themselves
         self.ray_failure: str | None = None  # Ray's error message while it does not respond
         self.refreshes = 0  # number of refreshes of the nodes
+        self.output: dict[str, dict[str, bytes]] = {}  # what dead workers printed last, by name
+
+    async def last_output(self, name: str, node: str) -> dict[str, bytes]:
+        return self.output.pop(name, {})
 
     @property
     def busy(self) -> list[FakeWorker]:
@@ -163,6 +170,9 @@ class FakePool(WorkerPool):
         self.refreshes += 1
         if self.ray_failure is not None:
             raise ConnectionError(self.ray_failure)
+
+    async def end_of(self, info: WorkerInfo) -> str | None:
+        return None  # Ray does not tell
 
     def start(self, needs: Needs, now: float) -> FakeWorker:  # type: ignore[override]
         worker = FakeWorker(f"worker-{len(self.started)}", needs, now, starts=self.starting)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from stn_cluster.registry import components
+from stn_cluster.registry import components, plugins
 from stn_cluster.store import Store
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The built-in components alone, also after tests whose plug-ins this process has imported."""
     built_in = {(entry.kind, entry.name): entry for entry in components._BUILT_IN}
     monkeypatch.setattr(components, "_entries", built_in)
+    monkeypatch.setattr(plugins, "_active", {})
+    monkeypatch.setattr(plugins, "_known", {})
 
 
 @pytest.fixture

@@ -125,6 +125,16 @@ def test_a_config_written_as_json_and_read_back_is_the_same_config() -> None:
     assert GridConfig.model_validate_json(config.model_dump_json(exclude_defaults=True)) == config
 
 
+def test_numbers_and_words_are_those_of_json(tmp_path: Path) -> None:
+    """By YAML 1.1, 010 would be 8 iterations, `no` false and 1e-3 a text."""
+    text = "name: no\nseeds: [010]\nrecipe: {iterations: 0100, learning_rate: 1e-3}"
+    config = load_config(write(tmp_path, text), ["recipe.batch_size=064"])
+    assert (config.name, config.seeds) == ("no", (10,))
+    overrides = {"iterations": 100, "learning_rate": 0.001, "batch_size": 64}
+    assert config.recipe.overrides == overrides
+    assert load_config(write(tmp_path, "name: 2026-01-31")).name == "2026-01-31"
+
+
 def test_yaml_anchors_and_merge_keys_work(tmp_path: Path) -> None:
     text = """
     cells:

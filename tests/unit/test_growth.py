@@ -8,7 +8,7 @@ import pytest
 from support.calls import calls
 from support.records import make_cell, make_record
 
-from stn_cluster.cli.progress_view import matrix
+from stn_cluster.display.progress_view import matrix
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, JobStatus
 from stn_cluster.report.table import comparison_table

@@ -36,7 +36,7 @@ def any_fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         }
         changed |= {"by_model": {"CNN": {"filters": 16}}, "evaluate_every": 3}
         other = recipes.Recipe.model_validate(recipes.fast().model_dump() | changed)
-        entry = components.Entry(kind="recipe", name="fast", target=lambda: other, revision=1)
+        entry = components.Entry(kind="recipe", name="fast", target=lambda: other, number=1)
         monkeypatch.setitem(components._entries, ("recipe", "fast"), entry)
 
 

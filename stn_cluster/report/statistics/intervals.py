@@ -33,7 +33,9 @@ def wilson(error: Any, n: Any, critical: Any) -> tuple[Any, Any]:
     z2 = critical**2 / n
     centre = (error + z2 / 2) / (1 + z2)
     half = np.sqrt(z2 * (error * (1 - error) + z2 / 4)) / (1 + z2)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    # Without an error, or with errors alone, an end is 0 or 1: rounding would come near it.
+    low = np.where(error == 0, 0.0, np.maximum(centre - half, 0.0))
+    return low, np.where(error == 1, 1.0, np.minimum(centre + half, 1.0))
 
 
 def effective_n(rates: Numbers, versions: int) -> float:

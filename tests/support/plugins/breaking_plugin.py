@@ -53,10 +53,11 @@ class Diverges(Linear):
 
 @register_model("Dies")
 class Dies(Linear):
-    """Kills its process."""
+    """Kills its process, after a last word."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.calls == 2:
+            print("farewell", end="")
             os._exit(17)
         return super().forward(images)
 
@@ -71,6 +72,18 @@ class Hoards(Linear):
             limit = pages * resource.getpagesize() + 2**28
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             images = images + torch.zeros(2**30).sum()
+        return super().forward(images)
+
+
+@register_model("Swells")
+class Swells(Linear):
+    """Takes four gigabytes at its third step, and keeps them for a while."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.calls == 2:
+            kept = torch.ones(2**30)
+            time.sleep(20)
+            images = images * kept[0]
         return super().forward(images)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import stn_cluster
 from stn_cluster.cluster import coordinator as module
 from stn_cluster.cluster import scheduler as scheduler_module
 from stn_cluster.cluster import worker_pool as worker_pool_module
-from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.cluster.rows import to_record
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.cluster.supervision import CRASHED, MAX_CRASHES, CrashLog
@@ -113,6 +114,53 @@ async def test_cells_of_a_job_have_the_steps_that_were_reported(tmp_path: Path) 
         assert changed == (first,)  # what runs is always told
         queued, _ = await coordinator.cells("j", Page(states=(QUEUED,)))
         assert queued == (second,)
+
+
+async def test_the_time_in_which_the_service_was_idle_is_in_no_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, later = time.monotonic, 0.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: real() + later)
+    async with local_coordinator(tmp_path, workers=1, lease_seconds=1e6) as coordinator:
+        one, *others = cells(5)
+        await coordinator.submit(Job("first", (one,)))
+        worker = await coordinator.worker()
+        [attempt] = worker.attempts
+        started = {attempt.id: 0}
+        await coordinator.report(worker.name, Report(steps=started, started=started))
+        later += 2
+        await coordinator.report(worker.name, Report(steps={attempt.id: 4}))
+        estimate = (await coordinator.status("first")).eta_seconds
+        assert estimate == pytest.approx(2, rel=0.5)  # half of its steps are left
+        await coordinator.finish(worker)
+        await coordinator.until_ended("first")
+        later += 1000
+        await coordinator.submit(Job("second", tuple(others)))
+        assert (await coordinator.status("second")).eta_seconds is None
+        worker = await coordinator.worker()
+        [attempt] = worker.attempts
+        later += 60  # it loads
+        started = {attempt.id: 0}
+        await coordinator.report(worker.name, Report(steps=started, started=started))
+        later += 2
+        await coordinator.report(worker.name, Report(steps={attempt.id: 4}))
+        estimate = (await coordinator.status("second")).eta_seconds
+        assert estimate == pytest.approx(14, rel=0.5)  # four steps in 2 s, 28 are left
+
+
+async def test_who_hangs_is_told_with_the_status_of_its_job(tmp_path: Path) -> None:
+    async with local_coordinator(tmp_path, workers=1) as coordinator:
+        await coordinator.submit(JOB)
+        worker = await coordinator.worker()
+        [attempt] = worker.attempts
+        stall = Stall(200.0, "loads the data set mnist", (attempt.cell.key,))
+        await coordinator.report(worker.name, Report(steps={attempt.id: 0}, stall=stall))
+        [line] = (await coordinator.status("j")).waiting
+        assert f"{attempt.cell.label}: it loads the data set mnist, on here" in line
+        assert (await coordinator.status("j")).waiting == (line,)  # the same as long as it lasts
+        other = make_cell(seed=99)
+        await coordinator.submit(Job("k", (other,)))
+        assert (await coordinator.status("k")).waiting == ()
 
 
 async def test_cells_without_a_node_for_them_are_told_with_the_jobs_status(tmp_path: Path) -> None:
@@ -252,6 +300,22 @@ async def test_stopping_with_a_store_that_is_away_says_so_and_lets_go_of_the_sta
         assert again.attempts[0].id != worker.attempts[0].id
 
 
+async def test_a_service_that_waits_for_its_store_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.2)
+    coordinator = LocalCoordinator(tmp_path)
+    await coordinator.submit(JOB)
+    await coordinator.stop()
+    away = coordinator.store_path.rename(tmp_path / "away")
+    restarted = LocalCoordinator(tmp_path, restarted=True)
+    asking = asyncio.create_task(restarted.jobs())
+    for call in (restarted.stop(), asking):
+        with pytest.raises(EndedError, match="ended before it was open"):
+            await call
+    away.rename(coordinator.store_path)
+
+
 # --- opening and recovery ---
 
 
@@ -353,7 +417,7 @@ import asyncio, logging, sys
 from pathlib import Path
 from support.coordinators import LocalCoordinator
 from support.queues import cells
-from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.queue.jobs import Job
 
 logging.basicConfig()

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 import torch
 from support.packs import ITERATIONS, arithmetic, make_cells, train
+from support.plugin_sources import a_model, cells_of, write
+from support.plugin_state import plugins_forgotten
 from support.workers import HERE
 
 from stn_cluster.cluster import pack_runner as module
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.pack_runner import PackRunner
 from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.publish_plugins import publish_plugins
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
@@ -378,3 +381,29 @@ def test_a_runner_does_not_start_without_its_store_or_its_data(
     shutil.rmtree(store.local_path)
     with pytest.raises(StoreError, match="no result store here"):
         make_runner()
+
+
+def test_two_peoples_plugins_of_one_name_are_trained_one_after_the_other(
+    make_runner: MakeRunner, store: Store, tmp_path: Path
+) -> None:
+    model = "import torch\nfrom weights import START"
+    body = "net = torch.nn.Linear(784, 10)\nnet.weight.data[0] = START\n"
+    body += "return torch.nn.Sequential(torch.nn.Flatten(), net)"
+    cells = []
+    for person, start in (("ann", 0.0), ("bob", 100.0)):
+        write(tmp_path / person, "mine.py", a_model("Mine", model, body))
+        write(tmp_path / person, "weights.py", f"START = {start}")
+        with plugins_forgotten():
+            [cell] = cells_of(tmp_path / person, "mine", models=["Mine"])
+            publish_plugins([cell], store)
+        cells.append(cell)
+        write(tmp_path / person, "weights.py", "raise ValueError('edited since')")
+    with plugins_forgotten():
+        together = ended(list(make_runner().train(attempts([*cells, PAIR[0]]), AttemptLog())))
+    assert [together[cell.key].error for cell in cells] == [None, None]
+    for cell in cells:
+        with plugins_forgotten():
+            alone = ended(list(make_runner().train(attempts([cell]), AttemptLog())))
+        assert alone[cell.key].predictions == together[cell.key].predictions
+        assert alone[cell.key].train_loss == together[cell.key].train_loss
+    assert together[cells[0].key].train_loss != together[cells[1].key].train_loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,6 +22,7 @@ from support.workers import (
 
 from stn_cluster.cluster.placement import (
     PENDING_SECONDS,
+    UNPLACED_SECONDS,
     Node,
     Plan,
     WorkerState,
@@ -29,6 +31,7 @@ from stn_cluster.cluster.placement import (
     required,
     should_release,
     slots,
+    unplaced,
     unsatisfiable,
 )
 from stn_cluster.cluster.settings import Settings
@@ -115,6 +118,19 @@ def test_cells_that_wait_for_a_node_that_is_not_there_are_told_in_sentences() ->
     )
     nodes.append(Node("new", alive=True, resources={"GPU": 1.0, "CPU": 3.0, "big": 1.0}))
     assert unsatisfiable(demand, nodes, limited(None)) == ()
+
+
+def test_cells_whose_workers_find_no_room_for_a_while_are_told_of() -> None:
+    nodes = make_nodes({"CPU": 4})
+    demand = [queued(CORE, 3), queued(GPU, 1)]
+    pending = PlacedWorker(CORE, WorkerState.STARTING, requested_at=100.0)
+    soon, later = 100.0 + UNPLACED_SECONDS, 100.1 + UNPLACED_SECONDS
+    assert unplaced(demand, [pending], nodes, limited(None), soon) == ()
+    told = ("3 cells wait until there is room for 1 CPU",)
+    assert unplaced(demand, [pending], nodes, limited(None), later) == told
+    starting = replace(pending, heard_at=101.0)  # its process runs
+    assert unplaced(demand, [pending, starting], nodes, limited(None), later) == ()
+    assert unplaced(demand, [pending], [], limited(None), later) == ()  # then it is the node
 
 
 @pytest.mark.parametrize(("needs", "workers"), [(CORE, 3), (TWO_CORES, 2), (GPU, 1)])

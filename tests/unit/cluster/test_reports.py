@@ -17,7 +17,7 @@ from support.schedulers import SchedulerUnderTest
 from support.workers import CORE, HERE, FakePool
 
 from stn_cluster.cluster.leases import Lease, Leases
-from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.cluster.reports import ReportHandler
 from stn_cluster.cluster.result_writer import Result
 from stn_cluster.cluster.settings import Settings
@@ -45,6 +45,7 @@ class Received:
         self.checkpoints: list[tuple[str, Checkpoint]] = []
         self.steps: list[tuple[Cell, int]] = []
         self.logs: list[tuple[str, str]] = []
+        self.begins = 0  # how often the measurement of the speed began anew
 
 
 class Results:
@@ -63,6 +64,12 @@ class Checkpoints:
 class Throughput:
     def __init__(self, received: Received) -> None:
         self._received = received
+
+    def paused(self, now: float) -> bool:
+        return not self._received.steps
+
+    def begin(self, now: float) -> None:
+        self._received.begins += 1
 
     def add(self, cell: Cell, steps: int, now: float) -> None:
         self._received.steps.append((cell, steps))
@@ -194,6 +201,26 @@ def test_a_report_that_comes_again_later_counts_no_steps_twice(at: Handler) -> N
     assert at.lease(A).step == 5
     at.report(steps={"a": 6})
     assert at.received.steps == [(A.cell, 3), (A.cell, 1)]
+
+
+def test_the_speed_is_measured_from_when_training_begins_and_not_from_when_it_is_loaded(
+    at: Handler,
+) -> None:
+    at.report(steps={"a": 0, "b": 0})  # it loads
+    assert at.received.begins == 0
+    at.report(started={"a": 0}, steps={"a": 3})
+    assert (at.received.begins, at.received.steps) == (1, [(A.cell, 3)])
+    at.received.steps.clear()  # nothing for a while
+    at.report(started={"b": 0}, steps={"a": 3, "b": 0})
+    assert at.received.begins == 1  # the other is in training: its steps may be that slow
+
+
+def test_what_a_pack_without_progress_is_doing_is_known_until_it_makes_some(at: Handler) -> None:
+    at.report(steps={"a": 0}, stall=Stall(2.0, "builds its model", (A.cell.key,)))
+    assert at.worker.stall is not None
+    assert at.worker.stall.what == "builds its model"
+    at.report(steps={"a": 1})
+    assert at.worker.stall is None
 
 
 def test_a_success_counts_the_steps_to_its_end_and_a_failure_does_not(at: Handler) -> None:

@@ -45,6 +45,20 @@ async def test_the_cell_of_a_worker_that_died_is_queued_again_for_another(tmp_pa
         assert at.rows() == [again.id]
 
 
+async def test_what_a_worker_printed_last_is_in_the_logs_before_its_death(tmp_path: Path) -> None:
+    async with scheduler(tmp_path, workers=1, cells_per_pack=2) as at:
+        await at.submit(*pack(2))
+        worker = await at.worker()
+        one, other = worker.attempts
+        at.pool.output[worker.name] = {"shared": b"of both\n", one.id: b"of one\nno end"}
+        worker.die("killed by the kernel")
+        await wait_until(lambda: len(at.pool.started) == 2)
+        for attempt, printed in ((one, ["of both", "of one", "no end"]), (other, ["of both"])):
+            log = await at.housekeeping.read_log(attempt.cell.key, attempt.id)
+            lines = [line.partition(" ")[2] for line in (log or "").splitlines()]
+            assert lines[1:] == [*printed, "died: killed by the kernel"]
+
+
 async def test_a_pack_whose_worker_died_is_queued_again_each_cell_by_itself(
     tmp_path: Path,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from stn_cluster.cluster import supervision as module
+from stn_cluster.cluster.ray_exits import RayExit
 from stn_cluster.cluster.supervision import (
     CRASHED,
     MAX_CRASHES,
+    MEMORY_WINDOW_SECONDS,
     WINDOW_SECONDS,
     CrashLog,
     Supervisor,
@@ -132,6 +135,66 @@ def test_crashes_of_long_ago_do_not_count(
         assert crashes.verdict() is None
     crashes.add("at once")
     assert crashes.verdict() is not None
+
+
+# --- processes that were killed because memory was short ---
+
+
+@pytest.fixture
+def kills(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many processes the system has killed so far."""
+    counts = [7]
+    monkeypatch.setattr(module, "count_kills", lambda: counts[0])
+    monkeypatch.setattr(module, "exit_of", lambda process: None)
+    return counts
+
+
+def test_three_deaths_for_want_of_memory_are_too_many_also_within_minutes(
+    tmp_path: Path, kills: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.time()
+    for number in range(MAX_CRASHES):
+        now = start + number * 200
+        monkeypatch.setattr(module.time, "time", lambda now=now: now)
+        CrashLog(tmp_path).begin()
+        assert CrashLog(tmp_path).verdict() is None
+        kills[0] += 1
+    CrashLog(tmp_path).begin()
+    assert str(CrashLog(tmp_path).verdict()).startswith(
+        "memory was short: the coordinator was killed for it 3 times within 10 minutes, after its "
+        "workers; start fewer workers"
+    )
+    monkeypatch.setattr(module.time, "time", lambda: start + 2 * MEMORY_WINDOW_SECONDS)
+    assert CrashLog(tmp_path).verdict() is None
+
+
+def test_what_rays_memory_monitor_killed_counts_too(
+    tmp_path: Path, kills: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    ends = {True: RayExit(for_memory=True, text="killed"), False: None}
+    monkeypatch.setattr(module, "exit_of", lambda process: ends[process in killed])
+    for _ in range(MAX_CRASHES + 1):
+        CrashLog(tmp_path).begin()
+        killed.append(os.getpid())
+    assert "memory was short" in str(CrashLog(tmp_path).verdict())
+
+
+def test_a_process_that_was_killed_otherwise_or_that_failed_was_not_short_of_memory(
+    tmp_path: Path, kills: list[int]
+) -> None:
+    for _ in range(2 * MAX_CRASHES):
+        CrashLog(tmp_path).begin()
+    assert CrashLog(tmp_path).verdict() is None
+    for _ in range(MAX_CRASHES):
+        CrashLog(tmp_path).add("plan workers: KeyError: 'x'")
+        kills[0] += 1  # somebody else's
+        CrashLog(tmp_path).begin()
+    assert str(CrashLog(tmp_path).verdict()).endswith("last with: plan workers: KeyError: 'x'")
+
+
+def test_a_state_disk_that_is_full_keeps_no_coordinator_from_starting(tmp_path: Path) -> None:
+    CrashLog(tmp_path / "gone").begin()
 
 
 @pytest.mark.parametrize("content", ["", '[{"at": 1, "mess', "{}", "\x00\x00"])

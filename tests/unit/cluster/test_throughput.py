@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import make_cell
 
-from stn_cluster.cluster.throughput import NOW_SECONDS, SAMPLE_SECONDS, WINDOW_SECONDS, Throughput
+from stn_cluster.cluster.throughput import (
+    NOW_SECONDS,
+    PAUSE_SECONDS,
+    SAMPLE_SECONDS,
+    WINDOW_SECONDS,
+    Throughput,
+)
 from stn_cluster.grid import Cell
 
 STEPS, BATCH, COST = 100, 16, 50.0  # of a cell: steps in all, images a step, cost of all of it
@@ -113,6 +119,24 @@ def test_idle_time_does_not_lower_the_speed_of_the_next_job() -> None:
     add(throughput, 50, now=5010.0)
     assert throughput.eta_seconds(COST, 5010.0) == pytest.approx(20)
     assert throughput.images_per_second(5010.0) == pytest.approx(50 * BATCH / 10)
+
+
+def test_it_has_paused_once_no_step_was_reported_for_a_while() -> None:
+    throughput = Throughput()
+    assert throughput.paused(0.0)
+    throughput.begin(10.0)
+    assert not throughput.paused(10.0 + PAUSE_SECONDS)
+    assert throughput.paused(10.1 + PAUSE_SECONDS)
+    add(throughput, 1, now=20.0)
+    assert not throughput.paused(20.0 + PAUSE_SECONDS)
+
+
+def test_steps_of_long_ago_give_no_estimate() -> None:
+    throughput = Throughput()
+    throughput.begin(0.0)
+    add(throughput, 50, now=10.0)
+    assert throughput.eta_seconds(COST, 10.0 + WINDOW_SECONDS) is not None
+    assert throughput.eta_seconds(COST, 10.1 + WINDOW_SECONDS) is None
 
 
 def test_a_changed_speed_is_the_one_that_counts_after_the_window() -> None:

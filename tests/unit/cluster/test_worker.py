@@ -71,7 +71,12 @@ def make_worker(
     def make(script: runners.Script = runners.nothing, **settings: Any) -> Worker:
         monkeypatch.setattr(ScriptedRunner, "script", staticmethod(script))
         fields = {"heartbeat_seconds": 1000.0, "runner": runners.NAME, **settings}
-        return Worker("w", Settings(store="s", state="s", **fields), "cpu", coordinator.report)
+        away, coordinator.away = coordinator.away, 0
+        made = Worker("w", Settings(store="s", state="s", **fields), "cpu", coordinator.report)
+        assert coordinator.reports.pop() == Report()  # its first sign of life
+        coordinator.seconds.clear()
+        coordinator.away = away
+        return made
 
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     yield make
@@ -286,6 +291,79 @@ def test_heartbeats_drop_what_is_lost_while_the_pack_is_trained(
     make_worker(script, heartbeat_seconds=0.01).train(PACK)
 
 
+# --- packs without progress ---
+
+
+def test_a_heartbeat_tells_what_a_pack_without_progress_is_doing(
+    make_worker: MakeWorker, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.05)
+
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        [runner] = ScriptedRunner.made
+        runner.activity.begin("builds its model", A.cell.key)
+        wait_until(lambda: any(report.stall for report in coordinator.reports))
+        count = len(coordinator.reports)
+        runner.activity.begin("takes step 1", A.cell.key)
+        wait_until(lambda: any(not report.stall for report in coordinator.reports[count:]))
+        yield Report(ended={"a": make_outcome(A)})
+
+    make_worker(script, heartbeat_seconds=0.01).train(PACK)
+    stall = next(report.stall for report in coordinator.reports if report.stall)
+    assert (stall.what, stall.keys) == ("builds its model", (A.cell.key,))
+    assert stall.seconds >= 0.05
+
+
+def test_a_pack_is_reported_from_its_first_heartbeat_so_that_it_can_be_cancelled_while_it_loads(
+    make_worker: MakeWorker, coordinator: Coordinator
+) -> None:
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        wait_until(lambda: coordinator.reports)
+        yield Report(steps={"a": 3, "b": 3}, started={"a": 3, "b": 3})
+
+    make_worker(script, heartbeat_seconds=0.01).train(PACK)
+    assert coordinator.reports[0] == Report(steps={"a": 0, "b": 0})
+
+
+def test_the_time_between_two_packs_is_no_time_without_progress(
+    make_worker: MakeWorker, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.2)
+
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        count = len(coordinator.reports)
+        wait_until(lambda: len(coordinator.reports) > count)
+        yield Report()
+
+    worker = make_worker(script, heartbeat_seconds=0.01)
+    time.sleep(0.5)
+    worker.train(PACK)
+    assert coordinator.reports[0].stall is None
+
+
+def test_the_code_that_hangs_is_in_the_log_of_the_cell_whose_it_is_and_once(
+    make_worker: MakeWorker, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.01)
+
+    def where_it_hangs() -> None:
+        wait_until(lambda: "the code that runs" in coordinator.log("a"))
+        count = len(coordinator.reports)
+        wait_until(lambda: len(coordinator.reports) > count + 3)
+
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        [runner] = ScriptedRunner.made
+        runner.activity.begin("builds its model", A.cell.key)
+        where_it_hangs()
+        yield Report()
+
+    make_worker(script, heartbeat_seconds=0.01, no_progress_seconds=0.5).train(PACK)
+    log = coordinator.log("a")
+    assert log.count("no progress for 0 s: it builds its model; the code that runs:") == 1
+    assert "in where_it_hangs" in log
+    assert coordinator.log("b") == ""
+
+
 FORSAKEN = r"""
 import os, sys, time
 from support.runners import NAME, ScriptedRunner
@@ -295,13 +373,14 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.worker import Worker
 
 answers = int(sys.argv[1])
+out = os.dup(1)  # as what is printed goes to the attempts' logs
 
 def report(worker, report, seconds):
     global answers
     if not answers:
         raise ConnectionError
     answers -= 1
-    os.write(1, b"answered\n")
+    os.write(out, b"answered\n")
     return set()
 
 def script(pack, log):

@@ -78,18 +78,29 @@ def test_digits_are_scikit_learns_images_enlarged_with_their_labels(digits: Data
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"train_images": IMAGES.float()}, r"train_images: .* not \(4, 28, 28\) of torch.float32"),
-        ({"test_images": IMAGES.to(torch.int64)}, "test_images: .* of torch.int64"),
+        ({"train_images": IMAGES / 255}, r"train_images: .* not \(4, 28, 28\) of float32: mult"),
+        ({"test_images": IMAGES > 0}, "test_images: .* of bool"),
+        ({"test_images": IMAGES.int() + 256}, "test_images: from 0 to 255, not 256 to 256"),
+        ({"test_images": IMAGES.int() - 1}, "test_images: from 0 to 255, not -1 to -1"),
+        ({"test_images": [[[1, 2], [3]]]}, "test_images: list gives no array: "),
+        ({"test_images": None}, "test_images: .* of object"),
+        ({"test_images": torch.stack([IMAGES] * 3, 1)}, r"test_images: .* not \(4, 3, 28, 28\)"),
         ({"train_images": IMAGES[:, :27]}, r"train_images: .* not \(4, 27, 28\)"),
-        ({"test_images": IMAGES[:, None]}, r"test_images: .* not \(4, 1, 28, 28\)"),
-        ({"train_labels": LABELS[:3]}, "train_labels: one int64 for each image"),
-        ({"test_labels": LABELS.int()}, "test_labels: one int64 for each image"),
-        ({"test_labels": LABELS[:, None]}, "test_labels: one int64 for each image"),
+        ({"train_labels": LABELS[:3]}, "train_labels: one for each image, not 3 for 4"),
+        ({"test_labels": LABELS[:, None]}, r"test_labels: one whole .* not \(4, 1\) of int64"),
+        ({"test_labels": LABELS + 0.5}, "test_labels: whole numbers, not 0.5"),
+        ({"test_labels": [0, 1, float("nan"), 2]}, "test_labels: whole numbers, not nan"),
+        ({"test_labels": list("abcd")}, r"test_labels: one whole number .* of <U1"),
         ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "train_labels: .* at least one"),
-        ({"train_labels": LABELS - 1}, "train_labels: from 0 to 9"),
-        ({"test_labels": LABELS + 1}, "test_labels: from 0 to 9"),
+        ({"train_labels": LABELS - 1}, "train_labels: from 0 to 9, not -1 to 8"),
+        ({"test_labels": LABELS + 1}, "test_labels: from 0 to 9, not 1 to 10"),
+        ({"test_labels": [0, 1, 2, 300]}, "test_labels: from 0 to 9, not 0 to 300"),
         ({"n_classes": 9}, "train_labels: from 0 to 8"),
+        ({"n_classes": 10.0}, "n_classes: a whole number, not 10.0"),
+        ({"n_classes": 65_536}, "n_classes: 2 to 65,535, not 65,536"),
         ({"test_repeats": 0}, "test_repeats: at least 1"),
+        ({"class_names": "0123456789"}, "class_names: one for each of the 10 classes"),
+        ({"class_names": ["zero"]}, "class_names: one for each of the 10 classes"),
     ],
 )
 def test_a_data_set_of_wrong_parts_is_refused_and_the_part_named(
@@ -102,6 +113,51 @@ def test_a_data_set_of_wrong_parts_is_refused_and_the_part_named(
         Dataset(**(parts | changed))
 
 
+GIVEN = {
+    "arrays": (lambda images: images.numpy(), lambda labels: labels.numpy()),
+    "read-only arrays": (lambda images: frozen(images.numpy()), lambda labels: labels.numpy()),
+    "lists": (lambda images: images.tolist(), lambda labels: labels.tolist()),
+    "lists of tensors": (list, list),
+    "lists of arrays": (lambda images: list(images.numpy()), lambda labels: list(labels.numpy())),
+    "wider numbers": (lambda images: images.to(torch.int64), lambda labels: labels.int()),
+    "narrower labels": (lambda images: images, lambda labels: labels.to(torch.uint8)),
+    "unsigned labels": (
+        lambda images: images.numpy().astype(np.uint16),
+        lambda labels: labels.numpy().astype(np.uint64),
+    ),
+    "labels of a table": (lambda images: images, lambda labels: labels.double()),
+    "other bytes": (lambda images: images, lambda labels: labels.numpy().astype(">i4")),
+    "a channel": (lambda images: images[:, None], lambda labels: labels),
+    "backwards": (lambda images: images.flip(0).numpy()[::-1], lambda labels: labels),
+}
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("form", GIVEN)
+def test_images_and_labels_in_other_forms_are_the_same_data_set(form: str, digits: Dataset) -> None:
+    of_images, of_labels = GIVEN[form]
+    images, labels = digits.train_images[:50], digits.train_labels[:50]
+    made = Dataset(of_images(images), of_labels(labels), of_images(images), of_labels(labels))
+    for part in (made.train_images, made.test_images):
+        assert part.dtype == torch.uint8
+        assert torch.equal(part, images)
+    for part in (made.train_labels, made.test_labels):
+        assert part.dtype == torch.int64
+        assert torch.equal(part, labels)
+
+
+def test_numbers_and_names_in_other_forms_are_cast_too() -> None:
+    names = [1.5, *range(9)]
+    made = Dataset(IMAGES, LABELS, IMAGES, LABELS, n_classes=np.int64(10), class_names=names)
+    assert (made.n_classes, type(made.n_classes)) == (10, int)
+    assert made.class_names == ("1.5", *map(str, range(9)))
+
+
 def test_an_unknown_data_set_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UserError, match="did you mean 'digits'"):
         load_dataset("digit")
@@ -112,5 +168,39 @@ def test_a_data_set_function_that_gives_something_else_is_refused(
 ) -> None:
     monkeypatch.setattr("stn_cluster.registry.components._entries", {})
     register_dataset("odd")(lambda root: [root])
-    with pytest.raises(TypeError, match="'odd' returned list, not a Dataset"):
+    with pytest.raises(UserError, match="data set 'odd' gave list, not a Dataset"):
         load_dataset("odd")
+
+
+def test_a_data_set_that_fails_to_load_is_named_with_the_reason() -> None:
+    register_dataset("absent")(lambda root: Path("nowhere.npz").read_bytes())
+    register_dataset("wrong")(lambda root: Dataset(IMAGES, LABELS, IMAGES, LABELS + 1))
+    with pytest.raises(UserError, match=r"data set 'absent' does not load: FileNotFoundError"):
+        load_dataset("absent")
+    with pytest.raises(UserError, match=r"data set 'wrong' does not load: .* not 1 to 10"):
+        load_dataset("wrong")
+
+
+def test_what_a_plugin_does_to_its_arrays_later_changes_no_data_set() -> None:
+    array = np.zeros((4, 28, 28), np.uint8)
+    register_dataset("mine")(lambda root: Dataset(array, LABELS, array, LABELS))
+    register_dataset("inverse")(
+        lambda root: Dataset(np.subtract(255, array, out=array), LABELS, array, LABELS)
+    )
+    mine = load_dataset("mine")
+    assert load_dataset("inverse").train_images.min() == 255
+    assert mine.train_images.max() == mine.test_images.max() == 0
+
+
+def test_a_random_split_is_the_same_in_every_process() -> None:
+    def split(root: Path | None) -> Dataset:
+        order = np.random.permutation(4)
+        return Dataset(IMAGES, LABELS[order], IMAGES, LABELS[torch.randperm(4)])
+
+    register_dataset("split")(split)
+    np.random.seed(1)
+    once = load_dataset("split")
+    np.random.seed(2), torch.manual_seed(2)
+    again = load_dataset("split")
+    assert torch.equal(once.train_labels, again.train_labels)
+    assert torch.equal(once.test_labels, again.test_labels)

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.records import make_cell
 
-from stn_cluster.errors import UserError
+from stn_cluster.client.http_client import Client
+from stn_cluster.errors import UserError, error_line
 from stn_cluster.queue.jobs import (
     CellName,
     CellState,
     Job,
     JobStatus,
-    error_line,
     job_state,
     new_job_id,
 )
@@ -27,16 +27,52 @@ some_counts = st.dictionaries(st.sampled_from(CellState), st.integers(0, 5))
 # --- what is submitted ---
 
 
-@pytest.mark.parametrize("job_id", ["a", "A-b_c.9", "x" * 64, "-", "..."])
+@pytest.mark.parametrize("job_id", ["a", "A-b_c.9", "x" * 64, "0", "a..", "9-"])
 def test_an_id_is_1_to_64_letters_digits_dots_underscores_and_dashes(job_id: str) -> None:
     assert Job(job_id, (FCN,)).job_id == job_id
 
 
-@pytest.mark.parametrize("job_id", ["", "x" * 65, "a b", "a/b", "ä", "a\n", "a:b", " a"])
+NO_ID = [
+    "",
+    "x" * 65,
+    "a b",
+    "a/b",
+    "ä",
+    "a\n",
+    "a:b",
+    " a",
+    ".",
+    "..",
+    "-rf",
+    "_a",
+    ".a",
+    "/",
+    "a%2f",
+]
+
+
+@pytest.mark.parametrize("job_id", NO_ID)
 def test_any_other_id_is_refused_and_named(job_id: str) -> None:
     with pytest.raises(UserError, match=r"job id .*: 1 to 64 letters") as caught:
         Job(job_id, (FCN,))
     assert repr(job_id) in str(caught.value)
+
+
+@pytest.mark.parametrize("job_id", [job_id for job_id in NO_ID if job_id])
+def test_a_client_asks_no_server_about_what_is_no_id(job_id: str) -> None:
+    """'..' would be another resource."""
+    with Client("http://127.0.0.1:1", patience=0) as client:
+        for call in (client.status, client.cancel, client.retry):
+            with pytest.raises(UserError, match=r"job id .*: 1 to 64 letters"):
+                call(job_id)
+        with pytest.raises(UserError, match="job id"):
+            list(client.cells(job_id))
+        with pytest.raises(UserError, match="job id"):
+            next(client.watch(job_id))
+        with pytest.raises(UserError, match="job id"):
+            client.submit({}, job_id=job_id)
+        with pytest.raises(UserError, match="job id"):
+            client.table(job_id=job_id)
 
 
 @pytest.mark.parametrize("priority", [-(2**31), 0, 2**31 - 1])
@@ -135,6 +171,7 @@ def test_a_cell_is_known_by_its_name() -> None:
         ("  one  ", "one"),
         ("", "unknown"),
         ("\n \n", "unknown"),
+        ("ValueError: \x1b[31mred\x00", r"ValueError: \x1b[31mred\x00"),
     ],
 )
 def test_the_error_line_of_a_traceback_says_what_went_wrong(error: str, line: str) -> None:

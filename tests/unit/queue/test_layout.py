@@ -36,7 +36,8 @@ def migrated(tmp_path: Path) -> Iterator[QueueUnderTest]:
 def test_the_file_of_the_first_layout_has_every_state_and_every_end() -> None:
     rows = layout_1()
     assert {row["state"] for row in rows["cells"]} == set(CellState)
-    assert {row["ending"] for row in rows["attempts"]} == {None, *ExitReason}
+    later = {ExitReason.HUNG}  # ends that came with later versions
+    assert {row["ending"] for row in rows["attempts"]} == {None, *ExitReason} - later
     for column in ("alone", "spent", "charged", "uncharged", "node_losses", "state_attempt"):
         assert any(row[column] for row in rows["cells"])
     assert any(row["charged"] for row in rows["attempts"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import components, load_plugins, lookup, names, plugin_path, resolve
+from stn_cluster.registry import load_plugins, lookup, names, resolve
 
 ALL_FIVE = """
 from stn_cluster import (
@@ -47,30 +47,12 @@ def brief():
 """
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Removes after each test what it registered and imported; makes edits visible at once."""
-    monkeypatch.setattr(components, "_entries", dict(components._entries))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if not name.startswith("stn_cluster"):
-            del sys.modules[name]
-
-
 def write(folder: Path, name: str, source: str) -> Path:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)
     importlib.invalidate_caches()
     return path
-
-
-def load_anew(module: str, folder: Path) -> None:
-    """As the next run of the command does."""
-    sys.modules.pop(module, None)
-    load_plugins((module,), [folder])
 
 
 def a_model(name: str, body: str = "pass") -> str:
@@ -142,7 +124,7 @@ def test_a_revision_is_the_hash_of_the_source(tmp_path: Path) -> None:
         write(tmp_path / folder, "mine.py", a_model("Mine", body))
     revisions = []
     for folder in "abc":
-        load_anew("mine", tmp_path / folder)
+        load_plugins(("mine",), [tmp_path / folder])
         revisions.append(lookup("model", "Mine").revision)
     assert revisions[0] == revisions[1] != revisions[2]
     assert all(isinstance(revision, str) and len(revision) == 12 for revision in revisions)
@@ -156,7 +138,7 @@ def test_editing_a_plugin_changes_the_keys_of_the_cells_that_use_it_and_of_no_ot
     load_plugins(("mine", "yours"), [tmp_path])
     before = keys_of(models=["CNN", "Mine", "Yours"])
     path.write_text(a_model("Mine", "return None  # edited"))
-    load_anew("mine", tmp_path)
+    load_plugins(("mine",), [tmp_path])
     after = keys_of(models=["CNN", "Mine", "Yours"])
     changed = {label for label in before if before[label] != after[label]}
     assert changed == {"Mine/none/R/seed0"}
@@ -171,44 +153,48 @@ def test_a_plugins_recipe_gives_its_settings_and_not_its_source_to_the_key(tmp_p
     load_plugins(("mine",), [tmp_path])
     (before,) = cells_of(models=["CNN"], recipe="brief")
     path.write_text(source + "# a remark\n")
-    load_anew("mine", tmp_path)
+    load_plugins(("mine",), [tmp_path])
     (after,) = cells_of(models=["CNN"], recipe="brief")
     assert before == after
-    assert before.plugins == ("mine",)  # whose recipe the worker must know
+    assert before.plugins == ()  # the cell has all that the recipe says
     assert before.key == cells_of(models=["CNN"])[0].key
 
 
-def test_a_package_is_known_by_all_its_python_files(tmp_path: Path) -> None:
+def test_a_package_is_known_by_all_its_files(tmp_path: Path) -> None:
     write(tmp_path, "pack/__init__.py", "from . import nets\n")
     write(tmp_path, "pack/nets.py", a_model("Mine"))
     helper = write(tmp_path, "pack/deep/helper.py", "x = 1\n")
     write(tmp_path, "pack/notes.txt", "one")
-    load_plugins(("pack",), [tmp_path])
 
     def revision() -> object:
-        importlib.reload(sys.modules["pack.nets"])
+        load_plugins(("pack",), [tmp_path])
         return lookup("model", "Mine").revision
 
-    first = revision()
+    revisions = [revision(), revision()]
     write(tmp_path, "pack/notes.txt", "two")
-    assert revision() == first
+    revisions.append(revision())
     helper.write_text("x = 2\n")
-    edited = revision()
-    assert edited != first
+    revisions.append(revision())
     helper.rename(helper.with_name("renamed.py"))
-    assert revision() not in (first, edited)
-    assert plugin_path("pack.nets") == tmp_path / "pack"
+    revisions.append(revision())
+    write(tmp_path, "pack/__pycache__/nets.cpython-311.pyc", "")
+    write(tmp_path, "pack/.hidden", "")
+    revisions.append(revision())
+    first, second, *others, hidden = revisions
+    assert first == second
+    assert len({first, *others}) == 4
+    assert hidden == others[-1]
 
 
-def test_a_module_is_its_file_and_a_module_of_a_package_the_whole_package(tmp_path: Path) -> None:
-    write(tmp_path, "mine.py", a_model("Mine"))
+def test_a_module_of_a_package_stands_for_the_whole_package(tmp_path: Path) -> None:
     write(tmp_path, "pack/__init__.py", "")
     write(tmp_path, "pack/nets.py", a_model("Yours"))
-    load_plugins(("mine", "pack.nets"), [tmp_path])
-    assert plugin_path("mine") == tmp_path / "mine.py"
-    assert plugin_path("pack.nets") == tmp_path / "pack"
+    load_plugins(("pack.nets",), [tmp_path])
     (cell,) = cells_of(models=["Yours"])
     assert cell.plugins == ("pack.nets",)
+    write(tmp_path, "pack/other.py", "x = 1")
+    load_plugins(("pack.nets",), [tmp_path])
+    assert cells_of(models=["Yours"])[0].key != cell.key
 
 
 def test_a_plugin_edited_in_a_running_process_is_read_again(tmp_path: Path) -> None:
@@ -221,3 +207,69 @@ def test_a_plugin_edited_in_a_running_process_is_read_again(tmp_path: Path) -> N
     load_plugins(("mine",), [tmp_path])
     assert lookup("model", "Mine").revision != old.revision
     assert lookup("model", "Mine").load()(None) == "newer"
+
+
+def test_two_configs_with_a_plugin_of_one_name_each_get_their_own(tmp_path: Path) -> None:
+    for folder in "ab":
+        write(tmp_path / folder, "mine.py", a_model("Mine", "import utils; return utils.x"))
+        write(tmp_path / folder, "utils.py", f"x = {folder!r}")
+    keys = []
+    for folder in "aba":
+        config = {"recipe": "smoke", "plugins": ["mine"], "models": ["Mine"], "distortions": ["R"]}
+        [cell] = resolve(parse_config(config), folder=tmp_path / folder)
+        keys.append(cell.key)
+        assert lookup("model", "Mine").load()(None) == folder
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_module_beside_a_plugin_goes_before_one_of_its_name_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "mine.py", a_model("Mine", "import utils; return utils.x"))
+    write(tmp_path, "utils.py", "x = 'mine'")
+    write(tmp_path / "configs", "utils.py", "x = 'of the config'")
+    write(tmp_path / "configs", "yours.py", a_model("Yours"))
+    load_plugins(["mine", "yours"], [tmp_path / "configs"])
+    assert lookup("model", "Mine").load()(None) == "mine"
+    write(tmp_path / "configs", "yours.py", a_model("Yours", "import utils"))
+    with pytest.raises(UserError, match=r"'mine' and 'yours' both have a module 'utils' \(.*utils"):
+        load_plugins(["mine", "yours"], [tmp_path / "configs"])
+
+
+def test_the_configs_folder_is_searched_before_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "mine.py", a_model("Mine", "return 'here'"))
+    write(tmp_path / "configs", "mine.py", a_model("Mine", "return 'beside the config'"))
+    load_plugins(["mine"], [tmp_path / "configs"])
+    assert lookup("model", "Mine").load()(None) == "beside the config"
+
+
+def test_after_a_failed_import_a_mended_helper_is_read_again(tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", "import helper\n" + a_model("Mine", "return helper.x"))
+    write(tmp_path, "helper.py", "y = 1")
+    path = write(tmp_path, "late.py", "raise ValueError('not yet')")
+    write(tmp_path, "mine.py", a_model("Mine", "return helper.x") + "import helper\nimport late\n")
+    with pytest.raises(UserError, match="not yet"):
+        load_plugins(["mine"], [tmp_path])
+    assert "Mine" not in names("model")
+    path.write_text("")
+    write(tmp_path, "helper.py", "x = 2")
+    load_plugins(["mine"], [tmp_path])
+    assert lookup("model", "Mine").load()(None) == 2
+
+
+def test_threads_that_load_plugins_of_one_name_each_make_their_own_cells(tmp_path: Path) -> None:
+    for number in range(8):
+        write(tmp_path / str(number), "mine.py", a_model("Mine", f"return {number}"))
+
+    def key(number: int) -> str:
+        config = {"recipe": "smoke", "plugins": ["mine"], "models": ["Mine"], "distortions": ["R"]}
+        return resolve(parse_config(config), folder=tmp_path / str(number))[0].key
+
+    alone = [key(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(key, range(8))) == alone
+    assert len(set(alone)) == 8

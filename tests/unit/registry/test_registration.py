@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
-from stn_cluster.registry import components, load_plugins, lookup, names, resolve
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Removes after each test what it registered and imported."""
-    monkeypatch.setattr(components, "_entries", dict(components._entries))
-    yield
-    for name in ("mine", "yours"):
-        sys.modules.pop(name, None)
+from stn_cluster.registry import load_plugins, lookup, names, resolve
 
 
 def write(folder: Path, name: str, source: str) -> None:
@@ -48,7 +37,9 @@ def test_a_name_that_another_plugin_has_is_refused(tmp_path: Path) -> None:
     assert lookup("model", "Same").plugin == "mine"
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:b", "a/b", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a:b", "a/b", "a\nb", "a\x1b[31m", "-rf", "..", "a\u2003b"]
+)
 def test_a_name_that_labels_and_configs_could_not_hold_is_refused(
     tmp_path: Path, name: str
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell, Needs
 from stn_cluster.recipes import Recipe, fast
-from stn_cluster.registry import lookup, parse_distortion, resolve
+from stn_cluster.registry import left_out, lookup, parse_distortion, resolve
 
 VARIANTS = {"R": ["plain"], "RTS": ["plain"], "E": ["plain"]}
 VARIANTS["P"] = ["xy-enlarged", "xy", "diagonal", "diagonal-enlarged"]
@@ -116,6 +116,15 @@ def test_what_a_config_needs_each_of_its_cells_needs_and_its_key_does_not_tell()
     assert all(cell.needs == Needs.model_validate(needs) for cell in needy)
     assert all(cell.needs == Needs() for cell in plain)
     assert [cell.key for cell in needy] == [cell.key for cell in plain]
+
+
+def test_how_long_a_cell_may_hang_is_not_told_by_its_key_or_stored_where_it_is_left_out() -> None:
+    axes: dict[str, Any] = {"models": ["CNN"], "distortions": ["R"]}
+    (hasty,), (plain,) = cells_of(**axes, no_progress_seconds=600), cells_of(**axes)
+    assert (hasty.no_progress_seconds, plain.no_progress_seconds) == (600.0, None)
+    assert hasty.key == plain.key
+    assert Cell.model_validate_json(hasty.model_dump_json()) == hasty
+    assert "no_progress" not in plain.model_dump_json()
 
 
 # --- recipes ---
@@ -287,3 +296,34 @@ def test_a_listed_cell_changes_the_configs_recipe_or_names_its_own() -> None:
 def test_without_a_name_the_recipe_is_fast() -> None:
     assert only_cell().recipe == "fast"
     assert only_cell(recipe={"iterations": 5}).recipe.startswith("fast+")
+
+
+# --- what the product leaves out ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, None),
+        ({"models": ["CNN"]}, None),
+        ({"models": ["ST-CNN"], "transforms": ["affine", "tps"]}, None),
+        ({"cells": [{"model": "CNN", "distortion": "R"}]}, None),
+        (
+            {"models": ["CNN", "ST-CNN"], "transforms": ["none", "affine"]},
+            "not in the grid: CNN with affine (no transformer); ST-CNN with none (a transformer "
+            "needs a transform)",
+        ),
+        (
+            {"models": ["FCN", "CNN", "ST-FCN"]},
+            "not in the grid: FCN, CNN with affine, projective, tps (no transformer); ST-FCN with "
+            "none (a transformer needs a transform)",
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_axes_name_and_the_grid_lacks_is_one_line(
+    fields: dict[str, object], line: str | None
+) -> None:
+    config = parse_config(fields)
+    assert resolve(config)
+    assert left_out(config) == line

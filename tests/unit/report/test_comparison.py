@@ -15,12 +15,14 @@ from support.records import make_cell, make_record
 from support.refusals import Command, assert_refused, make_command
 
 import stn_cluster
+from stn_cluster.report.comparison_text import COMPARISON_FORMATS
 from stn_cluster.report.statistics.methods import compare_methods
 from stn_cluster.report.statistics.multiple import bonferroni_level
 from stn_cluster.report.statistics.paired import compare_networks
 from stn_cluster.store import Store
 
 ROOT = Path(__file__).parents[3]
+EVIL = "=\x1b[31mA1\t|`<b>\u202e"
 ROWS = {("FCN", "none"): 0.10, ("CNN", "none"): 0.04, ("ST-CNN", "tps"): 0.036}
 FCN, CNN, ST_CNN = "FCN/none/R/seed0", "CNN/none/R/seed0", "ST-CNN/tps/R/seed0"
 
@@ -301,3 +303,26 @@ def test_a_store_of_version_1_is_compared_with_one_of_version_2(
     assert (pair["n"], pair["base_images"]) == (3600, 360)
     assert pair["b"] == int((~wrong).sum())
     assert pair["specs"] == {}
+
+
+@pytest.mark.parametrize("form", COMPARISON_FORMATS)
+def test_names_are_neutral_in_every_format(
+    command: Command, store: Store, tmp_path: Path, form: str
+) -> None:
+    results = drawn({(EVIL, "none"): 0.1, ("CNN", "none"): 0.04}, recipe=EVIL)
+    commit(store, results)
+    one, other = (cell.label for cell, _ in results[:2])
+    told = command("compare", store.uri, store.uri, "--format", form)
+    assert told.code == 0, told.err
+    texts = [told.out, command("compare", one, other, "--store", store.uri, "--format", form).out]
+    for text in texts:
+        assert "A1" in text
+        assert not {"\x1b", "\u202e", "\t"} & set(text)
+        if form == "md":
+            assert "<b>" not in text.replace(r"\<", "")
+            rows = [line for line in text.splitlines() if line.startswith("| ")]
+            assert {line.replace(r"\|", "").count("|") for line in rows} == {12}
+        if form == "json":
+            found = json.loads(text)
+            pair = found["pairs"][0] if "pairs" in found else found
+            assert EVIL in pair["label_a"]  # the very name, as programs read it

@@ -348,3 +348,18 @@ def test_the_command_shows_it(
     assert command(*here).out == render(comparison_table(store))
     assert_refused(command(*here, "--interval", "--correction", "bh"), "unknown correction 'bh'")
     assert_refused(command(*here, "--correction", "holm"), "--correction: goes with --interval")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_names_are_neutral_in_captions_too(store: Store, form: str) -> None:
+    evil = "=\x1b[31mA1\t|`<b>\u202e"
+    results = drawn({("CNN", "none"): 0.1, ("FCN", "none"): 0.2}, seeds=3, distortions=("R", evil))
+    commit(store, [one for one in results if one[0].distortion == "R" or one[0].seed < 2])
+    text = render(comparison_table(store, interval=True), form)
+    assert not {"\x1b", "\u202e", "\t"} & set(text)
+    if form == "csv":
+        assert "'=" in text
+    else:  # above the column, and in the caption, as its marks are about networks
+        assert text.count("A1") == 2
+    if form == "md":
+        assert "<b>" not in text.replace(r"\<", "")

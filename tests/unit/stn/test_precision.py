@@ -13,8 +13,8 @@ from stn_cluster.stn.conv_pool import conv_pool
 from stn_cluster.stn.convolution import Conv2d, ConvPool2d, convolved
 from stn_cluster.stn.grids import AffineGrid
 from stn_cluster.stn.models import Task, cnn, st_cnn
+from stn_cluster.stn.modes import evaluating
 from stn_cluster.stn.precision import AMX, AVX512, FLOAT32, Kernel, cpu_kernel, rounded
-from stn_cluster.training.evaluation import predict
 
 INTEL = "vendor_id\t: GenuineIntel\nmodel name\t: Xeon\nflags\t\t: fpu avx512f{}\nbugs\t\t:\n"
 AMD = "vendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags\t\t: fpu avx512f{}\nbugs\t\t:\n"
@@ -160,7 +160,8 @@ def test_a_network_is_tested_as_it_is_trained(build: Callable[[Task], nn.Module]
     assert learning.requires_grad
     with torch.no_grad():
         assert torch.equal(model(images), learning)
-    assert torch.equal(predict(model, images), learning.argmax(1))
+        with evaluating(model):
+            assert torch.equal(model(images), learning)
     for layer in model.modules():
         if isinstance(layer, Conv2d):
             layer.precision = "float32"

@@ -181,7 +181,8 @@ def test_accepted_at_increases_strictly_across_commits_and_restarts(any_store: S
     for _ in range(3):
         times += any_store.commit([make_record(), make_record()])
         any_store = Store.open(any_store.uri)
-    assert sorted(any_store.results(latest=False)["accepted_at"]) == times
+    found = any_store.results(latest=False)["accepted_at"].dt.tz_localize("UTC")
+    assert sorted(found) == times
     assert sorted(set(times)) == times
 
 

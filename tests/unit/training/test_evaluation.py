@@ -15,8 +15,10 @@ from stn_cluster import register_dataset
 from stn_cluster.cluster.rows import to_test_set
 from stn_cluster.data.cache import DataCache, DistortedTestSet
 from stn_cluster.data.datasets import Dataset
+from stn_cluster.training.checked_model import CheckedModel
 from stn_cluster.training.evaluation import (
     BATCH,
+    NotFiniteError,
     Ranking,
     as_labels,
     as_predictions,
@@ -24,6 +26,8 @@ from stn_cluster.training.evaluation import (
     predict,
     rank,
 )
+
+CPU = torch.device("cpu")
 
 
 class Scores(nn.Module):
@@ -37,8 +41,12 @@ class Scores(nn.Module):
         return self.scores[images]
 
 
+def checked(scores: Tensor) -> CheckedModel:
+    return CheckedModel(Scores(scores), "model 'Scores'", scores.shape[1], False, CPU)
+
+
 def ranked(scores: Tensor) -> Ranking:
-    return rank(Scores(scores), torch.arange(len(scores)))
+    return rank(checked(scores), torch.arange(len(scores)))
 
 
 def make_test_set(n: int, n_classes: int, **fields: Any) -> DistortedTestSet:
@@ -67,7 +75,7 @@ def test_ties_go_to_the_lower_class_and_the_first_is_always_that_of_predict(
     scores = torch.randint(0, 3, (500, n_classes), generator=generator).float()
     scores[0] = 0
     found = ranked(scores)
-    assert torch.equal(found.first, predict(Scores(scores), torch.arange(500)))
+    assert torch.equal(found.first, predict(checked(scores), torch.arange(500)))
     assert torch.equal(found.first, scores.argmax(1))
     order = np.argsort(-scores.numpy(), axis=1, kind="stable")
     np.testing.assert_array_equal(found.second, order[:, 1])
@@ -76,14 +84,30 @@ def test_ties_go_to_the_lower_class_and_the_first_is_always_that_of_predict(
 
 
 def test_probabilities_are_kept_in_65_535ths() -> None:
-    scores = torch.tensor([[50.0, -50.0], [0.0, 0.0], [1.0, 3.0], [torch.nan, 0.0]])
-    kept = as_predictions(ranked(scores), make_test_set(4, 2))
+    scores = torch.tensor([[50.0, -50.0], [0.0, 0.0], [1.0, 3.0]])
+    kept = as_predictions(ranked(scores), make_test_set(3, 2))
     first, second = (np.frombuffer(b, "<u2") for b in (kept.confidence, kept.second_confidence))
     likelier = 1 / (1 + np.exp(-2.0))
-    assert first.tolist() == [65_535, 32_768, round(likelier * 65_535), 0]
-    assert second.tolist() == [0, 32_768, round((1 - likelier) * 65_535), 0]
-    assert np.frombuffer(kept.first, "u1").tolist()[:3] == [0, 0, 1]
-    assert np.frombuffer(kept.second, "u1").tolist()[:3] == [1, 1, 0]
+    assert first.tolist() == [65_535, 32_768, round(likelier * 65_535)]
+    assert second.tolist() == [0, 32_768, round((1 - likelier) * 65_535)]
+    assert np.frombuffer(kept.first, "u1").tolist() == [0, 0, 1]
+    assert np.frombuffer(kept.second, "u1").tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_images_with_a_score_that_is_not_finite_have_no_likeliest_class(bad: float) -> None:
+    scores = torch.zeros(2 * BATCH + 7, 3)
+    scores[[0, -1], [1, 2]] = bad
+    for find in (rank, predict):
+        with pytest.raises(NotFiniteError, match=r"model 'Scores' gave .* 2 of 207 test images"):
+            find(checked(scores), torch.arange(len(scores)))
+
+
+def test_a_class_is_never_stored_as_another_one() -> None:
+    scores = torch.zeros(3, 301)
+    scores[1, 300] = 1
+    with pytest.raises(ValueError, match="numbers from 0 to 300 do not fit in <u1"):
+        as_predictions(ranked(scores), make_test_set(3, 10))
 
 
 @pytest.mark.parametrize(("n_classes", "size"), [(256, 1), (257, 2), (65_535, 2)])

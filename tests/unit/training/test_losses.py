@@ -16,7 +16,7 @@ import torch
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.cache import DataCache
-from stn_cluster.data.mnist import FILES
+from stn_cluster.data.mnist_files import find
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
 from stn_cluster.training.cell_training import CellTraining
@@ -90,7 +90,7 @@ def here() -> dict[str, str]:
 
 def prepared(dataset: str) -> DataCache:
     root = data_root()
-    if dataset == "mnist" and not all((root / "MNIST" / "raw" / file).is_file() for file in FILES):
+    if dataset == "mnist" and not find(root):
         pytest.skip(f"MNIST is not in {root}")
     return DataCache(root, torch.device("cpu"))
 

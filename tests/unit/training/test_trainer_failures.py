@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from stn_cluster import register_model
 from stn_cluster.data.cache import DataCache
+from stn_cluster.training.trainer import PackTrainer
 
 
 def test_a_loss_that_is_not_finite_fails_that_cell_and_no_other(data: DataCache) -> None:
@@ -51,6 +53,34 @@ def test_a_model_that_raises_fails_with_its_traceback_and_its_pack_mates_go_on(
     assert breaks.iterations == 4
     assert "this one is never made" in str(unborn_cell.error)
     assert arithmetic(fcn) == arithmetic(train(cells[2:], data)[cells[2].key])
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_model_that_ends_its_process_fails_and_its_pack_mates_go_on(data: DataCache) -> None:
+    @register_model("Leaves")
+    class Leaves(nn.Module):
+        def __init__(self, task: object) -> None:
+            super().__init__()
+            self.scores = nn.Linear(28 * 28, 10)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sys.exit("it has had enough")
+
+    leaves, fcn = train(make_cells(models=["Leaves", "FCN"]), data).values()
+    assert str(leaves.error).endswith("SystemExit: it has had enough\n")
+    assert fcn.error is None
+
+
+def test_each_cells_code_runs_in_its_turn(data: DataCache) -> None:
+    cells = make_cells(models=["FCN", "CNN"])
+    turns: list[str | None] = []
+    for _ in PackTrainer(cells, data, turn=turns.append).run():
+        pass
+    assert turns[1::2] == [None] * (len(turns) // 2)
+    keys = [cell.key for cell in cells]
+    # Each is made, trained step by step, and tested.
+    steps = cells[0].iterations
+    assert [turn for turn in turns if turn] == [*keys, *keys * steps, *keys]
 
 
 def test_a_cell_resolved_with_another_source_than_is_here_fails(data: DataCache) -> None:

@@ -11,9 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus
+from stn_cluster.plain_text import one_line
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, counted_cells
 
 PLAIN_PROGRESS_SECONDS = 30.0  # time between lines of progress while no cell ends
+SHOWN_FAILURES = 5  # failed cells below the matrix
 
 
 class View(Protocol):
@@ -26,8 +28,9 @@ class View(Protocol):
 
 
 def make_view(console: Console) -> View:
-    """Makes a live matrix on a terminal, or plain lines if the output is piped."""
-    return LiveView(console) if console.is_terminal else PlainView(console)
+    """Makes a live matrix on a terminal that can redraw it, or else plain lines."""
+    live = console.is_terminal and not console.is_dumb_terminal
+    return LiveView(console) if live else PlainView(console)
 
 
 class LiveView:
@@ -75,9 +78,11 @@ class PlainView:
             self._started = True
             stored = [s for s in status.cells if s.stored]
             self._printed |= {s.cell.key for s in stored}
-            count = f"{len(status.cells)} cell{'s' if len(status.cells) > 1 else ''}"
+            count = counted_cells(len(status.cells))
             in_store = f", {len(stored)} of them in the store" if stored else ""
             self._line(f"{status.job_id}: {count}{in_store}")
+            if status.left_out:
+                self._line(status.left_out)
             self._quiet_since = now
         ended = [s for s in status.cells if s.state.ended and s.cell.key not in self._printed]
         for cell in ended:
@@ -99,7 +104,8 @@ class PlainView:
             self._line(summary(status))
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        line = one_line(text)
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def matrix(status: JobStatus) -> RenderableType:
@@ -109,14 +115,22 @@ def matrix(status: JobStatus) -> RenderableType:
     for cell in status.cells:
         grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
     for (dataset, recipe), cells in grids.items():
-        blocks.append(Text(f"{dataset}, recipe {recipe}: test error in %", style="italic"))
+        base, changed, _ = recipe.partition("+")
+        own = f" ({base} with fields of its own)" if changed else ""
+        title = one_line(f"{dataset}, recipe {recipe}{own}: test error in %")
+        blocks.append(Text(title, style="italic"))
         blocks.append(_grid(cells))
     blocks.append(Text(summary(status)))
     failed = [s for s in status.cells if s.state is CellState.FAILED]
-    blocks += [Text(f"{s.cell.label}: failed: {s.error}", style="red") for s in failed[:5]]
-    blocks += [Text(text, style="yellow") for text in status.waiting]
+    lines = [one_line(f"{s.cell.label}: failed: {s.error}") for s in failed[:SHOWN_FAILURES]]
+    if len(failed) > SHOWN_FAILURES:
+        lines.append(f"and {len(failed) - SHOWN_FAILURES} more failed")
+    blocks += [Text(line, style="red") for line in lines]
+    blocks += [Text(one_line(text), style="yellow") for text in status.waiting]
+    if status.left_out:
+        blocks.append(Text(one_line(status.left_out), style="dim"))
     if status.trouble:
-        blocks.append(Text(status.trouble, style="bold red"))
+        blocks.append(Text(one_line(status.trouble), style="bold red"))
     return Group(*blocks)
 
 
@@ -130,12 +144,12 @@ def _grid(cells: Iterable[CellStatus]) -> Table:
         row = rows.setdefault((cell.model, cell.transform), {})
         row.setdefault(cell.distortion, []).append(status)
     table = Table()
-    table.add_column("model")
+    table.add_column("model", overflow="fold")  # not cropped, so that rows can be told apart
     for column in columns:
-        table.add_column(column, justify="right", min_width=9)
+        table.add_column(Text(one_line(column)), justify="right", min_width=9, overflow="fold")
     for (model, transform), row in rows.items():
         name = model if transform == "none" else f"{model} {transform}"
-        table.add_row(name, *(_entry(row.get(column, ())) for column in columns))
+        table.add_row(Text(one_line(name)), *(_entry(row.get(column, ())) for column in columns))
     return table
 
 
@@ -143,9 +157,9 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
     """Jobs as a table with one line per job."""
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("job", "state", "submitted (UTC)"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in ("priority", "cells", *(state.value for state in CellState)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for job in jobs:
         submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
         counts = [str(job.counts.get(state, 0) or "-") for state in CellState]

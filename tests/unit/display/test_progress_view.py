@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from stn_cluster.cli.progress_view import (
+from stn_cluster.config_file import parse_config
+from stn_cluster.display.progress_view import (
     PLAIN_PROGRESS_SECONDS,
     LiveView,
     PlainView,
@@ -18,7 +19,6 @@ from stn_cluster.cli.progress_view import (
     matrix,
     summary,
 )
-from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, JobStatus, job_state
 from stn_cluster.registry import resolve
