@@ -18,7 +18,7 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette"}
+HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette", "scipy"}
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
@@ -71,7 +71,7 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "export", "components", "schema"),
+    *("rerun", "results", "table", "compare", "plan", "export", "components", "schema"),
 )
 
 
@@ -184,6 +184,8 @@ IMPORTED: dict[str, set[str]] = {
     "data": {"dataset_info", "errors", "grid", "registry", "stn", "yaml_core"},
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
+    "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
+    "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "display": {"plain_text", "queue"},
     "inference": {
@@ -199,7 +201,6 @@ IMPORTED: dict[str, set[str]] = {
         "store",
         "training",
     },
-    "report": {"errors", "grid", "plain_text", "store"},
     "cluster": {
         "config_file",
         "data",
@@ -249,6 +250,7 @@ IMPORTED: dict[str, set[str]] = {
         "errors",
         "grid",
         "inference",
+        "planning",
         "plain_text",
         "queue",
         "registry",
@@ -261,13 +263,17 @@ IMPORTED: dict[str, set[str]] = {
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
-    "torch": ("stn/", "data/", "training/", "inference/", "cluster/pack_runner.py"),
+    "torch": (
+        *("stn/", "data/", "training/", "inference/"),
+        *("cluster/pack_runner.py", "planning/calibration.py"),
+    ),
     "pyarrow": ("store/",),
     "typer": ("cli/",),
     "fastapi": ("server/",),
     "uvicorn": ("server/serve.py",),
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/", "data/mnist_download.py"),
+    "scipy": ("report/statistics/",),
 }
 
 
