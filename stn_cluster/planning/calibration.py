@@ -58,7 +58,7 @@ def calibrate(cells: list[Cell], data_root: Path | None, seconds: float) -> list
 
 
 def _measure(cell: Cell, data: DataCache, seconds: float) -> Measured | None:
-    data.train(cell.dataset)  # beforehand: without its files, no plan is right
+    data.train(cell)  # beforehand: without its files, no plan is right
     try:
         loader, test = data.loader(cell), data.test(cell)
         training = CellTraining(cell, test, data.device)

@@ -17,7 +17,6 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import load_plugins, lookup
 from stn_cluster.store import Store, StoredLabels, read_classes, read_labels
 
-VERSION_1_FRAME = 28  # pixels: the only size of images there was before test sets were stored
 NO_PREDICTIONS = "the store has no predictions of it"
 NO_TEST = "it was not tested"
 NO_LABELS = "the store has no labels of its test images; name the data's folder with --data-root"
@@ -113,7 +112,7 @@ class _Loader:
             return test_set, self.stored[test_set]
         try:
             cell = Cell.model_validate_json(row["spec"])
-            name = test_set or cell.test_set(VERSION_1_FRAME)
+            name = test_set or cell.test_set
         except (ValidationError, KeyError):
             return NO_LABELS
         if cell.dataset not in self._loaded:
