@@ -49,8 +49,8 @@ def main(
         "device": distinct(rows["device"]),
         "environment": {"python": platform.python_version(), "system": platform.system()}
         | {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "first_started": str(rows["started_at"].min()),
-        "last_finished": str(rows["finished_at"].max()),
+        "first_started": str(rows["started_at"].min().tz_localize("UTC")),
+        "last_finished": str(rows["finished_at"].max().tz_localize("UTC")),
         # Of the attempts that came to an end. What interrupted ones took is in the next alone.
         "wall_seconds": round(busy_seconds(rows)),
         "train_seconds": round(rows["train_seconds"].sum()),  # of all workers together

@@ -39,9 +39,9 @@ def once(dataset: str, data_root: Path | None) -> dict[str, float]:
         file.write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", "stn_cluster.cli", "run", str(file), "--store", str(store)]
         command += [] if data_root is None else ["--data-root", str(data_root)]
-        began = datetime.now(UTC)
+        began = datetime.now(UTC).replace(tzinfo=None)  # as results have it
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        ended = datetime.now(UTC)
+        ended = datetime.now(UTC).replace(tzinfo=None)
         rows = load_results(store)
     ends = rows["finished_at"].sort_values()
     return {
