@@ -323,6 +323,5 @@ def test_names_are_neutral_in_every_format(
             rows = [line for line in text.splitlines() if line.startswith("| ")]
             assert {line.replace(r"\|", "").count("|") for line in rows} == {12}
         if form == "json":
-            found = json.loads(text)
-            pair = found["pairs"][0] if "pairs" in found else found
-            assert EVIL in pair["label_a"]  # the very name, as programs read it
+            found = json.loads(text)  # has the very name, as programs read it
+            assert any(EVIL in pair["label_a"] for pair in found.get("pairs", [found]))
