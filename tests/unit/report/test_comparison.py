@@ -296,7 +296,7 @@ def test_a_store_of_version_1_is_compared_with_one_of_version_2(
     old.commit([graded_record(cell, wrong, labels=labels, version=1)])
     record = graded_record(cell, ~wrong, labels=labels)
     assert record.predictions is not None
-    name = record.predictions["test_set"] = cell.test_set(28)
+    name = record.predictions["test_set"] = cell.test_set
     row = {"test_set": name, "dataset": "digits", "revision": "2", "repeats": repeats}
     new.commit([record], [{**row, "labels": labels.tolist(), "class_names": None}])
     (pair,) = as_json(command, old.uri, new.uri)["pairs"]
