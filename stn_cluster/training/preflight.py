@@ -98,10 +98,15 @@ def check_reads(cell: Cell, opened: Sequence[Path], data_root: Path | None) -> N
         UserError: one would be absent on the workers, and its content in no key.
     """
     digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
-    for plugin in filter(None, map(known_plugin, digests)):
+    plugins = list(filter(None, map(known_plugin, digests)))
+    # Of two plug-ins in one folder, either may bring it.
+    present = {path.resolve() for plugin in plugins for path in plugin.brought.files.values()}
+    for plugin in plugins:
         if plugin.brought.left_out:  # a line says so already
             continue
         for path in plugin.brought.not_brought(opened):
+            if path.resolve() in present:
+                continue
             if data_root is None or data_root.absolute() not in path.parents:
                 raise UserError(
                     f"plug-in {plugin.module!r} reads {path}, which its source does not name, so "

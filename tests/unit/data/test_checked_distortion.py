@@ -14,7 +14,7 @@ from support.packs import arithmetic, make_cells, train
 from torch import Tensor, nn
 
 from stn_cluster import register_distortion
-from stn_cluster.data import stream
+from stn_cluster.data import distorted_images
 from stn_cluster.data.cache import DataCache
 from stn_cluster.data.stream import BLOCK, make_distortion
 from stn_cluster.errors import UserError
@@ -163,16 +163,16 @@ def test_a_distortion_that_changes_settings_fails_all_its_cells_and_no_others(
 def test_a_tensor_that_every_call_reuses_holds_no_images_of_another_call(
     data: DataCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "TEST_BATCH", 600)  # several of one size in the test set
+    monkeypatch.setattr(distorted_images, "TEST_BATCH", 600)  # several of one size in the test set
     kept: dict[int, Tensor] = {}
 
     def apply(self: object, images: Tensor, parameters: Tensor) -> Tensor:
         made = Own.apply(Own(), images, parameters)
         return kept.setdefault(len(images), torch.empty_like(made)).copy_(made)
 
-    expected = data.test(cell_of(changed())).images
+    expected = data.test(cell_of(changed())).images.whole()
     fresh = DataCache(None, data.device)
-    assert torch.equal(fresh.test(cell_of(changed(apply=apply))).images, expected)
+    assert torch.equal(fresh.test(cell_of(changed(apply=apply))).images.whole(), expected)
 
 
 def in_inference_mode(images: Tensor) -> Tensor:
