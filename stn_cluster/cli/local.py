@@ -68,7 +68,7 @@ def plan(
     check_plan_format(format)
     if workers is not None and workers < 1:
         raise UserError(f"workers: at least 1, not {workers}")
-    job = grid_job(config, overrides=overrides or ())
+    job = grid_job(config, overrides=overrides or (), data_root=data_root)
     place = str(Path("results") / job.name) if store is None else store
     with warnings_said():
         found = plan_grid(job.cells, place, workers=workers, data_root=data_root)

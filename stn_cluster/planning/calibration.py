@@ -1,19 +1,23 @@
-"""Speed of this machine: a few steps of training, for stores without a history."""
+"""Speed of this machine: a few steps of training or images of a test, for stores without a
+history."""
 
 from __future__ import annotations
 
 import sys
 import time
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from stn_cluster.data.cache import DataCache
+from stn_cluster.data.cache import DataCache, DistortedTestSet
+from stn_cluster.data.distorted_images import in_batches
 from stn_cluster.grid import Cell
+from stn_cluster.training.cell_evaluation import CellEvaluation
 from stn_cluster.training.cell_training import CellTraining
 from stn_cluster.training.device import device_name
+from stn_cluster.training.evaluation import batch_size
 
 WARM_UP_STEPS = 3
 LEAST_STEPS = 5
@@ -21,9 +25,9 @@ LEAST_STEPS = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """A few steps of a cell."""
+    """What a few steps of a cell, or test images of one that is not trained, say of it."""
 
-    step_seconds: float
+    seconds: float  # of the whole cell
     parameters: int
     n_test: int
     repeats: int  # versions of each base image in the test set
@@ -31,17 +35,17 @@ class Measured:
 
 
 def calibrate(cells: list[Cell], data_root: Path | None, seconds: float) -> list[Measured | None]:
-    """Trains each cell for about `seconds` and throws the result away.
+    """Trains each cell for about `seconds`, or tests it on a batch, and throws the result away.
 
     What plug-ins print goes to standard error: it is none of the plan.
 
     Args:
-        cells: what to train.
+        cells: what to train or to evaluate.
         data_root: folder of data files.
         seconds: time of each.
 
     Returns:
-        None for a cell that cannot be trained.
+        None for a cell that cannot be trained or evaluated.
 
     Raises:
         UserError: a data set is missing or damaged.
@@ -60,8 +64,10 @@ def calibrate(cells: list[Cell], data_root: Path | None, seconds: float) -> list
 def _measure(cell: Cell, data: DataCache, seconds: float) -> Measured | None:
     data.train(cell)  # beforehand: without its files, no plan is right
     try:
-        loader, test = data.loader(cell), data.test(cell)
-        training = CellTraining(cell, test, data.device)
+        test = data.test(cell)
+        if not cell.is_trained:
+            return _evaluated(cell, test, data)
+        loader, training = data.loader(cell), CellTraining(cell, test, data.device)
         started = time.perf_counter()
         steps = 0
         while not training.done and (
@@ -76,8 +82,22 @@ def _measure(cell: Cell, data: DataCache, seconds: float) -> Measured | None:
     except (Exception, SystemExit):  # a plug-in's; training it will say what
         return None
     return Measured(
-        step_seconds=(time.perf_counter() - started) / max(1, steps),
+        seconds=(time.perf_counter() - started) / max(1, steps) * cell.iterations,
         parameters=sum(p.numel() for p in training.model.parameters() if p.requires_grad),
+        n_test=len(test.labels),
+        repeats=test.repeats,
+        device=device_name(data.device),
+    )
+
+
+def _evaluated(cell: Cell, test: DistortedTestSet, data: DataCache) -> Measured:
+    started = time.perf_counter()
+    images = next(in_batches(test.images, batch_size(test.images.shape)))
+    few = replace(test, images=images, labels=test.labels[: len(images)], repeats=1)
+    outcome = CellEvaluation(cell, few, data.device, data.root).outcome()
+    return Measured(
+        seconds=(time.perf_counter() - started) * len(test.labels) / len(images),
+        parameters=outcome.parameters or 0,
         n_test=len(test.labels),
         repeats=test.repeats,
         device=device_name(data.device),

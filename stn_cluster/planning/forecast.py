@@ -43,6 +43,8 @@ class History:
         """Seconds of a cell: those of other seeds, else by cost of its model; None if unknown."""
         if names := self._exact.get(_entry(cell)):
             return fmean(names)
+        if not cell.is_trained:  # its cost is none of training
+            return None
         rates = self._by_recipe.get(_recipe(cell)) or self._by_model.get(cell.model)
         return fmean(rates) * cell.cost if rates else None
 
@@ -58,12 +60,14 @@ def read_history(rows: pd.DataFrame) -> History:
     Args:
         rows: all of them, also those of earlier attempts.
     """
-    done = rows[(rows["status"] == "succeeded") & rows["train_seconds"].notna()]
-    done = done.sort_values("accepted_at", kind="stable")
-    history = History(device=None if done.empty else done["device"].iloc[-1])
-    for row in done.to_dict("records"):
-        if not pd.isna(row["n_test"]):
-            history.n_test[row["dataset"]] = int(row["n_test"])
+    done = rows[rows["status"] == "succeeded"].sort_values("accepted_at", kind="stable")
+    tested = done[done["n_test"].notna()].drop_duplicates("dataset", keep="last")
+    timed = done[done["train_seconds"].notna()]  # those that were trained
+    history = History(
+        device=None if timed.empty else timed["device"].iloc[-1],
+        n_test={row["dataset"]: int(row["n_test"]) for row in tested.to_dict("records")},
+    )
+    for row in timed.to_dict("records"):
         try:
             cell = Cell.model_validate_json(row["spec"])
         except ValidationError:
@@ -81,13 +85,20 @@ def read_history(rows: pd.DataFrame) -> History:
 
 def _entry(cell: Cell) -> str:
     """All that determines a cell's time but its seed."""
-    names = (cell.dataset, cell.model, cell.transform, cell.distortion_name, cell.variant)
-    return json.dumps([*names, cell.canvas, cell.settings], sort_keys=True)
+    names = (cell.dataset, cell.transform, cell.distortion_name, cell.variant, cell.canvas)
+    return json.dumps([*names, _recipe(cell)])
 
 
 def _recipe(cell: Cell) -> str:
-    """A model and its recipe: such cells differ in time as in cost."""
-    return json.dumps([cell.model, cell.settings], sort_keys=True)
+    """A model, its recipe and what its images are: such cells differ in time as in cost."""
+    network = None if cell.network is None else cell.network.model_dump(mode="json")
+    names = [cell.model, network, cell.data.model_dump(mode="json"), cell.settings]
+    return json.dumps(names, sort_keys=True)
+
+
+def _calibrated(cell: Cell) -> str:
+    """Cells of which one is measured for all: test sets are those of the data set."""
+    return json.dumps([cell.dataset, _recipe(cell)])
 
 
 @dataclass(frozen=True)
@@ -131,10 +142,10 @@ def forecast(cells: Sequence[Cell], history: History, data_root: Path | None) ->
         if known is not None:
             forecasts.append(CellForecast(known, history.parameters(cell) or 0, "history"))
             continue
-        first, one = measured[_recipe(cell)]
+        first, one = measured[_calibrated(cell)]
         scaled = None
         if one is not None:
-            scaled = one.step_seconds * first.iterations * cell.cost / first.cost
+            scaled = one.seconds * cell.cost / first.cost
         size = one.parameters if one is not None else 0
         forecasts.append(CellForecast(scaled, size, "calibration"))
     return Forecast(tuple(forecasts), devices, n_test, repeats)
@@ -147,8 +158,8 @@ def cell_bytes(cell: Cell, found: CellForecast, n_test: Mapping[str, int]) -> fl
 
 
 def _cheapest(cells: Sequence[Cell]) -> dict[str, Cell]:
-    """The cheapest cell of each model and recipe."""
+    """The cheapest cell of each model, recipe and data set."""
     chosen: dict[str, Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.cost):
-        chosen.setdefault(_recipe(cell), cell)
+        chosen.setdefault(_calibrated(cell), cell)
     return chosen

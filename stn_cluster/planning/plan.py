@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +58,7 @@ class Plan:
     stored: int  # that have a result
     failed: int  # that ended with an error, and would be trained again
     unknown: int  # to be trained, whose time cannot be said
-    seeds: int  # fewest seeds of an entry
+    seeds: int  # fewest seeds of a trained entry; 0 if nothing is trained
     workers: int
     worker_seconds: float
     wall_seconds: float  # with that number of workers
@@ -107,7 +109,11 @@ def plan_grid(
     seconds = [one.seconds for one in found.cells if one.seconds is not None]
     count = workers or _cores()
     sources = [one.source for one in found.cells if one.seconds is not None]
-    repeats = dict(found.repeats) | ({} if opened is None else _stored_repeats(opened))
+    datasets = dict.fromkeys(cell.dataset for cell in cells)
+    loaded = _loaded([name for name in datasets if name not in found.n_test], root)
+    n_test = {**found.n_test, **{name: n for name, (n, _) in loaded.items()}}
+    repeats = {name: count for name, (_, count) in loaded.items()} | dict(found.repeats)
+    repeats |= {} if opened is None else _stored_repeats(opened)
     return Plan(
         store=redact(store) if opened is None else opened.name,
         published=is_published(store),
@@ -121,13 +127,9 @@ def plan_grid(
         wall_seconds=max([sum(seconds) / count, *seconds]) if seconds else 0.0,
         sources={name: sources.count(name) for name in dict.fromkeys(sources)},
         devices={name: found.devices.get(name) for name in dict.fromkeys(sources)},
-        bytes=sum(cell_bytes(*pair, found.n_test) for pair in zip(new, found.cells, strict=True)),
+        bytes=sum(cell_bytes(*pair, n_test) for pair in zip(new, found.cells, strict=True)),
         free_bytes=_free_bytes(store),
-        images=tuple(
-            _images(name, found.n_test[name], repeats.get(name, 1))
-            for name in dict.fromkeys(cell.dataset for cell in cells)
-            if name in found.n_test
-        ),
+        images=tuple(_images(name, n_test[name], repeats.get(name, 1)) for name in datasets),
     )
 
 
@@ -137,6 +139,17 @@ def _keys_of(cells: Sequence[Cell], rows: pd.DataFrame) -> list[str]:
     stored = rows.loc[rows["status"] == "succeeded", ["dataset", "recipe", "label", "key"]]
     found = stored.drop_duplicates().itertuples(index=False, name=None)
     return [key for *name, key in found if tuple(name) in names]
+
+
+def _loaded(names: Sequence[str], root: Path | None) -> dict[str, tuple[int, int]]:
+    """Test images and versions of each, of data sets that neither store nor calibration knows."""
+    if not names:
+        return {}
+    from stn_cluster.data.labels import load_test_labels  # loads torch
+
+    with redirect_stdout(sys.stderr):  # what plug-ins print is none of the plan
+        found = {name: load_test_labels(name, root) for name in names}
+    return {name: (len(labels), repeats) for name, (labels, repeats) in found.items()}
 
 
 def _stored_repeats(store: Store) -> dict[str, int]:
@@ -153,9 +166,11 @@ def _cores() -> int:
 
 
 def _fewest_seeds(cells: Sequence[Cell]) -> int:
-    """Smallest number of seeds of an entry of the matrix."""
+    """Smallest number of seeds of a trained entry of the matrix."""
     entries = Counter(
-        (cell.dataset, cell.recipe, cell.model, cell.transform, cell.distortion) for cell in cells
+        (cell.dataset, cell.recipe, cell.model, cell.transform, cell.distortion)
+        for cell in cells
+        if cell.is_trained
     )
     return min(entries.values(), default=0)
 

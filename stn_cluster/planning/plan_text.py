@@ -100,6 +100,8 @@ def _precision(images: TestImages) -> Iterable[str]:
 def _seeds(seeds: int) -> str:
     if seeds >= METHOD_SEEDS:
         return f"{seeds}: methods can be compared, not only these networks"
+    if not seeds:
+        return "none, as nothing is trained"
     says = "says" if seeds == 1 else "say"
     return (
         f"{seeds}, which {says} nothing about the methods, only about these networks: that takes "

@@ -161,6 +161,11 @@ def _result(pair: Pair, kind: Kind, of_a: Grades, of_b: Grades, level: float) ->
     a = {int(row["seed"]): of_a.find(row["key"], row["label"]) for row in pair.a}
     b = {int(row["seed"]): of_b.find(row["key"], row["label"]) for row in pair.b}
     _check_images([*a.values()], [*b.values()])
+    if kind is Kind.ROWS:  # a network that was not trained is the same whatever the seed
+        if not pair.a[0]["trained"]:
+            a = dict.fromkeys(b, next(iter(a.values())))
+        if not pair.b[0]["trained"]:
+            b = dict.fromkeys(a, next(iter(b.values())))
     seeds = sorted(set(a) & set(b))
     if kind is Kind.ROWS and seeds:
         a, b = ({seed: side[seed] for seed in seeds} for side in (a, b))
@@ -199,8 +204,9 @@ def _result(pair: Pair, kind: Kind, of_a: Grades, of_b: Grades, level: float) ->
 
 
 def _label(row: Row, kind: Kind) -> str:
-    label = str(row["label"])
-    return label.rpartition("/")[0] if kind is Kind.ROWS else label
+    if kind is Kind.ROWS:
+        return f"{row['model']}/{row['transform']}/{row['distortion']}"
+    return str(row["label"])
 
 
 def _check_images(a: Sequence[GradedCell], b: Sequence[GradedCell]) -> None:
@@ -245,7 +251,7 @@ def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec with dotted names: 'settings.filters'."""
     flat: dict[str, Any] = {}
     for name, value in spec.items():
-        if name in ("settings", "revisions") and isinstance(value, dict):
+        if name in ("settings", "revisions", "network", "data") and isinstance(value, dict):
             flat |= {f"{name}.{inner}": one for inner, one in value.items()}
         elif name not in _NOT_COMPARED:
             flat[name] = value

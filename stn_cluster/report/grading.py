@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import load_plugins, lookup
+from stn_cluster.registry import find_dataset, load_plugins
 from stn_cluster.store import Store, StoredLabels, read_classes, read_labels
 
 NO_PREDICTIONS = "the store has no predictions of it"
@@ -124,7 +124,7 @@ class _Loader:
         folders = [Path(job["folder"]) for job in self._store.jobs() if job.get("folder")]
         try:
             load_plugins(cell.plugins, list(dict.fromkeys(folders)))
-            entry = lookup("dataset", cell.dataset)
+            entry = find_dataset(cell.dataset, self._root)
         except UserError as error:
             return f"the store has no labels of its test images: {error}"
         if self._root is None and entry.prepare is not None:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.grid import NO_TRAINING
 from stn_cluster.report.grading import GradedCell, Grades, grade
 from stn_cluster.report.matrix import INTERVAL_COLUMNS
 from stn_cluster.report.statistics.all_pairs import Pairs, pairs_of_methods, pairs_of_networks
@@ -49,9 +50,13 @@ class Entry:
     n_test: tuple[int, ...]
     n_wrong: tuple[int, ...]
     graded: dict[int, GradedCell]  # by seed; empty if one of them could not be graded
+    trained: bool = True  # else it has no seeds: it is the same network whatever the seed
 
     def wrong(self, seeds: Sequence[int]) -> Wrong:
         """(seeds, repeats, base images)."""
+        if not self.trained:
+            (only,) = self.graded.values()
+            return np.broadcast_to(only.wrong, (len(seeds), *only.wrong.shape))
         return np.array([self.graded[seed].wrong for seed in seeds])
 
     @property
@@ -146,7 +151,9 @@ def _entries(
 ) -> tuple[dict[Names, Entry], Grades]:
     """Entries of the table that have a result, in its order."""
     columns = ["key", "attempt", "label", "n_test", "n_wrong", "spec"]
-    done = cells[cells["status"] == "succeeded"].merge(store.results()[columns], on="key")
+    results = store.results()
+    results = results[columns].assign(trained=results["recipe"] != NO_TRAINING)
+    done = cells[cells["status"] == "succeeded"].merge(results, on="key")
     done = done[done["n_test"].notna() & done["n_wrong"].notna()]
     grades = grade(store, done.drop_duplicates("key"), data_root)
     members: dict[Names, list[Mapping[Hashable, Any]]] = {}
@@ -169,6 +176,7 @@ def _entry(names: Names, rows: Sequence[Mapping[Hashable, Any]], grades: Grades)
         n_test=tuple(int(row["n_test"]) for row in rows),
         n_wrong=tuple(int(row["n_wrong"]) for row in rows),
         graded=known if same and len(known) == len(rows) else {},
+        trained=all(row["trained"] for row in rows),
     )
 
 
@@ -188,7 +196,8 @@ def _columns(entries: Iterator[Entry] | Any) -> Iterator[Column]:
 
 def _column(entries: list[Entry]) -> Column:
     best = int(np.argmin([entry.error for entry in entries]))
-    seeds = sorted(set.intersection(*(set(entry.graded) for entry in entries)))
+    seeded = [entry for entry in entries if entry.trained] or entries
+    seeds = sorted(set.intersection(*(set(entry.graded) for entry in seeded)))
     if len(seeds) >= METHOD_SEEDS:
         wrong = [entry.wrong(seeds) for entry in entries]
         pairs = pairs_of_methods(wrong)

@@ -11,10 +11,13 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.errors import UserError, error_line, unknown
+from stn_cluster.grid import NO_TRAINING
 from stn_cluster.paths import user_path
+from stn_cluster.report.untrained import with_untrained
 from stn_cluster.store import Store, matching, redact
 
 Row = Mapping[str, Any]  # a row of `cells`
+Place = tuple[str, str]  # data set and label
 
 _KEY = re.compile("[0-9a-f]{16}")
 _LABEL = re.compile("[^/]+/[^/]+/[^/]+/seed[0-9]+")
@@ -78,7 +81,11 @@ def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) ->
             f"--store: name the store of these {kind}, as in --store results/quickstart"
         )
     opened = _opened(store)
-    rows = _newest(matching(opened.results(), filters))
+    results = opened.results()
+    if kind is Kind.ROWS:
+        results = results.assign(trained=results["recipe"] != NO_TRAINING)
+        results = with_untrained(results, alone=True)
+    rows = _newest(matching(results, filters))
     if kind is Kind.ROWS:
         return Sides(kind, opened, opened, _columns(a, b, rows))
     cells = [_cell(text, rows, opened) for text in (a, b)]
@@ -110,7 +117,8 @@ def _opened(uri: str) -> Store:
 def _newest(rows: pd.DataFrame) -> pd.DataFrame:
     """Newest key of each cell: a revised recipe or component replaces the old one."""
     by_time = rows.sort_values("accepted_at", kind="stable")
-    return by_time.drop_duplicates(["dataset", "recipe", "label"], keep="last").sort_index()
+    names = ["dataset", "recipe", "model", "label"]
+    return by_time.drop_duplicates(names, keep="last").sort_index()
 
 
 def _records(rows: pd.DataFrame) -> list[Row]:
@@ -164,8 +172,10 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
     """Cells of two stores, by data set and label."""
     of_a, of_b = (_by_label(_newest(matching(store.results(), filters))) for store in (a, b))
     pairs, failed_a, failed_b = [], [], []
+    met: set[str] = set()  # keys
     for place, rows in of_a.items():
         for name, row, other in _same_cells(place, rows, of_b.get(place, {})):
+            met |= {row["key"], other["key"]}
             if row["status"] != "succeeded":
                 failed_a.append(name)
             elif other["status"] != "succeeded":
@@ -180,23 +190,35 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
         a,
         b,
         pairs,
-        only_a=[label for (_, label) in of_a if (_, label) not in of_b],
-        only_b=[label for (_, label) in of_b if (_, label) not in of_a],
+        only_a=_unmet(of_a, of_b, met),
+        only_b=_unmet(of_b, of_a, met),
         failed_a=failed_a,
         failed_b=failed_b,
     )
 
 
-def _by_label(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Row]]:
+def _unmet(
+    these: Mapping[Place, Mapping[str, Row]], those: Mapping[Place, object], met: set[str]
+) -> list[str]:
+    """Names of cells without a partner, with the recipe where the other store has another one."""
+    return [
+        f"{place[1]} ({place[0]}, {recipe})" if place in those else place[1]
+        for place, rows in these.items()
+        for recipe, row in rows.items()
+        if row["key"] not in met
+    ]
+
+
+def _by_label(rows: pd.DataFrame) -> dict[Place, dict[str, Row]]:
     """Rows by data set and label, then by recipe."""
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    found: dict[Place, dict[str, Row]] = {}
     for row in _records(rows):
         found.setdefault((row["dataset"], row["label"]), {})[row["recipe"]] = row
     return found
 
 
 def _same_cells(
-    place: tuple[str, str], a: Mapping[str, Row], b: Mapping[str, Row]
+    place: Place, a: Mapping[str, Row], b: Mapping[str, Row]
 ) -> Iterable[tuple[str, Row, Row]]:
     """Pairs of one data set and label: those of the same recipe, or else the only ones."""
     dataset, label = place

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import NO_TRAINING, Cell
+from stn_cluster.grid import Cell
 from stn_cluster.paths import user_path
 from stn_cluster.report.reference import find_reference, reference_error
+from stn_cluster.report.untrained import with_untrained
 from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
 
 COLUMNS = (
@@ -174,20 +175,8 @@ def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
 
 def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFrame:
     """Cells that match the filters, those without training in every matrix of their data set."""
-    cells = _cells(results)
-    untrained = cells["recipe"] == NO_TRAINING
-    if not untrained.any():
-        return select(cells, filters)
-    trained, alone = cells[~untrained], cells[untrained]
-    standing = alone.drop(columns="recipe").merge(trained[_GROUP].drop_duplicates(), on="dataset")
-    # Its row is its own also beside a model of the same name that was trained.
-    taken = set(trained[["dataset", "model", "transform"]].itertuples(index=False, name=None))
-    names = standing[["dataset", "model", "transform"]].itertuples(index=False, name=None)
-    clash = [name in taken for name in names]
-    standing.loc[clash, "model"] = standing.loc[clash, "model"] + " (weights)"
-    if filters.get("recipe") is None:  # it has no matrix of its own where there are others
-        alone = alone[~alone["dataset"].isin(trained["dataset"])]
-    return select(pd.concat([trained, standing[_NEEDED], alone], ignore_index=True), filters)
+    named = filters.get("recipe") is not None
+    return select(with_untrained(_cells(results), alone=named), filters)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

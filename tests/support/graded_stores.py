@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stn_cluster.grid import Cell, short_hash
+from stn_cluster.grid import NO_TRAINING, Cell, short_hash
 from stn_cluster.store import Record, Store
 from support.records import PREDICTIONS, make_cell, make_record
 
@@ -61,6 +61,15 @@ def commit(store: Store, results: Results, *, repeats: int = 1, version: int = 2
     }
     records = [graded_record(cell, wrong, version=version) for cell, wrong in results]
     store.commit(records, list(sets.values()) if version == 2 else ())
+
+
+def evaluated(
+    model: str = "mine", distortion: str = "R", dataset: str = "digits", digest: str = "a"
+) -> Cell:
+    """A cell that is evaluated and not trained."""
+    network = {"name": "CNN", "weights": "mine.pt", "digest": digest}
+    cell = make_cell(model, "none", distortion, dataset=dataset, recipe=NO_TRAINING)
+    return Cell.model_validate(cell.model_dump() | {"network": network})
 
 
 def drawn(

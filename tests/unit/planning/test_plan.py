@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 from statsmodels.stats.proportion import proportion_confint
+from support.coloured import write_discs
 from support.records import make_record
 from support.refusals import Command, assert_refused, everything, make_command
 
@@ -17,8 +19,10 @@ from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.planning import forecast
 from stn_cluster.planning.plan import plan_grid
+from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
 from stn_cluster.store import Store
+from stn_cluster.training.building import build_model
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "configs" / "smoke.yaml"
@@ -138,6 +142,84 @@ def test_a_model_that_cannot_be_trained_is_counted_and_the_others_are_planned(
     plan = plan_grid(chosen, store.uri)
     assert (plan.to_train, plan.unknown) == (2, 1)
     assert plan.sources == {"calibration": 1}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data root with a data set without code, and weights of a model for it."""
+    folder = tmp_path / "root"
+    write_discs(folder)
+    (cell,) = resolve(parse_config(of_discs(models=["CNN"])), folder)
+    model = build_model(cell, Recipe.model_validate(cell.settings), 3)
+    save_file(model.state_dict(), folder / "cnn.safetensors")
+    return folder
+
+
+def of_discs(**fields: Any) -> dict[str, Any]:
+    return {"name": "discs", "dataset": "discs", "recipe": "smoke", "distortions": ["R"], **fields}
+
+
+def mine() -> dict[str, str]:
+    return {"name": "CNN", "as": "mine", "weights": "cnn.safetensors"}
+
+
+def planned(command: Command, root: Path, config: dict[str, Any]) -> dict[str, Any]:
+    file = root.parent / "discs.yaml"
+    file.write_text(json.dumps(config))
+    told = command(
+        *("plan", file, "--data-root", root, "--store", root.parent / "new", "--format", "json")
+    )
+    assert told.code == 0, told.err
+    found: dict[str, Any] = json.loads(told.out)
+    return found
+
+
+def test_a_data_set_without_code_and_models_with_weights_are_planned(
+    command: Command, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "CALIBRATION_SECONDS", 0.0)
+    seeds = [0, 1, 2]
+    found = planned(
+        command,
+        root,
+        of_discs(models=["FCN", mine()], seeds=seeds, distortions=["R", "clean"]),
+    )
+    assert (found["cells"], found["to_train"], found["unknown"]) == (8, 8, 0)
+    assert found["sources"] == {"calibration": 8}
+    assert found["seeds"] == 3  # of what is trained
+    (images,) = found["images"]
+    assert (images["dataset"], images["n"], images["base_images"]) == ("discs", 60, 60)
+    alone = planned(command, root, of_discs(models=[mine()]))
+    assert (alone["cells"], alone["seeds"], alone["unknown"]) == (1, 0, 0)
+    assert alone["worker_seconds"] > 0
+    assert alone["bytes"] > 50_000 + 4 * 1000
+    told = command("plan", root.parent / "discs.yaml", "--data-root", root)
+    assert "seeds      none, as nothing is trained" in told.out
+
+
+def test_what_was_trained_says_nothing_of_the_time_of_weights_from_a_file(
+    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "CALIBRATION_SECONDS", 0.0)
+    trained = resolve(parse_config(of_discs(models=["CNN"])), root)
+    history(store, trained, 1e6)
+    named = {**mine(), "as": "CNN"}
+    plan = plan_grid(
+        resolve(parse_config(of_discs(models=[named])), root), store.uri, data_root=root
+    )
+    assert plan.sources == {"calibration": 1}
+    assert plan.worker_seconds < 1e4
+
+
+@pytest.mark.usefixtures("no_calibration")
+def test_a_data_set_that_is_new_to_the_store_has_its_intervals_too(
+    store: Store, root: Path
+) -> None:
+    history(store, cells(models=["FCN"]), 10.0)
+    new = resolve(parse_config(of_discs(models=["FCN"])), root)
+    plan = plan_grid(new, store.uri, data_root=root)
+    assert plan.sources == {"history": 1}
+    assert [(images.dataset, images.n) for images in plan.images] == [("discs", 60)]
 
 
 def test_what_cannot_be_planned_is_refused_in_one_line(

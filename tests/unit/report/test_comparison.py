@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
-from support.graded_stores import Results, commit, drawn, graded_record, labels_of
+from support.graded_stores import Results, commit, drawn, evaluated, graded_record, labels_of
 from support.records import make_cell, make_record
 from support.refusals import Command, assert_refused, make_command
 
@@ -325,3 +325,61 @@ def test_names_are_neutral_in_every_format(
         if form == "json":
             found = json.loads(text)  # has the very name, as programs read it
             assert any(EVIL in pair["label_a"] for pair in found.get("pairs", [found]))
+
+
+# --- models that were evaluated and not trained ---
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_row_that_was_not_trained_is_compared_with_every_seed_of_one_that_was(
+    command: Command, store: Store, seeds: int
+) -> None:
+    results = drawn({("CNN", "none"): 0.04}, seeds=seeds, distortions=("R",), recipe="fast")
+    wrong = np.random.default_rng(1).random(2000) < 0.03
+    commit(store, [*results, (evaluated(), wrong)])
+    found = as_json(command, "CNN/none", "mine/none", "--store", store.uri, "--recipe", "fast")
+    (pair,) = found["pairs"]
+    assert pair["seeds"] == list(range(seeds))
+    assert pair["question"] == ("methods" if seeds == 3 else "networks")
+    trained = np.array([[one] for _, one in results])
+    same = np.broadcast_to(wrong, trained.shape)
+    expected = (compare_methods if seeds == 3 else compare_networks)(trained, same)
+    assert pair["p"] == pytest.approx(expected.p)
+    assert pair["difference"] == pytest.approx(100 * expected.difference)
+    assert pair["specs"]["network.weights"] == {"a": None, "b": "mine.pt"}
+    assert pair["specs"]["recipe"] == {"a": "fast", "b": "none"}
+
+
+def test_a_row_is_named_as_in_the_table_where_one_of_its_name_was_trained(
+    command: Command, store: Store
+) -> None:
+    results = drawn({("CNN", "none"): 0.04}, distortions=("R",))
+    commit(store, [*results, (evaluated("CNN"), ~results[0][1])])
+    (pair,) = as_json(command, "CNN/none", "CNN (weights)/none", "--store", store.uri)["pairs"]
+    assert pair["label_b"] == "CNN (weights)/none/R"
+    assert pair["b"] + pair["c"] == 2000
+
+
+def test_an_evaluated_cell_is_compared_by_label_and_between_stores(
+    command: Command, tmp_path: Path
+) -> None:
+    old, new = (Store.open(tmp_path / name, create=True) for name in ("old", "new"))
+    results = drawn({("CNN", "none"): 0.04}, distortions=("R",))
+    commit(old, [*results, (evaluated(), results[0][1])])
+    commit(new, [(evaluated(digest="b"), ~results[0][1])])
+    found = as_json(command, CNN, "mine/none/R/seed0", "--store", old.uri)
+    assert (found["b"], found["c"], found["p"]) == (0, 0, 1)
+    found = as_json(command, old.uri, new.uri)
+    assert [pair["label_a"] for pair in found["pairs"]] == ["mine/none/R/seed0"]
+    assert found["pairs"][0]["specs"] == {"network.digest": {"a": "a", "b": "b"}}
+    assert found["only_in_a"] == [CNN]
+
+
+def test_a_recipe_that_only_one_store_has_is_told(command: Command, tmp_path: Path) -> None:
+    old, new = (Store.open(tmp_path / name, create=True) for name in ("old", "new"))
+    rows = {("CNN", "none"): 0.04}
+    for recipe in ("fast", "paper"):
+        commit(old, drawn(rows, distortions=("R",), recipe=recipe))
+    commit(new, drawn(rows, distortions=("R",), recipe="fast"))
+    assert as_json(command, old.uri, new.uri)["only_in_a"] == [f"{CNN} (digits, paper)"]
+    assert as_json(command, new.uri, old.uri)["only_in_b"] == [f"{CNN} (digits, paper)"]

@@ -12,7 +12,16 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
-from support.graded_stores import Results, Wrong, commit, drawn, graded_record, labels_of
+from support.coloured import write_discs
+from support.graded_stores import (
+    Results,
+    Wrong,
+    commit,
+    drawn,
+    evaluated,
+    graded_record,
+    labels_of,
+)
 from support.records import make_cell, make_record
 from support.refusals import assert_refused, make_command
 
@@ -363,3 +372,65 @@ def test_names_are_neutral_in_captions_too(store: Store, form: str) -> None:
         assert text.count("A1") == 2
     if form == "md":
         assert "<b>" not in text.replace(r"\<", "")
+
+
+# --- models that were evaluated and not trained ---
+
+
+def lost(error: float, images: int = 2000) -> Wrong:
+    return np.random.default_rng(1).random(images) < error
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_an_evaluated_model_has_intervals_and_marks_in_every_matrix(
+    store: Store, seeds: int
+) -> None:
+    chosen = {("CNN", "none"): 0.2, ("FCN", "none"): 0.1}
+    for recipe in ("fast", "paper"):
+        commit(store, drawn(chosen, recipe=recipe, seeds=seeds, distortions=("R",)))
+    commit(store, [(evaluated(), lost(0.02))])
+    table = comparison_table(store, interval=True)
+    mine = table[table["model"] == "mine"]
+    assert list(mine["recipe"]) == ["fast", "paper"]
+    low, high = proportion_confint(int(lost(0.02).sum()), 2000, method="wilson")
+    assert mine["low"].tolist() == pytest.approx([100 * low] * 2)
+    assert mine["high"].tolist() == pytest.approx([100 * high] * 2)
+    assert set(mine["question"]) == {"networks"}
+    assert set(table["marks_question"]) == {"methods" if seeds == 3 else "networks"}
+    assert list(mine["rank"]) == [1, 1]
+    assert list(table["marked"]) == [False, False, True] * 2
+    assert f"{RING}" in render(table)
+
+
+def test_an_evaluated_model_is_the_same_beside_every_seed(store: Store) -> None:
+    results = drawn({("CNN", "none"): 0.04}, seeds=3, distortions=("R",))
+    commit(store, [*results, (evaluated(), lost(0.03))])
+    table = comparison_table(store, interval=True)
+    same = np.repeat(lost(0.03)[None, None], 3, axis=0)
+    expected = compare_methods(same, row_of(results, ("CNN", "none"), "R"))
+    p = entry(table, "CNN", "none", "R")["p_best"]
+    assert p == pytest.approx(expected.p)
+    assert 0 < p < 1
+
+
+def test_evaluated_models_alone_are_compared_as_networks(store: Store) -> None:
+    commit(store, [(evaluated("one"), lost(0.1)), (evaluated("two"), lost(0.01))])
+    table = comparison_table(store, interval=True)
+    assert set(table["marks_question"]) == {"networks"}
+    assert list(table["marked"]) == [False, True]
+
+
+def test_a_data_set_without_code_lends_its_labels_to_a_store_without_them(
+    store: Store, tmp_path: Path
+) -> None:
+    write_discs(tmp_path / "data", count=2000, frame=8)
+    with np.load(tmp_path / "data" / "discs.npz") as arrays:
+        labels = arrays["test_labels"]
+    for model, error in (("CNN", 0.04), ("FCN", 0.2)):
+        cell = make_cell(model, dataset="discs").model_copy(
+            update={"revisions": {"dataset:discs": "d" * 16, "distortion:R": 2}}
+        )
+        store.commit([graded_record(cell, lost(error), labels=labels, version=1)])
+    assert not comparison_table(store, interval=True)["marked"].notna().any()
+    table = comparison_table(store, interval=True, data_root=tmp_path / "data")
+    assert list(table["marked"]) == [False, True]
