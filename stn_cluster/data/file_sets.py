@@ -64,7 +64,8 @@ def find(name: str, root: Path) -> Entry | None:
         name=name,
         target=lambda given: _told(lambda: one.load(given or root)),
         info=_told(one.describe),
-        files=lambda given: _told(one.files),
+        # As seen from the root, which may itself be relative to the working directory.
+        files=lambda given: _told(lambda: [file.relative_to(root) for file in one.files()]),
         prepare=lambda given: _told(lambda: one.prepare(given or root)),
     )
 
