@@ -1,6 +1,6 @@
 """Data sets that are files under the data root: an archive of arrays, folders of images, IDX files.
 
-What they are is told without torch.
+They are described without torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FileSet(Protocol):
         """All files that it is loaded from."""
 
     def describe(self) -> DatasetInfo:
-        """What its images are."""
+        """Size, channels, classes and background of its images."""
 
     def prepare(self, root: Path) -> None:
         """Does what takes long, once, and tells what is wrong with a file."""
@@ -86,7 +86,7 @@ def _of_name(name: str, root: Path) -> Iterator[FileSet]:
 
 
 def _told(read: Callable[[], T]) -> T:
-    """What is read; what is wrong with it is told in a line that names the file."""
+    """Result of reading files; an error of theirs becomes a line that names the file."""
     try:
         return read()
     except OSError as error:
