@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Fields of a spec that do not determine a result.
 _NOT_COMPARED = {"cost", "needs", "plugins"}
+_REVISION = "revisions."
 # Columns of `cells` that may explain a difference between equal specs.
 _CIRCUMSTANCES = ("device", "torch_version", "stn_cluster_version")
 
@@ -227,14 +228,19 @@ def _only(right: Wrong, lost: Wrong) -> tuple[int, ...]:
 
 
 def _differences(a: Row, b: Row, ignored: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two cells differ: those of their specs, then the circumstances."""
+    """Fields in which two cells differ: those of their specs, then the circumstances.
+
+    Revisions of components that only one of them uses are left out: other fields name those.
+    """
     of_a, of_b = (
         _flat(_spec(row)) | {name: row[name] for name in _CIRCUMSTANCES} for row in (a, b)
     )
     return {
         name: (of_a.get(name), of_b.get(name))
         for name in dict.fromkeys([*of_a, *of_b])
-        if of_a.get(name) != of_b.get(name) and name not in ignored
+        if of_a.get(name) != of_b.get(name)
+        and name not in ignored
+        and not (name.startswith(_REVISION) and (name not in of_a or name not in of_b))
     }
 
 

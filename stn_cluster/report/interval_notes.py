@@ -20,6 +20,7 @@ from stn_cluster.report.statistics.power import (
     seeds_needed,
     smallest_significant,
 )
+from stn_cluster.report.statistics.published_errors import PUBLISHED_IMAGES
 from stn_cluster.report.statistics.questions import ALPHA, LEVEL, METHOD_SEEDS, Question
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def notes(
     if part["beyond_reference"].notna().any():
         found.append(
             f"{DAGGER}: differs from the paper's number by more than the binomial error of both "
-            "(10,000 images each) and its rounding (±0.05)."
+            f"(the paper's of {PUBLISHED_IMAGES:,} images) and its rounding (±0.05)."
         )
     return [*found, *_sight(columns, comparisons), _coverage(part)]
 
@@ -69,7 +70,8 @@ def _intervals(part: pd.DataFrame, graded: bool) -> Iterable[str]:
         as_if = "" if graded or not len(counts) else ", taken to be independent"
         kinds.append(f"over images{as_if}: {Question.NETWORKS.words}")
     if (done["question"] == Question.METHODS.value).any():
-        kinds.append(f"over seeds and images, where n >= {METHOD_SEEDS}: {Question.METHODS.words}")
+        where = f", where n >= {METHOD_SEEDS}" if kinds else ""
+        kinds.append(f"over seeds and images{where}: {Question.METHODS.words}")
     yield (
         f"In square brackets the {LEVEL:.0%} interval {'; '.join(kinds)}. "
         f"{images} test images{of_base}."
@@ -120,20 +122,31 @@ def _sight(columns: Sequence[Column], comparisons: int) -> Iterable[str]:
                     by_images=every.by_images[pair],
                 )
                 needed.append(seeds_needed(one, alpha=ALPHA / comparisons))
-    if open_pairs and not needed:
-        yield (
-            f"Pairs with a column's best that are open: {open_pairs:,}; how many seeds they need "
-            f"can be said from {METHOD_SEEDS} seeds on."
-        )
-    elif needed:
-        enough = sorted(count for count in needed if count is not None)
-        text = f"Pairs with a column's best that are open: {len(needed):,}"
-        if enough:
-            most = f" to {enough[-1]}" if enough[-1] > enough[0] else ""
-            text += f"; {len(enough)} of them would take {enough[0]}{most} seeds"
-        if len(enough) < len(needed):
-            text += f"; {len(needed) - len(enough)} take more images, or are alike"
-        yield f"{text} (if the differences are as observed; {POWER:.0%} power)."
+    if open_pairs:
+        needs = _needed(needed, open_pairs)
+        yield f"Pairs with a column's best that are open: {open_pairs:,}{needs}."
+
+
+def _needed(seeds: Sequence[int | None], open_pairs: int) -> str:
+    """What open pairs would need.
+
+    Args:
+        seeds: for each pair of methods; None: no number of seeds is enough.
+        open_pairs: how many are open, those of networks too.
+    """
+    if not seeds:
+        return f"; how many seeds they need can be said from {METHOD_SEEDS} seeds on"
+    parts = []
+    enough = sorted(count for count in seeds if count is not None)
+    if enough:
+        most = f" to {enough[-1]}" if enough[-1] > enough[0] else ""
+        parts.append(f"{len(enough):,} of them would take {enough[0]}{most} seeds")
+    if len(enough) < len(seeds):
+        parts.append(f"{len(seeds) - len(enough):,} take more images, or are alike")
+    if len(seeds) < open_pairs:
+        parts.append(f"of {open_pairs - len(seeds):,} it can be said from {METHOD_SEEDS} seeds on")
+    observed = f"(if the differences are as observed; {POWER:.0%} power)"
+    return f"; {'; '.join(parts)} {observed}"
 
 
 def _smallest(columns: Sequence[Column], comparisons: int) -> str:

@@ -63,6 +63,9 @@ def test_two_cells_are_compared_by_label_and_by_key(command: Command, store: Sto
     assert found["specs"]["model"] == {"a": "FCN", "b": "CNN"}
     assert "seed" not in found["specs"]
     assert "cost" not in found["specs"]
+    assert not any(
+        name.startswith("revisions.") for name in found["specs"]
+    )  # the model's name says it
     keys = [cell.key for cell, _ in results if cell.label in (FCN, CNN)]
     assert as_json(command, *keys, "--store", store.uri) == found
     assert as_json(command, keys[0], CNN, "--store", store.uri) == found
@@ -163,6 +166,14 @@ def test_stores_are_compared_cell_by_cell(command: Command, tmp_path: Path) -> N
     narrowed = as_json(command, before.uri, f"file://{after.uri}", "--model", "CNN")
     assert [pair["name"] for pair in narrowed["pairs"]] == [CNN, "CNN/none/E/seed0"]
     assert narrowed["pairs"][0]["low"] > found["pairs"][2]["low"]  # of fewer pairs
+
+
+def test_a_component_that_was_revised_is_told(command: Command, tmp_path: Path) -> None:
+    stores = [Store.open(tmp_path / name, create=True) for name in "ab"]
+    for revision, store in enumerate(stores, start=1):
+        commit(store, [(make_cell(revision=revision), np.zeros(200, bool))])
+    found = as_json(command, *(store.uri for store in stores))
+    assert found["pairs"][0]["specs"] == {"revisions.model:CNN": {"a": 1, "b": 2}}
 
 
 @pytest.mark.parametrize(

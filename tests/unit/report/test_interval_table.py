@@ -118,6 +118,7 @@ def test_from_three_seeds_on_marks_and_intervals_are_about_methods(store: Store)
     text = render(table)
     assert "these methods, paired t over seeds and images" in text
     assert "say nothing" not in text
+    assert "over seeds and images: these methods" in text
     assert "Pairs with a column's best that are open" in text
 
 
@@ -147,6 +148,10 @@ def test_columns_answer_what_their_seeds_allow(store: Store) -> None:
     assert "E: these trained networks, exact McNemar" in text
     assert "R: these methods, paired t over seeds and images" in text
     assert "12 comparisons" in text
+    open_pairs = int(table["marked"].sum()) - 2  # the bests themselves are marked, too
+    assert f"that are open: {open_pairs};" in text
+    assert "it can be said from 3 seeds on" in text
+    assert "over seeds and images, where n >= 3: these methods" in text
 
 
 def test_distorted_versions_count_as_their_base_image(store: Store) -> None:
