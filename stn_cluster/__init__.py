@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stn_cluster.inference.apply_models import predict as predict
     from stn_cluster.inference.apply_models import transformations as transformations
     from stn_cluster.inference.trained_models import load_model as load_model
+    from stn_cluster.report.comparison import compare as compare
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
@@ -32,6 +33,7 @@ __all__ = [  # and what loads torch: load_model, predict, distort, transformatio
     "StoreError",
     "UserError",
     "__version__",
+    "compare",
     "comparison_table",
     "load_predictions",
     "load_results",
@@ -48,6 +50,7 @@ _LAZY = {
     "load_results": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
+    "compare": "stn_cluster.report.comparison",
     "run_grid": "stn_cluster.cluster.run_local",
     "Client": "stn_cluster.client.http_client",
     "load_model": "stn_cluster.inference.trained_models",

@@ -1,7 +1,7 @@
 """The `stn-cluster` command, a thin layer over other modules.
 
-Exit codes: 0 done, 1 cells failed, 2 the input or the machine is wrong, 70 an error of its own,
-130 interrupted.
+Exit codes: 0 done, 1 cells failed, 2 the input or the machine is wrong, 3 a check did not hold,
+70 an error of its own, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(local.run, local.serve),
+    *(local.plan, local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
-    *(remote.logs, local.rerun, results.results, results.table, trained.export),
+    *(remote.logs, local.rerun, results.results, results.table, results.compare, trained.export),
     *(describe.components, describe.schema),
 ):
     app.command()(command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cluster.cli.options import (
+    DataRootOption,
     Filters,
     IntoOption,
     MachineOptions,
@@ -18,12 +19,13 @@ from stn_cluster.cli.options import (
     PriorityOption,
     ServerOption,
     StoreOption,
+    WorkersOption,
     filtered,
-    option_names,
+    refuse_with_server,
     store_or_client,
     with_machine,
 )
-from stn_cluster.cli.output import say, write
+from stn_cluster.cli.output import say, warnings_said, write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
 from stn_cluster.errors import UserError
@@ -46,6 +48,31 @@ def run(
     data_root = machine.get("data_root")
     job = grid_job(config, overrides=overrides or (), data_root=data_root, force=force)
     _run(job, str(Path("results") / job.name) if store is None else store, machine)
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="YAML file: what to run.")],
+    store: StoreOption = None,
+    overrides: OverridesOption = None,
+    workers: WorkersOption = None,
+    data_root: DataRootOption = None,
+    format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Say what `run` would do with a config: cells that the store has, hours, disk, and how wide
+    the intervals will be. Nothing is written; a store without a history takes a short
+    calibration, which fetches MNIST as `run` does."""
+    from stn_cluster.cluster.make_jobs import grid_job
+    from stn_cluster.planning.plan import plan_grid
+    from stn_cluster.planning.plan_text import check_plan_format, render_plan
+
+    check_plan_format(format)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers: at least 1, not {workers}")
+    job = grid_job(config, overrides=overrides or (), data_root=data_root)
+    place = str(Path("results") / job.name) if store is None else store
+    with warnings_said():
+        found = plan_grid(job.cells, place, workers=workers, data_root=data_root)
+    write(render_plan(found, format))
 
 
 @with_machine
@@ -76,15 +103,8 @@ def rerun(
         return
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")
-    # A data root from the environment is not an option of this command.
-    options = {n: v for n, v in machine.items() if n != "data_root" or str(v) != _data_variable()}
-    if options:
-        raise UserError(f"{option_names(options)}: not with --server: the service has its own")
+    refuse_with_server(machine)
     write(f"{source.rerun(priority=priority, **filters).job_id}\n")
-
-
-def _data_variable() -> str | None:
-    return os.environ.get("STN_CLUSTER_DATA")
 
 
 @with_machine

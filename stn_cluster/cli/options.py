@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client
     from stn_cluster.store import Store
 
+DATA_VARIABLE = "STN_CLUSTER_DATA"  # environment variable with the folder of data files
 StoreOption = Annotated[str | None, typer.Option("--store", help="Result store: folder or URI.")]
 IntoOption = Annotated[
     str | None, typer.Option("--into", help="Store for the results; default: the cells' own.")
@@ -57,9 +58,7 @@ _MACHINE: dict[str, Any] = {
     ],
     "data_root": Annotated[
         Path | None,
-        typer.Option(
-            "--data-root", envvar="STN_CLUSTER_DATA", help="Folder of the data sets' files."
-        ),
+        typer.Option("--data-root", envvar=DATA_VARIABLE, help="Folder of the data sets' files."),
     ],
     "workers": Annotated[
         int | None,
@@ -94,6 +93,7 @@ _MACHINE: dict[str, Any] = {
     ],
 }
 DataRootOption = _MACHINE["data_root"]
+WorkersOption = _MACHINE["workers"]
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
@@ -135,6 +135,24 @@ def _with_options(
 def option_names(used: MachineOptions) -> str:
     """Names of options as a user writes them: '--workers, --data-root'."""
     return ", ".join(f"--{name.replace('_', '-')}" for name in used)
+
+
+def refuse_with_server(used: MachineOptions) -> None:
+    """Refuses options of this machine where a service does the work.
+
+    A data root from the environment is not an option of the command.
+
+    Raises:
+        UserError: there are any; the message names them.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    given = {
+        name: value
+        for name, value in used.items()
+        if value is not None and (name != "data_root" or str(value) != variable)
+    }
+    if given:
+        raise UserError(f"{option_names(given)}: not with --server: the service has its own")
 
 
 def connect(server: str | None) -> Client:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,23 @@ def say(text: str) -> None:
     """Writes a line for people to standard error, if it can be written."""
     with suppress(*UNWRITABLE):
         typer.echo(text, err=True)
+
+
+def say_all(lines: Iterable[str]) -> None:
+    """Says each of the lines."""
+    for line in lines:
+        say(line)
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Says in a line each which results that are read within the block are outdated."""
+    from stn_cluster.store import OutdatedWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OutdatedWarning)
+        yield
+    say_all(str(w.message) for w in caught if issubclass(w.category, OutdatedWarning))
 
 
 def show(renderable: RenderableType) -> None:

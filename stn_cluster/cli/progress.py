@@ -17,7 +17,7 @@ from stn_cluster.plain_text import one_line
 if TYPE_CHECKING:
     from stn_cluster.queue.jobs import CellStatus, JobStatus
 
-DONE, CELLS_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, CELLS_FAILED, WRONG_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 BUG = 70  # an error of stn-cluster's own
 
 

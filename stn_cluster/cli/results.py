@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated
+import math
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
 
-from stn_cluster.cli.options import Filters, ServerOption, StoreOption, filtered, store_or_client
-from stn_cluster.cli.output import say, write
+from stn_cluster.cli.options import (
+    DataRootOption,
+    Filters,
+    ServerOption,
+    StoreOption,
+    filtered,
+    refuse_with_server,
+    store_or_client,
+)
+from stn_cluster.cli.output import ReaderGoneError, say_all, warnings_said, write
+from stn_cluster.cli.progress import CHECK_FAILED
+from stn_cluster.errors import UserError
 
 
 @filtered
@@ -26,11 +35,11 @@ def results(
 
     check_format(format)
     source = store_or_client(store, server)
-    with _said():
+    with warnings_said():
         rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
     write(listing(rows, filters, format))
     if isinstance(source, Store):
-        _say(source.outdated(lambda: select(rows, filters)["key"]))
+        say_all(source.outdated(lambda: select(rows, filters)["key"]))
 
 
 @filtered
@@ -40,34 +49,71 @@ def table(
     server: ServerOption = None,
     format: Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")] = "text",
     reference: Annotated[str, typer.Option("--reference", help="paper or none.")] = "paper",
+    interval: Annotated[
+        bool,
+        typer.Option("--interval", help="Add intervals; mark what may equal a column's best."),
+    ] = False,
+    correction: Annotated[
+        str | None,
+        typer.Option("--correction", help="Of the marks: holm (default) or benjamini-hochberg."),
+    ] = None,
+    data_root: DataRootOption = None,
 ) -> None:
     """Print the comparison table: mean error over seeds, and the paper's number."""
     from stn_cluster.report.render import render
     from stn_cluster.report.table import comparison_table, shown_keys
     from stn_cluster.store import Store
 
+    if correction is not None and not interval:
+        raise UserError("--correction: goes with --interval")
     source = store_or_client(store, server)
+    chosen: dict[str, Any] = {"reference": reference, "interval": interval}
+    chosen |= {"correction": correction or "holm", **filters}
     if isinstance(source, Store):
-        text = render(comparison_table(source, reference, **filters), format)
+        text = render(comparison_table(source, data_root=data_root, **chosen), format)
     else:
-        with _said():
-            text = source.table(format, reference=reference, **filters)
+        refuse_with_server({"data_root": data_root})
+        with warnings_said():
+            text = source.table(format, **chosen)
     write(text)
     if isinstance(source, Store):
-        _say(source.outdated(lambda: shown_keys(source, **filters)))
+        say_all(source.outdated(lambda: shown_keys(source, **filters)))
 
 
-@contextmanager
-def _said() -> Iterator[None]:
-    """Says in a line each what a service's answer within the block warns of."""
-    from stn_cluster.store import OutdatedWarning
+@filtered
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Store, key, label, or MODEL/TRANSFORM.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one of the same kind.")],
+    filters: Filters,
+    store: StoreOption = None,
+    format: Annotated[str, typer.Option("--format", help="text, md or json.")] = "text",
+    fail_if_worse: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-if-worse",
+            metavar="POINTS",
+            help="Exit with 3 if B is surely worse than A by more than this.",
+        ),
+    ] = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Compare two cells, two rows of the matrix or two stores on the same test images: difference
+    with its interval, paired test, the images that only one of them gets, what differs in their
+    specs."""
+    from stn_cluster.report.comparison import compare as compare_sides
+    from stn_cluster.report.comparison_text import (
+        check_comparison_format,
+        passed,
+        render_comparison,
+    )
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", OutdatedWarning)
-        yield
-    _say([str(w.message) for w in caught if issubclass(w.category, OutdatedWarning)])
-
-
-def _say(lines: list[str]) -> None:
-    for line in lines:
-        say(line)
+    check_comparison_format(format)
+    if fail_if_worse is not None and not (math.isfinite(fail_if_worse) and fail_if_worse >= 0):
+        raise UserError(f"--fail-if-worse: points of error, 0 or more, not {fail_if_worse:g}")
+    with warnings_said():
+        found = compare_sides(a, b, store=store, data_root=data_root, **filters)
+    # Whoever reads only the first lines, as `head` does, still gets the exit code.
+    with suppress(ReaderGoneError):
+        write(render_comparison(found, format, fail_if_worse))
+    if fail_if_worse is not None and not passed(found, fail_if_worse):
+        raise typer.Exit(CHECK_FAILED)

@@ -251,6 +251,8 @@ class Client:
         format: str = "text",
         *,
         reference: str = "paper",
+        interval: bool = False,
+        correction: str = "holm",
         job_id: str | None = None,
         **filters: Any,
     ) -> str:
@@ -259,10 +261,14 @@ class Client:
         Args:
             format: text, md, csv, latex or html.
             reference: numbers to compare ours with: 'paper' or 'none'.
+            interval: adds intervals, and marks for what cannot be told from a column's best.
+            correction: of these marks: 'holm' or 'benjamini-hochberg'.
             job_id: only the cells of this job.
             filters: see `comparison_table`.
         """
         query = {**_as_lists(filters), "format": format, "reference": reference}
+        if interval:  # left out otherwise, as servers of older versions do not know it
+            query |= {"interval": "true", "correction": correction}
         path = f"{_job(job_id)}/table" if job_id else "/table"
         return warned(self._request("GET", path, query)).text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,27 @@ import pandas as pd
 
 from stn_cluster.plain_text import one_line
 
+RING, DAGGER = "°", "†"  # marks of entries with intervals: see `interval_notes`
+# Columns that `interval_table` adds; percent, as the other numbers.
+INTERVAL_COLUMNS = (
+    "question",  # that the interval answers: networks or methods
+    "low",
+    "high",
+    "n_test",
+    "base_images",
+    "marked",  # whether it cannot be told from the column's best
+    "marks_question",  # that the mark answers
+    "p_best",  # of the difference to the column's best, corrected
+    "rank",
+    "rank_low",
+    "rank_high",
+    "delta_low",
+    "delta_high",
+    "beyond_reference",  # whether delta exceeds binomial error and rounding
+    "n_failed",
+    "n_missing",
+    "n_rerun",
+)
 NONE = "-"  # in place of a row's mean if not all of its entries succeeded
 
 
@@ -26,20 +48,23 @@ class Matrix:
 def matrices(table: pd.DataFrame) -> list[Matrix]:
     """One matrix for each data set and recipe of a `comparison_table`, in its order."""
     return [
-        _matrix(str(dataset), str(recipe), part)
+        _matrix(str(dataset), str(recipe), part, table.attrs.get("notes", {}))
         for (dataset, recipe), part in table.groupby(["dataset", "recipe"], sort=False)
     ]
 
 
-def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
+def _matrix(
+    dataset: str, recipe: str, part: pd.DataFrame, notes: Mapping[tuple[str, str], tuple[str, ...]]
+) -> Matrix:
     distortions = list(part["distortion"].unique())
     seeds = int(part["n_seeds"].max())
     rows = []
     for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
         by_distortion = entries.set_index("distortion").loc[distortions]
         texts = [_entry(entry, seeds) for entry in by_distortion.to_dict("records")]
-        mean = [_row_mean(entries)] if len(distortions) > 1 else []
+        mean = [_row_mean(entries, seeds)] if len(distortions) > 1 else []
         rows.append((str(model), str(transform), *texts, *mean))
+    captions = notes.get((dataset, recipe), ())
     return Matrix(
         title=one_line(f"{dataset}, recipe {recipe}"),
         header=(
@@ -48,7 +73,7 @@ def _matrix(dataset: str, recipe: str, part: pd.DataFrame) -> Matrix:
             *(["mean"] if len(distortions) > 1 else []),
         ),
         rows=tuple(tuple(map(one_line, row)) for row in rows),
-        legend=tuple(map(one_line, _legend(dataset, recipe, part))),
+        legend=tuple(map(one_line, (*_legend(dataset, recipe, part), *captions))),
     )
 
 
@@ -59,21 +84,29 @@ def _entry(entry: dict[Any, Any], seeds: int) -> str:
     spread = f" ±{entry['test_error_std']:.2f}" if entry["n_seeds"] > 1 else ""
     fewer = f" n={entry['n_seeds']}" if entry["n_seeds"] < seeds else ""
     mean = f"{entry['test_error_mean']:.2f}"
-    return mean + spread + fewer + _comparison(entry["reference_error"], entry["delta"])
+    ring = RING if entry.get("marked") is True else ""
+    ends = f" [{entry['low']:.2f}, {entry['high']:.2f}]" if "low" in entry else ""
+    dagger = DAGGER if entry.get("beyond_reference") is True else ""
+    comparison = _comparison(entry["reference_error"], entry["delta"], dagger)
+    return mean + ring + spread + fewer + ends + comparison
 
 
-def _row_mean(entries: pd.DataFrame) -> str:
+def _row_mean(entries: pd.DataFrame, seeds: int) -> str:
     if not (entries["status"] == "succeeded").all():
         return NONE
+    fewest, most = int(entries["n_seeds"].min()), int(entries["n_seeds"].max())
+    fewer = "" if fewest == seeds or "low" not in entries else f" n={fewest}"
+    fewer += f"-{most}" if fewer and most > fewest else ""
     reference = float(entries["reference_error"].mean(skipna=False))
     delta = float(entries["delta"].mean(skipna=False))
-    return f"{entries['test_error_mean'].mean():.2f}" + _comparison(reference, delta)
+    mean = f"{entries['test_error_mean'].mean():.2f}"
+    return mean + fewer + _comparison(reference, delta)
 
 
-def _comparison(reference: float, delta: float) -> str:
+def _comparison(reference: float, delta: float, mark: str = "") -> str:
     if math.isnan(reference):
         return ""
-    return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f})"  # + 0.0: no -0.00
+    return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f}{mark})"  # + 0.0: no -0.00
 
 
 def _legend(dataset: str, recipe: str, part: pd.DataFrame) -> list[str]:
@@ -85,7 +118,8 @@ def _legend(dataset: str, recipe: str, part: pd.DataFrame) -> list[str]:
     else:
         numbers = "Test error in percent" + (", one seed" if most else "")
     compared = bool(part["reference_error"].notna().any())
-    brackets = "; in brackets the paper's, and ours less the paper's." if compared else "."
+    kind = "round brackets" if "low" in part else "brackets"
+    brackets = f"; in {kind} the paper's, and ours less the paper's." if compared else "."
     lines = [numbers + brackets]
     if part["distortion"].nunique() > 1:
         lines.append("The last column is the mean over the distortions.")

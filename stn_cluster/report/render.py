@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from stn_cluster.errors import UserError, unknown
-from stn_cluster.report.matrix import Matrix, matrices
+from stn_cluster.report.matrix import DAGGER, INTERVAL_COLUMNS, RING, Matrix, matrices
 from stn_cluster.report.table import COLUMNS
 from stn_cluster.store import as_csv
 
@@ -40,7 +40,8 @@ def _csv(table: pd.DataFrame) -> str:
         .where(table["status"] == "succeeded", table["status"])
     )
     deltas = table["delta"].round(DECIMALS)
-    return as_csv(table.assign(test_error_mean=means, delta=deltas)[list(COLUMNS)])
+    columns = [*COLUMNS, *(name for name in INTERVAL_COLUMNS if name in table)]
+    return as_csv(table.assign(test_error_mean=means, delta=deltas)[columns])
 
 
 def _text(table: pd.DataFrame) -> str:
@@ -67,17 +68,17 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _markdown_matrix(matrix: Matrix) -> str:
     def line(texts: Sequence[str]) -> str:
-        return f"| {' | '.join(map(_markdown_escape, texts))} |"
+        return f"| {' | '.join(map(markdown_escape, texts))} |"
 
     rule = line(["---"] * len(matrix.header))
     rows = [line(row) for row in matrix.rows]
-    title = _markdown_escape(matrix.title)
+    title = markdown_escape(matrix.title)
     return "\n".join([f"### {title}", "", line(matrix.header), rule, *rows]) + (
-        "\n\n" + " ".join(map(_markdown_escape, matrix.legend))
+        "\n\n" + " ".join(map(markdown_escape, matrix.legend))
     )
 
 
-def _markdown_escape(text: str) -> str:
+def markdown_escape(text: str) -> str:
     """Text without Markdown's signs for cells, code, HTML, links and emphasis."""
     return re.sub(r"[\\|`<\[*&~]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", text)
 
@@ -93,14 +94,14 @@ def _latex_matrix(matrix: Matrix) -> str:
     caption = _latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
     columns = "ll" + "r" * (len(matrix.header) - 2)
     lines = [
-        r"\begin{table}",
+        r"\begin{table}  % needs \usepackage{booktabs}",
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{{columns}}}",
-        r"\hline",
+        r"\toprule",
         line(matrix.header),
-        r"\hline",
+        r"\midrule",
         *map(line, matrix.rows),
-        r"\hline",
+        r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
     ]
@@ -112,11 +113,13 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    RING: r"$^{\circ}$",
+    DAGGER: r"$^{\dagger}$",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 
 def _latex_escape(text: str) -> str:
-    return re.sub(r"[\\~^±&%$#_{}]", lambda match: _LATEX[match[0]], text)
+    return re.sub("[" + re.escape("".join(_LATEX)) + "]", lambda match: _LATEX[match[0]], text)
 
 
 _HTML = """<!DOCTYPE html>
@@ -137,8 +140,12 @@ th, td {{ padding: 0.2em 0.8em; text-align: left; border-bottom: 1px solid #ccc;
 
 
 def _html(table: pd.DataFrame) -> str:
-    body = "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
-    return _HTML.format(body=body)
+    return _HTML.format(body=html_matrices(table))
+
+
+def html_matrices(table: pd.DataFrame) -> str:
+    """The matrices as parts of an HTML document."""
+    return "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
 
 
 def _html_matrix(matrix: Matrix) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import NO_TRAINING, Cell
+from stn_cluster.grid import Cell
+from stn_cluster.paths import user_path
 from stn_cluster.report.reference import find_reference, reference_error
+from stn_cluster.report.untrained import with_untrained
 from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
 
 COLUMNS = (
@@ -33,11 +35,30 @@ _ENTRY = [*_GROUP, "model", "transform", "distortion"]
 _NEEDED = [*_ENTRY, "seed", "key", "status", "test_error", "accepted_at"]
 
 
+class ComparisonTable(pd.DataFrame):
+    """The rows of the table, which a notebook shows as people read it: as matrices.
+
+    Whatever is selected or computed from it is a plain DataFrame.
+    """
+
+    def _repr_html_(self) -> str | None:
+        from stn_cluster.report.render import html_matrices
+
+        if not {*COLUMNS, "status"} <= set(self.columns):
+            shown: str | None = pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
+            return shown
+        return html_matrices(self)
+
+
 def comparison_table(
     results: str | os.PathLike[str] | Store | pd.DataFrame,
     reference: str = "paper",
+    *,
+    interval: bool = False,
+    correction: str = "holm",
+    data_root: str | os.PathLike[str] | None = None,
     **filters: Any,
-) -> pd.DataFrame:
+) -> ComparisonTable:
     """Computes the comparison table: one row per entry of the matrix.
 
     There is one matrix per data set and recipe: the product of the (model, transform) pairs and the
@@ -47,6 +68,10 @@ def comparison_table(
     Args:
         results: a store, its path or URI, or rows of `cells` from `load_results`.
         reference: numbers to compare ours with: 'paper' or 'none'.
+        interval: adds intervals, and marks for what cannot be told from a column's best; needs the
+            store, as they need its predictions. See `interval_table.add_intervals` for the columns.
+        correction: of these marks for many comparisons: 'holm' or 'benjamini-hochberg'.
+        data_root: folder of data files, for a store without labels.
         filters: dataset, recipe, model, transform, distortion, seed, key: one value or several;
             status (succeeded, failed, missing) filters the table's entries.
 
@@ -60,18 +85,20 @@ def comparison_table(
         OutdatedWarning: see `load_results`.
 
     Raises:
-        UserError: an unknown reference or filter, or no cell matches the filters.
+        UserError: an unknown reference, filter or correction, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
+    if interval and isinstance(results, pd.DataFrame):
+        raise UserError("intervals and marks need a store: rows alone have no predictions")
     if not isinstance(results, Store | pd.DataFrame):
         results = store = Store.open(results)
         for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)
-    cells = _wanted(results, filters)
+    cells = _current(_wanted(results, filters))
     rows: list[dict[str, Any]] = []
-    for group, members in _current(cells).groupby(_GROUP, sort=False):
+    for group, members in cells.groupby(_GROUP, sort=False):
         by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
         networks = members[["model", "transform"]].drop_duplicates()
         for (model, transform), distortion in product(
@@ -86,7 +113,15 @@ def comparison_table(
                 {**names, **numbers, "reference_error": error, "delta": delta, "status": status}
             )
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
-    return in_table_order(select(table, {"status": wanted_status}))
+    table = in_table_order(select(table, {"status": wanted_status}))
+    if interval and isinstance(results, Store):
+        from stn_cluster.report.interval_table import add_intervals
+
+        root = None if data_root is None else user_path(data_root)
+        table = add_intervals(table, results, cells, correction, root)
+    found = ComparisonTable(table)
+    found.attrs.update(table.attrs)
+    return found
 
 
 def shown_keys(store: Store, **filters: Any) -> list[str]:
@@ -96,7 +131,7 @@ def shown_keys(store: Store, **filters: Any) -> list[str]:
     return keys
 
 
-def cells_table(store: Store, cells: Collection[Cell]) -> pd.DataFrame:
+def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
     """Computes the `comparison_table` of these cells, with their own names.
 
     The store may have a key under another recipe's name, as the name is not part of the key.
@@ -140,20 +175,8 @@ def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
 
 def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFrame:
     """Cells that match the filters, those without training in every matrix of their data set."""
-    cells = _cells(results)
-    untrained = cells["recipe"] == NO_TRAINING
-    if not untrained.any():
-        return select(cells, filters)
-    trained, alone = cells[~untrained], cells[untrained]
-    standing = alone.drop(columns="recipe").merge(trained[_GROUP].drop_duplicates(), on="dataset")
-    # Its row is its own also beside a model of the same name that was trained.
-    taken = set(trained[["dataset", "model", "transform"]].itertuples(index=False, name=None))
-    names = standing[["dataset", "model", "transform"]].itertuples(index=False, name=None)
-    clash = [name in taken for name in names]
-    standing.loc[clash, "model"] = standing.loc[clash, "model"] + " (weights)"
-    if filters.get("recipe") is None:  # it has no matrix of its own where there are others
-        alone = alone[~alone["dataset"].isin(trained["dataset"])]
-    return select(pd.concat([trained, standing[_NEEDED], alone], ignore_index=True), filters)
+    named = filters.get("recipe") is not None
+    return select(with_untrained(_cells(results), alone=named), filters)
 
 
 def _current(cells: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from stn_cluster.client.schemas import OUTDATED_HEADER, JobId, ResultFilters, Word
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table, shown_keys
-from stn_cluster.server.backend import BackendDep
+from stn_cluster.server.backend import Backend, BackendDep
 from stn_cluster.store import Store, export, load_results
 
 router = APIRouter(tags=["results"])
@@ -38,6 +38,8 @@ class TableQuery(ResultFilters):
 
     format: Literal["text", "md", "csv", "latex", "html"] = "text"
     reference: Word = "paper"
+    interval: bool = False  # adds intervals, and marks for what cannot be told from the best
+    correction: Word = "holm"  # of the marks: holm or benjamini-hochberg
 
 
 def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
@@ -59,7 +61,7 @@ def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> Stre
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    return _table(backend.store, query, query.used())
+    return _table(backend, query, query.used())
 
 
 @router.get(
@@ -72,12 +74,20 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells."""
     keys = [status.cell.key for status in backend.client.cells(job_id)]
-    return _table(backend.store, query, {**query.used(), "key": keys})
+    return _table(backend, query, {**query.used(), "key": keys})
 
 
-def _table(store: Store, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
-    text = render(comparison_table(store, query.reference, **filters), query.format)
-    outdated = _outdated(store, lambda: shown_keys(store, **filters))
+def _table(backend: Backend, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
+    table = comparison_table(
+        backend.store,
+        query.reference,
+        interval=query.interval,
+        correction=query.correction,
+        data_root=backend.data_root,
+        **filters,
+    )
+    outdated = _outdated(backend.store, lambda: shown_keys(backend.store, **filters))
+    text = render(table, query.format)
     return PlainTextResponse(text, media_type=_TABLES[query.format], headers=outdated)
 
 

@@ -4,9 +4,14 @@ Imports neither torch nor ray.
 """
 
 from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
-from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
+from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
 from stn_cluster.store.outdated import OutdatedWarning
-from stn_cluster.store.predictions import load_predictions
+from stn_cluster.store.predictions import (
+    StoredLabels,
+    load_predictions,
+    read_classes,
+    read_labels,
+)
 from stn_cluster.store.published import is_published, refuse_published
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
@@ -37,6 +42,7 @@ __all__ = [
     "OutdatedWarning",
     "Record",
     "Store",
+    "StoredLabels",
     "StoredLog",
     "as_csv",
     "as_frame",
@@ -47,7 +53,10 @@ __all__ = [
     "is_published",
     "load_predictions",
     "load_results",
+    "matching",
     "newest",
+    "read_classes",
+    "read_labels",
     "redact",
     "refuse_published",
     "select",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from stn_cluster.store.store import Store, load_results
 
@@ -24,6 +26,48 @@ _COLUMNS = {
     "second_class": "UInt16",
     "second_confidence": "Float64",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLabels:
+    """True classes of a test set's images; image i shows base image i mod (n / repeats)."""
+
+    classes: NDArray[Any]
+    repeats: int
+
+
+def read_labels(store: Store) -> dict[str, StoredLabels]:
+    """Labels of all test sets of a store, by the test set.
+
+    Raises:
+        StoreError: a file of the store cannot be read.
+    """
+    rows = store.read("test_sets", columns=["test_set", "repeats", "labels"]).to_pandas()
+    return {
+        name: StoredLabels(np.asarray(labels), int(repeats))
+        for name, repeats, labels in rows.itertuples(index=False)
+    }
+
+
+def read_classes(
+    store: Store, attempts: Collection[str]
+) -> dict[str, tuple[str | None, NDArray[Any]]]:
+    """Test set and predicted classes of attempts that have predictions, by the attempt.
+
+    The test set of schema version 1 is None.
+
+    Raises:
+        StoreError: a file of the store cannot be read.
+    """
+    columns = ["attempt", "test_set", "predictions", "predictions_wide"]
+    rows = store.read("predictions", columns=columns)
+    rows = rows.filter(pc.is_in(rows["attempt"], pa.array(attempts, pa.string())))
+    found = {}
+    for attempt, test_set, narrow, wide in zip(*(rows[n] for n in columns), strict=True):
+        values = (narrow if narrow.is_valid else wide).values
+        if values is not None:
+            found[attempt.as_py()] = (test_set.as_py(), values.to_numpy(zero_copy_only=False))
+    return found
 
 
 def load_predictions(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:

@@ -43,6 +43,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run_bash(lines: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-ec", lines],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        timeout=240,
+    )
+
+
 def run_python(code: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240
@@ -55,18 +66,21 @@ def test_the_first_tours_commands(folder: Path) -> None:
     [lines] = [
         body for body in blocks("README.md", "A first tour", "") if "results --store" in body
     ]
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-ec", lines],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment,
-        timeout=240,
-    )
+    done = run_bash(lines, folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ST-CNN") >= 3
     assert "| ST-CNN | tps |" in done.stdout
+
+
+def test_what_can_be_trusted(folder: Path) -> None:
+    """The run was shorter than the config, so that all of its cells are still to be trained."""
+    [lines] = blocks("README.md", "What can be trusted", "")
+    done = run_bash(lines, folder)
+    assert done.returncode == 0, done.stderr
+    for part in ("cells      32: ", "Holm's correction over 112", "Check: no pair is worse"):
+        assert part in done.stdout
+    published = ["table", "--store", PROJECT / "results" / "mnist-v1", "--interval"]
+    assert "95% interval" in stn_cluster(*published, folder=folder).stdout
 
 
 def test_the_readmes_python(folder: Path) -> None:
@@ -74,7 +88,7 @@ def test_the_readmes_python(folder: Path) -> None:
     out = run_python(reading, folder)
     assert "ST-CNN/tps/RTS/seed0" in out
     running = running.replace('"mnist"', '"digits"').replace("1000", "2")
-    running = running.replace('    data_root="SOMEWHERE",\n', "")
+    running = running.replace(' data_root="SOMEWHERE",', "")
     out = run_python(f"{running}\nprint(list(results['label']))", folder)
     assert out.strip() == "['CNN/none/R/seed0']"
 

@@ -163,6 +163,19 @@ def test_the_table_is_that_of_the_store_or_of_a_job(http: TestClient, done: str,
     assert "FCN" not in of_job.text
 
 
+def test_the_table_has_intervals_and_marks_if_asked(http: TestClient, done: str) -> None:
+    query = {"interval": True, "seed": 0, "distortion": "R"}
+    table = http.get("/v1/table", params=query)
+    assert "one seed" in table.text
+    assert "95% interval" in table.text
+    assert "Holm's correction over" in table.text
+    named = http.get("/v1/table", params={**query, "correction": "benjamini-hochberg"})
+    assert "Benjamini" in named.text
+    unknown = http.get("/v1/table", params={**query, "correction": "hulm"})
+    assert unknown.status_code == 422
+    assert "did you mean 'holm'?" in unknown.json()["error"]["message"]
+
+
 def test_a_table_of_nothing_says_what_there_is(http: TestClient, done: str) -> None:
     response = http.get("/v1/table", params={"model": "VGG"})
     assert response.status_code == 422

@@ -18,7 +18,7 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette"}
+HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette", "scipy"}
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
@@ -71,7 +71,7 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "export", "components", "schema"),
+    *("rerun", "results", "table", "compare", "plan", "export", "components", "schema"),
 )
 
 
@@ -192,6 +192,8 @@ IMPORTED: dict[str, set[str]] = {
     "data": {"dataset_info", "errors", "grid", "process_settings", "registry", "stn", "yaml_core"},
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
+    "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
+    "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "threads"},
     "display": {"plain_text", "queue"},
     "inference": {
@@ -207,7 +209,6 @@ IMPORTED: dict[str, set[str]] = {
         "store",
         "training",
     },
-    "report": {"errors", "grid", "plain_text", "store"},
     "cluster": {
         "config_file",
         "data",
@@ -258,6 +259,7 @@ IMPORTED: dict[str, set[str]] = {
         "errors",
         "grid",
         "inference",
+        "planning",
         "plain_text",
         "queue",
         "registry",
@@ -273,12 +275,8 @@ ONLY_IN = {
     "torchvision": ("data/torchvision_sets.py", "stn/torchvision_models.py"),
     "ray": ("cluster/",),
     "torch": (
-        "process_settings.py",
-        "stn/",
-        "data/",
-        "training/",
-        "inference/",
-        "cluster/pack_runner.py",
+        *("process_settings.py", "stn/", "data/", "training/", "inference/"),
+        *("cluster/pack_runner.py", "planning/calibration.py"),
     ),
     "pyarrow": ("store/",),
     "typer": ("cli/",),
@@ -286,6 +284,7 @@ ONLY_IN = {
     "uvicorn": ("server/serve.py",),
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/", "data/mnist_download.py"),
+    "scipy": ("report/statistics/",),
 }
 
 

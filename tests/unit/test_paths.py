@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.graded_stores import commit, drawn
 from support.records import make_record
 
 import stn_cluster
@@ -15,6 +16,7 @@ from stn_cluster.config_file import load_config
 from stn_cluster.errors import UserError
 from stn_cluster.networks import ModelChoice
 from stn_cluster.paths import check_folder, user_path
+from stn_cluster.planning.plan import plan_grid
 from stn_cluster.store import Store, is_published
 
 
@@ -55,6 +57,11 @@ def test_every_place_that_is_given_a_path_knows_the_home_folder(home: Path) -> N
     assert len(stn_cluster.load_results("~/store")) == 1
     assert len(stn_cluster.load_predictions("~/store"))
     assert len(stn_cluster.comparison_table("~/store")) == 1
+    commit(Store.open("~/graded", create=True), drawn({("CNN", "none"): 0.1}))
+    intervals = stn_cluster.comparison_table("~/graded", interval=True, data_root="~/data")
+    assert intervals["base_images"].notna().all()
+    assert stn_cluster.compare("~/graded", "~/graded").kind == "stores"
+    assert plan_grid([], "~/store").store == str(home / "store")
     assert not is_published("~/store")
     assert Store.is_at("~/store")
     (home / "mine.yaml").write_text("dataset: digits\nmodels: [CNN]\n")

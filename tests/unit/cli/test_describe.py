@@ -95,7 +95,13 @@ def test_the_docs_tell_editors_of_the_schema() -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("stn-cluster com", "components"), ("stn-cluster run --wor", "--workers")],
+    [
+        ("stn-cluster compo", "components"),
+        ("stn-cluster compa", "compare"),
+        ("stn-cluster pl", "plan"),
+        ("stn-cluster run --wor", "--workers"),
+        ("stn-cluster compare --fail", "--fail-if-worse"),
+    ],
 )
 def test_a_shell_completes_commands_and_options(words: str, expected: str) -> None:
     done = stn_cluster(

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.graded_stores import evaluated
 from support.records import make_cell, make_record
 
 from stn_cluster import UserError, comparison_table, load_results
-from stn_cluster.grid import NO_TRAINING, Cell
+from stn_cluster.grid import Cell
 from stn_cluster.report.reference import PAPER
 from stn_cluster.report.render import FORMATS, render
 from stn_cluster.report.table import COLUMNS, cells_table, shown_keys
@@ -321,12 +322,6 @@ def test_a_jobs_cells_are_shown_under_the_names_that_the_job_has_for_them(tmp_pa
 
 
 # --- models that were evaluated and not trained ---
-
-
-def evaluated(model: str = "mine", distortion: str = "R", digest: str = "a") -> Cell:
-    network = {"name": "CNN", "weights": "mine.pt", "digest": digest}
-    cell = make_cell(model, "none", distortion, recipe=NO_TRAINING)
-    return Cell.model_validate(cell.model_dump() | {"network": network})
 
 
 @pytest.fixture

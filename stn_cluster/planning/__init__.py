@@ -1,0 +1,1 @@
+"""What a config would take and show, before anything runs."""
