@@ -62,22 +62,23 @@ def verify(
             opened, filters, sample=sample, sample_seed=seed, data_root=machine.get("data_root")
         )
         say_all(f"not verified: {line}" for line in drawn.left_out)
-        option = f", drawn with --sample-seed {seed}" if sample is not None else ""
-        say(f"verifying {len(drawn.job.cells):,} of {drawn.total:,} cells{option}")
-        results = opened.results()  # as they are drawn: others may be accepted meanwhile
+        seeded = "" if sample is None else f" with --sample-seed {seed}"
+        say(f"verifying {len(drawn.job.cells):,} of {drawn.total:,} cells{seeded}")
+        resumed = f"the same command{seeded} resumes" if into else "--into DIR lets it be resumed"
         statuses = run_job(drawn.job, make_settings(place, **machine))
-        same = "the same command again resumes" if into else "with --into DIR, it could be resumed"
-        status = follow(statuses, interrupted=f"nothing is recorded; {same}")
+        status = follow(statuses, interrupted=f"nothing is recorded; {resumed}")
         found = compare_trained(opened, Store.open(place), drawn, status)
     failed = [one for one in status.cells if one.state is CellState.FAILED]
     for one in failed:
         say(one_line(f"{one.cell.label}: failed: {one.error}"))
     if found:
-        # Whoever reads only the first lines, as `head` does, still gets the exit code.
-        with suppress(ReaderGoneError):
-            write(verification_text(found, results))
-        add_verifications(opened, found)
-    if broken(found, results):
+        try:
+            add_verifications(opened, found)
+        finally:
+            # Whoever reads only the first lines, as `head` does, still gets the exit code.
+            with suppress(ReaderGoneError):
+                write(verification_text(found, drawn.results))
+    if broken(found, drawn.results):
         raise typer.Exit(CHECK_FAILED)
     if failed:
         raise typer.Exit(CELLS_FAILED)
@@ -97,7 +98,9 @@ def _working_store(verified: Store, into: str | None) -> Iterator[str]:
             yield str(Path(folder) / "store")
         return
     if _is_at(verified, into):
-        raise UserError(f"--into {into}: is the store itself; its cells are trained elsewhere")
+        raise UserError(
+            f"--into {verified.name}: is the store itself; its cells are trained elsewhere"
+        )
     refuse_published(into)
     yield into
 

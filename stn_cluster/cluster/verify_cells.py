@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stn_cluster.cluster.present_cells import present_cells
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import CellState, Job, JobStatus, new_job_id
 from stn_cluster.store import Store, Verification, differences, select
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST_LABELS = 3  # that a line names
 _CHANGED = "its components, its data or its weights have changed since, so that it is another cell"
@@ -24,7 +27,7 @@ class Drawn:
     """Cells to train again."""
 
     job: Job
-    attempts: Mapping[str, str]  # stored attempt that is verified, by key
+    results: pd.DataFrame  # their rows of `cells`, which are verified: a rerun may add others
     total: int  # number of cells that they were drawn from
     left_out: Sequence[str]  # lines: which others cannot be verified, and why
 
@@ -76,13 +79,8 @@ def draw_cells(
     keys = sorted(cells)  # so that neither the order of rows nor repeating it changes the job
     if sample is not None and sample < len(keys):
         keys = sorted(random.Random(sample_seed).sample(keys, sample))
-    attempts = dict(zip(rows["key"], rows["attempt"], strict=True))
-    return Drawn(
-        Job(new_job_id("verify"), tuple(cells[key] for key in keys), force=True),
-        {key: attempts[key] for key in keys},
-        len(cells),
-        left_out,
-    )
+    job = Job(new_job_id("verify"), tuple(cells[key] for key in keys), force=True)
+    return Drawn(job, rows[rows["key"].isin(keys)], len(cells), left_out)
 
 
 def _check_result(row: Mapping[Any, Any], predicted: set[str]) -> None:
@@ -113,21 +111,21 @@ def compare_trained(
         StoreError: a store cannot be read.
     """
     done = {s.cell.key for s in status.cells if s.state is CellState.SUCCEEDED}
-    rows = work.results()
-    again = {row["key"]: row for row in rows.to_dict("records") if row["key"] in done}
-    attempts = {drawn.attempts[key]: row["attempt"] for key, row in again.items()}
-    found = differences(store, work, attempts)
+    stored = dict(zip(drawn.results["key"], drawn.results["attempt"], strict=True))
+    rows = work.results().to_dict("records")
+    again = {stored[row["key"]]: row for row in rows if row["key"] in done}
+    found = differences(store, work, {attempt: row["attempt"] for attempt, row in again.items()})
     now = datetime.now(UTC)
     return [
         Verification(
-            key=key,
-            attempt=drawn.attempts[key],
+            key=row["key"],
+            attempt=attempt,
             device=row["device"],
             torch=row["torch_version"],
-            n_test=found[drawn.attempts[key]].n_test,
-            n_differ=found[drawn.attempts[key]].n_differ,
-            identical=found[drawn.attempts[key]].identical,
+            n_test=found[attempt].n_test,
+            n_differ=found[attempt].n_differ,
+            identical=found[attempt].identical,
             verified_at=now,
         )
-        for key, row in again.items()
+        for attempt, row in again.items()
     ]

@@ -61,7 +61,7 @@ def test_all_cells_with_a_result_are_trained_again_in_the_order_of_their_keys(
     store.commit(records)
     drawn = draw_cells(store, {})
     assert keys_of(drawn) == sorted(cell.key for cell in cells)
-    assert drawn.attempts == {r.row["key"]: r.row["attempt"] for r in records}
+    assert set(drawn.results["attempt"]) == {record.row["attempt"] for record in records}
     assert (drawn.total, list(drawn.left_out), drawn.job.force) == (len(cells), [], True)
     chosen = draw_cells(store, {"model": ["CNN"], "seed": [1]})
     assert {cell.label for cell in chosen.job.cells} == {
