@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
             return Dataset(**(fields | tensors))  # checked again: it may be a subclass
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # the user's function may raise anything
+    except (Exception, SystemExit) as error:  # the user's function may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{component} does not load: {reason}") from error
 
@@ -245,6 +245,10 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     """What was given as an array, without a copy where it is one already."""
     if isinstance(given, Tensor):
         return given.detach().cpu().numpy()
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise ValueError(
+            f"{name}: {int(np.ma.getmaskarray(given).sum()):,} of its values are masked"
+        )
     try:
         if isinstance(given, Sequence) and len(given) and isinstance(given[0], Tensor):
             return np.stack([part.detach().cpu().numpy() for part in given])
@@ -261,8 +265,11 @@ def _tensor(array: ArrayLike, kind: Any) -> Tensor:
 
 
 def _class_names(given: Any, n_classes: int) -> tuple[str, ...]:
-    if isinstance(given, str) or len(given) != n_classes:
+    # A set has no order, and that of a dict need not be that of its values.
+    unordered = isinstance(given, str | bytes | Set | Mapping) or not hasattr(given, "__len__")
+    if unordered or len(given) != n_classes:
         raise ValueError(
-            f"class_names: one for each of the {n_classes:,} classes, not {given!r:.100}"
+            f"class_names: a list with one for each of the {n_classes:,} classes, "
+            f"not {given!r:.100}"
         )
     return tuple(map(str, given))

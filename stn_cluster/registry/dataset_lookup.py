@@ -119,7 +119,7 @@ def _files(entry: Entry, given_by: Callable[[Path], Any], root: Path) -> list[Pa
         given = [root / path for path in given_by(root)]
     except UserError:
         raise
-    except Exception as error:  # a plug-in's function may raise anything
+    except (Exception, SystemExit) as error:  # a plug-in's function may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"data set {entry.name!r}: its `files` fail: {reason}") from error
     files = []

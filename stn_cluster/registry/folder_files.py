@@ -71,6 +71,7 @@ class FilesBeside:
     def __init__(self) -> None:
         self.found: dict[str, dict[str, Path]] = {}  # by the text that names them, then by name
         self.too_many: list[str] = []  # texts that name folders with too many files
+        self._listings: dict[tuple[Path, Path, bool], list[tuple[str, Path]]] = {}
 
     def add(self, source: Path, root: Path, texts: Iterable[str]) -> list[tuple[str, Path]]:
         """Adds what texts of a source name, relative to the source or to its root.
@@ -90,7 +91,10 @@ class FilesBeside:
                 if text.startswith(".") and "/" not in text:  # as in with_suffix(".npz")
                     text = f"{source.stem}{text}"
                 text = text.removeprefix("*/")  # as in f"{HERE}/weights.npz"
-                path = Path(os.path.normpath(base / text))
+                place = os.path.normpath(os.path.join(base, text))  # noqa: PTH118
+                if not os.path.lexists(_fixed(place)):  # as nearly always: most texts are no paths
+                    continue
+                path = Path(place)
                 if inside in path.parents and not is_left_behind(path.relative_to(inside)):
                     new += self._add(path, inside)
         return new
@@ -98,7 +102,7 @@ class FilesBeside:
     def _add(self, path: Path, inside: Path) -> list[tuple[str, Path]]:
         text = path.relative_to(inside).as_posix()
         try:
-            found = dict(_matching(path, inside))
+            found = dict(self._matching(path, inside))
         except TooManyError:
             self.too_many.append(text)
             return []
@@ -107,26 +111,38 @@ class FilesBeside:
         self.found[text] = found
         return list(found.items())
 
+    def _matching(self, path: Path, root: Path) -> Iterator[tuple[str, Path]]:
+        """A file, the files below a folder, or the files that match a pattern, in which `*` stands
+        for anything, slashes included."""
+        if "*" not in str(path.relative_to(root)):
+            if _is(Path.is_file, path):
+                yield path.relative_to(root).as_posix(), path
+            elif _is(Path.is_dir, path) and not _is_apart(path):
+                yield from self._listed(path, root, deep=True)
+            return
+        fixed = path.parent
+        while "*" in str(fixed.relative_to(root)):
+            fixed = fixed.parent
+        if not _is(Path.is_dir, fixed):
+            return
+        pattern = ".*".join(map(re.escape, path.relative_to(root).as_posix().split("*")))
+        matches = re.compile(pattern).fullmatch
+        deep = fixed != path.parent or "**" in path.name
+        yield from (file for file in self._listed(fixed, root, deep) if matches(file[0]))
 
-def _matching(path: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """A file, the files below a folder, or the files that match a pattern, in which `*` stands for
-    anything, slashes included."""
-    if "*" not in str(path.relative_to(root)):
-        if _is(Path.is_file, path):
-            yield path.relative_to(root).as_posix(), path
-        elif _is(Path.is_dir, path) and not _is_apart(path):
-            yield from _below(path, root)
-        return
-    fixed = path.parent
-    while "*" in str(fixed.relative_to(root)):
-        fixed = fixed.parent
-    if not _is(Path.is_dir, fixed):
-        return
-    pattern = ".*".join(map(re.escape, path.relative_to(root).as_posix().split("*")))
-    deep = fixed != path.parent or "**" in path.name
-    for name, file in _below(fixed, root) if deep else _directly_in(fixed, root):
-        if re.fullmatch(pattern, name):
-            yield name, file
+    def _listed(self, folder: Path, root: Path, deep: bool) -> list[tuple[str, Path]]:
+        """Files in or below a folder, read from the disk once."""
+        listing = self._listings.get((folder, root, deep))
+        if listing is None:
+            listing = list(_below(folder, root) if deep else _directly_in(folder, root))
+            self._listings[folder, root, deep] = listing
+        return listing
+
+
+def _fixed(place: str) -> str:
+    """A path without the parts from the first on that has a `*`."""
+    before, star, _ = place.partition("*")
+    return before.rpartition("/")[0] if star else place
 
 
 def _directly_in(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:

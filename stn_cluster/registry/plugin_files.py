@@ -12,7 +12,7 @@ import importlib.metadata
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from stn_cluster.errors import UserError
@@ -108,6 +108,7 @@ def brought_by(
     files = _Files()
     named = FilesBeside()
     scanned: set[Path] = set()
+    own_unit = cache(partial(_own_unit, folders=folders, distribution=distribution))
     pending = [own, *also]
     while pending:
         unit = pending.pop(0)
@@ -125,7 +126,7 @@ def brought_by(
                 continue
             scanned.add(path)
             names = scan(read(path), package=".".join(PurePosixPath(name).parent.parts))
-            found = (_own_unit(m, unit, folders, distribution) for m in sorted(names.modules))
+            found = (own_unit(module, unit) for module in sorted(names.modules))
             pending += filter(None, found)
             if not installed:  # a source that is named is run by its path, and has its own needs
                 sources += named.add(path, unit.root, names.files)

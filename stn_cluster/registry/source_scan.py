@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 LONGEST = 255  # characters of a file's name
 _PLACEHOLDER = re.compile(r"%[-+ #0-9.]*[a-z]|\{[^{}]*\}")
@@ -25,6 +26,7 @@ class Named:
     words: frozenset[str] = frozenset()  # names of variables, attributes and imported modules
 
 
+@lru_cache(maxsize=1024)  # a plug-in's sources are scanned for each component that it registers
 def scan(source: bytes, package: str = "") -> Named:
     """Modules that a source imports anywhere, also in functions, and texts that may be paths.
 

@@ -260,7 +260,7 @@ class CellTraining:
             self.resume(self.checkpoint())
         except (UserError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(
                 f"{self._name} cannot be restored from a checkpoint: {reason}"

@@ -98,11 +98,11 @@ class PackTrainer:
                 self._activity.begin("resumes from its checkpoint", cell.key)
                 try:
                     self._running[cell.key].resume(state)
-                except Exception as error:  # damaged, or from another version; maybe half loaded
+                except (Exception, SystemExit) as error:  # damaged, or from another version
                     if ends_worker(error):
                         raise
                     log.warning("%s starts from the beginning: %s", cell.label, error)
-                    self._guard(cell, self._start, cell)
+                    self._guard(cell, self._start, cell)  # anew: it may be half loaded
 
     def run(self) -> Iterator[Progress]:
         """Trains until every cell has ended; yields regularly, so that the caller can act.
@@ -148,7 +148,7 @@ class PackTrainer:
             self._activity.begin("makes a checkpoint", key)
             try:
                 states[key] = run.checkpoint()
-            except Exception as error:  # code of the user's model may raise anything
+            except (Exception, SystemExit) as error:  # code of the user's model may raise anything
                 if ends_worker(error):
                     raise
                 if key not in self._without_checkpoint:

@@ -14,7 +14,7 @@ from stn_cluster.registry import components, import_finder, plugins
 @contextmanager
 def plugins_forgotten() -> Iterator[None]:
     """Forgets, at the block's end, the plug-ins that it loads; edits are visible at once in it."""
-    before = set(sys.modules)
+    before = dict(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(components, "_entries", dict(components._entries))
         patch.setattr(plugins, "_active", dict(plugins._active))
@@ -22,9 +22,10 @@ def plugins_forgotten() -> Iterator[None]:
         patch.setattr(import_finder._finder, "places", list(import_finder._finder.places))
         patch.setattr(sys, "dont_write_bytecode", True)
         yield
-    for name in set(sys.modules) - before:
-        places = [getattr(sys.modules[name], "__file__", None) or ""]
+    new = {name: module for name, module in sys.modules.items() if before.get(name) is not module}
+    for name, module in new.items():
+        places = [getattr(module, "__file__", None) or ""]
         with suppress(TypeError):  # torch has modules whose path is no list
-            places += getattr(sys.modules[name], "__path__", [])
+            places += getattr(module, "__path__", [])
         if any("pytest-of-" in place for place in places):
             del sys.modules[name]

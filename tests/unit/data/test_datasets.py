@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ from stn_cluster.errors import UserError
 from stn_cluster.registry import register_dataset
 
 IMAGES, LABELS = torch.zeros(4, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 2, 9])
+
+
+def masked(values: Tensor) -> np.ma.MaskedArray:
+    """The same with nothing known of the first."""
+    mask = np.zeros(values.shape, bool)
+    mask[0] = True
+    return np.ma.array(values.numpy(), mask=mask)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +112,14 @@ def test_digits_are_scikit_learns_images_enlarged_with_their_labels(digits: Data
         ({"n_classes": 10.0}, "n_classes: a whole number, not 10.0"),
         ({"n_classes": 65_536}, "n_classes: 2 to 65,535, not 65,536"),
         ({"test_repeats": 0}, "test_repeats: at least 1"),
-        ({"class_names": "0123456789"}, "class_names: one for each of the 10 classes"),
-        ({"class_names": ["zero"]}, "class_names: one for each of the 10 classes"),
+        ({"test_labels": masked(LABELS)}, "test_labels: 1 of its values are masked"),
+        ({"test_images": masked(IMAGES)}, "test_images: 784 of its values are masked"),
+        ({"class_names": "0123456789"}, "class_names: a list with one for each of the 10 classes"),
+        ({"class_names": ["zero"]}, "class_names: a list with one for each of the 10 classes"),
+        ({"class_names": set("0123456789")}, "class_names: a list"),
+        ({"class_names": dict.fromkeys("0123456789")}, "class_names: a list"),
+        ({"class_names": iter("0123456789")}, "class_names: a list"),
+        ({"class_names": 10}, "class_names: a list"),
     ],
 )
 def test_a_data_set_of_wrong_parts_is_refused_and_the_part_named(
@@ -121,6 +135,7 @@ def test_a_data_set_of_wrong_parts_is_refused_and_the_part_named(
 GIVEN = {
     "arrays": (lambda images: images.numpy(), lambda labels: labels.numpy()),
     "read-only arrays": (lambda images: frozen(images.numpy()), lambda labels: labels.numpy()),
+    "masked arrays": (lambda images: np.ma.array(images.numpy()), np.ma.array),
     "lists": (lambda images: images.tolist(), lambda labels: labels.tolist()),
     "lists of tensors": (list, list),
     "lists of arrays": (lambda images: list(images.numpy()), lambda labels: list(labels.numpy())),
@@ -180,10 +195,13 @@ def test_a_data_set_function_that_gives_something_else_is_refused(
 def test_a_data_set_that_fails_to_load_is_named_with_the_reason() -> None:
     register_dataset("absent")(lambda root: Path("nowhere.npz").read_bytes())
     register_dataset("wrong")(lambda root: Dataset(IMAGES, LABELS, IMAGES, LABELS + 1))
+    register_dataset("leaving")(lambda root: sys.exit("no licence"))
     with pytest.raises(UserError, match=r"data set 'absent' does not load: FileNotFoundError"):
         load_dataset("absent")
     with pytest.raises(UserError, match=r"data set 'wrong' does not load: .* not 1 to 10"):
         load_dataset("wrong")
+    with pytest.raises(UserError, match=r"data set 'leaving' does not load: .*no licence"):
+        load_dataset("leaving")
 
 
 def test_what_a_plugin_does_to_its_arrays_later_changes_no_data_set() -> None:

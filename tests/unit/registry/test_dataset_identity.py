@@ -173,9 +173,14 @@ def test_a_plugin_names_its_files(tmp_path: Path) -> None:
         cells(tmp_path, "mine")
 
 
-def test_a_plugins_files_that_fail_are_told_in_a_line(tmp_path: Path) -> None:
-    plugin(tmp_path / "code", "files=lambda root: [1 / 0]")
-    with pytest.raises(UserError, match="data set 'mine': its `files` fail: ZeroDivisionError"):
+@pytest.mark.parametrize(
+    ("given", "error"), [("[1 / 0]", "ZeroDivisionError"), ("exit(1)", "SystemExit: 1")]
+)
+def test_a_plugins_files_that_fail_are_told_in_a_line(
+    given: str, error: str, tmp_path: Path
+) -> None:
+    plugin(tmp_path / "code", f"files=lambda root: {given}")
+    with pytest.raises(UserError, match=f"data set 'mine': its `files` fail: {error}"):
         cells(tmp_path, "mine")
 
 

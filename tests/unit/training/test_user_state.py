@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -207,6 +208,11 @@ class NeverSet(Extra):
     state = {"steps": 3}
 
 
+class Exits(NeverSet):
+    def set_extra_state(self, state: object) -> None:
+        sys.exit("not without a licence")
+
+
 class Lambda(Extra):
     state = len, lambda: None
 
@@ -217,6 +223,7 @@ class Lambda(Extra):
         (Extra, "state '_extra_state' (Meter) cannot be kept in a checkpoint"),
         (Lambda, "state '_extra_state' (tuple) cannot be kept in a checkpoint"),
         (NeverSet, "cannot be restored from a checkpoint: RuntimeError"),
+        (Exits, "cannot be restored from a checkpoint: SystemExit: not without a licence"),
     ],
 )
 def test_extra_state_that_cannot_be_read_back_is_told_before_the_first_step(
