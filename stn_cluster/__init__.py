@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stn_cluster.report.table import comparison_table as comparison_table
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
+    from stn_cluster.store import load_verifications as load_verifications
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [  # and what loads torch: load_model, predict, distort, transformatio
     "comparison_table",
     "load_predictions",
     "load_results",
+    "load_verifications",
     "register_dataset",
     "register_distortion",
     "register_model",
@@ -49,6 +51,7 @@ __all__ = [  # and what loads torch: load_model, predict, distort, transformatio
 _LAZY = {
     "load_results": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",
+    "load_verifications": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
     "compare": "stn_cluster.report.comparison",
     "run_grid": "stn_cluster.cluster.run_local",

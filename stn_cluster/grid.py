@@ -27,6 +27,7 @@ from pydantic import (
 
 from stn_cluster.dataset_info import MNIST, DatasetInfo
 from stn_cluster.networks import ModelField, Network
+from stn_cluster.notebook_html import html_fields, in_one_line
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
@@ -140,6 +141,19 @@ class Cell(Frozen):
         yield None, self.label
         for name in ("dataset", "recipe", "key"):
             yield name, getattr(self, name)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the names, and all that determines the result."""
+        network = self.network and self.network.model_dump(mode="json", exclude_defaults=True)
+        fields = {
+            **{name: getattr(self, name) for name in ("key", "dataset", "recipe", "variant")},
+            "canvas": f"{self.canvas} px",
+            "network": network and in_one_line(network),
+            "plugins": ", ".join(self.plugins),
+            "settings": in_one_line(self.settings),
+            "revisions": in_one_line(self.revisions),
+        }
+        return html_fields(self.label, fields)
 
     @property
     def label(self) -> str:

@@ -6,14 +6,18 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell, cell_label, short_hash
+from stn_cluster.notebook_html import html_fields, html_rows
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+_CELL_COLUMNS = ("cell", "state", "steps", "test error in %", "error")  # in a notebook
 
 
 class CellState(StrEnum):
@@ -139,6 +143,19 @@ class CellStatus:
             text += f", test error {self.test_error:.2f} %"
         return f"CellStatus({text})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        names = {name: getattr(self.cell, name) for name in ("key", "dataset", "recipe")}
+        values = zip(_CELL_COLUMNS[1:], self._texts[1:], strict=True)
+        return html_fields(self.cell.label, {**names, **dict(values)})
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """Texts of `_CELL_COLUMNS`."""
+        error = "" if self.test_error is None else f"{self.test_error:.2f}"
+        steps = f"{self.step:,} of {self.cell.iterations:,}" if self.cell.iterations else ""
+        return (self.cell.label, self.state.value, steps, error, self.error or "")
+
 
 @dataclass(frozen=True)
 class Page:
@@ -174,6 +191,25 @@ class JobStatus:
     def __repr__(self) -> str:
         counts = ", ".join(f"{n:,} {state.value}" for state, n in self.counts.items() if n)
         return f"JobStatus({self.job_id!r}, {self.state.value}: {counts or 'no cells'})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the job, then its cells if they are part of the status."""
+        counts = [f"{count:,} {state.value}" for state, count in self.counts.items() if count]
+        eta, speed = self.eta_seconds, self.images_per_second
+        fields = {
+            "state": self.state.value,
+            "cells": f"{self.total:,}: {', '.join(counts)}" if counts else "none",
+            "submitted (UTC)": self.submitted_at and f"{self.submitted_at:%Y-%m-%d %H:%M:%S}",
+            "time left": None if eta is None else timedelta(seconds=round(eta)),
+            "images per second": f"{speed:,.0f}" if speed else None,
+            "trouble": self.trouble,
+            "waiting": "; ".join(self.waiting),
+            "left out": self.left_out,
+        }
+        html = html_fields(self.job_id, fields)
+        if not self.cells:
+            return html
+        return f"{html}\n{html_rows(_CELL_COLUMNS, [status._texts for status in self.cells])}"
 
     @property
     def total(self) -> int:

@@ -22,11 +22,19 @@ from stn_cluster.store.schema import (
     SCHEMA_VERSION,
     SCHEMAS,
     TEST_SETS,
+    VERIFICATIONS,
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end
+from stn_cluster.store.verifications import (
+    Difference,
+    Verification,
+    add_verifications,
+    differences,
+    load_verifications,
+)
 
 __all__ = [
     "CELLS",
@@ -38,21 +46,27 @@ __all__ = [
     "SCHEMAS",
     "SCHEMA_VERSION",
     "TEST_SETS",
+    "VERIFICATIONS",
+    "Difference",
     "Kind",
     "OutdatedWarning",
     "Record",
     "Store",
     "StoredLabels",
     "StoredLog",
+    "Verification",
+    "add_verifications",
     "as_csv",
     "as_frame",
     "as_json",
+    "differences",
     "export",
     "from_parquet",
     "in_table_order",
     "is_published",
     "load_predictions",
     "load_results",
+    "load_verifications",
     "matching",
     "newest",
     "read_classes",

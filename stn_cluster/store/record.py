@@ -43,8 +43,13 @@ def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict
             rows["predictions"].append({**record.predictions, **origin})
         rows["curves"].extend({**point, **origin} for point in record.curve)
         rows["cells"].append({**record.row, "accepted_at": time, **origin})
-    name = f"{accepted_at[0]:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
+    name = file_name(accepted_at[0])
     return {f"{kind}/{name}": encode(kind, new) for kind, new in rows.items() if new}
+
+
+def file_name(time: datetime) -> str:
+    """Name of a file with rows of this time, which no other file has; names sort by time."""
+    return f"{time:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"
 
 
 def files_of_test_sets(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:

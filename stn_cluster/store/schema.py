@@ -17,7 +17,7 @@ from stn_cluster.errors import StoreError
 
 SCHEMA_VERSION = 2
 
-Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations"]
+Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations", "verifications"]
 
 _TEXT, _COUNT, _NUMBER = pa.string(), pa.int64(), pa.float64()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -144,12 +144,29 @@ EVALUATIONS = pa.schema(
     ]
 )
 
+# Cells that were trained again elsewhere, and compared with what is stored of them.
+VERIFICATIONS = pa.schema(
+    [
+        ("key", _TEXT),
+        ("attempt", _TEXT),  # the stored one, that was verified
+        ("device", _TEXT),  # this and the next: of the training that verified it
+        ("torch", _TEXT),
+        ("n_test", _COUNT),
+        ("n_differ", _COUNT),  # test images with another predicted class
+        # Whether probabilities and training losses are the same to the bit, too.
+        ("identical", pa.bool_()),
+        ("verified_at", _TIME),
+        _VERSION,
+    ]
+)
+
 SCHEMAS: dict[Kind, pa.Schema] = {
     "cells": CELLS,
     "curves": CURVES,
     "predictions": PREDICTIONS,
     "test_sets": TEST_SETS,
     "evaluations": EVALUATIONS,
+    "verifications": VERIFICATIONS,
 }
 
 

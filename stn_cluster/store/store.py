@@ -29,7 +29,7 @@ from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.published import refuse_published
-from stn_cluster.store.record import Record, files_of_test_sets, to_files
+from stn_cluster.store.record import Record, file_name, files_of_test_sets, to_files
 from stn_cluster.store.scan import read_files, scan
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
@@ -168,6 +168,17 @@ class Store:
         self._test_sets |= set(new)
         self._last_accepted = times[-1]
         return times
+
+    def add(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows that belong to no commit, in one file; no lock is needed, nor does it matter
+        whether the store is published.
+
+        Raises:
+            StoreError: it cannot be written; nothing was added.
+            ValueError: a row's columns are not the schema's.
+        """
+        if rows:
+            self._files.write(f"{kind}/{file_name(datetime.now(UTC))}", encode(kind, rows))
 
     def check(self) -> None:
         """Checks every Parquet file of the store; deletes nothing.

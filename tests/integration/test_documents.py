@@ -79,7 +79,12 @@ def test_what_can_be_trusted(folder: Path) -> None:
     [lines] = blocks("README.md", "What can be trusted", "")
     done = run_bash(lines, folder)
     assert done.returncode == 0, done.stderr
-    for part in ("cells      32: ", "Holm's correction over 112", "Check: no pair is worse"):
+    for part in (
+        "cells      32: ",
+        "Holm's correction over 112",
+        "Check: no pair is worse",
+        "to the bit: 2 of 2",
+    ):
         assert part in done.stdout
     published = ["table", "--store", PROJECT / "results" / "mnist-v1", "--interval"]
     assert "95% interval" in stn_cluster(*published, folder=folder).stdout

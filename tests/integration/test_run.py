@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.commands import interrupted, numbers, predictions, stn_cluster
 from support.refusals import Command, assert_refused
 
-from stn_cluster import load_predictions, load_results
+from stn_cluster import load_predictions, load_results, load_verifications
 from stn_cluster.cluster import run_local
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.config_file import parse_config
@@ -179,3 +184,45 @@ def test_a_second_service_is_refused_in_one_line_before_ray_starts(
         told = command("run", CONFIG, "--store", tmp_path / "store", "--state", tmp_path / "state")
     assert_refused(told, f"another service holds this {what}", str(tmp_path / what))
     assert rows(tmp_path / "store") == 0
+
+
+def test_verify_trains_cells_again_and_tells_what_differs(
+    undisturbed: tuple[Path, str], tmp_path: Path
+) -> None:
+    """One cell as it is, and two whose predictions were changed, one of them of another device."""
+    store, work = tmp_path / "store", tmp_path / "work"
+    shutil.copytree(undisturbed[0], store)
+    same, changed, elsewhere = "FCN/none/R/seed0", "CNN/none/R/seed0", "CNN/none/E/seed0"
+    rows = load_results(store).set_index("label")
+    rewrite(store, "predictions", rows.loc[[changed, elsewhere], "attempt"], predictions=[1] * 3600)
+    rewrite(store, "cells", rows.loc[[elsewhere], "attempt"], device="another")
+    before = contents(store / "cells")
+    keys = [text for label in (same, changed, elsewhere) for text in ("--key", rows["key"][label])]
+    done = stn_cluster("verify", "--store", store, *keys, "--into", work, "--workers", "1")
+    assert done.returncode == 3, done.stderr
+    verdict = done.stdout.splitlines()[-1]
+    assert verdict == f"Check failed (differs on the same kind of device): {changed}."
+    found = load_verifications(store).set_index("label")
+    assert found["n_test"].tolist() == [3600] * 3
+    differs = found["n_differ"]
+    assert differs[same] == 0
+    assert min(differs[changed], differs[elsewhere]) > 0
+    assert found["identical"].to_dict() == {same: True, changed: False, elsewhere: False}
+    assert found["same_device"].to_dict() == {same: True, changed: True, elsewhere: False}
+    assert found["attempt"].to_dict() == rows.loc[found.index, "attempt"].to_dict()
+    assert contents(store / "cells") == before
+    assert len(load_results(work)) == 3
+    assert predictions(work)[rows["key"][same]] == predictions(undisturbed[0])[rows["key"][same]]
+
+
+def rewrite(store: Path, kind: str, attempts: Iterable[str], **columns: Any) -> None:
+    """Changes columns of some attempts' rows, as nobody should."""
+    for path in (store / kind).glob("*.parquet"):
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        rows = [row | (columns if row["attempt"] in set(attempts) else {}) for row in rows]
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -71,7 +71,7 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "compare", "plan", "export", "components", "schema"),
+    *("rerun", "results", "table", "compare", "plan", "verify", "export", "components", "schema"),
 )
 
 
@@ -166,12 +166,13 @@ for progress in PackTrainer(resolve(config), DataCache(None, torch.device("cpu")
 IMPORTED: dict[str, set[str]] = {
     "plain_text": set(),
     "errors": {"plain_text"},
+    "notebook_html": {"plain_text"},
     "failpoints": set(),
     "threads": set(),
     "thread_binding": set(),
     "dataset_info": set(),
     "networks": set(),
-    "grid": {"dataset_info", "networks"},
+    "grid": {"dataset_info", "networks", "notebook_html"},
     "paths": {"errors"},
     "process_settings": set(),
     "recipes": {"errors", "grid"},
@@ -194,7 +195,7 @@ IMPORTED: dict[str, set[str]] = {
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
     "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
-    "queue": {"errors", "failpoints", "grid", "threads"},
+    "queue": {"errors", "failpoints", "grid", "notebook_html", "threads"},
     "display": {"plain_text", "queue"},
     "inference": {
         "data",

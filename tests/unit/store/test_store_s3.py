@@ -124,7 +124,7 @@ def test_a_commit_that_the_server_refuses_half_way_leaves_nothing_behind(
         s3_store.commit([record])
     assert [s3_store.read(kind).num_rows for kind in SCHEMAS] == [0] * len(SCHEMAS)
     s3_store.commit([record])
-    assert [s3_store.read(kind).num_rows for kind in SCHEMAS] == [1, 2, 1, 0, 0]
+    assert [s3_store.read(kind).num_rows for kind in SCHEMAS] == [1, 2, 1, 0, 0, 0]
 
 
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(

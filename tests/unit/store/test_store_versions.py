@@ -70,7 +70,8 @@ def test_opening_it_to_write_changes_the_files_without_rows_alone(old: Path) -> 
     after = contents(old)
     renewed = {"predictions/0-schema.parquet", "evaluations/0-schema.parquet"}
     assert {name for name in before if after[name] != before[name]} == renewed
-    assert set(after) - set(before) == {"test_sets/0-schema.parquet"}
+    added = {"test_sets/0-schema.parquet", "verifications/0-schema.parquet"}
+    assert set(after) - set(before) == added
     for kind, schema in SCHEMAS.items():
         assert pq.read_schema(old / kind / "0-schema.parquet").names == schema.names
     assert [path.name for path in (old / "tmp").iterdir()] == []
@@ -119,6 +120,7 @@ def test_every_reader_sees_all_rows_of_both_versions_and_all_columns(
 ) -> None:
     rows = {kind: read(mixed / kind) for kind in SCHEMAS}
     counts = {"cells": CELLS + 1, "predictions": CELLS + 1, "test_sets": 1, "evaluations": 0}
+    counts["verifications"] = 0
     for kind, schema in SCHEMAS.items():
         assert rows[kind].schema.names == schema.names
         assert len(rows[kind]) == counts.get(kind, len(rows[kind]))
