@@ -18,7 +18,17 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette", "scipy"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "ray",
+    "sklearn",
+    "fastapi",
+    "uvicorn",
+    "starlette",
+    "scipy",
+    "matplotlib",
+}
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
@@ -71,7 +81,18 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "compare", "plan", "verify", "export", "components", "schema"),
+    *(
+        "rerun",
+        "results",
+        "table",
+        "compare",
+        "plan",
+        "figure",
+        "verify",
+        "export",
+        "components",
+        "schema",
+    ),
 )
 
 
@@ -194,6 +215,7 @@ IMPORTED: dict[str, set[str]] = {
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
+    "figures": {"data", "errors", "grid", "registry", "report", "store"},
     "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "notebook_html", "threads"},
     "display": {"plain_text", "queue"},
@@ -258,8 +280,10 @@ IMPORTED: dict[str, set[str]] = {
         "config_schema",
         "display",
         "errors",
+        "figures",
         "grid",
         "inference",
+        "paths",
         "planning",
         "plain_text",
         "queue",
@@ -286,6 +310,7 @@ ONLY_IN = {
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/", "data/mnist_download.py"),
     "scipy": ("report/statistics/",),
+    "matplotlib": ("figures/",),
 }
 
 
