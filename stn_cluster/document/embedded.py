@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from stn_cluster.document.evidence import Evidence
@@ -157,8 +156,3 @@ def as_text(numbers: Iterable[int]) -> str:
             value >>= 7
         found.append(value)
     return base64.b64encode(bytes(found)).decode()
-
-
-def results_by_key(evidence: Evidence) -> pd.DataFrame:
-    """Rows of succeeded cells, by key."""
-    return evidence.succeeded.set_index("key")

@@ -131,8 +131,7 @@ def failures(evidence: Evidence) -> Section:
     grids = []
     if len(failed):
         paragraphs.append(
-            f"Failed: {counted(len(failed), 'cell')}; their logs: "
-            f"{_command(evidence, 'logs KEY')}."
+            f"Failed: {counted(len(failed), 'cell')}; their logs: {_command(evidence, 'logs KEY')}."
         )
         rows = [
             (row["label"], row["key"], shortened(error_line(str(row["error"])), REASON_LENGTH))

@@ -97,9 +97,7 @@ def grade(store: Store, rows: pd.DataFrame, data_root: Path | None = None) -> Gr
             reasons[key] = "its stored predictions do not have the errors of its row"
             continue
         by_base_image = wrong.reshape(truth.repeats, -1)
-        cells[key] = GradedCell(
-            key, row["label"], test_set, by_base_image, classes, truth.classes
-        )
+        cells[key] = GradedCell(key, row["label"], test_set, by_base_image, classes, truth.classes)
     return Grades(cells, reasons)
 
 

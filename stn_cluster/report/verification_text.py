@@ -74,11 +74,18 @@ def _names(verifications: Sequence[Verification], results: pd.DataFrame) -> list
 def _texts(name: str, one: Verification, stored: Mapping[Any, Any]) -> tuple[str, ...]:
     place, origin = (one.device, one.torch), (stored["device"], stored["torch_version"])
     kept = "the same" if place == origin else _place(*origin)
-    return (name, f"{one.n_test:,}", f"{one.n_differ:,}", outcome(one.identical, one.n_differ), _place(*place), kept)
+    return (
+        name,
+        f"{one.n_test:,}",
+        f"{one.n_differ:,}",
+        outcome(one.identical, one.n_differ),
+        _place(*place),
+        kept,
+    )
 
 
 def outcome(identical: bool, n_differ: int) -> str:
-    """What a verification came to: 'identical to the bit', 'predictions differ' or less than that."""
+    """What a verification came to: 'identical to the bit' or less than that."""
     if identical:
         return "identical to the bit"
     return "predictions differ" if n_differ else "predictions are the same, not all bits"
