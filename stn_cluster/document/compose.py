@@ -29,7 +29,7 @@ from stn_cluster.report.untrained import BESIDE_TRAINED
 
 _NOTHING = {
     "evaluations": "no cell was evaluated on other test images",
-    "verifications": "no cell was trained again to check it; `stn-cluster verify` does so",
+    "verifications": "no cell was trained again to check it; stn-cluster verify does so",
     "failures": "no cell failed, and none is missing",
     "methods": "no cell has a result",
     "provenance": "no cell has a result",
@@ -118,7 +118,7 @@ def compose(evidence: Evidence, version: str) -> Report:
     newest = evidence.results["accepted_at"].max()
     dated = "" if pd.isna(newest) else f"; newest result {newest:%Y-%m-%d}"
     return Report(
-        title=one_line(f"Results of {evidence.source.rstrip('/') or '/'}"),
+        title=one_line(f"Results: {evidence.source.rstrip('/').rpartition('/')[2]}"),
         subtitle=f"{coverage(evidence)}{dated}.",
         table=evidence.table,
         findings=findings(evidence),
@@ -163,12 +163,11 @@ def _explorable(
 def _explorer_note(embedded: Embedded, sheets: Sequence[Sheets]) -> str:
     images = sum(len(one.wrong) for one in embedded.test_sets)
     pictures = sum(one.pictures for one in sheets)
-    rest = f", {images - pictures:,} are without one" if 0 < pictures < images else ""
-    shown = f"pictures of {pictures:,}{rest}" if pictures else "none has a picture here"
+    rest = f"; the other {images - pictures:,} have none" if pictures < images else ""
     return (
-        "Choose two cells of one column, here or by two clicks in the table; this page computes "
-        f"their paired test, without a network. Some cell gets {counted(images, 'test image')} "
-        f"wrong: {shown}."
+        "Choose two cells of one column, here or by two clicks in the table: this page computes "
+        f"their paired test and shows where they differ. Of {counted(images, 'test image')} that "
+        f"some cell gets wrong, {pictures:,} have a picture here{rest}."
     )
 
 

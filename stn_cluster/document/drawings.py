@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -23,8 +24,9 @@ from stn_cluster.figures.votes import Votes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_Wanted = tuple[str, bool, "Callable[[], Figure]"]  # title, whether it is folded, what draws it
 MOST_MATRICES = 6  # that have figures
-MOST_ROWS = 40  # of a matrix with figures
+MOST_ROWS, MOST_COLUMNS = 40, 12  # of a matrix with figures
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ def draw_all(evidence: Evidence, left_out: dict[str, str]) -> dict[Matrix, list[
             left_out[title] = f"only the first {MOST_MATRICES} tables have figures"
         elif rows > MOST_ROWS:
             left_out[title] = f"{rows:,} rows are too many for a figure"
+        elif part["distortion"].nunique() > MOST_COLUMNS:
+            count = part["distortion"].nunique()
+            left_out[title] = f"{count:,} columns are too many for figures"
         else:
             found[name] = list(_of_matrix(evidence, name, part, left_out))
     return found
@@ -64,53 +69,47 @@ def _of_matrix(
     results = evidence.succeeded
     rows = results[(results["dataset"] == dataset) & (results["recipe"] == recipe)]
     of = f" of {dataset}, recipe {recipe}"
-    wanted: list[tuple[str, bool, Callable[[], Figure]]] = [
-        (f"Errors{of}", False, lambda: matrix_figure(table, PAGE))
-    ]
-    for distortion in table["distortion"].unique():
-        wanted.append(
-            (
-                f"Errors on {distortion} with intervals{of}",
-                False,
-                lambda distortion=distortion: forest_figure(table, distortion, PAGE),
-            )
-        )
-    wanted.append(
-        (f"Learning curves{of}", True, lambda: curves_figure(rows, evidence.curves, PAGE))
-    )
-    for distortion in table["distortion"].unique():
-        best = _best(table, rows, str(distortion))
+    wanted: list[_Wanted] = [(f"Errors{of}", False, partial(matrix_figure, table, PAGE))]
+    distortions = [str(name) for name in table["distortion"].unique()]
+    for distortion in distortions:
+        title = f"Errors on {distortion} with intervals{of}"
+        wanted.append((title, False, partial(forest_figure, table, distortion, PAGE)))
+    curves = partial(curves_figure, rows, evidence.curves, PAGE)
+    wanted.append((f"Learning curves{of}", True, curves))
+    for distortion in distortions:
+        best = _best(table, rows, distortion)
         if len(best):
-            network = network_name(best.iloc[0].to_dict())
-            wanted.append(
-                (
-                    f"Confusions of {network} on {distortion}{of}",
-                    True,
-                    lambda best=best: confusion_figure(best, None, PAGE),
-                )
-            )
+            network = network_name(best.to_dict("records")[0])
+            title = f"Confusions of {network} on {distortion}{of}"
+            names = evidence.class_names.get(dataset)
+            wanted.append((title, True, partial(confusion_figure, best, names, PAGE)))
     yield from _drawn(wanted, left_out)
 
 
 def _best(table: pd.DataFrame, rows: pd.DataFrame, distortion: str) -> pd.DataFrame:
     """Cells of the entry with a column's smallest error."""
     column = table[(table["distortion"] == distortion) & table["test_error_mean"].notna()]
-    if column.empty:
+    entries = column.to_dict("records")
+    if not entries:
         return rows[:0]
-    best = column.loc[column["test_error_mean"].idxmin()]
-    same = (rows["model"] == best["model"]) & (rows["transform"] == best["transform"])
-    return rows[same & (rows["distortion"] == distortion)]
+    best = min(entries, key=lambda entry: float(entry["test_error_mean"]))
+    chosen: pd.DataFrame = rows[
+        (rows["model"] == best["model"])
+        & (rows["transform"] == best["transform"])
+        & (rows["distortion"] == distortion)
+    ]
+    return chosen
 
 
-def draw_votes(votes: list[Votes], left_out: dict[str, str]) -> list[Drawing]:
+def draw_votes(votes: Sequence[Votes], left_out: dict[str, str]) -> list[Drawing]:
     """Figures of test images: the hardest, and those that only transformers save or lose."""
-    wanted: list[tuple[str, bool, Callable[[], Figure]]] = []
+    wanted: list[_Wanted] = []
     for one in votes:
         title = f"Hardest images of {one.title}"
-        wanted.append((title, False, lambda one=one: hardest_figure(one, 16, PAGE)))
+        wanted.append((title, False, partial(hardest_figure, one, 16, PAGE)))
         if one.transformed.any() and not one.transformed.all():
             title = f"What transformers save and lose on {one.title}"
-            wanted.append((title, False, lambda one=one: saved_figure(one, PAGE)))
+            wanted.append((title, False, partial(saved_figure, one, PAGE)))
     return list(_drawn(wanted, left_out))
 
 
@@ -122,12 +121,10 @@ def draw_pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[Drawi
     if len(rows) > MOST_ROWS:
         left_out["Figure of known pose"] = f"{len(rows):,} rows are too many for a figure"
         return []
-    return list(_drawn([("Known pose", False, lambda: pose_figure(rows, PAGE))], left_out))
+    return list(_drawn([("Known pose", False, partial(pose_figure, rows, PAGE))], left_out))
 
 
-def _drawn(
-    wanted: list[tuple[str, bool, Callable[[], Figure]]], left_out: dict[str, str]
-) -> Iterator[Drawing]:
+def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:
     for title, folded, draw in wanted:
         try:
             yield Drawing(title, as_svg(draw(), title), folded)

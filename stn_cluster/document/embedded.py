@@ -7,8 +7,9 @@ the eighth bit says that more follow.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,10 +115,12 @@ def embed(evidence: Evidence, most_bytes: int = MOST_BYTES) -> Embedded:
 
 def _test_set(
     members: Sequence[GradedCell],
-    rows: Sequence[dict[str, object]],
+    rows: Sequence[Mapping[Any, Any]],
     names: dict[str, tuple[str, ...] | None],
 ) -> TestSet:
-    times = np.sum([one.wrong.ravel() for one in members], axis=0, dtype=np.int64)
+    times = np.zeros(members[0].wrong.size, np.int64)
+    for one in members:
+        times += one.wrong.ravel()
     order = np.argsort(-times, kind="stable")
     wrong = order[: int((times > 0).sum())]
     places = dict.fromkeys(f"{row['dataset']}, {row['distortion']}" for row in rows)

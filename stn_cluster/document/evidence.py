@@ -34,6 +34,7 @@ class Evidence:
     attempts: Mapping[str, int]  # that ended, by key
     evaluations: pd.DataFrame  # of the current attempts, with the cells' labels
     verifications: pd.DataFrame
+    class_names: Mapping[str, list[str]]  # by data set; of those that have names
     outdated: tuple[str, ...]  # lines on results of older versions of a plug-in
 
     @property
@@ -73,6 +74,7 @@ def gather(
     tested = done[done["n_test"].notna() & done["n_wrong"].notna()]
     ended = opened.read("cells", columns=["key"])["key"].to_pylist()
     evaluations = opened.read("evaluations").to_pandas()
+    sets = opened.read("test_sets", columns=["dataset", "class_names"]).to_pylist()
     labels = results[["key", "attempt", "label"]]
     return Evidence(
         source=redact(os.fspath(store)),
@@ -85,5 +87,6 @@ def gather(
         attempts=Counter(ended),
         evaluations=labels.merge(evaluations, on=["key", "attempt"]).replace({np.nan: None}),
         verifications=load_verifications(opened, **filters),
+        class_names={row["dataset"]: row["class_names"] for row in sets if row["class_names"]},
         outdated=tuple(opened.outdated(lambda: results["key"])),
     )

@@ -33,20 +33,21 @@ def _finding(column: pd.DataFrame) -> str:
     done = column[column["status"] == "succeeded"]
     if done.empty:
         return "no result."
-    best = done.loc[done["test_error_mean"].idxmin()]
+    rows = done.to_dict("records")
+    best = min(rows, key=lambda row: float(row["test_error_mean"]))
     start = (
         f"the smallest error is {best['test_error_mean']:.2f} % "
-        f"[{best['low']:.2f}, {best['high']:.2f}], of {network_name(best.to_dict())}"
+        f"[{best['low']:.2f}, {best['high']:.2f}], of {network_name(best)}"
     )
     if len(done) == 1:
         return f"{start}; there is no other to compare it with."
     if best["marked"] is not True:
         return f"{start}; its predictions cannot be compared with the others'."
     about = Question(best["marks_question"]).words
-    near = done[done["marked"].eq(True) & (done.index != best.name)]
-    names = listed(map(network_name, near.to_dict("records")), MOST_NAMED)
-    others = f"{names} cannot be told from it" if len(near) else "all others are worse"
-    untold = done["marked"].isna().sum()
+    near = [network_name(row) for row in rows if row["marked"] is True and row is not best]
+    names = listed(near, MOST_NAMED)
+    others = f"{names} cannot be told from it" if near else "all others are worse"
+    untold = sum(row["marked"] is None for row in rows)
     rest = f"; {untold} could not be compared" if untold else ""
     return f"{start}; {others}{rest} ({about})."
 

@@ -46,11 +46,12 @@ def _training(name: tuple[str, str], part: pd.DataFrame) -> str:
     dataset, recipe = name
     seeds = part.groupby(["model", "transform", "distortion"])["seed"].nunique()
     fewest, most = int(seeds.min()), int(seeds.max())
-    count = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    count = f"{most}" if fewest == most else f"{fewest} to {most}"
+    with_seeds = "with one seed" if most == 1 else f"with each of {count} seeds"
     distortions = listed(part["distortion"].unique(), MOST_NAMED)
     return (
-        f"On {dataset}, {_networks(part)} were trained with each of {count} on images distorted "
-        f"by {distortions}, by recipe {recipe} ({_settings(part)})."
+        f"On {dataset}, {_networks(part)} were trained {with_seeds} on images distorted by "
+        f"{distortions}, by recipe {recipe} ({_settings(part)})."
     )
 
 

@@ -13,9 +13,10 @@ from stn_cluster.document.embedded import Embedded, EmbeddedCell, TestSet
 from stn_cluster.errors import UserError
 from stn_cluster.figures.votes import Votes
 from stn_cluster.grid import Cell
-from stn_cluster.registry import load_plugins, with_present_name
+from stn_cluster.registry import find_dataset, load_plugins, with_present_name
 from stn_cluster.store import Store
 
+MOST_TEST_SETS = 12  # whose images are made
 Images = NDArray[np.uint8]  # (N, H, W) or (N, H, W, 3)
 
 
@@ -32,14 +33,23 @@ def load_images(
     """
     folders = [Path(job["folder"]) for job in store.jobs() if job.get("folder")]
     found = {}
-    for test_set in test_sets:
+    reasons: dict[str, list[str]] = {}  # titles by reason
+    if len(test_sets) > MOST_TEST_SETS:
+        titles = [test_set.title for test_set in test_sets[MOST_TEST_SETS:]]
+        reasons[f"only those of the first {MOST_TEST_SETS} test sets are made"] = titles
+    for test_set in test_sets[:MOST_TEST_SETS]:
         try:
             found[test_set.test_set] = _load(test_set, list(dict.fromkeys(folders)), data_root)
+            continue
         except UserError as error:
-            hint = "" if data_root else "; name the data's folder with --data-root"
-            left_out[f"Images of {test_set.title}"] = f"{error}{hint}"
+            reason = str(error)
         except ModuleNotFoundError as error:
-            left_out[f"Images of {test_set.title}"] = f"distorting them needs {error.name}"
+            reason = f"distorting them needs {error.name}"
+        except Exception as error:  # of a plug-in: the report is worth having without its images
+            reason = f"{type(error).__name__}: {error}"
+        reasons.setdefault(reason, []).append(test_set.title)
+    for reason, titles in reasons.items():
+        left_out[f"Images of {'; '.join(titles)}"] = reason
     return found
 
 
@@ -48,9 +58,12 @@ def _load(test_set: TestSet, folders: list[Path], data_root: Path | None) -> Ima
 
     try:
         cell = with_present_name(Cell.model_validate_json(test_set.spec))
-    except ValueError as error:
+        _ = cell.test_set
+    except (ValueError, KeyError) as error:
         raise UserError("its cells are of another version") from error
     load_plugins(cell.plugins, folders)
+    if data_root is None and find_dataset(cell.dataset, None).prepare is not None:
+        raise UserError("name the folder of the data's files with --data-root")
     loaded = load_test_images(cell, data_root)
     same = len(loaded.labels) == test_set.images
     if not same or (loaded.labels[test_set.wrong] != test_set.truth).any():

@@ -8,6 +8,7 @@ import zlib
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from stn_cluster.figures.theme import LIGHT, Theme
 
@@ -38,8 +39,9 @@ def as_svg(figure: Figure, title: str) -> str:
         title: distinct in the page.
     """
     content = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": title}
-    with mpl.rc_context(settings):
+    for words in figure.findobj(Text):  # names of users are no formulas
+        words.set_parse_math(False)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     text = content.getvalue()
     text = text[text.index("<svg") :]

@@ -88,6 +88,7 @@ COMMANDS = (
         "compare",
         "plan",
         "figure",
+        "report",
         "verify",
         "export",
         "components",
@@ -216,6 +217,18 @@ IMPORTED: dict[str, set[str]] = {
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
     "figures": {"data", "errors", "grid", "registry", "report", "store"},
+    "document": {
+        "data",
+        "errors",
+        "figures",
+        "grid",
+        "paths",
+        "plain_text",
+        "registry",
+        "report",
+        "stn_cluster",
+        "store",
+    },
     "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "notebook_html", "threads"},
     "display": {"plain_text", "queue"},
@@ -279,6 +292,7 @@ IMPORTED: dict[str, set[str]] = {
         "config_file",
         "config_schema",
         "display",
+        "document",
         "errors",
         "figures",
         "grid",
@@ -296,7 +310,8 @@ IMPORTED: dict[str, set[str]] = {
 }
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
-    "PIL": ("data/pictures.py",),
+    "PIL": ("data/pictures.py", "document/sheets.py"),
+    "jinja2": ("document/formats.py",),
     "torchvision": ("data/torchvision_sets.py", "stn/torchvision_models.py"),
     "ray": ("cluster/",),
     "torch": (

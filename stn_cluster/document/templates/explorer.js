@@ -94,8 +94,8 @@
   };
 
   const gallery = (title, set, images, guesses) => {
-    const part = make("section");
-    part.append(make("h4", `${title}: ${grouped(images.length)}`));
+    const part = make("div");
+    part.append(make("h3", `${title}: ${grouped(images.length)}`));
     const tiles = make("div", undefined, "tiles");
     const draw = (from, to) => {
       for (const image of images.slice(from, to)) {
