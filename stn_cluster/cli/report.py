@@ -19,6 +19,10 @@ def report(
         Path | None,
         typer.Option("--output", help="Page, .html; default: report/report.html of the store."),
     ] = None,
+    images: Annotated[
+        bool,
+        typer.Option("--images/--no-images", help="Show test images, if they may be passed on."),
+    ] = True,
     data_root: DataRootOption = None,
 ) -> None:
     """Write a store's report: one HTML file that needs no network and no server, with tables,
@@ -28,6 +32,6 @@ def report(
     """
     from stn_cluster.document.report_files import write_report_files
 
-    made, files = write_report_files(store, output, data_root, **filters)
+    made, files = write_report_files(store, output, data_root, pictures=images, **filters)
     write("".join(f"{file}\n" for file in files))
     say_all(f"left out: {what}: {why}" for what, why in made.left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from stn_cluster.report.untrained import BESIDE_TRAINED
 
 _NOTHING = {
     "evaluations": "no cell was evaluated on other test images",
-    "verifications": "no cell was trained again to check it; stn-cluster verify does so",
+    "verifications": "no cell was trained again to check it; `stn-cluster verify` does so",
     "failures": "no cell failed, and none is missing",
     "methods": "no cell has a result",
     "provenance": "no cell has a result",
@@ -97,12 +98,13 @@ class Report:
         return [*found, *([("left-out", "Left out")] if self.left_out else [])]
 
 
-def compose(evidence: Evidence, version: str) -> Report:
+def compose(evidence: Evidence, version: str, *, pictures: bool = True) -> Report:
     """Makes a report of what a store knows.
 
     Args:
         evidence: from `gather`.
         version: of stn-cluster.
+        pictures: whether test images are shown, as far as they can be made.
     """
     left_out: dict[str, str] = {}
     sections = []
@@ -113,8 +115,9 @@ def compose(evidence: Evidence, version: str) -> Report:
         else:
             left_out[section.title] = _NOTHING[section.name]
     drawings = draw_all(evidence, left_out)
-    embedded, sheets, images = _explorable(evidence, left_out)
+    embedded, sheets, images = _explorable(evidence, left_out, pictures)
     pose = draw_pose(evidence.evaluations, left_out)
+    command = f"stn-cluster report --store {shlex.quote(evidence.source)}"
     newest = evidence.results["accepted_at"].max()
     dated = "" if pd.isna(newest) else f"; newest result {newest:%Y-%m-%d}"
     return Report(
@@ -136,12 +139,12 @@ def compose(evidence: Evidence, version: str) -> Report:
         pose=tuple(pose),
         sections=tuple(sections),
         left_out=tuple((one_line(what), one_line(why)) for what, why in left_out.items()),
-        made_by=f"Made by stn-cluster {version}: stn-cluster report --store {evidence.source}",
+        made_by=f"Made by stn-cluster {version}: `{command}`",
     )
 
 
 def _explorable(
-    evidence: Evidence, left_out: dict[str, str]
+    evidence: Evidence, left_out: dict[str, str], pictures: bool
 ) -> tuple[Embedded | None, tuple[Sheets, ...], Sequence[Drawing]]:
     """What a page can compare by itself, with pictures, and figures of the hardest images."""
     name = "Comparing any two cells"
@@ -155,7 +158,10 @@ def _explorable(
         left_out[f"{name}: {counted(embedded.left_out, 'cell')}"] = "there was no room for all"
     for reason in dict.fromkeys(evidence.grades.reasons.values()):
         left_out[f"{name}, for some"] = reason
-    images = load_images(embedded.test_sets, evidence.store, evidence.data_root, left_out)
+    if pictures:
+        images = load_images(embedded.test_sets, evidence.store, evidence.data_root, left_out)
+    else:
+        images, left_out["Images"] = {}, "as asked for by `--no-images`"
     drawn = draw_votes(votes_of(embedded, images), left_out)
     return embedded, make_sheets(embedded.test_sets, images), drawn
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from stn_cluster.document.compose import Report
 from stn_cluster.document.embedded import as_text
@@ -31,6 +32,7 @@ def as_html(report: Report) -> str:
     Its policy lets the browser run no script but its own, and load nothing.
     """
     templates = _environment(autoescape=True)
+    templates.filters["prose"] = _prose(escape, Markup("<code>{}</code>").format, Markup)
     script = _template("paired_test.js") + _template("explorer.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text: str = templates.get_template("report.html.j2").render(
@@ -47,6 +49,7 @@ def as_markdown(report: Report) -> str:
     """The same texts and tables as Markdown."""
     templates = _environment(finalize=_escaped_by(markdown_escape))
     templates.filters["table"] = _markdown_table
+    templates.filters["prose"] = _prose(markdown_escape, "`{}`".format, _Verbatim)
     text: str = templates.get_template("report.md.j2").render(
         report=report, table=_Verbatim(render(report.table, "md").strip())
     )
@@ -65,6 +68,7 @@ def as_latex(report: Report) -> str:
         comment_end_string="#>",
     )
     templates.filters["table"] = _latex_table
+    templates.filters["prose"] = _prose(latex_escape, _latex_code, _Verbatim)
     text: str = templates.get_template("report.tex.j2").render(
         report=report, table=_Verbatim(render(report.table, "latex").strip())
     )
@@ -92,6 +96,26 @@ def _escaped_by(escape: Callable[[str], str]) -> Callable[[object], str]:
         return value if isinstance(value, _Verbatim) else escape(one_line(str(value)))
 
     return finalize
+
+
+def _prose(
+    escape: Callable[[str], str], code: Callable[[str], str], kind: Callable[[str], str]
+) -> Callable[[str], str]:
+    """Makes a filter of texts with commands between backticks."""
+
+    def prose(text: str) -> str:
+        parts = one_line(text).split("`")
+        if len(parts) % 2 == 0:  # a name with a backtick
+            return kind(escape("`".join(parts)))
+        return kind(
+            "".join(code(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+        )
+
+    return prose
+
+
+def _latex_code(text: str) -> str:
+    return rf"\texttt{{{latex_escape(text)}}}"
 
 
 def _markdown_table(grid: Grid) -> _Verbatim:

@@ -108,8 +108,13 @@ def _testing(evidence: Evidence, done: pd.DataFrame) -> Iterator[str]:
     if not sizes:
         return
     images = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-    base = sorted({int(n) for n in shown["base_images"].dropna()})
-    versions = f", which are versions of {base[0]:,} images," if base and base != sizes else ""
+    known = shown[shown["base_images"].notna()]
+    base = sorted({int(n) for n in known["base_images"]})
+    versions = ""
+    if len(base) == len(sizes) == 1 and base != sizes:
+        versions = f", which are versions of {base[0]:,} images,"
+    elif (known["base_images"] != known["n_test"]).any():
+        versions = ", several of which may be versions of one image,"
     yield (
         f"Each network was tested once, at the end of its training, on {images} test images"
         f"{versions} that were distorted in the same way for all networks of a column."

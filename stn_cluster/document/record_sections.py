@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from stn_cluster.report.verification_text import outcome
 from stn_cluster.store import StoredLabels, read_labels
 
 MOST_ROWS = 1_000  # of a list; the rest is counted
+MOST_SHOWN = 12  # of evaluations; more are shown when asked for
 REASON_LENGTH = 300  # characters of a failure; its log has all of it
 _MEASURES = {  # columns of evaluations: how they are named and written
     "ink_lost": ("ink lost", ".3f"),
@@ -29,6 +30,28 @@ _MEASURES = {  # columns of evaluations: how they are named and written
     "pose_shift_px": ("shift px", ".2f"),
     "pose_residual_px": ("residual px", ".2f"),
 }
+
+
+def _text(name: str, form: str = "") -> Callable[[Mapping[Any, Any]], str]:
+    """Writes a column of `cells`; '-' if it has no value."""
+    return lambda row: "-" if pd.isna(row[name]) else format(row[name], form)
+
+
+_ORIGINS: Mapping[str, Callable[[Mapping[Any, Any]], str]] = {
+    "cell": _text("label"),
+    "key": _text("key"),
+    "error, %": _text("test_error", ".2f"),
+    "train s": _text("train_seconds", ",.0f"),
+    "accepted (UTC)": _text("accepted_at", "%Y-%m-%d %H:%M"),
+    "data set": _text("dataset"),
+    "recipe": _text("recipe"),
+    "device": _text("device"),
+    "torch": _text("torch_version"),
+    "stn-cluster": _text("stn_cluster_version"),
+    "commit": _text("git_commit"),
+}
+_OF_EACH = ("cell", "key", "error, %", "train s", "accepted (UTC)")  # also where they are the same
+_NUMBERS = ("error, %", "train s", "attempts")
 
 
 def evaluations(evidence: Evidence) -> Section:
@@ -42,7 +65,7 @@ def evaluations(evidence: Evidence) -> Section:
     for row in rows.head(MOST_ROWS).to_dict("records"):
         error, interval = _error(row, labels)
         numbers = [_measure(row, name) for name in measures]
-        found.append((row["label"], _tested_on(row), error, interval, *numbers))
+        found.append((row["label"], tested_on(row), error, interval, *numbers))
     titles = [_MEASURES[name][0] for name in measures]
     header = ("cell", "tested on", "error, %", f"{LEVEL:.0%} interval", *titles)
     grid = make_grid("", header, found, range(2, len(header)))
@@ -53,11 +76,16 @@ def evaluations(evidence: Evidence) -> Section:
             "there would be without one."
         )
     return Section(
-        "evaluations", "Evaluations", (" ".join(sentences), *_more(len(rows))), (grid,), True
+        "evaluations",
+        "Evaluations",
+        (" ".join(sentences), *_more(len(rows))),
+        (grid,),
+        folded=len(rows) > MOST_SHOWN,
     )
 
 
-def _tested_on(row: Mapping[Any, Any]) -> str:
+def tested_on(row: Mapping[Any, Any]) -> str:
+    """Name of an evaluation's test set: 'R@2 (digits)'."""
     variant = row["variant"]
     name = row["distortion"] + ("" if variant in (None, "plain") else f":{variant}")
     severity = "" if row["severity"] in (None, 1.0) else f"@{row['severity']:g}"
@@ -148,37 +176,33 @@ def provenance(evidence: Evidence) -> Section:
     rows = evidence.succeeded
     if rows.empty:
         return Section("provenance", "Provenance")
-    header = (
-        *("cell", "data set", "recipe", "key", "error, %", "attempts", "device", "torch"),
-        *("stn-cluster", "commit", "train s", "accepted (UTC)"),
-    )
-    found = [
-        (
-            *(row["label"], row["dataset"], row["recipe"], row["key"]),
-            "-" if pd.isna(row["test_error"]) else f"{row['test_error']:.2f}",
-            f"{evidence.attempts.get(row['key'], 1)}",
-            *(row["device"] or "-", row["torch_version"] or "-", row["stn_cluster_version"] or "-"),
-            (row["git_commit"] or "-")[:12] if isinstance(row["git_commit"], str) else "-",
-            "-" if pd.isna(row["train_seconds"]) else f"{row['train_seconds']:,.0f}",
-            f"{row['accepted_at']:%Y-%m-%d %H:%M}",
-        )
-        for row in rows.head(MOST_ROWS).to_dict("records")
-    ]
+    shown = rows.head(MOST_ROWS).to_dict("records")
+    columns = {title: [write(row) for row in shown] for title, write in _ORIGINS.items()}
+    columns["attempts"] = [f"{evidence.attempts.get(row['key'], 1)}" for row in shown]
+    same = {
+        title: texts[0]
+        for title, texts in columns.items()
+        if title not in _OF_EACH and len(set(texts)) == 1 and (len(texts) > 1 or texts == ["-"])
+    }
+    said = [f"{title} {text}" for title, text in same.items() if text != "-"]
+    columns = {title: texts for title, texts in columns.items() if title not in same}
     paragraphs = [
         "A key is a digest of all that determines a cell's result. The cell of a key is trained "
         f"again by: {_command(evidence, 'rerun --key KEY --into DIR')}. Whether that gives the "
         f"same predictions is checked by: {_command(evidence, 'verify --key KEY')}. Data files: "
-        "--data-root ROOT.",
+        "`--data-root ROOT`.",
+        *([f"All: {', '.join(said)}."] if said else []),
         *_digests(rows),
         *_more(len(rows)),
     ]
-    grid = make_grid("", header, found, {4, 5, 10})
+    numbers = [place for place, title in enumerate(columns) if title in _NUMBERS]
+    grid = make_grid("", tuple(columns), zip(*columns.values(), strict=True), numbers)
     return Section("provenance", "Provenance", tuple(paragraphs), (grid,), folded=True)
 
 
 def _command(evidence: Evidence, words: str) -> str:
     name, _, rest = words.partition(" ")
-    return f"stn-cluster {name} {rest} --store {shlex.quote(evidence.source)}"
+    return f"`stn-cluster {name} {rest} --store {shlex.quote(evidence.source)}`"
 
 
 def _digests(rows: pd.DataFrame) -> Iterator[str]:

@@ -23,6 +23,8 @@ def write_report_files(
     store: str,
     output: str | os.PathLike[str] | None = None,
     data_root: str | os.PathLike[str] | None = None,
+    *,
+    pictures: bool = True,
     **filters: Any,
 ) -> tuple[Report, list[str]]:
     """Writes the report of a store, which may be a published one.
@@ -31,6 +33,7 @@ def write_report_files(
         store: path or URI.
         output: the page; None: report/report.html of the store.
         data_root: folder of data files, for images, and for labels that the store lacks.
+        pictures: whether test images are shown; without, labels are still read from `data_root`.
         filters: see `load_results`.
 
     Returns:
@@ -42,7 +45,7 @@ def write_report_files(
     """
     path = None if output is None else _checked(output)
     evidence = gather(store, data_root, **filters)
-    report = compose(evidence, __version__)
+    report = compose(evidence, __version__, pictures=pictures)
     texts = {".html": as_html(report)}
     texts |= {ending: render(report) for ending, render in _BESIDE.items()}
     if path is None:

@@ -20,7 +20,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report."""
+    """A titled part of the report. In its paragraphs, `commands` are between backticks."""
 
     name: str  # in the page's address, as in report.html#failures
     title: str

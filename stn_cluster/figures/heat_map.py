@@ -11,6 +11,8 @@ from stn_cluster.figures.table_parts import network_name, one_matrix, question_o
 from stn_cluster.figures.theme import LIGHT, Theme, add_caption, new_axes, new_figure, set_title
 from stn_cluster.report.matrix import RING
 
+NARROWEST = 11.0  # cm: the caption's width
+
 
 def matrix_figure(table: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     """Draws errors in percent, coloured within each column from its smallest to its largest.
@@ -28,7 +30,9 @@ def matrix_figure(table: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     rows = one_matrix(table).assign(network=[network_name(r) for r in table.to_dict("records")])
     networks = list(dict.fromkeys(rows["network"]))
     distortions = list(dict.fromkeys(rows["distortion"]))
-    figure = new_figure(theme, 5 + 2.4 * len(distortions), 2.5 + 0.75 * len(networks))
+    figure = new_figure(
+        theme, max(NARROWEST, 5 + 2.4 * len(distortions)), 2.5 + 0.75 * len(networks)
+    )
     (axes,) = new_axes(figure, theme)
     shades = np.full((len(networks), len(distortions)), np.nan)
     for place, distortion in enumerate(distortions):
@@ -40,7 +44,7 @@ def matrix_figure(table: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
             span = high - low or 1.0
             where = [networks.index(network) for network in column["network"]]
             shades[where, place] = (errors - low) / span
-    colours = colormaps[theme.colormap].with_extremes(bad=theme.background)
+    colours = colormaps[theme.colormap].with_extremes(bad="none")
     axes.imshow(shades, cmap=colours, vmin=0, vmax=1, aspect="auto")
     for row in rows.to_dict("records"):
         x, y = distortions.index(row["distortion"]), networks.index(row["network"])

@@ -44,6 +44,9 @@ def as_svg(figure: Figure, title: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     text = content.getvalue()
+    width = 72 * figure.get_figwidth()  # pt
+    sized = f'<svg style="max-width:{1.3 * width:.0f}pt;min-width:min(27rem,{width:.0f}pt)"'
+    text = re.sub(r'<svg(.*?) width="[^"]*" height="[^"]*"', rf"{sized}\1", text, count=1)
     text = text[text.index("<svg") :]
     text = re.sub(r"<(metadata|style).*?</\1>", "", text, flags=re.DOTALL)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))

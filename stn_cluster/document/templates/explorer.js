@@ -8,7 +8,6 @@
   const selects = [document.getElementById("cell-a"), document.getElementById("cell-b")];
   const result = document.getElementById("result");
   const entries = [...document.querySelectorAll("button.entry")];
-  const shown = data.cells.map((cell) => cell.label);
   let next = 0; // which of the two a click on the table chooses
 
   for (const set of data.sets) {
@@ -60,7 +59,7 @@
       group.label = set.title;
       data.cells.forEach((cell, number) => {
         if (cell.set !== index) return;
-        const option = make("option", shown[number]);
+        const option = make("option", cell.label);
         option.value = String(number);
         group.append(option);
       });
@@ -162,7 +161,8 @@
     result.append(head);
     const error = (wrong) => `${(100 * wrong.size / set.images).toFixed(2)} %`;
     result.append(make("p",
-      `A is wrong on ${error(wrongA)}, B on ${error(wrongB)} of ${grouped(set.images)} test images. ` +
+      `A (${data.cells[a].label}) is wrong on ${error(wrongA)}, B (${data.cells[b].label}) on ` +
+      `${error(wrongB)} of ${grouped(set.images)} test images. ` +
       `Only A gets ${grouped(b_)}, only B gets ${grouped(c_)}; both get ${grouped(right)}, ` +
       `neither gets ${grouped(found.both.length)}.`));
     const wrong = b_ + c_ + found.both.length;

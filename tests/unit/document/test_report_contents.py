@@ -110,11 +110,21 @@ def test_provenance_names_each_key_and_how_to_repeat_it(store: Store) -> None:
     cell = make_cell()
     store.commit([make_record(cell, None), make_record(cell, git_commit="0123456789abcdef")])
     text = section(report_of(store), "provenance")
-    for part in (cell.key, cell.label, "2.11", "0123456789ab", "rerun --key KEY", "model:CNN 1"):
-        assert part in text
-    report = report_of(store)
-    (row,) = next(one for one in report.sections if one.name == "provenance").grids[0].rows
-    assert row[5] == "2"  # attempts
+    parts = (cell.key, cell.label, "2.11", "0123456789abcdef", "rerun --key KEY", "model:CNN 1")
+    assert [part for part in parts if part not in text] == []
+    sections = report_of(store).sections
+    (grid,) = next(one for one in sections if one.name == "provenance").grids
+    assert dict(zip(grid.header, grid.rows[0], strict=True))["attempts"] == "2"
+
+
+def test_provenance_that_all_cells_share_is_said_once(store: Store) -> None:
+    cells = [make_cell(), make_cell("FCN")]
+    store.commit([make_record(cell, device=name) for cell, name in zip(cells, "ab", strict=True)])
+    text = section(report_of(store), "provenance")
+    assert "All: data set digits, recipe smoke, torch 2.11, stn-cluster 0.1.0" in text
+    sections = report_of(store).sections
+    (grid,) = next(one for one in sections if one.name == "provenance").grids
+    assert grid.header[-1] == "device"
 
 
 def test_what_a_store_does_not_have_is_named(store: Store) -> None:
@@ -160,6 +170,17 @@ def test_a_model_that_was_not_trained_can_be_compared_in_every_matrix(store: Sto
         ("CNN", 1),
         ("CNN (weights)", 1),
     ]
+
+
+def test_test_images_can_be_left_out(store: Store) -> None:
+    fill(store)
+    assert store.local_path is not None
+    report = compose(gather(store.local_path), "1.2.3", pictures=False)
+    assert dict(report.left_out)["Images"] == "as asked for by `--no-images`"
+    assert "data:image/png" not in "".join(url for one in report.sheets for url in one.urls)
+    assert report.images == ()
+    assert "letters" in as_html(report)
+    assert report.embedded is not None
 
 
 def test_names_and_errors_are_text_in_every_format(store: Store) -> None:
