@@ -31,6 +31,8 @@ class GradedCell:
     label: str
     test_set: str  # 16 hex digits: two cells with the same were tested on the same images
     wrong: NDArray[np.bool_]  # (repeats, base images)
+    predicted: NDArray[Any]  # (images,) classes, in the order of the test set
+    truth: NDArray[Any]  # (images,) true classes
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def grade(store: Store, rows: pd.DataFrame, data_root: Path | None = None) -> Gr
                 )
             reasons[key] = "its stored predictions do not have the errors of its row"
             continue
-        cells[key] = GradedCell(key, row["label"], test_set, wrong.reshape(truth.repeats, -1))
+        by_base_image = wrong.reshape(truth.repeats, -1)
+        cells[key] = GradedCell(key, row["label"], test_set, by_base_image, classes, truth.classes)
     return Grades(cells, reasons)
 
 

@@ -106,7 +106,8 @@ def add_intervals(
     The pairs of all columns of all matrices are one family of tests. An entry is `marked` if it
     cannot be told from the best of its column. From three common seeds on, that answers a question
     about methods, else about the trained networks: `marks_question`. Captions that say so are in
-    `table.attrs["notes"]`, by data set and recipe.
+    `table.attrs["notes"]`, by data set and recipe; the names of the tests are in "tests", their
+    number in "comparisons".
 
     Args:
         table: from `comparison_table`.
@@ -143,6 +144,8 @@ def add_intervals(
         for (dataset, recipe), part in whole.groupby(["dataset", "recipe"], sort=False)
     }
     whole.attrs["notes"] = found
+    whole.attrs["comparisons"] = sum(len(one.adjusted) for one in columns)
+    whole.attrs["tests"] = tuple(dict.fromkeys(one.pairs.test for one in columns))
     return whole
 
 

@@ -61,7 +61,8 @@ def _matrix(
     rows = []
     for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
         by_distortion = entries.set_index("distortion").loc[distortions]
-        texts = [_entry(entry, seeds) for entry in by_distortion.to_dict("records")]
+        parts = [entry_parts(entry, seeds) for entry in by_distortion.to_dict("records")]
+        texts = [" ".join(filter(None, one)) for one in parts]
         mean = [_row_mean(entries, seeds)] if len(distortions) > 1 else []
         rows.append((str(model), str(transform), *texts, *mean))
     captions = notes.get((dataset, recipe), ())
@@ -77,18 +78,25 @@ def _matrix(
     )
 
 
-def _entry(entry: dict[Any, Any], seeds: int) -> str:
-    """Text of an entry: '1.23 ±0.04 (0.8, +0.43)', 'failed' or 'missing'."""
+def entry_parts(entry: Mapping[Any, Any], seeds: int) -> tuple[str, str, str]:
+    """Texts of an entry: '1.23° ±0.04', '[1.05, 1.44]', '(0.8, +0.43)'.
+
+    Parts that it does not have are ''; an entry without a result is 'failed' or 'missing'.
+
+    Args:
+        entry: a row of the table.
+        seeds: most seeds that an entry of the matrix has.
+    """
     if entry["status"] != "succeeded":
-        return str(entry["status"])
+        return str(entry["status"]), "", ""
     spread = f" ±{entry['test_error_std']:.2f}" if entry["n_seeds"] > 1 else ""
     fewer = f" n={entry['n_seeds']}" if entry["n_seeds"] < seeds else ""
     mean = f"{entry['test_error_mean']:.2f}"
     ring = RING if entry.get("marked") is True else ""
-    ends = f" [{entry['low']:.2f}, {entry['high']:.2f}]" if "low" in entry else ""
+    ends = f"[{entry['low']:.2f}, {entry['high']:.2f}]" if "low" in entry else ""
     dagger = DAGGER if entry.get("beyond_reference") is True else ""
     comparison = _comparison(entry["reference_error"], entry["delta"], dagger)
-    return mean + ring + spread + fewer + ends + comparison
+    return mean + ring + spread + fewer, ends, comparison
 
 
 def _row_mean(entries: pd.DataFrame, seeds: int) -> str:
@@ -100,13 +108,13 @@ def _row_mean(entries: pd.DataFrame, seeds: int) -> str:
     reference = float(entries["reference_error"].mean(skipna=False))
     delta = float(entries["delta"].mean(skipna=False))
     mean = f"{entries['test_error_mean'].mean():.2f}"
-    return mean + fewer + _comparison(reference, delta)
+    return " ".join(filter(None, (mean + fewer, _comparison(reference, delta))))
 
 
 def _comparison(reference: float, delta: float, mark: str = "") -> str:
     if math.isnan(reference):
         return ""
-    return f" ({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f}{mark})"  # + 0.0: no -0.00
+    return f"({round(reference, 2):g}, {round(delta, 2) + 0.0:+.2f}{mark})"  # + 0.0: no -0.00
 
 
 def _legend(dataset: str, recipe: str, part: pd.DataFrame) -> list[str]:

@@ -89,9 +89,9 @@ def _latex(table: pd.DataFrame) -> str:
 
 def _latex_matrix(matrix: Matrix) -> str:
     def line(texts: Sequence[str]) -> str:
-        return rf"{' & '.join(map(_latex_escape, texts))} \\"
+        return rf"{' & '.join(map(latex_escape, texts))} \\"
 
-    caption = _latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
+    caption = latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
     columns = "ll" + "r" * (len(matrix.header) - 2)
     lines = [
         r"\begin{table}  % needs \usepackage{booktabs}",
@@ -118,7 +118,8 @@ _LATEX = {
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 
-def _latex_escape(text: str) -> str:
+def latex_escape(text: str) -> str:
+    """Text without LaTeX's special signs."""
     return re.sub("[" + re.escape("".join(_LATEX)) + "]", lambda match: _LATEX[match[0]], text)
 
 

@@ -6,6 +6,8 @@ import pandas as pd
 
 from stn_cluster.grid import NO_TRAINING
 
+BESIDE_TRAINED = " (weights)"  # ends the name of one whose name a trained model has
+
 
 def with_untrained(cells: pd.DataFrame, *, alone: bool) -> pd.DataFrame:
     """Puts cells without training under every recipe of their data set.
@@ -26,7 +28,7 @@ def with_untrained(cells: pd.DataFrame, *, alone: bool) -> pd.DataFrame:
     names = ["dataset", "model", "transform"]
     taken = set(trained[names].itertuples(index=False, name=None))
     clash = [name in taken for name in standing[names].itertuples(index=False, name=None)]
-    standing.loc[clash, "model"] = standing.loc[clash, "model"] + " (weights)"
+    standing.loc[clash, "model"] = standing.loc[clash, "model"] + BESIDE_TRAINED
     if not alone:
         others = others[~others["dataset"].isin(trained["dataset"])]
     return pd.concat([trained, standing[list(cells.columns)], others], ignore_index=True)

@@ -74,13 +74,21 @@ def _names(verifications: Sequence[Verification], results: pd.DataFrame) -> list
 def _texts(name: str, one: Verification, stored: Mapping[Any, Any]) -> tuple[str, ...]:
     place, origin = (one.device, one.torch), (stored["device"], stored["torch_version"])
     kept = "the same" if place == origin else _place(*origin)
-    return (name, f"{one.n_test:,}", f"{one.n_differ:,}", _result(one), _place(*place), kept)
+    return (
+        name,
+        f"{one.n_test:,}",
+        f"{one.n_differ:,}",
+        outcome(one.identical, one.n_differ),
+        _place(*place),
+        kept,
+    )
 
 
-def _result(one: Verification) -> str:
-    if one.identical:
+def outcome(identical: bool, n_differ: int) -> str:
+    """What a verification came to: 'identical to the bit' or less than that."""
+    if identical:
         return "identical to the bit"
-    return "predictions differ" if one.n_differ else "predictions are the same, not all bits"
+    return "predictions differ" if n_differ else "predictions are the same, not all bits"
 
 
 def _place(device: Any, torch: Any) -> str:

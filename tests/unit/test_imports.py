@@ -18,7 +18,17 @@ import stn_cluster
 from stn_cluster.store import Store
 
 PACKAGE = Path(stn_cluster.__file__).parent
-HEAVY = {"torch", "torchvision", "ray", "sklearn", "fastapi", "uvicorn", "starlette", "scipy"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "ray",
+    "sklearn",
+    "fastapi",
+    "uvicorn",
+    "starlette",
+    "scipy",
+    "matplotlib",
+}
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
     *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
@@ -71,7 +81,19 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "compare", "plan", "verify", "export", "components", "schema"),
+    *(
+        "rerun",
+        "results",
+        "table",
+        "compare",
+        "plan",
+        "figure",
+        "report",
+        "verify",
+        "export",
+        "components",
+        "schema",
+    ),
 )
 
 
@@ -194,6 +216,19 @@ IMPORTED: dict[str, set[str]] = {
     "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "report": {"data", "errors", "grid", "paths", "plain_text", "registry", "store"},
+    "figures": {"data", "errors", "grid", "registry", "report", "store"},
+    "document": {
+        "data",
+        "errors",
+        "figures",
+        "grid",
+        "paths",
+        "plain_text",
+        "registry",
+        "report",
+        "stn_cluster",
+        "store",
+    },
     "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
     "queue": {"errors", "failpoints", "grid", "notebook_html", "threads"},
     "display": {"plain_text", "queue"},
@@ -257,9 +292,12 @@ IMPORTED: dict[str, set[str]] = {
         "config_file",
         "config_schema",
         "display",
+        "document",
         "errors",
+        "figures",
         "grid",
         "inference",
+        "paths",
         "planning",
         "plain_text",
         "queue",
@@ -272,7 +310,8 @@ IMPORTED: dict[str, set[str]] = {
 }
 # Third-party modules, and the only files that may import them.
 ONLY_IN = {
-    "PIL": ("data/pictures.py",),
+    "PIL": ("data/pictures.py", "document/sheets.py"),
+    "jinja2": ("document/formats.py",),
     "torchvision": ("data/torchvision_sets.py", "stn/torchvision_models.py"),
     "ray": ("cluster/",),
     "torch": (
@@ -286,6 +325,7 @@ ONLY_IN = {
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/", "data/mnist_download.py"),
     "scipy": ("report/statistics/",),
+    "matplotlib": ("figures/",),
 }
 
 

@@ -1,0 +1,52 @@
+"""Command that draws a figure of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stn_cluster.cli.options import DataRootOption, Filters, filtered
+from stn_cluster.cli.output import write
+from stn_cluster.errors import UserError, unknown
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@filtered
+def figure(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="forest (a column with intervals), matrix, curves, confusion, hardest (images), "
+            "saved (images that only transformers save or lose), pose.",
+        ),
+    ],
+    store: Annotated[str, typer.Option("--store", help="Result store: folder or URI.")],
+    output: Annotated[Path, typer.Option("--output", help="File: .png, .svg or .pdf.")],
+    filters: Filters,
+    dark: Annotated[bool, typer.Option("--dark", help="Light on dark.")] = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Draw a figure of a store's results."""
+    if output.suffix.removeprefix(".").lower() not in FORMATS:
+        raise UserError(f"--output: a file that ends in .png, .svg or .pdf, not {str(output)!r}")
+    from stn_cluster.figures.kinds import KINDS, Wanted
+    from stn_cluster.figures.theme import DARK, LIGHT
+    from stn_cluster.paths import user_path
+    from stn_cluster.store import Store
+
+    if kind not in KINDS:
+        raise UserError(unknown("figure", kind, KINDS))
+    opened = Store.open(store)
+    opened.check()
+    drawn = KINDS[kind](Wanted(opened, filters, data_root, DARK if dark else LIGHT))
+    path = user_path(output)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(path, dpi=200)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror}") from error
+    write(f"{output}\n")

@@ -1,0 +1,134 @@
+"""Figures as SVG within a page: in the page's colours, light or dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from stn_cluster.document.evidence import Evidence, Matrix
+from stn_cluster.document.record_sections import tested_on
+from stn_cluster.errors import UserError
+from stn_cluster.figures.confusion import confusion_figure
+from stn_cluster.figures.forest import forest_figure
+from stn_cluster.figures.heat_map import matrix_figure
+from stn_cluster.figures.images import hardest_figure, saved_figure
+from stn_cluster.figures.inline_svg import PAGE, as_svg
+from stn_cluster.figures.learning_curves import curves_figure
+from stn_cluster.figures.pose import pose_figure
+from stn_cluster.figures.table_parts import network_name
+from stn_cluster.figures.votes import Votes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_Wanted = tuple[str, bool, "Callable[[], Figure]"]  # title, whether it is folded, what draws it
+MOST_MATRICES = 6  # that have figures
+MOST_ROWS, MOST_COLUMNS = 40, 12  # of a matrix with figures
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the report."""
+
+    title: str  # what it shows, also for who cannot see it
+    svg: str
+    folded: bool = False
+
+
+def draw_all(evidence: Evidence, left_out: dict[str, str]) -> dict[Matrix, list[Drawing]]:
+    """Figures of each matrix.
+
+    Args:
+        evidence: what is drawn.
+        left_out: gets what could not be drawn, and why.
+    """
+    found: dict[Matrix, list[Drawing]] = {}
+    for number, (name, part) in enumerate(evidence.matrices()):
+        title = f"Figures of {name[0]}, recipe {name[1]}"
+        rows = len(part[["model", "transform"]].drop_duplicates())
+        if number >= MOST_MATRICES:
+            left_out[title] = f"only the first {MOST_MATRICES} tables have figures"
+        elif rows > MOST_ROWS:
+            left_out[title] = f"{rows:,} rows are too many for a figure"
+        elif part["distortion"].nunique() > MOST_COLUMNS:
+            count = part["distortion"].nunique()
+            left_out[title] = f"{count:,} columns are too many for figures"
+        else:
+            found[name] = list(_of_matrix(evidence, name, part, left_out))
+    return found
+
+
+def _of_matrix(
+    evidence: Evidence, name: Matrix, part: pd.DataFrame, left_out: dict[str, str]
+) -> Iterator[Drawing]:
+    dataset, recipe = name
+    table = part.reset_index(drop=True)
+    results = evidence.succeeded
+    rows = results[(results["dataset"] == dataset) & (results["recipe"] == recipe)]
+    of = f" of {dataset}, recipe {recipe}"
+    wanted: list[_Wanted] = [(f"Errors{of}", False, partial(matrix_figure, table, PAGE))]
+    distortions = [str(name) for name in table["distortion"].unique()]
+    for distortion in distortions:
+        title = f"Errors on {distortion} with intervals{of}"
+        wanted.append((title, False, partial(forest_figure, table, distortion, PAGE)))
+    curves = partial(curves_figure, rows, evidence.curves, PAGE)
+    wanted.append((f"Learning curves{of}", True, curves))
+    for distortion in distortions:
+        best = _best(table, rows, distortion)
+        if len(best):
+            network = network_name(best.to_dict("records")[0])
+            title = f"Confusions of {network} on {distortion}{of}"
+            names = evidence.class_names.get(dataset)
+            wanted.append((title, True, partial(confusion_figure, best, names, PAGE)))
+    yield from _drawn(wanted, left_out)
+
+
+def _best(table: pd.DataFrame, rows: pd.DataFrame, distortion: str) -> pd.DataFrame:
+    """Cells of the entry with a column's smallest error."""
+    column = table[(table["distortion"] == distortion) & table["test_error_mean"].notna()]
+    entries = column.to_dict("records")
+    if not entries:
+        return rows[:0]
+    best = min(entries, key=lambda entry: float(entry["test_error_mean"]))
+    chosen: pd.DataFrame = rows[
+        (rows["model"] == best["model"])
+        & (rows["transform"] == best["transform"])
+        & (rows["distortion"] == distortion)
+    ]
+    return chosen
+
+
+def draw_votes(votes: Sequence[Votes], left_out: dict[str, str]) -> list[Drawing]:
+    """Figures of test images: the hardest, and those that only transformers save or lose."""
+    wanted: list[_Wanted] = []
+    for one in votes:
+        title = f"Hardest images of {one.title}"
+        wanted.append((title, False, partial(hardest_figure, one, 16, PAGE)))
+        if one.transformed.any() and not one.transformed.all():
+            title = f"What transformers save and lose on {one.title}"
+            wanted.append((title, False, partial(saved_figure, one, PAGE)))
+    return list(_drawn(wanted, left_out))
+
+
+def draw_pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[Drawing]:
+    """Known pose, if evaluations have any."""
+    rows = evaluations[evaluations["pose_residual_px"].notna()]
+    if rows.empty:
+        return []
+    if len(rows) > MOST_ROWS:
+        left_out["Figure of known pose"] = f"{len(rows):,} rows are too many for a figure"
+        return []
+    named = rows.assign(test_set_name=[tested_on(row) for row in rows.to_dict("records")])
+    return list(_drawn([("Known pose", False, partial(pose_figure, named, PAGE))], left_out))
+
+
+def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:
+    for title, folded, draw in wanted:
+        try:
+            yield Drawing(title, as_svg(draw(), title), folded)
+        except UserError as error:
+            left_out[title] = str(error)

@@ -1,0 +1,89 @@
+"""The figures that can be drawn of a store, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stn_cluster.errors import UserError
+from stn_cluster.figures.confusion import confusion_figure
+from stn_cluster.figures.forest import forest_figure
+from stn_cluster.figures.heat_map import matrix_figure
+from stn_cluster.figures.images import hardest_figure, saved_figure
+from stn_cluster.figures.learning_curves import curves_figure
+from stn_cluster.figures.pose import pose_figure
+from stn_cluster.figures.theme import LIGHT, Theme
+from stn_cluster.figures.votes import load_votes
+from stn_cluster.report.table import comparison_table
+from stn_cluster.store import Store, load_results
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a figure is to be drawn of."""
+
+    store: Store
+    filters: Mapping[str, Any] = field(default_factory=dict)  # as in `load_results`
+    data_root: Path | None = None  # folder of the data sets' files
+    theme: Theme = LIGHT
+
+    def results(self) -> pd.DataFrame:
+        """Cells that have succeeded."""
+        rows = load_results(self.store, **self.filters)
+        return rows[rows["status"] == "succeeded"]
+
+    def table(self) -> pd.DataFrame:
+        """Their comparison table, with intervals."""
+        return comparison_table(self.store, interval=True, data_root=self.data_root, **self.filters)
+
+
+def _forest(wanted: Wanted) -> Figure:
+    table = wanted.table()
+    distortions = list(dict.fromkeys(table["distortion"]))
+    if len(distortions) > 1:
+        raise UserError(
+            f"a forest plot is of one distortion; choose one of {', '.join(distortions)}, as in "
+            f"--distortion {distortions[0]}"
+        )
+    return forest_figure(table, (distortions or [""])[0], wanted.theme)
+
+
+def _confusion(wanted: Wanted) -> Figure:
+    results = wanted.results()
+    sets = wanted.store.read("test_sets", columns=["dataset", "class_names"]).to_pylist()
+    names = {row["dataset"]: row["class_names"] for row in sets}
+    found = [names.get(dataset) for dataset in results["dataset"].unique()]
+    return confusion_figure(results, found[0] if found else None, wanted.theme)
+
+
+def _curves(wanted: Wanted) -> Figure:
+    columns = ["attempt", "step", "train_loss"]
+    curves = wanted.store.read("curves", columns=columns).to_pandas()
+    return curves_figure(wanted.results(), curves, wanted.theme)
+
+
+def _pose(wanted: Wanted) -> Figure:
+    rows = wanted.store.read("evaluations").to_pandas()
+    rows = rows[rows["status"] == "succeeded"]
+    cells = wanted.results()[["key", "attempt", "label"]]
+    return pose_figure(rows.merge(cells, on=["key", "attempt"]), wanted.theme)
+
+
+KINDS: dict[str, Callable[[Wanted], Figure]] = {
+    "forest": _forest,
+    "matrix": lambda wanted: matrix_figure(wanted.table(), wanted.theme),
+    "curves": _curves,
+    "confusion": _confusion,
+    "hardest": lambda wanted: hardest_figure(
+        load_votes(wanted.store, wanted.results(), wanted.data_root), theme=wanted.theme
+    ),
+    "saved": lambda wanted: saved_figure(
+        load_votes(wanted.store, wanted.results(), wanted.data_root), wanted.theme
+    ),
+    "pose": _pose,
+}

@@ -1,0 +1,50 @@
+"""Known pose: how much of what was drawn the transformers undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stn_cluster.errors import UserError
+from stn_cluster.figures.theme import LIGHT, Theme, add_legend, new_axes, new_figure
+
+# What is measured, with its unit.
+MEASURES = {"degrees": "degrees", "log2_scale": "log2 of scale", "shift_px": "shift, px"}
+MEASURES |= {"residual_px": "residual, px"}
+
+
+def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+    """Draws what is left of the drawn pose by each cell's transformer, beside doing nothing.
+
+    Args:
+        evaluations: succeeded rows of the store's `evaluations`, with the cells' `label`.
+        theme: its colours.
+
+    Raises:
+        UserError: no row has a known pose.
+    """
+    known = evaluations[evaluations["pose_residual_px"].notna()].reset_index(drop=True)
+    if known.empty:
+        raise UserError("there is nothing to draw: the store has no evaluations with a known pose")
+    measures = [name for name in MEASURES if known[f"pose_{name}"].notna().any()]
+    figure = new_figure(theme, 5 + 4.5 * len(measures), 3 + 0.6 * len(known))
+    panels = new_axes(figure, theme, 1, len(measures))
+    places = np.arange(len(known))[::-1]
+    names = [
+        f"{row['label']} on {row['test_set_name']}" if "test_set_name" in known else row["label"]
+        for row in known.to_dict("records")
+    ]
+    for panel, measure in zip(panels, measures, strict=True):
+        left, nothing = known[f"pose_{measure}"], known[f"identity_{measure}"]
+        panel.hlines(places, left, nothing, color=theme.faint, linewidth=2)
+        panel.plot(nothing, places, "o", color=theme.series[1], label="without a transformer")
+        panel.plot(left, places, "o", color=theme.series[0], label="with its transformer")
+        panel.set_yticks(places, names if panel is panels[0] else [""] * len(names))
+        panel.set_ylim(-0.6, len(known) - 0.4)
+        panel.set_xlim(left=0)
+        panel.grid(axis="x", color=theme.faint, linewidth=0.5)
+        panel.set_axisbelow(True)
+        panel.set_xlabel(MEASURES[measure])
+    add_legend(figure, panels[0], theme)
+    return figure

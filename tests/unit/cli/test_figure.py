@@ -1,0 +1,104 @@
+"""`figure`: a file of each kind, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.graded_stores import commit, drawn
+from support.records import PREDICTIONS, make_record
+from support.refusals import Command, assert_refused, make_command
+
+from stn_cluster.config_file import parse_config
+from stn_cluster.data.datasets import load_dataset
+from stn_cluster.grid import Cell
+from stn_cluster.registry import resolve
+from stn_cluster.store import Record, Store
+
+ERRORS = {("CNN", "none"): 0.10, ("ST-CNN", "affine"): 0.05}
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return make_command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def filled(store: Store) -> Path:
+    commit(store, drawn(ERRORS))
+    assert store.local_path is not None
+    return store.local_path
+
+
+@pytest.mark.parametrize("format", MAGIC)
+@pytest.mark.parametrize("kind", ["matrix", "forest"])
+def test_a_figure_is_written_in_the_format_of_its_name(
+    kind: str, format: str, filled: Path, tmp_path: Path, command: Command
+) -> None:
+    output = tmp_path / "figures" / f"one.{format}"
+    told = command(
+        *("figure", kind, "--store", filled, "--distortion", "R", "--output", output, "--dark")
+    )
+    assert (told.code, told.out, told.err) == (0, f"{output}\n", "")
+    assert output.read_bytes().startswith(MAGIC[format])
+
+
+@pytest.mark.parametrize("kind", ["hardest", "saved"])
+def test_images_are_those_that_the_networks_were_tested_on(
+    kind: str, store: Store, tmp_path: Path, command: Command
+) -> None:
+    """Digits need no files; each network gets another image wrong."""
+    cells = resolve(
+        parse_config({"recipe": "smoke", "models": ["CNN", "ST-CNN"], "distortions": ["clean"]})
+    )
+    store.commit([wrong_at(cell, place) for place, cell in enumerate(cells)])
+    output = tmp_path / "one.png"
+    told = command("figure", kind, "--store", str(store.local_path), "--output", output)
+    assert (told.code, told.err) == (0, "")
+    assert output.stat().st_size > 5000
+
+
+def wrong_at(cell: Cell, place: int) -> Record:
+    """A success that gets one image wrong."""
+    data = load_dataset("digits")
+    labels = data.test_labels.repeat(data.test_repeats).clone()
+    labels[place] = (labels[place] + 1) % 10
+    predictions = PREDICTIONS | {"predictions": labels.tolist(), "test_set": cell.test_set}
+    return replace(make_record(cell), predictions=predictions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["matrx", "--output", "a.png"], ["unknown figure 'matrx': did you mean 'matrix'?"]),
+        (["matrix", "--output", "a.jpg"], ["--output", ".png, .svg or .pdf", "'a.jpg'"]),
+        (["forest", "--output", "a.png"], ["one distortion; choose one of R, E"]),
+        (["pose", "--output", "a.png"], ["no evaluations with a known pose"]),
+        (["saved", "--output", "a.png"], ["a figure of images is of one distortion", "digits R"]),
+        (["matrix", "--output", "a.png", "--model", "FCN"], ["no cell matches model=FCN"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_a_line(
+    arguments: list[str],
+    parts: list[str],
+    filled: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_refused(command("figure", *arguments, "--store", filled), *parts)
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    filled: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "one.png"
+    assert_refused(
+        command("figure", "matrix", "--store", filled, "--output", output),
+        f"--output {output}: cannot be written: ",
+    )
