@@ -252,6 +252,7 @@ def hash_test_set(
     frame: int,
     severity: float = 1.0,
     worst_of: int = 1,
+    moves: float = 1.0,
 ) -> str:
     """Id of a test set: 16 hex digits, a hash of everything that determines its images.
 
@@ -262,8 +263,9 @@ def hash_test_set(
         frame: height and width of the undistorted image in pixels.
         severity: multiple of the distortion's strength; 1 in the standard test set.
         worst_of: number of draws per image; 1 in the standard test set.
+        moves: multiple of the standard deviation of P's moves; 1 in the standard test set.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "dataset": [dataset, dataset_revision],
         "distortion": [distortion, distortion_revision, variant],
         "canvas": canvas,
@@ -271,6 +273,8 @@ def hash_test_set(
         "severity": float(severity),
         "worst_of": worst_of,
     }
+    if moves != 1:  # ids without it stay as they are
+        identity["moves"] = moves
     return short_hash(identity, digits=16)
 
 
