@@ -1,4 +1,7 @@
-"""The fixed distorted test set of a cell and its variations, made batch by batch: in memory only where it is small."""
+"""The fixed distorted test set of a cell, and its variations, made batch by batch.
+
+Only a small one is in memory as a whole.
+"""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def evaluation_set(cell: Cell, asked: DistortionAtSeverity, worst_of: int = 1) -
 
     A cell's own distortion is always its own plain test set; others are on its canvas. `clean` is
     the cell's own distortion at severity 0, with one draw. Where a cell sees images that fill its
-    canvas (P's enlarged variants), R, RTS and E act on such images, and amounts in pixels scale with
-    them. The moves of P's enlarged variants scale with the canvas that is filled.
+    canvas (P's enlarged variants), R, RTS and E act on such images, and amounts in pixels scale
+    with them. The moves of P's enlarged variants scale with the canvas that is filled.
 
     Args:
         cell: the cell, of the data set to test on.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stn_cluster.data.distorted_images import DistortedImages
 from stn_cluster.data.distortions import Distortion
-from stn_cluster.data.source_points import read_grid, source_points
+from stn_cluster.data.source_points import source_points
 from stn_cluster.data.stream import isolated_distortion, user_state
 from stn_cluster.stn.grids import homogeneous, pixel_centres
 
@@ -31,8 +31,8 @@ class PoseErrors(NamedTuple):
     degrees: Tensor
     log2_scale: Tensor
     shift_px: Tensor  # from where the image's centre should be to where it is, on the canvas
-    # Mean over the points of the squared distance from where each should be; at most the canvas's
-    # diagonal: P maps some points to nearly infinity, and would have a mean of these alone.
+    # Mean over the points of the squared distance from where each should be; at most the diagonal
+    # of the square of points: P maps some to nearly infinity, which would be all of the mean.
     squared_px: Tensor
 
 
@@ -79,11 +79,13 @@ class PoseTest:
         clean = self._clean.at(first, clean_grid)
         if distorted is None or clean is None:
             return None
-        return pose_errors(distorted, clean, self.canvas)
+        points = output_points(grid.shape[1:3], grid.device) * (self.canvas / 2)
+        return pose_errors(distorted, clean, points)
 
     def identity_errors(self, first: int, count: int) -> PoseErrors | None:
         """What is left of `count` images without any transformer."""
-        grid = _output_points().view(1, POINTS, POINTS, 2).expand(count, -1, -1, -1)
+        size = self.canvas, self.canvas
+        grid = pixel_centres(size).view(1, *size, 2).expand(count, -1, -1, -1)
         return self.errors(first, grid, grid)
 
     def mean(self, errors: Sequence[PoseErrors | None]) -> Pose:
@@ -107,29 +109,27 @@ class _Read:
         """A at the points of the output, (N, K, 2)."""
         cell = self.images.cell
         drawn = self.parameters[first : first + len(grid)].to(grid.device)
-        points = read_grid(grid, _output_points().to(grid.device).expand(len(grid), -1, -1))
+        points = grid.flatten(1, 2)[:, _places(grid.shape[1:3]).to(grid.device)]
         with isolated_distortion(cell, user_state(cell, grid.device, "pose", first)):
             return source_points(self.distortion, drawn, points)
 
 
 @torch.no_grad()
-def pose_errors(distorted: Tensor, clean: Tensor, canvas: int) -> PoseErrors:
+def pose_errors(distorted: Tensor, clean: Tensor, points: Tensor) -> PoseErrors:
     """What is left to undo.
 
-    Of A(clean), which need not have an inverse beyond the points, the affine part is inverted: it is
-    all of it for the identity and for affine transformers, and M is the identity just where both
+    Of A(clean), which need not have an inverse beyond the points, the affine part is inverted: it
+    is all of it for the identity and for affine transformers. M is the identity just where both
     read the same.
 
     Args:
-        distorted, clean: (N, 256, 2) float64, A at the same points of the output.
-        canvas: pixels.
+        distorted, clean: (N, K, 2) float64, A at the same points of the output.
+        points: (K, 2) float64, these points in px from the output's centre.
 
     Returns:
-        Infinite or not a number for an image of which all is read from one line.
+        Not a number for an image of which all is read from one line.
     """
-    points = _output_points().to(clean.device) * (canvas / 2)
-    basis = homogeneous(points)
-    affine = torch.linalg.pinv(basis) @ clean  # (N, 3, 2): least squares, by columns
+    affine = torch.linalg.pinv(homogeneous(points)) @ clean  # (N, 3, 2): least squares, by columns
     inverse, info = torch.linalg.inv_ex(affine[:, :2])
     inverse = torch.where(info[:, None, None] == 0, inverse, torch.nan)
     shift = affine[:, 2:]
@@ -137,14 +137,16 @@ def pose_errors(distorted: Tensor, clean: Tensor, canvas: int) -> PoseErrors:
     wanted = (clean - shift) @ inverse  # the points themselves if A(clean) is affine
 
     source, target = torch.view_as_complex(points), torch.view_as_complex(mapped.contiguous())
-    # The points' mean is 0. A complex factor turns and scales.
-    factor = (source.conj() * target).sum(1) / source.abs().square().sum()
-    offset = target.mean(1)
+    centred = source - source.mean()
+    # A complex factor turns and scales.
+    factor = (centred.conj() * target).sum(1) / centred.abs().square().sum()
+    offset = target.mean(1) - factor * source.mean()
+    farthest = 8 * points.abs().max() ** 2  # of the square that the points fill, the diagonal
     return PoseErrors(
         degrees=torch.rad2deg(factor.angle()).abs(),
         log2_scale=factor.abs().log2().abs(),
         shift_px=(offset / factor).abs(),  # M maps -offset / factor to the centre
-        squared_px=(mapped - wanted).square().sum(2).clamp(max=2 * canvas**2).mean(1),
+        squared_px=(mapped - wanted).square().sum(2).clamp(max=farthest).mean(1),
     )
 
 
@@ -179,6 +181,15 @@ def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _output_points() -> Tensor:
-    """(256, 2) float64: centres of a regular grid's fields over the output, -1 to 1."""
-    return pixel_centres((POINTS, POINTS))
+def output_points(size: Sequence[int], device: torch.device) -> Tensor:
+    """(K, 2) float64: at most 16 pixels' centres each way, over the whole output of -1 to 1."""
+    return pixel_centres((size[0], size[1]))[_places(size)].to(device)
+
+
+def _places(size: Sequence[int]) -> Tensor:
+    """Numbers of these pixels, row by row: there the predicted grid is known exactly."""
+    rows, columns = (
+        torch.linspace(0, edge - 1, min(POINTS, edge), dtype=torch.float64).round().long()
+        for edge in size
+    )
+    return (rows[:, None] * size[1] + columns).flatten()

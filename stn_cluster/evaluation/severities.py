@@ -38,8 +38,8 @@ def parse_test_distortion(text: str) -> DistortionAtSeverity:
     named, at, amount = text.rpartition("@") if "@" in text else (text, "", "")
     if any(character.isdecimal() for character in named.partition(":")[2]):
         raise UserError(
-            f"test distortion {text!r}: expected NAME, NAME:VARIANT or either with @SEVERITY, as in "
-            "P:xy@1.5, without a canvas, which is that of the cell"
+            f"test distortion {text!r}: expected NAME, NAME:VARIANT or either with @SEVERITY, as "
+            "in P:xy@1.5, without a canvas, which is that of the cell"
         )
     severity = parse_severity(amount) if at else 1.0
     name, variant, _, distortion = parse_distortion(named)

@@ -23,6 +23,8 @@ from stn_cluster.evaluation.evaluation_sets import (
     worst_classes,
     worst_draws,
 )
+from stn_cluster.evaluation.ink import ink_lost
+from stn_cluster.evaluation.known_pose import Pose, PoseTest
 from stn_cluster.evaluation.severities import parse_test_distortion
 from stn_cluster.grid import Cell
 from stn_cluster.registry import register_distortion
@@ -222,6 +224,14 @@ def test_a_plug_ins_distortion_that_does_not_say_how_it_scales_has_severity_1_on
     for test in (asked(cell, "shift@2"), clean_set(cell)):
         with pytest.raises(UserError, match=r"distortion 'shift' has no `scaled\(.*only 1$"):
             test.images(load_dataset("digits"), CPU).parameters()
+
+
+def test_a_plug_ins_distortion_without_a_grid_has_neither_ink_nor_pose(registered: None) -> None:
+    cell, data = shifting(registered, ScalableShift), load_dataset("digits")
+    images = asked(cell, "scalableshift").images(data, CPU)
+    assert ink_lost(images, data.test_images) is None
+    test = PoseTest(images, clean_set(cell).images(data, CPU))
+    assert test.mean([test.identity_errors(0, 10)]) == Pose()
 
 
 def test_what_a_plug_in_scales_is_checked(registered: None) -> None:

@@ -50,5 +50,5 @@ def test_a_canvas_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "@1", "Q@2", "P:nothing", "R@1@2", "R:"])
 def test_what_is_no_distortion_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="distortion|variant"):
+    with pytest.raises(UserError, match=r"distortion|variant"):
         parse_test_distortion(text)
