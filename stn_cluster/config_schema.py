@@ -57,11 +57,7 @@ def config_schema() -> Schema:
 
 
 def _only_registered() -> Schema:
-    model = {
-        "if": {"type": "string"},
-        "then": _reference("registered_model"),
-        "else": {"properties": {"name": _reference("registered_model")}},
-    }
+    model, recipe = _name_or_mapping("registered_model"), _name_or_mapping("registered_recipe")
     axes: Schema = {
         axis: {"items": model if kind == "model" else _reference(f"registered_{kind}")}
         for axis, kind in _AXES.items()
@@ -69,15 +65,19 @@ def _only_registered() -> Schema:
     # A data set may also be files under the data root, which an editor does not know.
     fields = [name for name in _FIELDS if name != "dataset"]
     cell = {name: _reference(f"registered_{name}") for name in fields} | {"model": model}
-    recipe = {
-        "if": {"type": "string"},
-        "then": _reference("registered_recipe"),
-        "else": {"properties": {"name": _reference("registered_recipe")}},
-    }
     return {
         **axes,
         "recipe": recipe,
         "cells": {"items": {"properties": {**cell, "recipe": recipe}}},
+    }
+
+
+def _name_or_mapping(definition: str) -> Schema:
+    """A name of a definition, alone or as the field `name`."""
+    return {
+        "if": {"type": "string"},
+        "then": _reference(definition),
+        "else": {"properties": {"name": _reference(definition)}},
     }
 
 

@@ -1,7 +1,8 @@
-"""What a data set's images are, without the images: plain values, without torch."""
+"""Description of a data set's images without the images: plain values, without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -36,6 +37,11 @@ class DatasetInfo(BaseModel):
 
 
 MNIST = DatasetInfo()
+
+
+def for_each_channel(background: int | Sequence[int], channels: int) -> tuple[int, ...]:
+    """A background as one number for each channel; several numbers stay as they are."""
+    return (background,) * channels if isinstance(background, int) else tuple(background)
 
 
 def scaled(pixels: int, frame: int) -> int:

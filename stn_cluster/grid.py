@@ -333,7 +333,7 @@ class CellChoice(Described):
     dataset: str | None = None
     """The data set; left out: the config's."""
     recipe: RecipeField | None = None
-    """How it is trained; left out: as the config says."""
+    """Recipe by which it is trained; left out: the config's."""
 
 
 class GridConfig(Described):
@@ -347,7 +347,7 @@ class GridConfig(Described):
     dataset: str = "digits"
     """The data set."""
     recipe: RecipeField = RecipeChoice()
-    """How cells are trained: the name of a recipe, or a mapping of its name and changed fields."""
+    """Recipe by which cells are trained: its name, or a mapping of its name and changed fields."""
     models: tuple[ModelField, ...] | None = None
     """Networks; left out: the paper's four."""
     transforms: tuple[str, ...] | None = None
@@ -363,7 +363,7 @@ class GridConfig(Described):
     plugins: tuple[ModuleName, ...] = ()
     """Python modules with components of your own."""
     needs: Needs = Needs()
-    """What a worker has to have for these cells; it does not affect results."""
+    """Ray resources of a worker that trains these cells; they do not affect results."""
     no_progress_seconds: Positive | None = None
     """Time without progress after which a cell's worker is ended; left out: the service's, 1800."""
 

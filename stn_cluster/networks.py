@@ -31,7 +31,7 @@ def is_model_name(name: str) -> bool:
 
 
 class Network(BaseModel):
-    """What a cell's model is made of, where that is more than the registered model of its name."""
+    """Composition of a cell's model, where it is more than the registered model of its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

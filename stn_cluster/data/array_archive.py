@@ -44,7 +44,7 @@ class ArrayArchive:
         """Reads the labels, and the shape of the images."""
         with self._opened() as archive:
             shape, dtype = _header(archive, PARTS[0])
-            largest = max(_largest(archive, labels) for labels in PARTS[1::2])
+            largest = max(_largest(part, _array(archive, part)) for part in PARTS[1::2])
             channels = shape[1] if len(shape) == 4 else 1
             if len(shape) not in (3, 4) or channels not in CHANNELS or dtype.kind not in "iu":
                 raise ValueError(
@@ -71,7 +71,7 @@ class ArrayArchive:
             names = _optional(archive, "class_names")
             background = _optional(archive, "background")
             arrays = {part: _array(archive, part) for part in PARTS}
-            largest = max(_largest(archive, labels) for labels in PARTS[1::2])
+            largest = max(_largest(part, arrays[part]) for part in PARTS[1::2])
             return from_arrays(
                 **arrays,
                 n_classes=max(2, largest + 1),
@@ -132,9 +132,8 @@ def _optional(archive: zipfile.ZipFile, part: str) -> NDArray[Any] | None:
     return _array(archive, part) if f"{part}.npy" in archive.namelist() else None
 
 
-def _largest(archive: zipfile.ZipFile, part: str) -> int:
+def _largest(part: str, labels: NDArray[Any]) -> int:
     """The largest label."""
-    labels = _array(archive, part)
     if labels.dtype.kind not in "iufb" or labels.ndim != 1 or not len(labels):
         raise ValueError(
             f"{part}: one whole number for each image, (N,), and at least one, not {labels.shape} "

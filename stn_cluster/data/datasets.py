@@ -83,12 +83,12 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """Number of channels of an image, 1 or 3."""
         return self.train_images.shape[1] if self.train_images.ndim == 4 else 1
 
     @property
     def info(self) -> DatasetInfo:
-        """What its images are."""
+        """Size, channels, classes and background of its images."""
         assert isinstance(self.background, tuple)
         return DatasetInfo(
             frame=self.frame,

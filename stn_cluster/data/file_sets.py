@@ -1,6 +1,6 @@
 """Data sets that are files under the data root: an archive of arrays, folders of images, IDX files.
 
-What they are is told without torch.
+They are described without torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FileSet(Protocol):
         """All files that it is loaded from."""
 
     def describe(self) -> DatasetInfo:
-        """What its images are."""
+        """Size, channels, classes and background of its images."""
 
     def prepare(self, root: Path) -> None:
         """Does what takes long, once, and tells what is wrong with a file."""
@@ -64,7 +64,8 @@ def find(name: str, root: Path) -> Entry | None:
         name=name,
         target=lambda given: _told(lambda: one.load(given or root)),
         info=_told(one.describe),
-        files=lambda given: _told(one.files),
+        # As seen from the root, which may itself be relative to the working directory.
+        files=lambda given: _told(lambda: [file.relative_to(root) for file in one.files()]),
         prepare=lambda given: _told(lambda: one.prepare(given or root)),
     )
 
@@ -85,7 +86,7 @@ def _of_name(name: str, root: Path) -> Iterator[FileSet]:
 
 
 def _told(read: Callable[[], T]) -> T:
-    """What is read; what is wrong with it is told in a line that names the file."""
+    """Result of reading files; an error of theirs becomes a line that names the file."""
     try:
         return read()
     except OSError as error:

@@ -18,7 +18,13 @@ import numpy as np
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stn_cluster.dataset_info import CHANNELS, FRAME_PIXELS, MAX_CLASSES, DatasetInfo
+from stn_cluster.dataset_info import (
+    CHANNELS,
+    FRAME_PIXELS,
+    MAX_CLASSES,
+    DatasetInfo,
+    for_each_channel,
+)
 from stn_cluster.errors import first_error
 from stn_cluster.registry.file_digests import derived_folder, digest_files
 from stn_cluster.yaml_core import NOT_YAML, read_yaml
@@ -71,7 +77,7 @@ class ImageFolder:
             frame=settings.size,
             channels=settings.channels,
             n_classes=len(self._classes()),
-            background=_background(settings),
+            background=for_each_channel(settings.background, settings.channels),
         )
 
     def prepare(self, root: Path) -> None:
@@ -82,8 +88,7 @@ class ImageFolder:
         """Loads it: the images stay on disk until they are looked at."""
         from stn_cluster.data.datasets import from_arrays
 
-        info = self.describe()
-        arrays = {part: self._decoded(root) / f"{part}.npy" for part in PARTS}
+        info, decoded = self.describe(), self._decoded(root)
         classes = self._classes()
         numbers = {name: number for number, name in enumerate(classes)}
         labels = {
@@ -91,7 +96,7 @@ class ImageFolder:
             for part in PARTS
         }
         # "c": torch wants memory that it may write to; what it wrote would not get to the file.
-        images = {part: np.load(path, mmap_mode="c") for part, path in arrays.items()}
+        images = {part: np.load(decoded / f"{part}.npy", mmap_mode="c") for part in PARTS}
         return from_arrays(
             images["train"],
             labels["train"],
@@ -114,7 +119,7 @@ class ImageFolder:
             first, reason = first_error(error.errors(), lambda at: FolderSettings.model_fields)
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path}: {where}: {reason} (given: {first['input']!r})") from error
-        numbers = _background(settings)
+        numbers = for_each_channel(settings.background, settings.channels)
         if settings.channels not in CHANNELS:
             raise ValueError(f"{path}: channels: 1 or 3, not {settings.channels}")
         if len(numbers) != settings.channels or not all(0 <= n <= 255 for n in numbers):
@@ -200,11 +205,6 @@ class ImageFolder:
                         shutil.rmtree(old, ignore_errors=True)
                 draft.rename(folder)
         return folder
-
-
-def _background(settings: FolderSettings) -> tuple[int, ...]:
-    given = settings.background
-    return (given,) * settings.channels if isinstance(given, int) else given
 
 
 def _is_litter(path: Path) -> bool:

@@ -11,8 +11,8 @@ from torch import Tensor
 from stn_cluster.data.datasets import Dataset, validation_split
 from stn_cluster.data.mnist_files import FILES, IdxFile, find, folders, present
 from stn_cluster.errors import UserError
+from stn_cluster.registry import DEFAULT_ROOT
 
-DEFAULT_ROOT = Path("data")
 VALIDATION_REPEATS = 5  # distorted versions of each test image in `mnist-validation-5`
 
 

@@ -62,7 +62,7 @@ def make_distortion(cell: Cell) -> Distortion:
 
 
 def _images_of(cell: Cell) -> dict[str, Any]:
-    """What a distortion has to know of a cell's images."""
+    """Arguments of a distortion that come from the cell's data set: frame and background."""
     background = cell.data.background
     outside = tuple(value / WHITE for value in background) if any(background) else ()
     return {"frame": cell.data.frame, "background": outside}

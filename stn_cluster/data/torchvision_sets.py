@@ -17,8 +17,8 @@ import numpy as np
 from stn_cluster.data.datasets import Dataset, from_arrays
 from stn_cluster.data.idx_files import read_values
 from stn_cluster.errors import UserError
+from stn_cluster.registry import DEFAULT_ROOT
 
-DEFAULT_ROOT = Path("data")
 SILENCE_SECONDS = 20.0  # without a byte, after which a download is given up
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stn_cluster.data.random_state import generator
 from stn_cluster.data.stream import isolated_distortion, make_distortion, user_state
-from stn_cluster.dataset_info import WHITE, DatasetInfo
+from stn_cluster.dataset_info import WHITE, DatasetInfo, for_each_channel
 from stn_cluster.errors import UserError, first_error
 from stn_cluster.grid import Cell
 from stn_cluster.inference.stored_cells import StoredCell
@@ -105,9 +105,9 @@ def distort(
     _, channels, height, width = pixels.shape
     if height != width:
         raise UserError(f"images of {height}x{width} pixels: a distortion takes square ones")
-    values = (background,) * channels if isinstance(background, int) else tuple(background)
+    outside = for_each_channel(background, channels)
     try:
-        info = DatasetInfo(frame=height, channels=channels, background=values)
+        info = DatasetInfo(frame=height, channels=channels, background=outside)
     except ValidationError as error:
         _, reason = first_error(error.errors())
         raise UserError(f"images {tuple(pixels.shape)} cannot be distorted: {reason}") from None

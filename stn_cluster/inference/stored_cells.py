@@ -61,7 +61,7 @@ def find_cell(
 
 
 def training(store: Store, key: str) -> str:
-    """What to do about weights that are not here."""
+    """Advice about weights that are not here: the command that trains the cell."""
     into = " --into DIR" if is_published(store.uri) else ""
     place = shlex.quote(store.name)
     return f"this trains it: stn-cluster rerun --store {place} --key {key}{into}"

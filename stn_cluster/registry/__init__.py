@@ -14,6 +14,7 @@ from stn_cluster.registry.components import (
     register_transform,
 )
 from stn_cluster.registry.dataset_lookup import (
+    DEFAULT_ROOT,
     FoundDataset,
     check_dataset,
     describe_dataset,
@@ -37,6 +38,7 @@ from stn_cluster.registry.torchvision_names import PREFIX as TORCHVISION
 from stn_cluster.registry.torchvision_names import is_torchvision, torchvision_names
 
 __all__ = [
+    "DEFAULT_ROOT",
     "KINDS",
     "TORCHVISION",
     "ClashError",

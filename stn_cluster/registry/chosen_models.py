@@ -28,7 +28,7 @@ def find_model(choice: ModelChoice) -> Entry:
 
 
 def network_of(choice: ModelChoice, info: DatasetInfo, data_root: Path | None) -> Network | None:
-    """What a choice's model is made of; None for the registered one.
+    """Composition of a choice's model; None for the registered one.
 
     Raises:
         UserError: the file of weights cannot be read; or mean and std do not fit the channels.

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from stn_cluster.dataset_info import CANVAS_PIXELS, MNIST, DatasetInfo
+from stn_cluster.dataset_info import CANVAS_PIXELS, MNIST, DatasetInfo, for_each_channel
 from stn_cluster.errors import UserError, first_error, is_near, unknown
 from stn_cluster.networks import NAME_RULE, is_model_name
 from stn_cluster.registry.built_in_lines import LINES
@@ -74,9 +74,12 @@ class Entry:
     def shown_variants(self) -> tuple[tuple[str, int], ...]:
         """A distortion's variants as a config names them, with their canvases, the default
         first; none if there is only one."""
-        shown = {variant: name for name, variant in self.variant_names}
-        pairs = tuple((shown.get(variant, variant), canvas) for variant, canvas in self.variants)
+        pairs = tuple((self.shown_variant(variant), canvas) for variant, canvas in self.variants)
         return pairs if len(pairs) > 1 else ()
+
+    def shown_variant(self, variant: str) -> str:
+        """Name of a distortion's variant in configs, which need not be that in keys."""
+        return {key: name for name, key in self.variant_names}.get(variant, variant)
 
     @property
     def plugin(self) -> str | None:
@@ -99,7 +102,7 @@ class Entry:
 
 
 def load_target(target: str | Callable[..., Any]) -> Callable[..., Any]:
-    """What a target names: it is imported now."""
+    """Function or class that a target names; it is imported now."""
     if not isinstance(target, str):
         return target
     module, _, name = target.partition(":")
@@ -282,7 +285,7 @@ def register_dataset(
     Raises:
         UserError: a number is out of range.
     """
-    numbers = (background,) * channels if isinstance(background, int) else tuple(background)
+    numbers = for_each_channel(background, channels)
     fields = {"frame": frame, "channels": channels, "n_classes": n_classes}
     try:
         info = DatasetInfo.model_validate(fields | {"background": numbers})

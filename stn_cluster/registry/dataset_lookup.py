@@ -76,7 +76,7 @@ def found_dataset(name: str, data_root: Path | None = None) -> FoundDataset:
 
 
 def describe_dataset(name: str, data_root: Path | None = None) -> DatasetInfo:
-    """What a data set's images are, without loading them.
+    """Description of a data set's images, without loading them.
 
     Raises:
         UserError: see `find_dataset`.

@@ -344,8 +344,7 @@ def _canvases(entry: Entry, frame: int) -> dict[str, int]:
 def _canonical_name(entry: Entry, variant: str, canvas: int, frame: int) -> str:
     """Name without defaults, which are the first variant and a variant's own canvas."""
     default, _ = entry.variants[0]
-    shown = {variant: name for name, variant in entry.variant_names}
-    parts = [shown.get(variant, variant)] if variant != default else []
+    parts = [entry.shown_variant(variant)] if variant != default else []
     parts += [str(canvas)] if canvas != _canvases(entry, frame)[variant] else []
     return f"{entry.name}:{'-'.join(parts)}" if parts else entry.name
 

@@ -28,7 +28,7 @@ def torchvision_names() -> tuple[str, ...]:
 
 
 def torchvision_builder(name: str) -> Callable[[Any], Any]:
-    """What builds a classifier for a `Task`."""
+    """Function that builds a classifier for a `Task`."""
 
     def build(task: Any) -> Any:
         return importlib.import_module(_MODULE).build(name.removeprefix(PREFIX), task)

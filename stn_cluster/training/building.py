@@ -73,7 +73,7 @@ def task_of(cell: Cell, recipe: Shape, n_classes: int) -> Task:
 
 
 def _background(cell: Cell) -> tuple[float, ...]:
-    """What is outside of an image, as the model sees it: normalised like all else."""
+    """Background of an image, as the model sees it: normalised like all else."""
     values = [value / WHITE for value in cell.data.background]
     network = cell.network
     if network is not None and network.mean is not None and network.std is not None:

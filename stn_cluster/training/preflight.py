@@ -97,8 +97,7 @@ def check_reads(cell: Cell, opened: Sequence[Path], data_root: Path | None) -> N
     Raises:
         UserError: one would be absent on the workers, and its content in no key.
     """
-    digests = [revision for revision in cell.revisions.values() if isinstance(revision, str)]
-    plugins = list(filter(None, map(known_plugin, digests)))
+    plugins = list(filter(None, map(known_plugin, sorted(cell.digests))))
     # Of two plug-ins in one folder, either may bring it.
     present = {path.resolve() for plugin in plugins for path in plugin.brought.files.values()}
     for plugin in plugins:

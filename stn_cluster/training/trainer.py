@@ -285,7 +285,10 @@ class PackTrainer:
         """Runs an action for a cell; if it fails, only that cell ends."""
         self._turn(cell.key)
         try:
-            action(*args, **kwargs)
+            # Torch's modes hold as long as their objects: one that another cell's code has left
+            # may end at any time, and would then set gradients as they were when it began.
+            with torch.inference_mode(False), torch.enable_grad():
+                action(*args, **kwargs)
         except (Exception, SystemExit) as error:  # sys.exit() ends its cell, not the worker
             if ends_worker(error):
                 raise

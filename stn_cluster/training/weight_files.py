@@ -85,7 +85,7 @@ def load_into(model: nn.Module, weights: WeightFile, name: str) -> list[str]:
 
 
 def misfit(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """What keeps a state dict from fitting a model's own; '' if it fits."""
+    """Reason why a state dict does not fit a model's own; '' if it fits."""
     missing = [name for name in own if name not in given]
     left_over = sorted(name for name in given if name not in own)
     shapes = [

@@ -20,6 +20,7 @@ from stn_cluster.data.datasets import load_dataset
 from stn_cluster.dataset_info import DatasetInfo
 from stn_cluster.errors import UserError
 from stn_cluster.registry import describe_dataset, find_dataset
+from stn_cluster.registry.dataset_lookup import found_dataset
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -247,3 +248,23 @@ def test_describing_needs_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["archive", "folders", "idx"])
+def test_a_data_root_may_be_named_from_the_working_directory(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    if kind == "archive":
+        np.savez(root / "mine.npz", **arrays())
+    elif kind == "folders":
+        write_folders(root, "mine", n_classes=2, train=2, test=1)
+    else:
+        write_idx(root / "mine")
+    monkeypatch.chdir(tmp_path)
+    revision = found_dataset("mine", root).revision
+    assert found_dataset("mine").revision == revision  # of the default, which is `data`
+    assert found_dataset("mine", Path("data")).revision == revision
+    monkeypatch.chdir(root)
+    assert found_dataset("mine", Path()).revision == revision

@@ -94,6 +94,14 @@ def test_recipes_with_the_same_label_are_told_apart(store: Store) -> None:
     assert load_model(store, cell.label, recipe=cell.recipe).trained.cell == cell
 
 
+def train_plugin(store: Store, folder: Path, body: str) -> Cell:
+    """Trains a plug-in's model, with this body of its function; the cell."""
+    write(folder, "mine.py", a_model("Mine", "from torch import nn\n", body))
+    [cell] = cells_of(folder, "mine", models=["Mine"])
+    train_into(store, [cell])
+    return cell
+
+
 def test_a_model_of_a_plug_in_is_what_was_submitted(
     store: Store, tmp_path: Path, data: DataCache
 ) -> None:
@@ -108,9 +116,7 @@ def test_a_model_of_a_plug_in_is_what_was_submitted(
         "return Net()"
     )
     with plugins_forgotten():
-        write(tmp_path, "mine.py", a_model("Mine", "from torch import nn\n", body))
-        [cell] = cells_of(tmp_path, "mine", models=["Mine"])
-        train_into(store, [cell])
+        cell = train_plugin(store, tmp_path, body)
     write(tmp_path, "mine.py", "raise ImportError('another one')")
     with plugins_forgotten():
         model = load_model(store, "Mine/none/R")
@@ -127,8 +133,7 @@ def test_what_no_file_can_hold_is_said(store: Store, tmp_path: Path) -> None:
         "return Net(784, 10)"
     )
     with plugins_forgotten():
-        write(tmp_path, "mine.py", a_model("Mine", "from torch import nn\n", body))
-        train_into(store, cells_of(tmp_path, "mine", models=["Mine"]))
+        train_plugin(store, tmp_path, body)
         with pytest.warns(UserWarning, match="^model 'Mine' has attributes that training has"):
             load_model(store, "Mine/none/R")
         with pytest.raises(UserError, match=r"^Mine/none/R/seed0: training has changed Python att"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.transforms import every_transform
 from torch import Tensor, nn
 
 from stn_cluster.stn import (
@@ -17,14 +18,10 @@ from stn_cluster.stn import (
     Kernel,
     ProjectiveGrid,
     SpatialTransformer,
-    ThinPlateSplineGrid,
     sample,
 )
 from stn_cluster.stn.models import Task, st_cnn, st_fcn
 
-every_transform = pytest.mark.parametrize(
-    "transform", [AffineGrid, ProjectiveGrid, ThinPlateSplineGrid]
-)
 every_precision = pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 WIDE = (128, 128)  # here, bfloat16 positions are up to half a pixel off
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.transforms import every_transform
 from torch import Tensor, nn
 
 from stn_cluster.stn import (
@@ -19,10 +20,6 @@ from stn_cluster.stn import (
 from stn_cluster.stn.conv_pool import conv_pool
 from stn_cluster.stn.convolution import ConvPool2d
 from stn_cluster.stn.models import Task, cnn, fcn, st_cnn, st_fcn
-
-every_transform = pytest.mark.parametrize(
-    "transform", [AffineGrid, ProjectiveGrid, ThinPlateSplineGrid]
-)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

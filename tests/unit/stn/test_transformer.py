@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from support.transforms import TRANSFORMS, every_transform
 from torch import Tensor, nn
 
 from stn_cluster.stn import (
@@ -16,15 +17,12 @@ from stn_cluster.stn import (
     GridGenerator,
     Kernel,
     LinearLocalisation,
-    ProjectiveGrid,
     SpatialTransformer,
     ThinPlateSplineGrid,
     sample,
 )
 
 Size = tuple[int, int]
-TRANSFORMS = (AffineGrid, ProjectiveGrid, ThinPlateSplineGrid)
-every_transform = pytest.mark.parametrize("transform", TRANSFORMS)
 
 
 def random_images(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
