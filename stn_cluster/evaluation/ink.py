@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from stn_cluster.data.distorted_images import DistortedImages
+from stn_cluster.data.distorted_images import DistortedImages, no_progress
 from stn_cluster.data.distortions import Distortion
 from stn_cluster.data.source_points import projected, source_matrix, source_points
 from stn_cluster.data.stream import as_images, isolated_distortion, user_state
@@ -16,24 +19,38 @@ SIDE = 8  # pieces of each edge of the canvas, which a spline may bend
 BATCH = 500  # images looked at a time
 
 
-def ink_lost(images: DistortedImages, pixels: Tensor) -> float | None:
-    """Share of the ink of all images, 0 to 1, at pixels that no point of the canvas reads.
+class Ink(NamedTuple):
+    """Ink of each image, (N,) float64: the sum of absolute differences from the background."""
 
-    Ink is the absolute difference from the background.
+    all: Tensor
+    lost: Tensor  # of it, at pixels that no point of the canvas reads
+
+    @property
+    def share_lost(self) -> float:
+        """Share that is lost of all images' ink, 0 to 1."""
+        total = float(self.all.sum())
+        return float(self.lost.sum()) / total if total else 0.0
+
+
+def ink_of(
+    images: DistortedImages, pixels: Tensor, progressed: Callable[[], None] = no_progress
+) -> Ink | None:
+    """How much ink the images have, and how much of it a distortion moves out of the canvas.
 
     Args:
         images: the distorted images.
         pixels: the undistorted ones, (M, H, W) or (M, C, H, W) uint8; image i is a version of i mod
             M.
+        progressed: called after each batch.
 
     Returns:
-        The share; None for a plug-in's distortion without a `grid`.
+        None for a plug-in's distortion without a `grid`.
     """
     parameters, distortion = images.parameters(), images.distortion()
     frame = pixel_centres((pixels.shape[-2], pixels.shape[-1]))
     state = user_state(images.cell, torch.device("cpu"), "edge")
     background = torch.tensor(images.cell.data.background, dtype=torch.float32) / WHITE
-    total, lost = 0.0, 0.0
+    parts = []
     for first in range(0, len(images), BATCH):
         drawn = parameters[first : first + BATCH]
         with isolated_distortion(images.cell, state):
@@ -42,9 +59,9 @@ def ink_lost(images: DistortedImages, pixels: Tensor) -> float | None:
             return None
         places = torch.arange(first, first + len(drawn)) % len(pixels)
         ink = (as_images(pixels[places]) - background.view(-1, 1, 1)).abs().sum(1).flatten(1)
-        total += float(ink.sum(dtype=torch.float64))
-        lost += float(ink[~seen].sum(dtype=torch.float64))
-    return lost / total if total else 0.0
+        parts.append((ink.sum(1, dtype=torch.float64), (ink * ~seen).sum(1, dtype=torch.float64)))
+        progressed()
+    return Ink(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def seen_points(distortion: Distortion, parameters: Tensor, points: Tensor) -> Tensor | None:

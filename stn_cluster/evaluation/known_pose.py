@@ -35,6 +35,10 @@ class PoseErrors(NamedTuple):
     # of the square of points: P maps some to nearly infinity, which would be all of the mean.
     squared_px: Tensor
 
+    def of(self, images: Tensor) -> PoseErrors:
+        """Those of some images, by their numbers."""
+        return PoseErrors(*(values[images] for values in self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
@@ -64,29 +68,32 @@ class PoseTest:
         self.canvas = distorted.cell.canvas
         self.has_similarity = distorted.cell.distortion_name in SIMILARITIES
 
-    def errors(self, first: int, grid: Tensor, clean_grid: Tensor) -> PoseErrors | None:
+    def errors(
+        self, first: int, read: Tensor, clean_read: Tensor, size: Sequence[int]
+    ) -> PoseErrors | None:
         """What is left of images `first` to `first` + N - 1.
 
         Args:
             first: number of the first image.
-            grid: (N, H, W, 2), the grid that the transformer predicts for the distorted image.
-            clean_grid: (N, H, W, 2), that for the undistorted one.
+            read: (N, K, 2), where the transformer's output reads the distorted image: the predicted
+                grid `at_points`.
+            clean_read: (N, K, 2), where it reads the undistorted one.
+            size: height and width of the output.
 
         Returns:
             None for a plug-in's distortion without a `grid`.
         """
-        distorted = self._distorted.at(first, grid)
-        clean = self._clean.at(first, clean_grid)
+        distorted = self._distorted.at(first, read)
+        clean = self._clean.at(first, clean_read)
         if distorted is None or clean is None:
             return None
-        points = output_points(grid.shape[1:3], grid.device) * (self.canvas / 2)
-        return pose_errors(distorted, clean, points)
+        return pose_errors(distorted, clean, output_points(size, read.device) * (self.canvas / 2))
 
     def identity_errors(self, first: int, count: int) -> PoseErrors | None:
         """What is left of `count` images without any transformer."""
         size = self.canvas, self.canvas
-        grid = pixel_centres(size).view(1, *size, 2).expand(count, -1, -1, -1)
-        return self.errors(first, grid, grid)
+        still = output_points(size, torch.device("cpu")).expand(count, -1, -1)
+        return self.errors(first, still, still, size)
 
     def mean(self, errors: Sequence[PoseErrors | None]) -> Pose:
         """The means over batches of errors."""
@@ -105,12 +112,11 @@ class _Read:
     def of(cls, images: DistortedImages) -> _Read:
         return cls(images, images.distortion(), images.parameters())
 
-    def at(self, first: int, grid: Tensor) -> Tensor | None:
-        """A at the points of the output, (N, K, 2)."""
+    def at(self, first: int, points: Tensor) -> Tensor | None:
+        """A at points of the canvas, (N, K, 2)."""
         cell = self.images.cell
-        drawn = self.parameters[first : first + len(grid)].to(grid.device)
-        points = grid.flatten(1, 2)[:, _places(grid.shape[1:3]).to(grid.device)]
-        with isolated_distortion(cell, user_state(cell, grid.device, "pose", first)):
+        drawn = self.parameters[first : first + len(points)].to(points.device)
+        with isolated_distortion(cell, user_state(cell, points.device, "pose", first)):
             return source_points(self.distortion, drawn, points)
 
 
@@ -179,6 +185,11 @@ def mean_pose(errors: Sequence[PoseErrors | None], has_similarity: bool) -> Pose
 
 def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
+
+
+def at_points(grid: Tensor) -> Tensor:
+    """A grid (N, H, W, 2) at the `output_points`, (N, K, 2)."""
+    return grid.flatten(1, 2)[:, _places(grid.shape[1:3]).to(grid.device)]
 
 
 def output_points(size: Sequence[int], device: torch.device) -> Tensor:

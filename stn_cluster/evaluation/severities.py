@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stn_cluster.errors import UserError
+from stn_cluster.evaluate_config import LARGEST_SEVERITY
 from stn_cluster.registry import parse_distortion
 
-LARGEST_SEVERITY = 3.0
 CLEAN = "clean"
 
 

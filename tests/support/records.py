@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from stn_cluster.evaluations import Evaluation, EvaluationSet
 from stn_cluster.grid import Cell
 from stn_cluster.registry import names, parse_distortion
 from stn_cluster.store import Record
@@ -57,6 +58,15 @@ def make_cell(
         settings={"iterations": 8, "batch_size": 16, "recipe": recipe},
         revisions={f"model:{model}": revision},
     )
+
+
+def make_evaluation(cell: Cell, on: str = "E", **test: Any) -> Evaluation:
+    """Evaluation of a cell on a distortion; `test`: fields of its `EvaluationSet`."""
+    name, variant, canvas, distortion = parse_distortion(on)
+    revisions = {**cell.revisions, f"dataset:{cell.dataset}": 1, f"distortion:{name}": 1}
+    fields = {"distortion": distortion, "variant": variant, "canvas": canvas}
+    tested = cell.model_copy(update={**fields, "revisions": revisions})
+    return Evaluation(cell=cell, test=EvaluationSet(cell=tested, **test), on=on)
 
 
 def make_record(cell: Cell | None = None, error: float | None = 1.5, **columns: Any) -> Record:

@@ -16,16 +16,12 @@ from stn_cluster.data.distortions import CornerShift
 from stn_cluster.data.random_state import generator
 from stn_cluster.data.stream import as_images, make_distortion
 from stn_cluster.errors import UserError
-from stn_cluster.evaluation.evaluation_sets import (
-    EvaluationSet,
-    clean_set,
-    evaluation_set,
-    worst_classes,
-    worst_draws,
-)
-from stn_cluster.evaluation.ink import ink_lost
+from stn_cluster.evaluation.draws import drawn_images, worst_classes, worst_draws
+from stn_cluster.evaluation.evaluation_sets import clean_set, evaluation_set
+from stn_cluster.evaluation.ink import ink_of
 from stn_cluster.evaluation.known_pose import Pose, PoseTest
 from stn_cluster.evaluation.severities import parse_test_distortion
+from stn_cluster.evaluations import EvaluationSet
 from stn_cluster.grid import Cell
 from stn_cluster.registry import register_distortion
 
@@ -47,7 +43,7 @@ def plain(distortion: str) -> DistortedImages:
 
 
 def shown(test: EvaluationSet, draw: int = 0) -> Tensor:
-    return test.images(load_dataset("digits"), CPU, draw).whole()
+    return drawn_images(test, load_dataset("digits"), CPU, draw).whole()
 
 
 @pytest.mark.parametrize("own", OWN)
@@ -103,8 +99,10 @@ def test_clean_is_the_image_where_the_cell_has_it(own: str) -> None:
 @pytest.mark.parametrize("severity", [0.0, 0.5, 2.0, 3.0])
 def test_severity_multiplies_what_was_drawn(name: str, severity: float) -> None:
     cell, data = cell_of(name), load_dataset("digits")
-    drawn = asked(cell, name).images(data, CPU).parameters().double().numpy()
-    worse = asked(cell, f"{name}@{severity:g}").images(data, CPU).parameters().double().numpy()
+    drawn = drawn_images(asked(cell, name), data, CPU).parameters().double().numpy()
+    worse = (
+        drawn_images(asked(cell, f"{name}@{severity:g}"), data, CPU).parameters().double().numpy()
+    )
     expected = drawn * severity
     factor = {"R": 1, "RTS": 1, "P": 0}.get(cell.distortion_name)
     if factor is not None:
@@ -116,11 +114,11 @@ def test_where_images_fill_the_canvas_the_others_act_on_enlarged_images() -> Non
     cell, data = cell_of("P"), load_dataset("digits")
     enlarged = asked(cell, "E")
     assert enlarged.cell.data.frame == 42
-    drawn = enlarged.images(data, CPU).parameters()
+    drawn = drawn_images(enlarged, data, CPU).parameters()
     usual = generator("test", "digits", "E", "plain", 42).normal(0, 2.25, tuple(drawn.shape))
     np.testing.assert_allclose(drawn.numpy(), usual, rtol=1e-6)
     turned = asked(cell, "R")
-    assert torch.equal(turned.images(data, CPU).parameters(), plain("R:42").parameters())
+    assert torch.equal(drawn_images(turned, data, CPU).parameters(), plain("R:42").parameters())
     assert turned.name != cell_of("R:42").test_set  # other images
     none = shown(asked(cell, "R@0"))
     torch.testing.assert_close(none, shown(clean_set(cell)), atol=2e-5, rtol=0)
@@ -128,12 +126,12 @@ def test_where_images_fill_the_canvas_the_others_act_on_enlarged_images() -> Non
 
 def test_moves_of_enlarged_corners_scale_with_the_canvas() -> None:
     test = asked(cell_of("R"), "P")
-    drawn = test.images(load_dataset("digits"), CPU).parameters()
+    drawn = drawn_images(test, load_dataset("digits"), CPU).parameters()
     usual = plain("P:28").parameters()
     torch.testing.assert_close(drawn[:, 1:], usual[:, 1:] * (28 / 42), rtol=1e-5, atol=1e-6)
     assert torch.equal(drawn[:, 0], usual[:, 0])
     assert test.name != cell_of("P:28").test_set
-    distortion = test.images(load_dataset("digits"), CPU).distortion()
+    distortion = drawn_images(test, load_dataset("digits"), CPU).distortion()
     assert isinstance(distortion, CornerShift)
 
 
@@ -152,10 +150,10 @@ def test_names_tell_all_that_determines_the_images() -> None:
 def test_draw_0_is_the_plain_one_and_draw_k_adds_k_to_the_seeds_name() -> None:
     cell, data = cell_of("RTS"), load_dataset("digits")
     test = asked(cell, "RTS", 3)
-    assert torch.equal(test.images(data, CPU, 0).parameters(), plain("RTS").parameters())
+    assert torch.equal(drawn_images(test, data, CPU, 0).parameters(), plain("RTS").parameters())
     for draw in (1, 2):
         rng = generator("test", "digits", "RTS", "plain", 42, draw)
-        drawn = test.images(data, CPU, draw).parameters().numpy()
+        drawn = drawn_images(test, data, CPU, draw).parameters().numpy()
         assert np.array_equal(drawn, make_distortion(cell).draw(rng, len(drawn)))
 
 
@@ -208,7 +206,7 @@ def test_a_plug_ins_distortion_scales_as_it_says(registered: None) -> None:
     assert torch.equal(shown(asked(cell, "scalableshift")), plain("scalableshift").whole())
     drawn = plain("scalableshift").parameters()
     test = asked(cell, "scalableshift@3")
-    worse = test.images(load_dataset("digits"), CPU).parameters()
+    worse = drawn_images(test, load_dataset("digits"), CPU).parameters()
     assert torch.equal(worse, drawn * 3)
     undistorted = as_images(load_dataset("digits").test_images)
     moved = undistorted[1].roll(int(drawn[1]) * 3, -1)
@@ -223,18 +221,18 @@ def test_a_plug_ins_distortion_that_does_not_say_how_it_scales_has_severity_1_on
     assert torch.equal(shown(asked(cell, "shift")), plain("shift").whole())
     for test in (asked(cell, "shift@2"), clean_set(cell)):
         with pytest.raises(UserError, match=r"distortion 'shift' has no `scaled\(.*only 1$"):
-            test.images(load_dataset("digits"), CPU).parameters()
+            drawn_images(test, load_dataset("digits"), CPU).parameters()
 
 
 def test_a_plug_ins_distortion_without_a_grid_has_neither_ink_nor_pose(registered: None) -> None:
     cell, data = shifting(registered, ScalableShift), load_dataset("digits")
-    images = asked(cell, "scalableshift").images(data, CPU)
-    assert ink_lost(images, data.test_images) is None
-    test = PoseTest(images, clean_set(cell).images(data, CPU))
+    images = drawn_images(asked(cell, "scalableshift"), data, CPU)
+    assert ink_of(images, data.test_images) is None
+    test = PoseTest(images, drawn_images(clean_set(cell), data, CPU))
     assert test.mean([test.identity_errors(0, 10)]) == Pose()
 
 
 def test_what_a_plug_in_scales_is_checked(registered: None) -> None:
     test = asked(shifting(registered, WrongShift), "wrongshift@2")
     with pytest.raises(UserError, match=r"scaled to severity 2 gives .* \(3599, 1\); expected"):
-        test.images(load_dataset("digits"), CPU).parameters()
+        drawn_images(test, load_dataset("digits"), CPU).parameters()

@@ -14,8 +14,9 @@ from stn_cluster.data.datasets import load_dataset
 from stn_cluster.data.distorted_images import DistortedImages
 from stn_cluster.data.distortions import CornerShift, Similarity, Spline
 from stn_cluster.data.stream import as_images
+from stn_cluster.evaluation.draws import drawn_images
 from stn_cluster.evaluation.evaluation_sets import evaluation_set
-from stn_cluster.evaluation.ink import canvas_edge, ink_lost, winding_numbers
+from stn_cluster.evaluation.ink import canvas_edge, ink_of, winding_numbers
 from stn_cluster.evaluation.severities import parse_test_distortion
 
 CPU = torch.device("cpu")
@@ -24,13 +25,13 @@ DATA = load_dataset("digits")
 
 def images_of(own: str, asked: str) -> DistortedImages:
     [cell] = make_cells(models=["FCN"], distortions=[own])
-    return evaluation_set(cell, parse_test_distortion(asked)).images(DATA, CPU)
+    return drawn_images(evaluation_set(cell, parse_test_distortion(asked)), DATA, CPU)
 
 
 def lost_of(own: str, asked: str) -> float:
-    lost = ink_lost(images_of(own, asked), DATA.test_images)
-    assert lost is not None
-    return lost
+    ink = ink_of(images_of(own, asked), DATA.test_images)
+    assert ink is not None
+    return ink.share_lost
 
 
 @pytest.mark.parametrize("own", ["R", "RTS", "P", "E", "clean"])
@@ -54,8 +55,9 @@ def test_what_is_lost_is_what_a_larger_canvas_shows_outside(own: str, asked: str
     ink = shown[:, 0] * area
     inside = ink[:, 60 : 60 + canvas, 60 : 60 + canvas].sum()
     images.shape = (360, *images.shape[1:])  # the first version of each image
-    lost = ink_lost(images, DATA.test_images)
-    assert lost is not None
+    found = ink_of(images, DATA.test_images)
+    assert found is not None
+    lost = found.share_lost
     assert lost == pytest.approx(float(1 - inside / ink.sum()), abs=0.012)
     assert lost > 0.003
 

@@ -17,8 +17,15 @@ from torch import Tensor, nn
 
 from stn_cluster.data.datasets import load_dataset
 from stn_cluster.data.distorted_images import DistortedImages
+from stn_cluster.evaluation.draws import drawn_images
 from stn_cluster.evaluation.evaluation_sets import clean_set, evaluation_set
-from stn_cluster.evaluation.known_pose import PoseErrors, PoseTest, mean_pose, output_points
+from stn_cluster.evaluation.known_pose import (
+    PoseErrors,
+    PoseTest,
+    at_points,
+    mean_pose,
+    output_points,
+)
 from stn_cluster.evaluation.severities import parse_test_distortion
 from stn_cluster.stn import AffineGrid, GridGenerator, ProjectiveGrid, SpatialTransformer
 from stn_cluster.stn.grids import ThinPlateSplineGrid
@@ -42,7 +49,7 @@ class Case(NamedTuple):
 def case(own: str, asked: str | None = None) -> Case:
     [cell] = make_cells(models=["FCN"], distortions=[own])
     test = evaluation_set(cell, parse_test_distortion(asked or own))
-    distorted, clean = test.images(DATA, CPU), clean_set(cell).images(DATA, CPU)
+    distorted, clean = drawn_images(test, DATA, CPU), drawn_images(clean_set(cell), DATA, CPU)
     drawn = distorted.parameters()[:N].double().numpy()
     return Case(distorted, clean, drawn, PoseTest(distorted, clean))
 
@@ -50,6 +57,10 @@ def case(own: str, asked: str | None = None) -> Case:
 def found(errors: PoseErrors | None) -> PoseErrors:
     assert errors is not None
     return errors
+
+
+def errors_of(one: Case, grid: Tensor, clean_grid: Tensor) -> PoseErrors:
+    return found(one.test.errors(0, at_points(grid), at_points(clean_grid), grid.shape[1:3]))
 
 
 class ByHand(nn.Module):
@@ -91,7 +102,7 @@ def test_the_exact_inverse_leaves_nothing(own: str, asked: str) -> None:
     theta = torch.tensor(np.array([forward_matrix(row, canvas).ravel() for row in one.drawn]))
     grid = predicted(theta, canvas, AffineGrid)
     clean = predicted(torch.eye(2, 3).flatten().expand(N, -1), canvas, AffineGrid)
-    errors = found(one.test.errors(0, grid, clean))
+    errors = errors_of(one, grid, clean)
     for values in (errors.degrees, errors.log2_scale, errors.shift_px, errors.squared_px.sqrt()):
         assert values.shape == (N,)
         assert float(values.max()) < 1e-3
@@ -101,7 +112,7 @@ def test_the_exact_inverse_leaves_nothing(own: str, asked: str) -> None:
     both = torch.cat([theta.view(N, 2, 3), bottom], 1) @ other
     grid = predicted(both[:, :2].flatten(1), canvas, AffineGrid)
     clean = predicted(other[:2].flatten().expand(N, -1), canvas, AffineGrid)
-    errors = found(one.test.errors(0, grid, clean))
+    errors = errors_of(one, grid, clean)
     for values in (errors.degrees, errors.log2_scale, errors.shift_px, errors.squared_px.sqrt()):
         assert float(values.max()) < 1e-3
 
@@ -118,7 +129,7 @@ def test_the_exact_inverse_of_moved_corners_leaves_nothing(own: str) -> None:
         thetas.append(homography_of(square / (canvas / 2), moved / (canvas / 2)))
     grid = predicted(torch.tensor(np.array(thetas)), canvas, ProjectiveGrid)
     clean = predicted(torch.eye(3).flatten()[:8].expand(N, -1), canvas, ProjectiveGrid)
-    errors = found(one.test.errors(0, grid, clean))
+    errors = errors_of(one, grid, clean)
     assert float(errors.squared_px.max().sqrt()) < 1e-3
     assert float(found(one.test.identity_errors(0, N)).squared_px.mean().sqrt()) > 1
 
@@ -171,7 +182,7 @@ def test_a_wrong_guess_leaves_what_a_general_minimiser_finds(
     identity = make((42, 42)).identity
     noise = torch.randn(2, N, len(identity), generator=torch.manual_seed(0)) * 0.02
     grids = [predicted(identity + part, 42, make) for part in noise]
-    errors = found(one.test.errors(0, grids[0], grids[1]))
+    errors = errors_of(one, grids[0], grids[1])
     points = output_points((42, 42), CPU).numpy() * 21
     for number in (0, 7, 31):
         a = source(one.drawn[number], grids[0][number])
@@ -209,7 +220,7 @@ def distance(points: Array, mapped: Array) -> Callable[[Array], Array]:
 def test_an_image_of_which_one_point_is_read_has_no_pose() -> None:
     one = case("RTS")
     still = predicted(torch.zeros(N, 6), 42, AffineGrid)
-    pose = one.test.mean([one.test.errors(0, still, still)])
+    pose = one.test.mean([errors_of(one, still, still)])
     assert set(pose.columns("pose").values()) == {None}
     assert set(mean_pose([], has_similarity=True).columns("pose").values()) == {None}
 
