@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 LARGEST_SEVERITY = 3.0
 LARGEST_WORST_OF = 100
+MAX_LISTED = 1000  # values of a field
 TEST_DISTORTIONS = ("clean", "R", "RTS", "P", "E")
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -20,11 +21,15 @@ def _listed(given: Any) -> Any:
 
 Severities = Annotated[
     tuple[Annotated[float, Field(ge=0, le=LARGEST_SEVERITY)], ...],
-    Field(min_length=1),
+    Field(min_length=1, max_length=MAX_LISTED),
     BeforeValidator(_listed),
 ]
-Words = Annotated[tuple[Word, ...], Field(min_length=1), BeforeValidator(_listed)]
-Values = Annotated[tuple[int | str, ...], Field(min_length=1), BeforeValidator(_listed)]
+Words = Annotated[
+    tuple[Word, ...], Field(min_length=1, max_length=MAX_LISTED), BeforeValidator(_listed)
+]
+Values = Annotated[
+    tuple[int | str, ...], Field(min_length=1, max_length=MAX_LISTED), BeforeValidator(_listed)
+]
 
 
 class Evaluate(BaseModel):

@@ -87,6 +87,22 @@ class Evaluation(Frozen):
         return f"{self.cell.label} on {self.tested_on}"
 
     @property
+    def base(self) -> Cell:
+        """The cell, of the data set that it is tested on."""
+        tested, cell = self.test.cell, self.cell
+        if tested.dataset == cell.dataset:
+            return cell
+        name = f"dataset:{tested.dataset}"
+        revisions = {c: r for c, r in cell.revisions.items() if not c.startswith("dataset:")}
+        update = {
+            "dataset": tested.dataset,
+            "revisions": revisions | {name: tested.revisions[name]},
+            "data": tested.data.model_copy(update={"frame": cell.data.frame}),
+            "plugins": self.plugins,
+        }
+        return cell.model_copy(update=update)
+
+    @property
     def is_own_test(self) -> bool:
         """Whether it is the cell's own plain test, whose predictions are stored."""
         return self.test.name == self.cell.test_set

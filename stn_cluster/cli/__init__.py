@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import describe, local, remote, results, trained
+from stn_cluster.cli import describe, evaluating, local, remote, results, trained
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.cluster.signals import interrupt_for_good
@@ -47,7 +47,8 @@ app = typer.Typer(
 for command in (
     *(local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
-    *(remote.logs, local.rerun, results.results, results.table, trained.export),
+    *(remote.logs, local.rerun, results.results, results.table),
+    *(evaluating.evaluate, evaluating.transfer, evaluating.robustness, trained.export),
     *(describe.components, describe.schema),
 ):
     app.command()(command)

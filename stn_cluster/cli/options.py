@@ -137,6 +137,18 @@ def option_names(used: MachineOptions) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in used)
 
 
+def only_of_the_service(machine: MachineOptions) -> None:
+    """Checks that no options of a machine are given to a command for a service.
+
+    Raises:
+        UserError: some are. A data root from the environment is not an option of the command.
+    """
+    variable = os.environ.get("STN_CLUSTER_DATA")
+    options = {n: v for n, v in machine.items() if n != "data_root" or str(v) != variable}
+    if options:
+        raise UserError(f"{option_names(options)}: not with --server: the service has its own")
+
+
 def connect(server: str | None) -> Client:
     """Client of the service at `server`, or at the URL in the environment.
 

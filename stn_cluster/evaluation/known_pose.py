@@ -147,12 +147,13 @@ def pose_errors(distorted: Tensor, clean: Tensor, points: Tensor) -> PoseErrors:
     # A complex factor turns and scales.
     factor = (centred.conj() * target).sum(1) / centred.abs().square().sum()
     offset = target.mean(1) - factor * source.mean()
+    x, y = (mapped - wanted).unbind(2)
     farthest = 8 * points.abs().max() ** 2  # of the square that the points fill, the diagonal
     return PoseErrors(
         degrees=torch.rad2deg(factor.angle()).abs(),
         log2_scale=factor.abs().log2().abs(),
         shift_px=(offset / factor).abs(),  # M maps -offset / factor to the centre
-        squared_px=(mapped - wanted).square().sum(2).clamp(max=farthest).mean(1),
+        squared_px=(x * x + y * y).clamp(max=farthest).mean(1),
     )
 
 

@@ -88,7 +88,8 @@ def claim(
         first = db.execute(
             f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
             f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted AND NOT waiting {wanted} "
-            "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
+            # Cells come first: of many that are trained, evaluations make larger packs.
+            "ORDER BY priority DESC, job, evaluates IS NOT NULL, cost DESC, rowid LIMIT 1",
             parameters,
         ).fetchone()
         if first is None:

@@ -73,6 +73,11 @@ class Job:
         """Its cells, then its evaluations."""
         return (*self.cells, *self.evaluations)
 
+    @property
+    def tested_cells(self) -> tuple[Cell, ...]:
+        """Its cells, and those that are evaluated, of the data sets whose files that takes."""
+        return (*self.cells, *(evaluation.base for evaluation in self.evaluations))
+
     @cached_property
     def keys(self) -> frozenset[str]:
         """Keys of its cells."""

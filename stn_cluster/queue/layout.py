@@ -70,7 +70,7 @@ CREATE TABLE attempts (
 );
 """
 _INDEXES = """
-CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC)
+CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, evaluates IS NOT NULL, cost DESC)
     WHERE state = 'queued' AND NOT exhausted AND NOT waiting;
 CREATE INDEX cells_by_stream ON cells (stream, job, needs, cost DESC)
     WHERE state = 'queued' AND NOT exhausted AND NOT waiting AND NOT isolated;

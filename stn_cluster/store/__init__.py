@@ -3,7 +3,7 @@
 Imports neither torch nor ray.
 """
 
-from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
+from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, from_parquet
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, newest, select
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import load_predictions
@@ -20,6 +20,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end
 
@@ -27,6 +28,7 @@ __all__ = [
     "CELLS",
     "CURVES",
     "EVALUATIONS",
+    "EVALUATION_FILTERS",
     "EXPORTS",
     "FILTERS",
     "PREDICTIONS",
@@ -39,12 +41,14 @@ __all__ = [
     "Store",
     "StoredLog",
     "as_csv",
+    "as_file",
     "as_frame",
     "as_json",
     "export",
     "from_parquet",
     "in_table_order",
     "is_published",
+    "load_evaluations",
     "load_predictions",
     "load_results",
     "newest",

@@ -43,8 +43,28 @@ def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict
             rows["predictions"].append({**record.predictions, **origin})
         rows["curves"].extend({**point, **origin} for point in record.curve)
         rows["cells"].append({**record.row, "accepted_at": time, **origin})
-    name = f"{accepted_at[0]:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"  # sorts by time
+    name = _name(accepted_at[0])
     return {f"{kind}/{name}": encode(kind, new) for kind, new in rows.items() if new}
+
+
+def files_of_evaluations(
+    rows: Sequence[Mapping[str, Any]], accepted_at: Sequence[datetime]
+) -> dict[str, bytes]:
+    """File name and content; a row's file is its commit point.
+
+    Raises:
+        ValueError: a row's columns are not the schema's.
+    """
+    complete = [
+        {**row, "accepted_at": time, "schema_version": SCHEMA_VERSION}
+        for row, time in zip(rows, accepted_at, strict=True)
+    ]
+    return {f"evaluations/{_name(accepted_at[0])}": encode("evaluations", complete)}
+
+
+def _name(time: datetime) -> str:
+    """File name that is unique, and sorts by time."""
+    return f"{time:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"
 
 
 def files_of_test_sets(rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:

@@ -32,7 +32,7 @@ PLAIN = (
         "run_local",
         "settings",
     ),
-    *("supervision", "throughput"),
+    *("supervision", "throughput", "make_evaluations", "run_evaluations"),
 )
 
 QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "queries", "submit")
@@ -71,7 +71,8 @@ def test_importing_the_package_loads_neither_torch_nor_ray(tmp_path: Path) -> No
 
 COMMANDS = (
     *("run", "serve", "submit", "jobs", "status", "watch", "cancel", "retry", "logs"),
-    *("rerun", "results", "table", "export", "components", "schema"),
+    *("rerun", "results", "table", "evaluate", "transfer", "robustness", "export"),
+    *("components", "schema"),
 )
 
 
@@ -89,6 +90,8 @@ def test_help_loads_neither_torch_nor_ray(tmp_path: Path, command: list[str]) ->
         ["results", "--format", "json", "--model", "CNN"],
         ["table"],
         ["table", "--format", "html"],
+        ["transfer"],
+        ["robustness", "--format", "csv"],
     ],
 )
 def test_looking_at_results_loads_neither_torch_nor_ray(
@@ -192,17 +195,16 @@ IMPORTED: dict[str, set[str]] = {
     "provenance": {"stn_cluster"},
     "stn": set(),
     "data": {"dataset_info", "errors", "grid", "process_settings", "registry", "stn", "yaml_core"},
-    "evaluation": {
+    "training": {
         "data",
         "dataset_info",
         "errors",
-        "evaluate_config",
         "evaluations",
         "grid",
+        "recipes",
         "registry",
         "stn",
     },
-    "training": {"data", "dataset_info", "errors", "grid", "recipes", "registry", "stn"},
     "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
     "queue": {"errors", "evaluations", "failpoints", "grid", "threads"},
     "display": {"plain_text", "queue"},
@@ -219,15 +221,31 @@ IMPORTED: dict[str, set[str]] = {
         "store",
         "training",
     },
-    "report": {"errors", "grid", "plain_text", "store"},
+    "evaluation": {
+        "data",
+        "dataset_info",
+        "errors",
+        "evaluate_config",
+        "evaluations",
+        "grid",
+        "inference",
+        "registry",
+        "stn",
+        "training",
+    },
+    "report": {"dataset_info", "errors", "evaluations", "grid", "plain_text", "store"},
     "cluster": {
         "config_file",
         "data",
         "dataset_info",
         "display",
         "errors",
+        "evaluate_config",
+        "evaluation",
+        "evaluations",
         "failpoints",
         "grid",
+        "inference",
         "paths",
         "plain_text",
         "provenance",
@@ -242,6 +260,7 @@ IMPORTED: dict[str, set[str]] = {
     "client": {
         "config_file",
         "errors",
+        "evaluate_config",
         "grid",
         "paths",
         "plain_text",
@@ -253,6 +272,7 @@ IMPORTED: dict[str, set[str]] = {
         "client",
         "cluster",
         "errors",
+        "evaluate_config",
         "plain_text",
         "queue",
         "registry",
