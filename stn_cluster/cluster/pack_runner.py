@@ -49,7 +49,7 @@ class _Saved:
 
 
 @dataclass(frozen=True)
-class _TrainedCells:
+class TrainedCells:
     """Trained cells of a store, which is read again while it is unavailable."""
 
     store: Store
@@ -173,7 +173,7 @@ class PackRunner:
             cells, states = [a.cell for a in pack], self._states(pack, log)
             return PackTrainer(cells, self.data, states, activity=self.activity, turn=turn)
         weights = {a.item.key: a.weights_attempt or "" for a in pack}
-        reading = _TrainedCells(self.store, self.data.root, partial(self._retry, pack[0].id, log))
+        reading = TrainedCells(self.store, self.data.root, partial(self._retry, pack[0].id, log))
         return PackEvaluator(
             evaluations, weights, self.data, reading, activity=self.activity, turn=turn
         )
