@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.dataset_info import FRAME
+from stn_cluster.evaluate_config import TEST_DISTORTIONS
 from stn_cluster.grid import base_distortion
 from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
@@ -218,8 +219,7 @@ def _worst(worst_of: int) -> str:
 def _rank(part: pd.DataFrame, column: str) -> tuple[Any, ...]:
     """The paper's order of distortions, clean first, others by name; then severity and draws."""
     row = part[part["column"] == column].iloc[0]
-    order = (CLEAN, "R", "RTS", "P", "E")
-    base = base_distortion(row["on"])
+    order, base = TEST_DISTORTIONS, base_distortion(row["on"])
     place = order.index(base) if base in order else len(order)
     return (place, row["on"], row["severity"], row["worst_of"])
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.evaluate_config import TEST_DISTORTIONS
 from stn_cluster.registry import lookup, names
 from stn_cluster.store.frames import FILTERS, as_frame, matching
 from stn_cluster.store.schema import EVALUATIONS
@@ -27,6 +28,7 @@ _OF_THE_CELL = {
 }
 _OF_THE_TEST = ("on", "severity", "worst_of", "status")
 EVALUATION_FILTERS = (*(name for name in FILTERS if name != "status"), *_OF_THE_TEST)
+_ORDER = {name: place for place, name in enumerate(TEST_DISTORTIONS)}
 _LISTS = ("predictions", "predictions_wide")
 
 
@@ -71,14 +73,13 @@ def load_evaluations(
     named = cells[["attempt", *_OF_THE_CELL]].rename(columns=_OF_THE_CELL)
     named["place"] = range(len(named))
     frame = _newest(frame).merge(named, on="attempt")
-    frame = frame.sort_values(
-        ["place", "dataset", "on", "severity", "worst_of"], kind="stable", ignore_index=True
-    )
+    frame["rank"] = [_ORDER.get(name, len(_ORDER)) for name in frame["distortion"]]
+    frame = frame.sort_values(["place", "dataset", "rank", *_OF_THE_TEST[:3]], kind="stable")
     for name, wanted in of_test.items():
         if wanted is not None:
             values = [wanted] if isinstance(wanted, str | int | float) else list(wanted)
             frame = frame[frame[name].isin(values)]
-    return frame.drop(columns="place").reset_index(drop=True)
+    return frame.drop(columns=["place", "rank"]).reset_index(drop=True)
 
 
 def asked_name(distortion: str, variant: str) -> str:

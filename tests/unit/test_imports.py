@@ -181,7 +181,7 @@ IMPORTED: dict[str, set[str]] = {
     "process_settings": set(),
     "recipes": {"errors", "grid"},
     "yaml_core": set(),
-    "config_file": {"errors", "grid", "networks", "paths", "yaml_core"},
+    "config_file": {"errors", "evaluate_config", "grid", "networks", "paths", "yaml_core"},
     "registry": {
         "dataset_info",
         "errors",
@@ -205,7 +205,16 @@ IMPORTED: dict[str, set[str]] = {
         "registry",
         "stn",
     },
-    "store": {"dataset_info", "errors", "failpoints", "grid", "paths", "plain_text", "registry"},
+    "store": {
+        "dataset_info",
+        "errors",
+        "evaluate_config",
+        "failpoints",
+        "grid",
+        "paths",
+        "plain_text",
+        "registry",
+    },
     "queue": {"errors", "evaluations", "failpoints", "grid", "threads"},
     "display": {"plain_text", "queue"},
     "inference": {
@@ -233,7 +242,15 @@ IMPORTED: dict[str, set[str]] = {
         "stn",
         "training",
     },
-    "report": {"dataset_info", "errors", "evaluations", "grid", "plain_text", "store"},
+    "report": {
+        "dataset_info",
+        "errors",
+        "evaluate_config",
+        "evaluations",
+        "grid",
+        "plain_text",
+        "store",
+    },
     "cluster": {
         "config_file",
         "data",
