@@ -13,6 +13,8 @@ import pytest
 from support.commands import stn_cluster
 from support.ray_head import BIN
 
+from stn_cluster.cluster.make_jobs import grid_job
+
 PROJECT = Path(__file__).parents[2]
 TOP = ("docs", "docker", "jobs", "results")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -92,6 +94,26 @@ def test_the_stores_python_and_sql(folder: Path) -> None:
     rows = duckdb.sql(query.replace("STORE", store)).df()
     assert len(rows) == 32
     assert set(rows["images"] % 3600) == {0}  # an attempt each, or several
+
+
+def test_the_evaluations_commands_python_and_config(folder: Path) -> None:
+    text = (PROJECT / "docs/evaluations.md").read_text()
+    (_, commands), (_, code), (_, config) = BLOCK.findall(text)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", commands],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tested on RTS, by severity" in done.stdout
+    assert "FCN/none/RTS/seed0" in run_python(code, folder)
+    (folder / "evaluated.yaml").write_text(config)
+    job = grid_job(folder / "evaluated.yaml")
+    assert (len(job.cells), len(job.evaluations)) == (4, 4 * 9)
 
 
 def test_the_models_own_network_is_evaluated(folder: Path) -> None:
