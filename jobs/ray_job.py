@@ -43,7 +43,7 @@ def run_and_print(job: Job, settings: Settings) -> None:
         say(job.left_out)
     status = follow(_run(job, settings), interrupted="run the same command again to resume")
     place = f"--store {shlex.quote(redact(settings.store))}"
-    print_result(write_report(settings.store, job.cells), status.cells, place)
+    print_result(write_report(settings.store, job.cells, job.evaluations), status.cells, place)
 
 
 def _run(job: Job, settings: Settings) -> Iterator[JobStatus]:

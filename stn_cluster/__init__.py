@@ -16,6 +16,7 @@ from stn_cluster.registry import (
 
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client as Client
+    from stn_cluster.cluster.run_evaluations import evaluate as evaluate
     from stn_cluster.cluster.run_local import run_grid as run_grid
     from stn_cluster.inference.apply_models import distort as distort
     from stn_cluster.inference.apply_models import predict as predict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from stn_cluster.inference.trained_models import load_model as load_model
     from stn_cluster.report.comparison import compare as compare
     from stn_cluster.report.table import comparison_table as comparison_table
+    from stn_cluster.store import load_evaluations as load_evaluations
     from stn_cluster.store import load_predictions as load_predictions
     from stn_cluster.store import load_results as load_results
     from stn_cluster.store import load_verifications as load_verifications
@@ -36,6 +38,8 @@ __all__ = [  # and what loads torch: load_model, predict, distort, transformatio
     "__version__",
     "compare",
     "comparison_table",
+    "evaluate",
+    "load_evaluations",
     "load_predictions",
     "load_results",
     "load_verifications",
@@ -50,10 +54,12 @@ __all__ = [  # and what loads torch: load_model, predict, distort, transformatio
 # Imported on first use: neither reading results nor registering components needs torch or ray.
 _LAZY = {
     "load_results": "stn_cluster.store",
+    "load_evaluations": "stn_cluster.store",
     "load_predictions": "stn_cluster.store",
     "load_verifications": "stn_cluster.store",
     "comparison_table": "stn_cluster.report.table",
     "compare": "stn_cluster.report.comparison",
+    "evaluate": "stn_cluster.cluster.run_evaluations",
     "run_grid": "stn_cluster.cluster.run_local",
     "Client": "stn_cluster.client.http_client",
     "load_model": "stn_cluster.inference.trained_models",

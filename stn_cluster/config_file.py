@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from stn_cluster.errors import UserError, first_error, unknown
+from stn_cluster.evaluate_config import Evaluate
 from stn_cluster.grid import CellChoice, Frozen, GridConfig, Needs, RecipeChoice
 from stn_cluster.networks import ModelChoice
 from stn_cluster.paths import user_path
@@ -68,6 +69,8 @@ def _known_fields(path: Sequence[Any]) -> Iterable[str]:
     """Fields of the part of a config at a location."""
     if "models" in path or "model" in path:
         return [field.alias or name for name, field in ModelChoice.model_fields.items()]
+    if path[:1] == ["evaluate"]:
+        return Evaluate.model_fields
     parts: dict[Any, type[Frozen]] = {"recipe": RecipeChoice, "needs": Needs}
     default = CellChoice if path else GridConfig
     return next((parts[part] for part in path if part in parts), default).model_fields

@@ -47,6 +47,8 @@ class Failpoint(StrEnum):
     CURVES_WRITTEN = "curves-written"
     CELLS_DRAFTED = "cells-drafted"
     CELLS_WRITTEN = "cells-written"  # the commit point; the queue does not know yet
+    EVALUATIONS_DRAFTED = "evaluations-drafted"
+    EVALUATIONS_WRITTEN = "evaluations-written"  # the commit point of an evaluation
     RESULT_WRITTEN = "result-written"  # within the queue's transaction
     RESULT_COMMITTED = "result-committed"  # the checkpoint still exists
     STATE_DROPPED = "state-dropped"

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from stn_cluster.dataset_info import MNIST, DatasetInfo
+from stn_cluster.evaluate_config import Evaluate
 from stn_cluster.networks import ModelField, Network
 from stn_cluster.notebook_html import html_fields, in_one_line
 
@@ -208,6 +209,10 @@ class Cell(Frozen):
         copied.__dict__.pop("key", None)
         return copied
 
+    def renamed(self, recipe: str) -> Cell:
+        """Copy with another name of the recipe, which is not part of the key."""
+        return self.model_copy(update={"recipe": recipe})
+
     @property
     def image_jitter(self) -> float:
         """Standard deviation, in pixels, of the elastic jitter of its training images."""
@@ -266,6 +271,7 @@ def hash_test_set(
     frame: int,
     severity: float = 1.0,
     worst_of: int = 1,
+    moves: float = 1.0,
 ) -> str:
     """Id of a test set: 16 hex digits, a hash of everything that determines its images.
 
@@ -276,8 +282,9 @@ def hash_test_set(
         frame: height and width of the undistorted image in pixels.
         severity: multiple of the distortion's strength; 1 in the standard test set.
         worst_of: number of draws per image; 1 in the standard test set.
+        moves: multiple of the standard deviation of P's moves; 1 in the standard test set.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "dataset": [dataset, dataset_revision],
         "distortion": [distortion, distortion_revision, variant],
         "canvas": canvas,
@@ -285,6 +292,8 @@ def hash_test_set(
         "severity": float(severity),
         "worst_of": worst_of,
     }
+    if moves != 1:  # ids without it stay as they are
+        identity["moves"] = moves
     return short_hash(identity, digits=16)
 
 
@@ -376,6 +385,8 @@ class GridConfig(Described):
     """Ray resources of a worker that trains these cells; they do not affect results."""
     no_progress_seconds: Positive | None = None
     """Time without progress after which a cell's worker is ended; left out: the service's, 1800."""
+    evaluate: Evaluate | None = None
+    """Other test sets on which trained cells are tested; left out: their own one alone."""
 
     @field_validator("models", "transforms", "distortions", "seeds", "plugins")
     @classmethod
@@ -390,8 +401,27 @@ class GridConfig(Described):
             raise ValueError(f"named twice: {', '.join(duplicates)}{other}")
         return axis
 
+    @model_validator(mode="after")
+    def _trains_or_not(self) -> GridConfig:
+        if self.evaluate is not None and self.evaluate.of == "config" and self.evaluate.filters:
+            raise ValueError("evaluate.filters: with `of: store` alone; a config names its cells")
+        if self.trains:
+            return self
+        fields = {"dataset", "recipe", "models", "transforms", "distortions", "seeds", "cells"}
+        if named := sorted(fields & self.model_fields_set):
+            raise ValueError(
+                f"{', '.join(named)}: `evaluate` with `of: store` trains nothing; its filters say "
+                "which cells of the store are meant"
+            )
+        return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has cells of its own."""
+        return self.evaluate is None or self.evaluate.of == "config"
+
     @property
     def has_axes(self) -> bool:
         """Whether there is a product of axes in addition to the cells listed one by one."""
         axes = (self.models, self.transforms, self.distortions, self.seeds)
-        return not self.cells or any(axis is not None for axis in axes)
+        return self.trains and (not self.cells or any(axis is not None for axis in axes))

@@ -17,7 +17,17 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from stn_cluster import __version__
-from stn_cluster.cli import describe, figure, local, remote, report, results, trained, verify
+from stn_cluster.cli import (
+    describe,
+    evaluating,
+    figure,
+    local,
+    remote,
+    report,
+    results,
+    trained,
+    verify,
+)
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
 from stn_cluster.cluster.signals import interrupt_for_good
@@ -48,7 +58,8 @@ for command in (
     *(local.plan, local.run, local.serve),
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare, figure.figure),
-    *(report.report, verify.verify, trained.export, describe.components, describe.schema),
+    *(report.report, evaluating.evaluate, evaluating.transfer, evaluating.robustness),
+    *(verify.verify, trained.export, describe.components, describe.schema),
 ):
     app.command()(command)
 

@@ -46,8 +46,8 @@ def run(
     from stn_cluster.cluster.make_jobs import grid_job
 
     data_root = machine.get("data_root")
-    job = grid_job(config, overrides=overrides or (), data_root=data_root, force=force)
-    _run(job, str(Path("results") / job.name) if store is None else store, machine)
+    job = grid_job(config, overrides=overrides or (), data_root=data_root, force=force, store=store)
+    run_job_here(job, str(Path("results") / job.name) if store is None else store, machine)
 
 
 def plan(
@@ -99,7 +99,9 @@ def rerun(
         target = source.uri if into is None else into
         refuse_published(target)
         data_root = machine.get("data_root")
-        _run(rerun_job(source, filters, data_root=data_root, priority=priority), target, machine)
+        run_job_here(
+            rerun_job(source, filters, data_root=data_root, priority=priority), target, machine
+        )
         return
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")
@@ -148,7 +150,7 @@ def serve(
     serve_until_stopped(settings, listen, address=address, gpu=gpu)
 
 
-def _run(job: Job, store: str, machine: MachineOptions) -> None:
+def run_job_here(job: Job, store: str, machine: MachineOptions) -> None:
     """Runs a job, shows its progress, then prints its table."""
     from stn_cluster.cluster.run_local import run_job
     from stn_cluster.cluster.settings import make_settings
@@ -160,4 +162,4 @@ def _run(job: Job, store: str, machine: MachineOptions) -> None:
     statuses = run_job(job, make_settings(store, **machine))
     status = follow(statuses, interrupted="run the same command again to resume")
     place = f"--store {shlex.quote(redact(store))}"
-    print_result(write_report(store, job.cells), status.cells, place)
+    print_result(write_report(store, job.cells, job.evaluations), status.cells, place)

@@ -15,15 +15,16 @@ from stn_cluster.display.console import make_console
 from stn_cluster.plain_text import one_line
 
 if TYPE_CHECKING:
-    from stn_cluster.queue.jobs import CellStatus, JobStatus
+    from stn_cluster.queue.jobs import CellName, CellStatus, JobStatus
 
 DONE, CELLS_FAILED, WRONG_INPUT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 BUG = 70  # an error of stn-cluster's own
 
 
-def logs_command(label: str, place: str = "") -> str:
-    """The command that shows a cell's log, for a shell."""
-    return f"stn-cluster logs {shlex.quote(one_line(label))} {place}".rstrip()
+def logs_command(cell: CellName, place: str = "") -> str:
+    """The command that shows the log of a cell, or of an evaluation, for a shell."""
+    name = cell.label if cell.tested_on is None else cell.key  # a store has no other name of it
+    return f"stn-cluster logs {shlex.quote(one_line(name))} {place}".rstrip()
 
 
 def follow(statuses: Iterator[JobStatus], interrupted: str) -> JobStatus:
@@ -67,6 +68,6 @@ def print_result(table: str, cells: Iterable[CellStatus], place: str = "") -> No
     failed = [status for status in cells if status.state is CellState.FAILED]
     for status in failed:
         line = one_line(f"{status.cell.label}: failed: {status.error}")
-        say(f"{line} ({logs_command(status.cell.label, place)})")
+        say(f"{line} ({logs_command(status.cell, place)})")
     if failed:
         raise typer.Exit(CELLS_FAILED)

@@ -74,7 +74,7 @@ def status(job: JobArgument, server: ServerOption = None) -> None:
     show(matrix(current))
     failed = [cell for cell in current.cells if cell.state is CellState.FAILED]
     if failed:
-        command = logs_command(failed[0].cell.label, _place(server))
+        command = logs_command(failed[0].cell, _place(server))
         write(f"the log of a failed cell: {command}\n")
 
 

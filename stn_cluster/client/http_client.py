@@ -27,6 +27,7 @@ from stn_cluster.client.schemas import (
 )
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
+from stn_cluster.evaluate_config import TEST_DISTORTIONS
 from stn_cluster.grid import GridConfig
 from stn_cluster.queue.jobs import (
     CellState,
@@ -155,6 +156,31 @@ class Client:
             JobStatus, "PUT", _job(job_id or new_job_id("rerun"), "reruns"), json=body
         )
 
+    def evaluate(
+        self,
+        *,
+        on: str | Sequence[str] = TEST_DISTORTIONS,
+        severity: float | Sequence[float] = 1.0,
+        worst_of: int = 1,
+        dataset: str | None = None,
+        job_id: str | None = None,
+        priority: int = 0,
+        **filters: Any,
+    ) -> JobStatus:
+        """Tests trained cells of the store that match the filters on other test sets.
+
+        Args:
+            on, severity, worst_of, dataset: see `stn_cluster.evaluate`.
+            job_id: the new job's id.
+            priority: jobs with a higher priority go first.
+            filters: recipe, model, transform, distortion, seed, key: one value or several.
+        """
+        wanted = {"on": on, "severity": severity, "worst_of": worst_of, "dataset": dataset}
+        config = {"of": "store", **wanted, "filters": _as_lists(filters)}
+        return self.submit(
+            {"name": "evaluate", "evaluate": config}, job_id=job_id, priority=priority
+        )
+
     def jobs(self) -> list[JobStatus]:
         """All jobs, oldest first, without their cells."""
         return self._read(list[JobStatus], "GET", "/jobs")
@@ -272,6 +298,30 @@ class Client:
         path = f"{_job(job_id)}/table" if job_id else "/table"
         return warned(self._request("GET", path, query)).text
 
+    def evaluations(self, **filters: Any) -> pd.DataFrame:
+        """Evaluations of the service's store, with the columns of `load_evaluations`.
+
+        Args:
+            filters: see `load_evaluations`.
+        """
+        from stn_cluster.store import from_parquet
+
+        query = {**_as_lists(filters), "format": "parquet"}
+        return from_parquet(self._request("GET", "/evaluations", query).content)
+
+    def transfer(self, format: str = "text", **filters: Any) -> str:
+        """The table of cells trained on one distortion and tested on others, as text.
+
+        Args:
+            format: text, md, csv, latex or html.
+            filters: see `load_evaluations`.
+        """
+        return self._request("GET", "/transfer", {**_as_lists(filters), "format": format}).text
+
+    def robustness(self, format: str = "text", **filters: Any) -> str:
+        """The tables of the error by severity, as text; see `transfer`."""
+        return self._request("GET", "/robustness", {**_as_lists(filters), "format": format}).text
+
     # --- inside ---
 
     def _read(self, kind: type[T], method: str, path: str, **request: Any) -> T:
@@ -321,6 +371,6 @@ def _as_lists(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Values of each filter as a list, without filters that are None."""
     used = {name: wanted for name, wanted in filters.items() if wanted is not None}
     return {
-        name: [wanted] if isinstance(wanted, str | int) else list(wanted)
+        name: [wanted] if isinstance(wanted, str | int | float) else list(wanted)
         for name, wanted in used.items()
     }

@@ -134,7 +134,7 @@ class AttemptRecord:
     """One attempt at a cell, in the cell's history."""
 
     attempt: str
-    key: str  # the cell's key
+    key: str  # the cell's key, or the evaluation's
     job_id: str
     pack_size: int
     worker: WorkerInfo
@@ -153,7 +153,7 @@ class AttemptRecord:
         end = attempt.end
         return cls(
             attempt=attempt.id,
-            key=attempt.cell.key,
+            key=attempt.item.key,
             job_id=attempt.job_id,
             pack_size=attempt.pack_size,
             worker=attempt.worker,

@@ -141,12 +141,13 @@ class Coordinator:
         return await self._start(store, database, known)
 
     def _open_files(self) -> tuple[Store, QueueDatabase, KnownResults]:
-        refuse_published(self.settings.store)
+        if not self.settings.evaluations_only:
+            refuse_published(self.settings.store)
         state = Path(self.settings.state)
         self._held.enter_context(lock_state_folder(state, TAKEOVER_SECONDS))
         # If there is a queue, there was a store. If that is missing, its disk may be unmounted, and
         # a new store in its place would hide it later.
-        new = not (state / FILE).exists()
+        new = not (state / FILE).exists() and not self.settings.evaluations_only
         store = Store.open(self.settings.store, create=new)
         self._held.enter_context(store.lock(TAKEOVER_SECONDS))
         store.renew()

@@ -141,7 +141,7 @@ class CoordinatorClient:
     def logs(self, name: str) -> Iterator[tuple[Attempt, str]]:
         """Yields each attempt at a cell with its log, oldest first; by its key or its label."""
         for attempt in self.attempts(name):
-            yield attempt, self.log_of(attempt.cell.key, attempt.id) or ""
+            yield attempt, self.log_of(attempt.item.key, attempt.id) or ""
 
     def metrics(self) -> Metrics:
         """Metrics of the service."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from stn_cluster.cluster.placement import Node, described, required, slots
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell, Needs
+from stn_cluster.evaluations import WorkItem
+from stn_cluster.grid import Needs
 
 
-def cores_per_worker(cells: Iterable[Cell], settings: Settings) -> int:
+def cores_per_worker(cells: Iterable[WorkItem], settings: Settings) -> int:
     """Largest number of cores that a worker for one of the cells takes, at least 1."""
     cores = [
         settings.threads_per_worker if needs.num_cpus is None else needs.num_cpus
@@ -21,7 +22,7 @@ def cores_per_worker(cells: Iterable[Cell], settings: Settings) -> int:
 
 
 def check_machine(
-    cells: Iterable[Cell], settings: Settings, nodes: Sequence[Node], *, asked: int | None
+    cells: Iterable[WorkItem], settings: Settings, nodes: Sequence[Node], *, asked: int | None
 ) -> tuple[str, ...]:
     """Checks that the nodes can hold a worker for each of the cells: no other node will come.
 
@@ -54,7 +55,7 @@ def check_machine(
     return tuple(fewer)
 
 
-def _kinds(cells: Iterable[Cell]) -> list[Needs]:
+def _kinds(cells: Iterable[WorkItem]) -> list[Needs]:
     return list({cell.needs.text: cell.needs for cell in cells}.values())
 
 

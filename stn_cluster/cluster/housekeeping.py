@@ -56,7 +56,7 @@ class Housekeeping:
 
     def log(self, attempt: Attempt, text: str) -> None:
         """Adds lines to an attempt's log."""
-        self._add_log((attempt.cell.key, attempt.id), text)
+        self._add_log((attempt.item.key, attempt.id), text)
 
     def log_line(self, attempt: Attempt, text: str) -> None:
         """Adds one line to an attempt's log, preceded by the time."""

@@ -67,7 +67,7 @@ class Leases:
         """Cost of the work that a job's running cells have done so far."""
         running = [lease for lease in self._leases.values() if lease.attempt.job_id == job_id]
         return sum(
-            lease.attempt.cell.cost * lease.step / max(1, lease.attempt.cell.iterations)
+            lease.attempt.item.cost * lease.step / max(1, lease.attempt.item.iterations)
             for lease in running
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stn_cluster.cluster.present_cells import present_cells
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import UserError
+from stn_cluster.evaluations import Evaluation
 from stn_cluster.grid import Cell, GridConfig
 from stn_cluster.paths import user_path
 from stn_cluster.queue.jobs import Job, new_job_id
@@ -26,8 +27,9 @@ def grid_job(
     job_id: str | None = None,
     force: bool = False,
     priority: int = 0,
+    store: str | Path | Store | None = None,
 ) -> Job:
-    """Makes the job of all cells of a config.
+    """Makes the job of all cells of a config, and of their evaluations.
 
     Args:
         config: a YAML file, its fields as a dict, or a `GridConfig`.
@@ -36,9 +38,11 @@ def grid_job(
         job_id: id of the job; default: the config's name and the time.
         force: train cells again that the store already has.
         priority: jobs with a higher priority go first.
+        store: whose cells are evaluated, if the config says so; default: results/<its name>.
 
     Raises:
         UserError: a rule of the grid is broken; the message names the file and the field.
+        StoreError: there is no such store.
     """
     folder = None
     if isinstance(config, str | Path):
@@ -55,6 +59,7 @@ def grid_job(
     return Job(
         job_id=job_id or new_job_id(config.name),
         cells=cells,
+        evaluations=config_evaluations(config, cells, store, root),
         name=config.name,
         config=config.model_dump_json(exclude_defaults=True),
         folder=str(folder.resolve()) if folder else None,
@@ -62,6 +67,29 @@ def grid_job(
         priority=priority,
         left_out=left_out(config),
     )
+
+
+def config_evaluations(
+    config: GridConfig,
+    cells: Sequence[Cell],
+    store: str | Path | Store | None,
+    data_root: Path | None,
+) -> tuple[Evaluation, ...]:
+    """Evaluations that a config asks for, of its cells or of those of a store.
+
+    Raises:
+        UserError, StoreError: see `grid_job`.
+    """
+    if config.evaluate is None:
+        return ()
+    from stn_cluster.cluster.make_evaluations import evaluations_of, stored_cells
+    from stn_cluster.store import Store
+
+    if not config.trains:
+        place = store or Path("results") / config.name
+        opened = place if isinstance(place, Store) else Store.open(place)
+        cells = stored_cells(opened, config.evaluate.filters)
+    return evaluations_of(cells, config.evaluate, data_root)
 
 
 def rerun_job(

@@ -6,26 +6,32 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
+from stn_cluster.evaluation.pack_evaluator import PackEvaluator
 from stn_cluster.failpoints import failpoint
+from stn_cluster.inference.stored_cells import StoredCell
+from stn_cluster.inference.trained_models import TrainedWeights, built, trained_weights
 from stn_cluster.queue.attempts import WEIGHTS, Attempt, Checkpoint, WorkerInfo
-from stn_cluster.registry import ClashError, load_submitted
+from stn_cluster.registry import ClashError, check_weights, load_submitted
 from stn_cluster.store import Store
 from stn_cluster.training.activity import Activity
 from stn_cluster.training.device import device_name
 from stn_cluster.training.outcome import Outcome
 from stn_cluster.training.trainer import PackTrainer
+from stn_cluster.training.weight_files import read_weights
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +46,31 @@ class _Saved:
 
     time: float
     steps: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TrainedCells:
+    """Trained cells of a store, which is read again while it is unavailable."""
+
+    store: Store
+    data_root: Path | None
+    retry: Callable[..., Any]  # calls what is given, with its arguments
+
+    def network(self, stored: StoredCell) -> nn.Module:
+        """See `stn_cluster.evaluation.pack_evaluator.TrainedCells`."""
+        cell = stored.cell
+        if not cell.is_trained:
+            file = read_weights(check_weights(cell, self.data_root))
+            return built(self.store, TrainedWeights(stored, file, []))
+        store = self.store
+        kept = self.retry(store.read_checkpoint, cell.key, stored.attempt, WEIGHTS)
+        published = None if kept is not None else self.retry(store.read_weights, cell.key)
+        return built(store, trained_weights(store, stored, kept, published))
+
+    def predictions(self, attempts: Container[str]) -> dict[tuple[str, str], list[int]]:
+        """See `stn_cluster.evaluation.pack_evaluator.TrainedCells`."""
+        found: dict[tuple[str, str], list[int]] = self.retry(self.store.predicted_classes, attempts)
+        return found
 
 
 class PackRunner:
@@ -103,14 +134,8 @@ class PackRunner:
 
     def _train(self, pack: Sequence[Attempt], log: AttemptLog) -> Iterator[Report]:
         """Trains attempts whose plug-ins are loaded."""
-        attempts = {a.cell.key: a.id for a in pack}
-        trainer = PackTrainer(
-            [a.cell for a in pack],
-            self.data,
-            self._states(pack, log),
-            activity=self.activity,
-            turn=lambda key: log.turn(attempts[key] if key else None),
-        )
+        attempts = {a.item.key: a.id for a in pack}
+        trainer = self._trainer(pack, log, lambda key: log.turn(attempts[key] if key else None))
         steps = {attempts[key]: step for key, step in trainer.steps().items()}
         yield Report(steps=steps, started=steps)
         logged = time.monotonic()
@@ -139,6 +164,20 @@ class PackRunner:
             if stopping:
                 return
 
+    def _trainer(
+        self, pack: Sequence[Attempt], log: AttemptLog, turn: Callable[[str | None], None]
+    ) -> PackTrainer | PackEvaluator:
+        """What works on a pack: of cells to train, or of evaluations."""
+        evaluations = [a.evaluation for a in pack if a.evaluation is not None]
+        if not evaluations:
+            cells, states = [a.cell for a in pack], self._states(pack, log)
+            return PackTrainer(cells, self.data, states, activity=self.activity, turn=turn)
+        weights = {a.item.key: a.weights_attempt or "" for a in pack}
+        reading = TrainedCells(self.store, self.data.root, partial(self._retry, pack[0].id, log))
+        return PackEvaluator(
+            evaluations, weights, self.data, reading, activity=self.activity, turn=turn
+        )
+
     def _with_plugins(
         self, pack: Sequence[Attempt], log: AttemptLog
     ) -> tuple[list[Attempt], dict[str, Outcome], list[Attempt]]:
@@ -154,23 +193,23 @@ class PackRunner:
         later: list[Attempt] = []
         loaded: set[str] = set()
         for attempt in pack:
-            self.activity.begin("imports its plug-ins", attempt.cell.key)
+            self.activity.begin("imports its plug-ins", attempt.item.key)
 
             def fetch(digest: str, attempt: str = attempt.id) -> bytes | None:
                 return self._retry(attempt, log, self.store.read_plugin, digest)
 
             try:
-                loaded |= load_submitted(attempt.cell, fetch, keep=loaded)
+                loaded |= load_submitted(attempt.item, fetch, keep=loaded)
                 group.append(attempt)
             except ClashError as error:
                 if loaded:
                     later.append(attempt)
                 else:  # within this cell
-                    failed[attempt.id] = Outcome(key=attempt.cell.key, error=f"UserError: {error}")
+                    failed[attempt.id] = Outcome(key=attempt.item.key, error=f"UserError: {error}")
             except StoreError:  # the attempt was stopped or dropped meanwhile
                 continue
             except UserError as error:
-                failed[attempt.id] = Outcome(key=attempt.cell.key, error=f"UserError: {error}")
+                failed[attempt.id] = Outcome(key=attempt.item.key, error=f"UserError: {error}")
         return group, failed, later
 
     def _due(self, saved: _Saved, steps: dict[str, int]) -> bool:
@@ -183,7 +222,7 @@ class PackRunner:
         )
 
     def _save(
-        self, trainer: PackTrainer, attempts: dict[str, str], log: AttemptLog
+        self, trainer: PackTrainer | PackEvaluator, attempts: dict[str, str], log: AttemptLog
     ) -> dict[str, int]:
         """Writes checkpoints if possible; a failure is only logged, as training can continue."""
         written = {}

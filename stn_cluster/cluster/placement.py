@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.grid import Cell, Needs
+from stn_cluster.evaluations import Evaluation, WorkItem
+from stn_cluster.grid import Needs
 from stn_cluster.queue.claim import Demand
 
 PENDING_SECONDS = 5.0  # a worker that starts for longer waits for others to release resources
@@ -22,6 +23,8 @@ GPU_PACK = 16  # cells; each is a branch of one graph, and small cells fill a GP
 # On a CPU, a pack only shares the distortion of images. That is a large part of a small cell's
 # step but a small part of a large one's, and large packs balance the load worse.
 CPU_PACK, SMALL_CPU_PACK = 4, 8
+# Evaluations of a pack share networks and distorted images, and the networks are in memory at once.
+EVALUATION_PACK = 40
 SMALL = 5.0  # relative cost per training image; fully connected cells are below it
 
 
@@ -237,7 +240,7 @@ def described(needed: Mapping[str, float]) -> str:
 # --- packs ---
 
 
-def pack_size(first: Cell, queued: int, needs: Needs, workers: int, settings: Settings) -> int:
+def pack_size(first: WorkItem, queued: int, needs: Needs, workers: int, settings: Settings) -> int:
     """Number of cells that a worker gets at once, at least 1.
 
     Args:
@@ -252,8 +255,10 @@ def pack_size(first: Cell, queued: int, needs: Needs, workers: int, settings: Se
     return min(fair_share(queued, workers), most)
 
 
-def largest_pack(cell: Cell, gpu: bool) -> int:
+def largest_pack(cell: WorkItem, gpu: bool) -> int:
     """Largest efficient pack, from the device and the pack's costliest cell."""
+    if isinstance(cell, Evaluation):
+        return EVALUATION_PACK
     if gpu:
         return GPU_PACK
     images = max(1, cell.iterations * cell.batch_size)  # of one that is only evaluated, none

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stn_cluster.errors import UserError
+from stn_cluster.evaluations import Evaluation, EvaluationSet
 from stn_cluster.grid import Cell
-from stn_cluster.registry import is_torchvision, known_plugin, prepare_datasets
+from stn_cluster.queue.jobs import Job
+from stn_cluster.registry import find, is_torchvision, known_plugin, prepare_datasets
 
 PREFLIGHT_SECONDS = 20.0  # a plug-in that takes longer is checked by the workers alone
 FIT_SECONDS = 120.0  # torchvision's models and files of weights: nobody's code can hang there
@@ -25,21 +27,25 @@ _OF_LATER_STEPS = ("iterations", "learning_rate", "evaluate_every")
 _checked: set[str] = set()  # cells of kinds that this process has checked
 
 
-def prepare(cells: Sequence[Cell], data_root: Path | None) -> None:
-    """Checks the files of the cells' data sets, and uses their plug-ins and models once, on a few
+def prepare(job: Job, data_root: Path | None) -> None:
+    """Checks the files of a job's data sets, and uses its plug-ins and models once, on a few
     images.
 
     Raises:
         UserError: files are missing or damaged, or a plug-in fails or does not give what it
             should; the message names the component.
     """
-    prepare_datasets(cells, data_root)
-    check_components(cells, data_root)
+    prepare_datasets(job.tested_cells, data_root)
+    check_components(job.cells, data_root, job.evaluations)
 
 
-def check_components(cells: Sequence[Cell], data_root: Path | None) -> None:
+def check_components(
+    cells: Sequence[Cell], data_root: Path | None, evaluations: Sequence[Evaluation] = ()
+) -> None:
     """Uses plug-ins, torchvision's models and files of weights once, in processes of their own: see
     `training/preflight.py`.
+
+    Of evaluations, distortions of plug-ins are used at their severities.
 
     Nothing is known of what ends that process, or takes too long, or needs a GPU.
 
@@ -49,19 +55,51 @@ def check_components(cells: Sequence[Cell], data_root: Path | None) -> None:
     kinds = {_kind(cell, data_root): cell for cell in cells if _is_checked(cell)}
     for known in _checked & kinds.keys():
         del kinds[known]
+    tests = {evaluation.test.one_draw.name: evaluation.test.one_draw for evaluation in evaluations}
+    scaled = [
+        test for name, test in tests.items() if name not in _checked and _is_of_plugin(test.cell)
+    ]
+    if scaled:
+        _check_severities(scaled, data_root)
     for of_plugins, seconds in ((True, PREFLIGHT_SECONDS), (False, FIT_SECONDS)):
         these = {kind: cell for kind, cell in kinds.items() if bool(cell.plugins) == of_plugins}
         if these:
             _check(these, data_root, seconds)
 
 
+def _is_of_plugin(cell: Cell) -> bool:
+    """Whether the distortion is a plug-in's that is loaded here."""
+    entry = find("distortion", cell.distortion_name)
+    return entry is not None and entry.plugin is not None
+
+
 def _is_checked(cell: Cell) -> bool:
     return bool(cell.plugins) or not cell.is_trained or is_torchvision(cell.architecture)
 
 
+def _check_severities(tests: Sequence[EvaluationSet], data_root: Path | None) -> None:
+    asked = [(test.model_dump_json(), _folders(test.cell)) for test in tests]
+    _ask({"tests": asked}, [test.name for test in tests], data_root, PREFLIGHT_SECONDS)
+
+
 def _check(kinds: Mapping[str, Cell], data_root: Path | None, seconds: float) -> None:
+    asked = [(cell.model_dump_json(), _folders(cell)) for cell in kinds.values()]
+    _ask({"cells": asked}, kinds, data_root, seconds)
+
+
+def _ask(
+    asked: Mapping[str, Sequence[tuple[str, list[str]]]],
+    kinds: Iterable[str],
+    data_root: Path | None,
+    seconds: float,
+) -> None:
+    """Has things checked, which are then known to be right.
+
+    Raises:
+        UserError: one of them is not.
+    """
     request = {
-        "cells": [(cell.model_dump_json(), _folders(cell)) for cell in kinds.values()],
+        **asked,
         "data_root": None if data_root is None else str(data_root),
         "path": sys.path,
     }

@@ -97,7 +97,7 @@ class ReportHandler:
     def _count(self, lease: Lease, before: int, now: float) -> None:
         """Counts the steps that a cell has done since step `before`."""
         if lease.step > before:
-            self._throughput.add(lease.attempt.cell, lease.step - before, now)
+            self._throughput.add(lease.attempt.item, lease.step - before, now)
 
     def _accept(self, worker: str, attempt: str, outcome: Outcome) -> None:
         """Accepts a result, if the worker holds the attempt's lease."""
@@ -111,12 +111,12 @@ class ReportHandler:
             return
         lease.finishing = True
         if outcome.error is None:
-            before, lease.step = lease.step, lease.attempt.cell.iterations
+            before, lease.step = lease.step, lease.attempt.item.iterations
             self._count(lease, before, time.monotonic())
-            text = "trained and tested"
+            text = "trained and tested" if lease.attempt.evaluation is None else "evaluated"
         else:
             text = f"failed: {outcome.error}"
-            label = one_line(lease.attempt.cell.label)
+            label = one_line(lease.attempt.item.label)
             log.warning("%s failed: %s", label, error_line(outcome.error))
         self._housekeeping.log_line(lease.attempt, text)
         without_state = lease.attempt.is_first and lease.saved is None

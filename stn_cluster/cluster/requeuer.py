@@ -113,7 +113,7 @@ class Requeuer:
             if text := texts.get(attempt.id):
                 self._housekeeping.log(attempt, text)
             self._housekeeping.log_line(attempt, f"{end.reason}: {end.message}")
-            log.warning("%s is requeued: %s: %s", attempt.cell.label, end.reason, end.message)
+            log.warning("%s is requeued: %s: %s", attempt.item.label, end.reason, end.message)
         await self._write(ends)
 
     async def return_claimed(self, pack: Sequence[Attempt]) -> None:
@@ -132,7 +132,7 @@ class Requeuer:
             if attempt.id not in self._failed:
                 self._failed.add(attempt.id)
                 assert attempt.end is not None
-                outcome = Outcome(key=attempt.cell.key, error=attempt.end.message)
+                outcome = Outcome(key=attempt.item.key, error=attempt.end.message)
                 self._results.add(Result(attempt, outcome))
 
     async def flush(self) -> None:

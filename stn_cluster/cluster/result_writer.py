@@ -9,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 from stn_cluster.cluster.housekeeping import Housekeeping
-from stn_cluster.cluster.rows import to_record, to_stored_result, to_test_set
+from stn_cluster.cluster.rows import to_evaluation, to_record, to_stored_result, to_test_set
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.database import QueueDatabase
 from stn_cluster.queue.finish import finish
 from stn_cluster.queue.known_results import KnownResults
-from stn_cluster.store import Record, Store
+from stn_cluster.store import Store
 from stn_cluster.threads import SingleThread
 from stn_cluster.training.outcome import Labels, Outcome
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 RETRY_SECONDS = 2.0
 GROUP = 500  # maximum number of results in one commit
@@ -105,7 +107,11 @@ class ResultWriter:
                 await self._write(group)
                 del self._results[: len(group)]
                 on_commit(group)
-                with_state = [r.attempt.cell.key for r in group if not r.without_state]
+                with_state = [
+                    result.attempt.cell.key
+                    for result in group
+                    if not result.without_state and result.attempt.evaluation is None
+                ]
                 await self._housekeeping.drop_states(with_state)
             self._idle.set()
 
@@ -123,10 +129,24 @@ class ResultWriter:
 
     async def _write(self, group: Sequence[Result]) -> None:
         failpoint("result-received")
-        records = await self._thread.run(
-            lambda: [to_record(result.attempt, result.outcome) for result in group]
+        cells = [result for result in group if result.attempt.evaluation is None]
+        evaluations = [result for result in group if result.attempt.evaluation is not None]
+        await self._write_kind(cells, to_record, self._store.commit)
+        await self._write_kind(evaluations, to_evaluation, self._store.commit_evaluations)
+
+    async def _write_kind(
+        self,
+        group: Sequence[Result],
+        to_row: Callable[[Attempt, Outcome], T],
+        commit: Callable[[Sequence[T], Sequence[Mapping[str, Any]]], list[datetime]],
+    ) -> None:
+        """Writes results of one kind to the store, then to the queue."""
+        if not group:
+            return
+        rows = await self._thread.run(
+            lambda: [to_row(result.attempt, result.outcome) for result in group]
         )
-        times = await self._commit(records)
+        times = await self._commit(commit, rows)
         stored = [
             to_stored_result(result.attempt, result.outcome, time)
             for result, time in zip(group, times, strict=True)
@@ -134,13 +154,17 @@ class ResultWriter:
         self._known.add(stored)
         await self._database.write_until_done(finish, stored)
 
-    async def _commit(self, records: Sequence[Record]) -> list[datetime]:
+    async def _commit(
+        self,
+        commit: Callable[[Sequence[T], Sequence[Mapping[str, Any]]], list[datetime]],
+        rows: Sequence[T],
+    ) -> list[datetime]:
         """Commits to the store, and retries until it succeeds."""
         labels = list(self._labels.values())
         test_sets = [to_test_set(test_set) for test_set in labels]
         while True:
             try:
-                times = await self._thread.run(self._store.commit, records, test_sets)
+                times = await self._thread.run(commit, rows, test_sets)
             except StoreError as error:
                 if self.degraded_reason is None:
                     log.error("results are buffered: %s", error)

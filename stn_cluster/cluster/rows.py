@@ -10,12 +10,19 @@ import numpy as np
 
 import stn_cluster
 from stn_cluster.errors import error_line, storable
+from stn_cluster.evaluation.severities import CLEAN
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.store import Record, Store
-from stn_cluster.training.outcome import MANY_CLASSES, Labels, Outcome, Predictions
+from stn_cluster.training.outcome import (
+    MANY_CLASSES,
+    MEASURES,
+    Labels,
+    Outcome,
+    Predictions,
+)
 
 
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
@@ -33,7 +40,7 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
         "recipe": cell.recipe,
         "job_id": attempt.job_id,
         "attempt": attempt.id,
-        "status": (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value,
+        "status": _status(outcome),
         "error": None if outcome.error is None else storable(outcome.error),
         "test_error": outcome.test_error,
         "test_accuracy": None if error_rate is None else 1 - error_rate,
@@ -59,6 +66,47 @@ def to_record(attempt: Attempt, outcome: Outcome) -> Record:
     curve = tuple(asdict(point) for point in outcome.curve)
     predictions = None if outcome.predictions is None else _predictions(outcome.predictions)
     return Record(row=row, curve=curve, predictions=predictions)
+
+
+def to_evaluation(attempt: Attempt, outcome: Outcome) -> dict[str, Any]:
+    """Converts an ended attempt at an evaluation to the store's row of it.
+
+    Its `attempt` is the one whose weights were evaluated: that to which it belongs.
+    """
+    evaluation = attempt.evaluation
+    assert evaluation is not None
+    tested = evaluation.test.cell
+    clean = evaluation.on == CLEAN
+    predicted = {"predictions": None, "predictions_wide": None}
+    if outcome.predictions is not None:
+        found = _predictions(outcome.predictions)
+        predicted = {name: found[name] for name in predicted}
+    return {
+        "evaluation": evaluation.key,
+        "key": attempt.cell.key,
+        "attempt": attempt.weights_attempt,
+        "weights": evaluation.weights,
+        "test_set": evaluation.test.name,
+        "dataset": tested.dataset,
+        "distortion": CLEAN if clean else tested.distortion_name,
+        "variant": "plain" if clean else tested.variant,
+        "canvas": tested.canvas,
+        "severity": evaluation.test.severity,
+        "worst_of": evaluation.test.worst_of,
+        "status": _status(outcome),
+        "error": None if outcome.error is None else storable(outcome.error),
+        "n_test": outcome.n_test,
+        "n_wrong": outcome.n_wrong,
+        **dict.fromkeys(MEASURES),
+        **outcome.measures,
+        **predicted,
+        "device": outcome.device or attempt.worker.device or None,
+        "job_id": attempt.job_id,
+    }
+
+
+def _status(outcome: Outcome) -> str:
+    return (CellState.SUCCEEDED if outcome.error is None else CellState.FAILED).value
 
 
 def to_test_set(labels: Labels) -> dict[str, Any]:
@@ -96,23 +144,43 @@ def to_stored_result(attempt: Attempt, outcome: Outcome, accepted_at: datetime) 
         accepted_at=round(accepted_at.timestamp() * 1e6),
         test_error=outcome.test_error if outcome.error is None else None,
         error=None if outcome.error is None else error_line(storable(outcome.error)),
+        weights_attempt=attempt.weights_attempt,
     )
 
 
 def stored_results(store: Store) -> KnownResults:
-    """Reads the results of all cells of a store.
+    """Reads the results of all cells and evaluations of a store.
 
     Raises:
         StoreError: it cannot be read.
     """
     columns = ["key", "attempt", "status", "accepted_at", "test_error", "error"]
-    rows = store.read("cells", columns=columns)
-    times = rows["accepted_at"].cast("int64").to_pylist()
-    others = [rows[name].to_pylist() for name in ("key", "attempt", "status")]
-    numbers = rows["test_error"].to_pylist(), rows["error"].to_pylist()
-    return KnownResults(
-        StoredResult(key, attempt, time, error)
-        if status == "succeeded"
-        else StoredResult(key, attempt, time, None, error_line(text or ""))
-        for key, attempt, status, time, error, text in zip(*others, times, *numbers, strict=True)
+    known = KnownResults(
+        StoredResult(row["key"], row["attempt"], *_told(row, row["test_error"]))
+        for row in _rows(store.read("cells", columns))
     )
+    columns = ["evaluation", "attempt", "status", "accepted_at", "n_test", "n_wrong", "error"]
+    known.add(
+        StoredResult(
+            row["evaluation"],
+            None,
+            *_told(row, 100 * row["n_wrong"] / row["n_test"] if row["n_test"] else None),
+            weights_attempt=row["attempt"],
+        )
+        for row in _rows(store.read("evaluations", columns))
+    )
+    return known
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    index = table.schema.get_field_index("accepted_at")
+    times = table["accepted_at"].cast("int64")
+    rows: list[dict[str, Any]] = table.set_column(index, "accepted_at", times).to_pylist()
+    return rows
+
+
+def _told(row: dict[str, Any], test_error: float | None) -> tuple[int, float | None, str | None]:
+    """Time, test error and error of a row."""
+    if row["status"] == CellState.SUCCEEDED:
+        return row["accepted_at"], test_error, None
+    return row["accepted_at"], None, error_line(row["error"] or "")

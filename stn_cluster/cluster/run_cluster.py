@@ -39,10 +39,10 @@ def run_on_cluster(job: Job, settings: Settings) -> Generator[JobStatus]:
         UserError: see `find_or_start`, `check_served` and `prepare`.
     """
     data_root = Path(settings.data_root) if settings.data_root else None
-    prepare(job.cells, data_root)
+    prepare(job, data_root)
     say_changed_data(job.cells, settings.store)
-    if any(cell.plugins for cell in job.cells):
-        publish_plugins(job.cells, Store.open(settings.store, create=True))
+    if any(item.plugins for item in job.items):
+        publish_plugins(job.items, Store.open(settings.store, create=True))
     with interrupts() as interrupted:
         while True:
             client, started_here = find_or_start(settings)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stn_cluster.cluster.changed_data import say_changed_data
 from stn_cluster.cluster.embedded_ray import embedded_ray
 from stn_cluster.cluster.feasibility import check_machine, cores_per_worker
+from stn_cluster.cluster.make_evaluations import check_weights_are_here
 from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.private_ray import lost_processes
@@ -23,6 +24,7 @@ from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
 from stn_cluster.queue.database import FILE, connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
+from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.queries import unfinished_like
 from stn_cluster.registry import prepare_datasets
 from stn_cluster.store import Store, is_published, refuse_published
@@ -66,12 +68,24 @@ def run_grid(
     Raises:
         UserError: the config, the data or the store is wrong; nothing has been trained.
     """
-    from stn_cluster.display.choice import view_of_call
     from stn_cluster.store import load_results
 
-    job = grid_job(config, data_root=settings.get("data_root"), force=force)
+    job = grid_job(config, data_root=settings.get("data_root"), force=force, store=store)
     store = store or Path("results") / job.name
-    statuses = run_job(job, make_settings(store, **settings))
+    run_shown(job, make_settings(store, **settings), progress, watch)
+    return load_results(Store.open(store), key=[cell.key for cell in job.cells])
+
+
+def run_shown(
+    job: Job,
+    settings: Settings,
+    progress: bool | None,
+    watch: Callable[[JobStatus], None] | None,
+) -> None:
+    """Runs a job to its end, and shows its progress: see `run_grid`."""
+    from stn_cluster.display.choice import view_of_call
+
+    statuses = run_job(job, settings)
     # The view closes last, as closing the statuses may take time: it stops the workers.
     with (
         view_of_call(progress, watched=watch is not None) as view,
@@ -82,7 +96,6 @@ def run_grid(
                 view.update(replace(status, left_out=job.left_out))
             if watch is not None:
                 watch(status)
-    return load_results(Store.open(store), key=[cell.key for cell in job.cells])
 
 
 def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
@@ -90,7 +103,8 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
 
     Other jobs in the queue are not touched; if the same job was interrupted, it is resumed.
     KeyboardInterrupt, or closing the iterator, stops the workers at their next step, with
-    checkpoints; a second Ctrl-C ends the process. A published store is only read.
+    checkpoints; a second Ctrl-C ends the process. A published store is only read, unless
+    nothing is to be trained.
 
     Args:
         job: the job.
@@ -103,7 +117,7 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         UserError: the data, the store or the state is wrong, or this machine can never hold a
             worker for one of the cells; nothing has been trained.
     """
-    if is_published(settings.store):
+    if is_published(settings.store) and job.cells:
         yield _published(job, Store.open(settings.store))
         return
     with interrupts():
@@ -112,15 +126,15 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
 
 def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     data_root = Path(settings.data_root or DATA_ROOT).resolve()
-    prepare_datasets(job.cells, data_root)
+    prepare_datasets(job.tested_cells, data_root)
     job, stored = _look(job, settings)
     # If all results are stored, Ray is not needed.
-    if stored is not None and stored.total == len(job.cells) and not job.force:
+    if stored is not None and stored.total == len(job.items) and not job.force:
         yield stored
         return
-    check_components(job.cells, data_root)
+    check_components(job.cells, data_root, job.evaluations)
     say_changed_data(job.cells, settings.store)
-    cores = cores_per_worker(job.cells, settings)
+    cores = cores_per_worker(job.items, settings)
     remark = binding_remark()
     with (
         embedded_ray(settings.workers, cores) as resources,
@@ -134,13 +148,14 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
             heartbeat_seconds=HEARTBEAT_SECONDS,
             max_failed_starts=MAX_FAILED_STARTS,
             only_job=job.job_id,
+            evaluations_only=not job.cells,
         )
         from stn_cluster.cluster.connect import present_nodes, start
 
-        fewer = check_machine(job.cells, own, present_nodes(), asked=settings.workers)
+        fewer = check_machine(job.items, own, present_nodes(), asked=settings.workers)
         remarks = (*filter(None, [remark]), *fewer)
         # Nothing is made before, as Ray might have refused to start.
-        publish_plugins(job.cells, Store.open(settings.store, create=True))
+        publish_plugins(job.items, Store.open(settings.store, create=bool(job.cells)))
         client = start(own)
         finished = False
         try:
@@ -177,7 +192,7 @@ def _look(job: Job, settings: Settings) -> tuple[Job, JobStatus | None]:
     store = None
     with contextlib.ExitStack() as held:
         if Store.is_at(settings.store):
-            store = Store.open(settings.store, create=True)
+            store = Store.open(settings.store, create=bool(job.cells))
             store.check()
             held.enter_context(store.lock(TAKEOVER_SECONDS))
         else:
@@ -188,7 +203,11 @@ def _look(job: Job, settings: Settings) -> tuple[Job, JobStatus | None]:
             check_state_folder(state)
         if (state / FILE).exists():
             job = _with_unfinished_id(job, state)
-    return job, None if store is None else _stored(job, store)
+        if store is None:
+            return job, None
+        known = stored_results(store)
+        check_weights_are_here(job.evaluations, store, known)
+    return job, _stored(job, known)
 
 
 def _with_unfinished_id(job: Job, state: Path) -> Job:
@@ -197,23 +216,21 @@ def _with_unfinished_id(job: Job, state: Path) -> Job:
         return replace(job, job_id=unfinished_like(queue, job.digest) or job.job_id)
 
 
-def _stored(job: Job, store: Store) -> JobStatus:
-    """Status of a job from the store alone: only with cells that have a success there."""
-    known = stored_results(store)
-    results = [(cell, known.success(cell.key)) for cell in job.cells]
+def _stored(job: Job, known: KnownResults) -> JobStatus:
+    """Status of a job from the store alone: only with what has a success there."""
+    results = [(CellName.of(item), known.current(item)) for item in job.items]
     cells = [
-        CellStatus(
-            CellName.of(cell),
-            CellState.SUCCEEDED,
-            cell.iterations,
-            result.test_error,
-            stored=True,
-        )
-        for cell, result in results
+        CellStatus(name, CellState.SUCCEEDED, name.iterations, result.test_error, stored=True)
+        for name, result in results
         if result is not None
     ]
-    counts = {CellState.SUCCEEDED: len(cells)}
-    return JobStatus(job.job_id, CellState.SUCCEEDED, counts, cells=tuple(cells))
+    return JobStatus(
+        job.job_id,
+        CellState.SUCCEEDED,
+        {CellState.SUCCEEDED: len(cells)},
+        cells=tuple(cells),
+        evaluations=sum(status.cell.tested_on is not None for status in cells),
+    )
 
 
 def _published(job: Job, store: Store) -> JobStatus:
@@ -225,10 +242,10 @@ def _published(job: Job, store: Store) -> JobStatus:
     store.check()
     if job.force:
         refuse_published(store.uri)
-    stored = _stored(job, store)
-    if missing := len(job.cells) - stored.total:
+    stored = _stored(job, stored_results(store))
+    if missing := len(job.items) - stored.total:
         raise UserError(
-            f"{store.name}: is a published store, and lacks {missing} of these {len(job.cells)} "
+            f"{store.name}: is a published store, and lacks {missing} of these {len(job.items)} "
             "cells; name another with --store to train them"
         )
     return stored

@@ -43,8 +43,8 @@ from stn_cluster.cluster.worker_pool import (
     WorkerUnavailableError,
 )
 from stn_cluster.errors import StoreError
+from stn_cluster.evaluations import WorkItem
 from stn_cluster.failpoints import failpoint
-from stn_cluster.grid import Cell
 from stn_cluster.queue.attempts import Attempt, ExitReason
 from stn_cluster.queue.claim import Demand, claim, demand
 from stn_cluster.queue.database import QueueDatabase
@@ -266,7 +266,7 @@ class Scheduler:
         queued = kind.cells
         workers = capacity(worker.needs, self._pool.nodes, self.settings)
 
-        def size(first: Cell) -> int:
+        def size(first: WorkItem) -> int:
             return pack_size(first, queued, worker.needs, workers, self.settings)
 
         claiming = asyncio.ensure_future(
@@ -356,9 +356,10 @@ class Scheduler:
 
 
 def _opening_line(attempt: Attempt) -> str:
-    cell, worker = attempt.cell, attempt.worker
+    item, worker = attempt.item, attempt.worker
+    cell = attempt.cell
     beside = f", in a pack of {attempt.pack_size}" if attempt.pack_size > 1 else ""
     return (
-        f"{cell.label} ({cell.dataset}, {cell.recipe}) for job {attempt.job_id} "
+        f"{item.label} ({cell.dataset}, {cell.recipe}) for job {attempt.job_id} "
         f"on {worker.host}, {worker.device}, process {worker.process}{beside}"
     )

@@ -36,6 +36,7 @@ class Settings:
     no_progress_seconds: float = 1800.0  # time without progress after which a worker is ended
     max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
     only_job: str | None = None  # id of a job: train only its cells
+    evaluations_only: bool = False  # nothing is trained: then the store may be a published one
     plugins: tuple[str, ...] = ()  # modules whose components jobs over HTTP may use
     runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # class that trains packs
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from stn_cluster.cluster.leases import Lease
 from stn_cluster.cluster.protocol import Stall
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.grid import Cell
+from stn_cluster.evaluations import WorkItem
 from stn_cluster.queue.attempts import AttemptEnd, ExitReason, WorkerInfo, utc_now
 
 NOTICE_SECONDS = 180.0  # without progress, and people are told
@@ -45,7 +45,7 @@ def seen(stall: Stall | None, before: StalledPack | None, now: float) -> Stalled
     return StalledPack(stall.what, stall.keys, since, utc_now() - timedelta(seconds=stall.seconds))
 
 
-def limit(cells: Iterable[Cell], settings: Settings) -> float:
+def limit(cells: Iterable[WorkItem], settings: Settings) -> float:
     """Seconds without progress after which the worker of these cells is ended."""
     own = (cell.no_progress_seconds or settings.no_progress_seconds for cell in cells)
     return min(own, default=settings.no_progress_seconds)
@@ -58,7 +58,7 @@ def notice(limit: float) -> float:
 
 def limit_of(stalled: StalledPack, leases: Sequence[Lease], settings: Settings) -> float:
     """Limit of the cells whose code runs, of a worker's `leases`; of all, if it is no cell's."""
-    return limit((lease.attempt.cell for lease in _running(stalled, leases) or leases), settings)
+    return limit((lease.attempt.item for lease in _running(stalled, leases) or leases), settings)
 
 
 def ends(stalled: StalledPack, leases: Sequence[Lease], limit: float) -> Mapping[str, AttemptEnd]:
@@ -94,10 +94,10 @@ def duration(seconds: float) -> str:
 
 def _running(stalled: StalledPack, leases: Sequence[Lease]) -> list[Lease]:
     """Leases of the cells whose code runs."""
-    return [lease for lease in leases if lease.attempt.cell.key in stalled.keys]
+    return [lease for lease in leases if lease.attempt.item.key in stalled.keys]
 
 
 def _labels(leases: Sequence[Lease]) -> str:
-    labels = [lease.attempt.cell.label for lease in leases]
+    labels = [lease.attempt.item.label for lease in leases]
     more = [f"{len(labels) - MAX_LABELS} more"] if len(labels) > MAX_LABELS else []
     return ", ".join([*labels[:MAX_LABELS], *more])

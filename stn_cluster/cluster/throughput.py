@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from stn_cluster.grid import Cell
+from stn_cluster.evaluations import WorkItem
 
 NOW_SECONDS = 15.0  # window of the present speed
 WINDOW_SECONDS = 300.0  # window of the estimate of the time left
@@ -28,10 +28,10 @@ class Throughput:
         """Starts a new measurement when work begins, so that idle time does not count."""
         self._samples = deque([(now, self._images, self._cost)])
 
-    def add(self, cell: Cell, steps: int, now: float) -> None:
-        """Adds new steps of a cell."""
-        self._images += steps * cell.batch_size
-        self._cost += cell.cost * steps / max(1, cell.iterations)
+    def add(self, item: WorkItem, steps: int, now: float) -> None:
+        """Adds new steps of a cell, or of an evaluation, which is one."""
+        self._images += steps * item.batch_size
+        self._cost += item.cost * steps / max(1, item.iterations)
         sample = (now, self._images, self._cost)
         if len(self._samples) > 1 and now - self._samples[-2][0] < SAMPLE_SECONDS:
             self._samples[-1] = sample

@@ -89,7 +89,7 @@ class Watchdog:
             limit = limit_of(worker.stall, leases, self._settings)
             if now - worker.stall.since < notice(limit):
                 continue
-            if any(lease.attempt.cell.key in keys for lease in leases):
+            if any(lease.attempt.item.key in keys for lease in leases):
                 found.append(line(worker.stall, leases, worker.info, limit))
         return tuple(found)
 

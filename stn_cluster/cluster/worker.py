@@ -165,7 +165,7 @@ class Worker:
         seconds = time.monotonic() - doing.since
         if seconds < STALL_SECONDS:
             return None
-        told = notice(limit((attempt.cell for attempt in self._pack), self.settings))
+        told = notice(limit((attempt.item for attempt in self._pack), self.settings))
         if seconds >= told and self._shown != doing.since:
             self._shown = doing.since
             self._log_stall(doing, seconds)
@@ -176,7 +176,7 @@ class Worker:
         frame = sys._current_frames().get(self._thread or 0)
         code = "".join(traceback.format_stack(frame)).rstrip() if frame else "unknown"
         for attempt in self._pack:
-            if attempt.cell.key in doing.keys or not doing.keys:
+            if attempt.item.key in doing.keys or not doing.keys:
                 text = f"no progress for {seconds:.0f} s: it {doing.what}; the code that runs:"
                 self._log.line(attempt.id, f"{text}\n{code}")
 

@@ -66,7 +66,7 @@ class DataCache:
         Raises:
             UserError: the data set cannot be loaded, or is another one than the cell was made for.
         """
-        data = self._dataset(cell)
+        data = self.dataset(cell)
         whose, on_device = self._train.get(cell.dataset, (None, None))
         if whose is not data or on_device is None:
             images, labels = data.train_images.to(self.device), data.train_labels.to(self.device)
@@ -82,7 +82,7 @@ class DataCache:
         """
         name = cell.test_set
         if (known := self._test.pop(name, None)) is None:
-            data = self._dataset(cell)
+            data = self.dataset(cell)
             images = DistortedImages(cell, data, self.device)
             if images.nbytes <= KEPT_BYTES:
                 self._make_room(images.nbytes)
@@ -100,7 +100,12 @@ class DataCache:
         """The stream of a cell's training batches."""
         return BatchLoader(cell, self.train(cell))
 
-    def _dataset(self, cell: Cell) -> Dataset:
+    def dataset(self, cell: Cell) -> Dataset:
+        """A cell's data set, on the CPU.
+
+        Raises:
+            UserError: see `train`.
+        """
         revision = cell.revisions[f"dataset:{cell.dataset}"]
         known, data = self._datasets.get(cell.dataset, (None, None))
         if data is None or known != revision:

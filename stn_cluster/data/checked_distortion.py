@@ -9,7 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stn_cluster.data.distortions import Distortion, GridDistortion, Parameters
+from stn_cluster.data.distortions import (
+    Distortion,
+    GridDistortion,
+    Parameters,
+    ScalableDistortion,
+)
 from stn_cluster.errors import UserError
 
 ROUNDING = 1e-3  # how far beyond 0 and 1 a value may be
@@ -28,21 +33,40 @@ class CheckedDistortion:
 
     def draw(self, rng: np.random.Generator, n: int) -> Parameters:
         """(n, P), in an array that only the caller has."""
-        given: Any = self.own.draw(rng, n)
+        return self._numbers(self.own.draw(rng, n), "draws", (n, None))
+
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """(N, P) -> (N, P): see `ScalableDistortion`.
+
+        Raises:
+            UserError: the plug-in does not say how its distortion scales, too.
+        """
+        if not isinstance(self.own, ScalableDistortion):
+            raise UserError(
+                f"{self.name} has no `scaled(parameters, severity)`, which says how it gets worse: "
+                f"severity {severity:g} is not possible, only 1"
+            )
+        given = self.own.scaled(parameters.copy(), severity)
+        return self._numbers(given, f"scaled to severity {severity:g} gives", parameters.shape)
+
+    def _numbers(self, given: Any, gives: str, shape: tuple[int, int | None]) -> Parameters:
+        """A copy of parameters (n, P) as an array; P None: any."""
         if isinstance(given, Tensor):
             given = given.detach().cpu().numpy()
+        n, columns = shape
         if (
             not isinstance(given, np.ndarray)
             or given.ndim != 2
             or len(given) != n
+            or columns not in (None, given.shape[1])
             or given.dtype.kind not in "fiub"
         ):
             raise UserError(
-                f"{self.name} draws {described(given)}; expected an array of numbers ({n}, P): the "
-                "parameters of each warp"
+                f"{self.name} {gives} {described(given)}; expected an array of numbers ({n}, "
+                f"{'P' if columns is None else columns}): the parameters of each warp"
             )
         if not np.isfinite(given).all():
-            raise UserError(f"{self.name} draws parameters that are not finite")
+            raise UserError(f"{self.name} {gives} parameters that are not finite")
         return given.astype(np.float32 if given.dtype.kind == "f" else given.dtype)  # a copy
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:

@@ -1,15 +1,20 @@
-"""The fixed distorted test set of a cell, made batch by batch: in memory only where it is small."""
+"""The fixed distorted test set of a cell, and its variations, made batch by batch.
+
+Only a small one is in memory as a whole.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stn_cluster.data.checked_distortion import CheckedDistortion
 from stn_cluster.data.datasets import Dataset
-from stn_cluster.data.random_state import generator
+from stn_cluster.data.distortions import CornerShift, Distortion, ScalableDistortion
+from stn_cluster.data.random_state import RandomState, generator
 from stn_cluster.data.stream import as_images, isolated_distortion, make_distortion, user_state
 from stn_cluster.grid import Cell
 
@@ -21,16 +26,32 @@ def no_progress() -> None:
     """Is told of progress that nobody looks at."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How a test set differs from the plain one of its distortion: by default it does not."""
+
+    severity: float = 1.0  # 0 to 3: multiplies what was drawn, so that the same images get worse
+    draw: int = 0  # 0 is the plain test set's; others are drawn anew
+    moves: float = 1.0  # multiplies the standard deviation of P's moves
+
+
+PLAIN = Variation()
+
+
 class DistortedImages:
     """Distorted test images of a cell: the same for every model and seed.
 
     Args:
         cell, dataset, device: whose they are, of what, and where.
+        variation: how they differ from the cell's plain test set.
     """
 
-    def __init__(self, cell: Cell, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self, cell: Cell, dataset: Dataset, device: torch.device, variation: Variation = PLAIN
+    ) -> None:
         self.cell = cell
         self.device = device
+        self.variation = variation
         count = len(dataset.test_labels) * dataset.test_repeats
         self.shape = (count, dataset.channels, cell.canvas, cell.canvas)
         self._pixels = dataset.test_images
@@ -78,13 +99,52 @@ class DistortedImages:
         """All images, (N, C, canvas, canvas)."""
         return torch.cat(list(self.batches(len(self))))
 
+    def distortion(self) -> Distortion:
+        """What distorts them.
+
+        Raises:
+            UserError: a plug-in's does not give what it should, or cannot be of this severity.
+        """
+        distortion = make_distortion(self.cell)
+        if self.variation.moves != 1:
+            assert isinstance(distortion, CornerShift)
+            distortion = replace(distortion, sigma=distortion.sigma * self.variation.moves)
+        return distortion
+
+    def parameters(self) -> Tensor:
+        """How each image is distorted, (N, P), on the CPU.
+
+        Raises:
+            UserError: see `distortion`.
+        """
+        return self._drawn(self.distortion(), self._state())
+
+    @property
+    def _name(self) -> tuple[str | int, ...]:
+        """Name of the draws."""
+        cell, draw = self.cell, self.variation.draw
+        name = ("test", cell.dataset, cell.distortion_name, cell.variant, cell.canvas)
+        return (*name, draw) if draw else name
+
+    def _state(self) -> RandomState | None:
+        return user_state(self.cell, self.device, *self._name)
+
+    def _drawn(self, distortion: Distortion, state: RandomState | None) -> Tensor:
+        with isolated_distortion(self.cell, state):
+            drawn = distortion.draw(generator(*self._name), len(self))
+        if (severity := self.variation.severity) != 1:
+            assert isinstance(distortion, ScalableDistortion)
+            # Random numbers of its own: `apply` has the same ones at every severity.
+            own = user_state(self.cell, torch.device("cpu"), "scaled", *self._name)
+            with isolated_distortion(self.cell, own):
+                drawn = distortion.scaled(drawn, severity)
+        return torch.from_numpy(drawn)
+
     def _distorted(self) -> Iterator[Tensor]:
         cell, count = self.cell, len(self)
-        name = (cell.dataset, cell.distortion_name, cell.variant, cell.canvas)
-        distortion = make_distortion(cell)
-        state = user_state(cell, self.device, "test", *name)  # one for the whole pass
-        with isolated_distortion(cell, state):
-            drawn = torch.from_numpy(distortion.draw(generator("test", *name), count))
+        distortion = self.distortion()
+        state = self._state()  # one for the whole pass
+        drawn = self._drawn(distortion, state)
         size = max(1, min(TEST_BATCH, BATCH_BYTES * count // self.nbytes))
         for first in range(0, count, size):
             places = torch.arange(first, min(first + size, count)) % len(self._pixels)

@@ -1,7 +1,8 @@
 """The four distortions R, RTS, P and E (section 4.1 of the paper), batched, on any device.
 
-Each has two pure functions: `draw` draws parameters in pixels, degrees and factors on the CPU, and
-`apply` distorts images with given parameters, reading them at the positions that `grid` computes.
+Each has pure functions: `draw` draws parameters in pixels, degrees and factors on the CPU, `scaled`
+makes drawn ones stronger or weaker, and `apply` distorts images with given parameters, reading them
+at the positions that `grid` computes.
 Positions outside the image are background. Amounts in pixels are those of a frame of 28 pixels; on
 others they are scaled with it.
 """
@@ -56,6 +57,14 @@ class GridDistortion(Distortion, Protocol):
         the frame is -1 to 1."""
 
 
+@runtime_checkable
+class ScalableDistortion(Distortion, Protocol):
+    """Distortion of which one can say how it gets worse: a severity other than 1 needs that."""
+
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """(N, P) -> (N, P): the same warps, `severity` (0 or more) times as strong; 0 is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Warp:
     """Implements `apply` for a distortion that has a `grid`."""
@@ -101,6 +110,12 @@ class Similarity(Warp):
         room = np.maximum(self.canvas / 2 - half, 0)
         return np.column_stack([angle, scale, place * room[:, None]]).astype(np.float32)
 
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """Multiplies angle, ln of scale, and shift."""
+        angle, scale, *shift = parameters.T.astype(np.float64)
+        columns = [angle * severity, scale**severity, *(x * severity for x in shift)]
+        return np.column_stack(columns).astype(np.float32)
+
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads each output pixel p (px from the centre) at R(-angle) (p - shift) / scale."""
         angle, scale, x, y = parameters.unbind(1)
@@ -137,18 +152,26 @@ class CornerShift(Warp):
             moves = rng.normal(0, sigma, (n, 4, 2))
         return np.hstack([scale, moves.reshape(n, 8)]).astype(np.float32)
 
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """Multiplies ln of scale, and moves."""
+        exact = parameters.astype(np.float64)
+        return np.hstack([exact[:, :1] ** severity, exact[:, 1:] * severity]).astype(np.float32)
+
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads the output through the inverse of the homography that moves the corners."""
         # The division costs digits, which pixels of a larger frame need. On the paper's frame, what
         # it comes to in single precision is on record.
         exact = parameters if self.frame == FRAME else parameters.double()
+        basis = _canvas_basis(self.canvas, parameters.device, exact.dtype)
+        grid = homography(self.matrix(exact).flatten(1), basis).to(parameters.dtype)
+        return grid.view(-1, self.canvas, self.canvas, 2)
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        """(N, 9) -> (N, 3, 3): maps the canvas, -1 to 1, to the frame, -1 to 1."""
         half = (self.canvas if self.enlarged else self.frame) / 2
         corners = _constant(_CORNERS, parameters.device)
-        moved = exact[:, :1, None] * half * corners + exact[:, 1:].view(-1, 4, 2)
-        matrix = square_from_quad(moved / (self.canvas / 2))
-        basis = _canvas_basis(self.canvas, parameters.device, exact.dtype)
-        grid = homography(matrix.flatten(1), basis).to(parameters.dtype)
-        return grid.view(-1, self.canvas, self.canvas, 2)
+        moved = parameters[:, :1, None] * half * corners + parameters[:, 1:].view(-1, 4, 2)
+        return square_from_quad(moved / (self.canvas / 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +192,10 @@ class Spline(Warp):
         """(n, 32)."""
         sigma = self.sigma * (self.frame / FRAME)
         return rng.normal(0, sigma, (n, 2 * self.points**2)).astype(np.float32)
+
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """Multiplies the moves."""
+        return (parameters.astype(np.float64) * severity).astype(np.float32)
 
     def grid(self, parameters: Tensor) -> Tensor:
         """Reads each output pixel at the position to which the spline maps it."""
@@ -191,6 +218,11 @@ class Undistorted(Warp):
         """(n, 0)."""
         del rng
         return np.empty((n, 0), np.float32)
+
+    def scaled(self, parameters: Parameters, severity: float) -> Parameters:
+        """There is nothing to multiply."""
+        del severity
+        return parameters
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """See `Distortion`; the pixels stay what they are, unless half of one is to be moved by."""

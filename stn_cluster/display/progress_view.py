@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stn_cluster.plain_text import one_line
-from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, counted_cells
+from stn_cluster.queue.jobs import CellState, CellStatus, JobStatus, counted
 
 PLAIN_PROGRESS_SECONDS = 30.0  # time between lines of progress while no cell ends
 SHOWN_FAILURES = 5  # failed cells below the matrix
@@ -78,7 +78,7 @@ class PlainView:
             self._started = True
             stored = [s for s in status.cells if s.stored]
             self._printed |= {s.cell.key for s in stored}
-            count = counted_cells(len(status.cells))
+            count = counted(len(status.cells), status.evaluations)
             in_store = f", {len(stored)} of them in the store" if stored else ""
             self._line(f"{status.job_id}: {count}{in_store}")
             if status.left_out:
@@ -111,13 +111,15 @@ class PlainView:
 def matrix(status: JobStatus) -> RenderableType:
     """Job as a table: rows are models and transforms, columns are distortions."""
     blocks: list[RenderableType] = []
-    grids: dict[tuple[str, str], list[CellStatus]] = {}
+    grids: dict[tuple[str, str, bool], list[CellStatus]] = {}
     for cell in status.cells:
-        grids.setdefault((cell.cell.dataset, cell.cell.recipe), []).append(cell)
-    for (dataset, recipe), cells in grids.items():
+        evaluated = cell.cell.tested_on is not None
+        grids.setdefault((cell.cell.dataset, cell.cell.recipe, evaluated), []).append(cell)
+    for (dataset, recipe, evaluated), cells in grids.items():
         base, changed, _ = recipe.partition("+")
         own = f" ({base} with fields of its own)" if changed else ""
-        title = one_line(f"{dataset}, recipe {recipe}{own}: test error in %")
+        where = ", on other test sets" if evaluated else ""
+        title = one_line(f"{dataset}, recipe {recipe}{own}{where}: test error in %")
         blocks.append(Text(title, style="italic"))
         blocks.append(_grid(cells))
     blocks.append(Text(summary(status)))
@@ -135,20 +137,22 @@ def matrix(status: JobStatus) -> RenderableType:
 
 
 def _grid(cells: Iterable[CellStatus]) -> Table:
-    """Cells of one data set and recipe as a table."""
+    """Cells of one data set and recipe as a table; columns are what they are tested on."""
     columns: dict[str, None] = {}  # in the order of appearance
-    rows: dict[tuple[str, str], dict[str, list[CellStatus]]] = {}
+    rows: dict[str, dict[str, list[CellStatus]]] = {}
     for status in cells:
         cell = status.cell
-        columns[cell.distortion] = None
-        row = rows.setdefault((cell.model, cell.transform), {})
-        row.setdefault(cell.distortion, []).append(status)
+        name = cell.model if cell.transform == "none" else f"{cell.model} {cell.transform}"
+        if cell.tested_on is not None:
+            name = f"{name} {cell.distortion}"
+        column = cell.tested_on or cell.distortion
+        columns[column] = None
+        rows.setdefault(name, {}).setdefault(column, []).append(status)
     table = Table()
     table.add_column("model", overflow="fold")  # not cropped, so that rows can be told apart
     for column in columns:
         table.add_column(Text(one_line(column)), justify="right", min_width=9, overflow="fold")
-    for (model, transform), row in rows.items():
-        name = model if transform == "none" else f"{model} {transform}"
+    for name, row in rows.items():
         table.add_row(Text(one_line(name)), *(_entry(row.get(column, ())) for column in columns))
     return table
 
@@ -171,7 +175,10 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
 def summary(status: JobStatus) -> str:
     """Progress in one line: '12 of 32 cells done, 2 running, 4,321 images/s, 2 min 10 s left'."""
     counts = status.counts
-    parts = [f"{counts.get(CellState.SUCCEEDED, 0)} of {status.total} cells done"]
+    what = "cells"
+    if status.evaluations:
+        what = "evaluations" if status.evaluations == status.total else "cells and evaluations"
+    parts = [f"{counts.get(CellState.SUCCEEDED, 0)} of {status.total} {what} done"]
     others = (CellState.RUNNING, CellState.FAILED, CellState.CANCELLED)
     parts += [f"{counts[state]} {state.value}" for state in others if counts.get(state)]
     if not status.ended:

@@ -67,6 +67,13 @@ def training(store: Store, key: str) -> str:
     return f"this trains it: stn-cluster rerun --store {place} --key {key}{into}"
 
 
+def no_weights(store: Store, cell: Cell) -> NotFoundError:
+    """Error about weights that are not here: it has the command that trains the cell."""
+    return NotFoundError(
+        f"{store.name}: the weights of {cell.label} are not here; {training(store, cell.key)}"
+    )
+
+
 def _labelled(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
     without_seed = rows["label"].map(lambda label: label.rpartition("/")[0])
     return (rows["label"] == name) | (without_seed == name)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from stn_cluster.data.random_state import RandomState, seed_of
-from stn_cluster.errors import NotFoundError, StoreError, UserError
-from stn_cluster.inference.stored_cells import StoredCell, find_cell, training
+from stn_cluster.errors import StoreError, UserError
+from stn_cluster.inference.stored_cells import StoredCell, find_cell, no_weights, training
 from stn_cluster.queue.attempts import WEIGHTS
 from stn_cluster.recipes import Recipe, Shape
 from stn_cluster.registry import check_weights, load_submitted, lookup
@@ -95,20 +95,33 @@ def load_weights(
     cell = stored.cell
     if not cell.is_trained:
         return TrainedWeights(stored, read_weights(check_weights(cell, data_root)), [])
+    kept = store.read_checkpoint(cell.key, stored.attempt, WEIGHTS)
+    published = store.read_weights(cell.key) if kept is None and attempt is None else None
+    return trained_weights(store, stored, kept, published)
+
+
+def trained_weights(
+    store: Store, stored: StoredCell, kept: bytes | None, published: bytes | None
+) -> TrainedWeights:
+    """Weights from a trained cell's last checkpoint, or else from its published ones.
+
+    Raises:
+        NotFoundError: there are neither; the message has the command that trains the cell.
+        StoreError: they are damaged.
+    """
+    cell = stored.cell
     whose = f"of {cell.label} in {store.name}"
     try:
-        if (data := store.read_checkpoint(cell.key, stored.attempt, WEIGHTS)) is not None:
-            kept = from_bytes(data)
-            stored = replace(stored, n_classes=kept.get("n_classes", stored.n_classes))
-            weights = WeightFile(whose, kept["model"])
-            return TrainedWeights(stored, weights, kept.get("attributes", []))
-        if attempt is None and (data := store.read_weights(cell.key)) is not None:
-            return TrainedWeights(stored, WeightFile(whose, from_safetensors(data)), [])
+        if kept is not None:
+            state = from_bytes(kept)
+            stored = replace(stored, n_classes=state.get("n_classes", stored.n_classes))
+            weights = WeightFile(whose, state["model"])
+            return TrainedWeights(stored, weights, state.get("attributes", []))
+        if published is not None:
+            return TrainedWeights(stored, WeightFile(whose, from_safetensors(published)), [])
     except ValueError as error:
         raise StoreError(f"weights {whose} are damaged: {error}") from error
-    raise NotFoundError(
-        f"{store.name}: the weights of {cell.label} are not here; {training(store, cell.key)}"
-    )
+    raise no_weights(store, cell)
 
 
 def built(store: Store, weights: TrainedWeights) -> nn.Module:

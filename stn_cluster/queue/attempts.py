@@ -1,4 +1,4 @@
-"""An attempt: one try at a cell, from the moment a worker gets it until it has ended."""
+"""An attempt: one try at a work item, from the moment a worker gets it until it has ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.grid import Cell
 
 WEIGHTS = "weights.pt"  # file name of a trained cell's last checkpoint
@@ -61,10 +62,10 @@ class AttemptEnd:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at a cell."""
+    """One try at a work item: at training a cell, or at an evaluation."""
 
     id: str  # a UUID, never reused: the fencing token
-    cell: Cell
+    cell: Cell  # the cell that it trains, or evaluates
     job_id: str  # the job that it is trained for
     pack_size: int
     worker: WorkerInfo
@@ -72,10 +73,17 @@ class Attempt:
     resume_from: Checkpoint | None = None  # set only when claimed, like the next: not in history
     is_first: bool = False  # whether it is the first attempt at the cell
     end: AttemptEnd | None = None  # None while it runs
+    evaluation: Evaluation | None = None  # None: it trains the cell
+    weights_attempt: str | None = None  # of an evaluation: the attempt whose weights it is of
+
+    @property
+    def item(self) -> WorkItem:
+        """What the queue has it for: the evaluation, or else the cell."""
+        return self.evaluation or self.cell
 
     def __repr__(self) -> str:
         end = self.end.reason.value if self.end else "running"
-        return f"Attempt({self.id!r}, {self.cell.label}, {end} on {self.worker.host!r})"
+        return f"Attempt({self.id!r}, {self.item.label}, {end} on {self.worker.host!r})"
 
 
 def utc_now() -> datetime:

@@ -8,19 +8,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
-from stn_cluster.grid import Cell, Needs
+from stn_cluster.evaluations import Evaluation, WorkItem
+from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
-from stn_cluster.queue.queries import named_cell
+from stn_cluster.queue.queries import named_item, read_item
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Number of queued cells with the same needs."""
+    """Number of queued cells and evaluations with the same needs."""
 
     needs: Needs
-    cells: int  # number of cells
+    cells: int  # number of both
     priority: int  # highest priority among them
     job: int  # number of the oldest job with that priority
 
@@ -33,7 +34,7 @@ _WANTED_BY = (  # the first condition avoids many look-ups: most cells are train
 
 
 def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
-    """Counts the queued cells by their needs, those to be trained first at the top.
+    """Counts what is queued and waits for no cell, by its needs; what comes first is at the top.
 
     Args:
         db: the queue.
@@ -43,7 +44,7 @@ def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
     rows = db.execute(
         "SELECT needs, priority, min(job) AS job, count(*) AS cells "
         "FROM cells INDEXED BY cells_to_claim "
-        f"WHERE state = 'queued' AND NOT exhausted {wanted} "
+        f"WHERE state = 'queued' AND NOT exhausted AND NOT waiting {wanted} "
         "GROUP BY needs, priority ORDER BY priority DESC, min(job)",
         {"only": only},
     )
@@ -58,12 +59,12 @@ def demand(db: sqlite3.Connection, only: str | None = None) -> list[Demand]:
 def claim(
     db: sqlite3.Connection,
     needs: Needs,
-    size: Callable[[Cell], int],
+    size: Callable[[WorkItem], int],
     worker: WorkerInfo,
     only: str | None = None,
 ) -> tuple[Attempt, ...]:
     """Claims the next pack for a worker: the costliest cell of the job that comes first, and other
-    cells of that job with the same stream.
+    cells of that job with the same stream; or so of evaluations.
 
     Args:
         db: the queue.
@@ -79,25 +80,28 @@ def claim(
     parameters = {"needs": needs.text, "only": only}
     columns = (
         "key, spec, stream, job, priority, isolated, attempt, checkpoint_attempt, checkpoint_step, "
+        "evaluates, weights_attempt, "
         "(SELECT recipe FROM job_cells "
         "WHERE job_cells.key = cells.key AND job_cells.job = cells.job) AS recipe"
     )
     with transaction(db, "claim"):
         first = db.execute(
             f"SELECT {columns} FROM cells INDEXED BY cells_to_claim "
-            f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted {wanted} "
-            "ORDER BY priority DESC, job, cost DESC, rowid LIMIT 1",
+            f"WHERE state = 'queued' AND needs = :needs AND NOT exhausted AND NOT waiting {wanted} "
+            # Cells come first: of many that are trained, evaluations make larger packs.
+            "ORDER BY priority DESC, job, evaluates IS NOT NULL, cost DESC, rowid LIMIT 1",
             parameters,
         ).fetchone()
         if first is None:
             return ()
         pack = [first]
-        most = 1 if first["isolated"] else size(Cell.model_validate_json(first["spec"]))
+        most = 1 if first["isolated"] else size(read_item(first))
         if most > 1:
             pack += db.execute(
                 f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
                 "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT exhausted "
-                "AND NOT isolated AND job = :job AND priority = :priority AND key != :key "
+                "AND NOT waiting AND NOT isolated AND job = :job AND priority = :priority "
+                "AND key != :key "
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
                 {**parameters, **dict(first), "more": most - 1},
             )
@@ -113,15 +117,18 @@ def _begin(
     resume_from = None
     if row["checkpoint_attempt"] is not None:
         resume_from = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
+    item = named_item(row)
     attempt = Attempt(
         id=uuid4().hex,
-        cell=named_cell(row["spec"], row["recipe"]),
+        cell=item.cell if isinstance(item, Evaluation) else item,
         job_id=job_id,
         pack_size=pack_size,
         worker=worker,
         started_at=utc_now(),
         resume_from=resume_from,
         is_first=row["attempt"] is None,
+        evaluation=item if isinstance(item, Evaluation) else None,
+        weights_attempt=row["weights_attempt"],
     )
     db.execute(
         "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",

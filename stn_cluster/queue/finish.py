@@ -42,10 +42,34 @@ def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
         "WHERE key = :key AND attempt = :attempt AND (state = 'running' OR exhausted)",
         {**asdict(result), "state": state, "succeeded": succeeded, "change": change},
     ).rowcount
-    if accepted:
-        db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
-        close_attempt(db, result.attempt, ExitReason(state.value), result.error)
-    return bool(accepted)
+    if not accepted:
+        return False
+    assert result.attempt is not None
+    db.execute("UPDATE job_cells SET pending = 0 WHERE key = ?", (result.key,))
+    close_attempt(db, result.attempt, ExitReason(state.value), result.error)
+    if succeeded:  # also those that did not wait: they are of the newest weights
+        db.execute(
+            "UPDATE cells SET waiting = 0, weights_attempt = ?, changed = ? "
+            "WHERE evaluates = ? AND state = 'queued'",
+            (result.attempt, change, result.key),
+        )
+    else:
+        fail_waiting(db, result.key, f"its cell failed: {result.error}", change)
+    return True
+
+
+def fail_waiting(db: sqlite3.Connection, key: str, error: str, change: int) -> None:
+    """Fails the evaluations that wait for a cell: there will be no weights."""
+    waiting = "evaluates = ? AND waiting AND state = 'queued'"
+    db.execute(
+        "UPDATE job_cells SET pending = 0 "
+        f"WHERE pending AND key IN (SELECT key FROM cells WHERE {waiting})",
+        (key,),
+    )
+    db.execute(
+        f"UPDATE cells SET state = 'failed', error = ?, waiting = 0, changed = ? WHERE {waiting}",
+        (error, change, key),
+    )
 
 
 def requeue(db: sqlite3.Connection, ends: Mapping[str, AttemptEnd]) -> list[str]:
@@ -161,11 +185,16 @@ def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tupl
     with transaction(db):
         change = next_change(db)
         unfinished = db.execute(
-            "SELECT key, attempt, since, exhausted FROM cells WHERE state IN ('queued', 'running')"
+            "SELECT key, attempt, since, exhausted, weights_attempt FROM cells "
+            "WHERE state IN ('queued', 'running')"
         ).fetchall()
         for row in unfinished:
             result = known.after(row["key"], row["since"])
-            if result is None or _superseded(db, row, result.attempt):
+            if result is None or result.weights_attempt != row["weights_attempt"]:
+                continue
+            if result.attempt is None:  # of an evaluation, which every attempt computes alike
+                result = replace(result, attempt=row["attempt"] or f"stored-{row['key']}")
+            elif _superseded(db, row, result.attempt):
                 continue
             if row["attempt"] and row["attempt"] != result.attempt:
                 close_attempt(

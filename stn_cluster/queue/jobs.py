@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from stn_cluster.errors import UserError
+from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.grid import Cell, cell_label, short_hash
 from stn_cluster.notebook_html import html_fields, html_rows
 
@@ -37,7 +39,10 @@ class CellState(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that were submitted together.
+    """Cells and evaluations that were submitted together.
+
+    Evaluations of its own cells wait until these are trained; of others, they are of the newest
+    weights in the store.
 
     Raises:
         UserError: the id is malformed, or there are no cells, or one twice.
@@ -51,15 +56,16 @@ class Job:
     force: bool = False  # train cells again that the store already has
     priority: int = 0  # jobs with a higher priority go first
     left_out: str | None = None  # a line: what the axes name and the grid does not have
+    evaluations: tuple[Evaluation, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Job({self.job_id!r}, {counted_cells(len(self.cells))})"
+        return f"Job({self.job_id!r}, {counted(len(self.items), len(self.evaluations))})"
 
     def __post_init__(self) -> None:
         check_job_id(self.job_id)
-        if not self.cells:
+        if not self.items:
             raise UserError(f"job {self.job_id}: no cells")
-        if len({cell.key for cell in self.cells}) < len(self.cells):
+        if len({item.key for item in self.items}) < len(self.items):
             raise UserError(f"job {self.job_id}: a cell is in it twice")
         if not -(2**31) <= self.priority < 2**31:
             raise UserError(
@@ -67,9 +73,24 @@ class Job:
             )
 
     @property
+    def items(self) -> tuple[WorkItem, ...]:
+        """Its cells, then its evaluations."""
+        return (*self.cells, *self.evaluations)
+
+    @property
+    def tested_cells(self) -> tuple[Cell, ...]:
+        """Its cells, and those that are evaluated, of the data sets whose files that takes."""
+        return (*self.cells, *(evaluation.base for evaluation in self.evaluations))
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Keys of its cells."""
+        return frozenset(cell.key for cell in self.cells)
+
+    @property
     def digest(self) -> str:
         """Hash of everything except the id: two jobs with the same content share it."""
-        cells = [[cell.key, cell.recipe] for cell in self.cells]
+        cells = [[item.key, item.recipe] for item in self.items]
         return short_hash([self.config, cells, self.force, self.priority], digits=32)
 
 
@@ -87,6 +108,15 @@ def check_job_id(job_id: str) -> str:
 def counted_cells(count: int) -> str:
     """'1 cell', '32 cells'."""
     return f"{count:,} cell{'' if count == 1 else 's'}"
+
+
+def counted(items: int, evaluations: int) -> str:
+    """'32 cells', '160 evaluations', '32 cells and 160 evaluations'."""
+    cells = items - evaluations
+    parts = [counted_cells(cells)] if cells or not evaluations else []
+    if evaluations:
+        parts.append(f"{evaluations:,} evaluation{'' if evaluations == 1 else 's'}")
+    return " and ".join(parts)
 
 
 def id_prefix(name: str) -> str:
@@ -111,19 +141,24 @@ class CellName:
     dataset: str
     recipe: str
     iterations: int  # number of training steps
+    tested_on: str | None = None  # of an evaluation, whose key it is: the test set
 
     @classmethod
-    def of(cls, cell: Cell) -> CellName:
-        """Names of a cell."""
-        return cls(**{field.name: getattr(cell, field.name) for field in fields(cls)})
+    def of(cls, item: WorkItem) -> CellName:
+        """Names of a cell, or of an evaluation and its cell."""
+        if isinstance(item, Evaluation):
+            return replace(cls.of(item.cell), key=item.key, iterations=0, tested_on=item.tested_on)
+        names = [field.name for field in fields(cls) if field.name != "tested_on"]
+        return cls(**{name: getattr(item, name) for name in names})
 
     def __repr__(self) -> str:
         return f"CellName({self.label}, {self.dataset}, {self.recipe}, {self.key})"
 
     @property
     def label(self) -> str:
-        """See `Cell.label`."""
-        return cell_label(self.model, self.transform, self.distortion, self.seed)
+        """See `Cell.label` and `Evaluation.label`."""
+        label = cell_label(self.model, self.transform, self.distortion, self.seed)
+        return label if self.tested_on is None else f"{label} on {self.tested_on}"
 
 
 @dataclass(frozen=True)
@@ -186,7 +221,8 @@ class JobStatus:
     trouble: str | None = None  # why the service is degraded; None if it is not
     waiting: tuple[str, ...] = ()  # lines: what its cells wait for, and which make no progress
     left_out: str | None = None  # see `Job`; only in the answer to a submission
-    cells: tuple[CellStatus, ...] = ()  # only if requested
+    evaluations: int = 0  # how many of its cells are evaluations
+    cells: tuple[CellStatus, ...] = ()  # only if requested, with the evaluations
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n:,} {state.value}" for state, n in self.counts.items() if n)

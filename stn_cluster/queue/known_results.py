@@ -1,20 +1,24 @@
-"""Known results: the newest success and the newest failure of each cell in the store."""
+"""Known results: the newest success and the newest failure of each work item in the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stn_cluster.evaluations import WorkItem
+from stn_cluster.grid import Cell
+
 
 @dataclass(frozen=True)
 class StoredResult:
-    """One row of the store's `cells`, with only the columns that the queue needs."""
+    """One row of the store's `cells` or `evaluations`, with only what the queue needs."""
 
     key: str
-    attempt: str
+    attempt: str | None  # None: an evaluation of the store, which does not tell it
     accepted_at: int  # microseconds since 1970, UTC
     test_error: float | None = None  # percent; None for a failure, or a success without a test
     error: str | None = None  # why it failed, one line; None for a success
+    weights_attempt: str | None = None  # of an evaluation: the attempt whose weights it is of
 
 
 class KnownResults:
@@ -35,8 +39,16 @@ class KnownResults:
             self.watermark = max(self.watermark, result.accepted_at)
 
     def success(self, key: str) -> StoredResult | None:
-        """Newest success of a cell."""
+        """Newest success of a cell or an evaluation."""
         return self._successes.get(key)
+
+    def current(self, item: WorkItem) -> StoredResult | None:
+        """Success that stands: an evaluation's stands until its cell is trained again."""
+        result = self.success(item.key)
+        if result is None or isinstance(item, Cell):
+            return result
+        trained = self.success(item.cell.key)
+        return result if trained and trained.attempt == result.weights_attempt else None
 
     def after(self, key: str, since: int) -> StoredResult | None:
         """Result of a cell that was accepted later than `since`; successes take precedence."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE jobs (
@@ -19,9 +19,9 @@ CREATE TABLE jobs (
     cancelled_at TEXT,
     recorded INTEGER NOT NULL DEFAULT 0 -- whether the store has the job's record
 );
-CREATE TABLE cells (
+CREATE TABLE cells (                    -- work items: cells to train, and evaluations of cells
     key TEXT PRIMARY KEY,
-    spec TEXT NOT NULL,                 -- JSON of the Cell
+    spec TEXT NOT NULL,                 -- JSON of the Cell or the Evaluation
     label TEXT NOT NULL,
     stream TEXT NOT NULL,
     needs TEXT NOT NULL,                -- JSON
@@ -41,9 +41,12 @@ CREATE TABLE cells (
     has_result INTEGER NOT NULL DEFAULT 0, -- it has succeeded before; also while it is retrained
     test_error REAL,                    -- percent, of the last success; null if it was not tested
     error TEXT,                         -- why it failed, one line
-    changed INTEGER NOT NULL            -- number of its last change, counted over all cells
+    changed INTEGER NOT NULL,           -- number of its last change, counted over all cells
+    evaluates TEXT,                     -- key of the cell that it evaluates; null: it is a cell
+    weights_attempt TEXT,               -- the attempt at that cell whose weights it evaluates
+    waiting INTEGER NOT NULL DEFAULT 0  -- whether that cell is still to be trained
 );
-CREATE TABLE job_cells (                -- the cells that each job wants
+CREATE TABLE job_cells (                -- the work items that each job wants
     job INTEGER NOT NULL,
     position INTEGER NOT NULL,
     key TEXT NOT NULL,
@@ -67,13 +70,14 @@ CREATE TABLE attempts (
 );
 """
 _INDEXES = """
-CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, cost DESC)
-    WHERE state = 'queued' AND NOT exhausted;
+CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, evaluates IS NOT NULL, cost DESC)
+    WHERE state = 'queued' AND NOT exhausted AND NOT waiting;
 CREATE INDEX cells_by_stream ON cells (stream, job, needs, cost DESC)
-    WHERE state = 'queued' AND NOT exhausted AND NOT isolated;
+    WHERE state = 'queued' AND NOT exhausted AND NOT waiting AND NOT isolated;
 CREATE INDEX cells_running ON cells (attempt) WHERE state = 'running';
 CREATE INDEX cells_exhausted ON cells (key) WHERE exhausted;
 CREATE INDEX cells_changed ON cells (changed);
+CREATE INDEX cells_evaluated ON cells (evaluates) WHERE evaluates IS NOT NULL;
 CREATE INDEX job_cells_by_key ON job_cells (key);
 CREATE INDEX attempts_by_key ON attempts (key, started_at);
 CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
@@ -104,6 +108,22 @@ ALTER TABLE attempts RENAME COLUMN ending TO exit_reason;
 ALTER TABLE attempts RENAME COLUMN charged TO counts;
 ALTER TABLE attempts RENAME COLUMN reason TO message;
 """
+# The second one had no evaluations.
+_FROM_VERSION_2 = """
+ALTER TABLE cells ADD COLUMN evaluates TEXT;
+ALTER TABLE cells ADD COLUMN weights_attempt TEXT;
+ALTER TABLE cells ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+"""
+_DROP_INDEXES = "".join(
+    f"DROP INDEX {line.split()[2]};\n"
+    for line in _INDEXES.splitlines()
+    if line.startswith("CREATE") and " cells_evaluated " not in line
+)
+_CHANGES = (  # by the version of the file
+    _TABLES,
+    _FROM_VERSION_1 + _FROM_VERSION_2,
+    _DROP_INDEXES + _FROM_VERSION_2,
+)
 
 
 def lay_out(db: sqlite3.Connection, version: int) -> None:
@@ -115,5 +135,5 @@ def lay_out(db: sqlite3.Connection, version: int) -> None:
     """
     if version == VERSION:
         return
-    change = _TABLES if version == 0 else _FROM_VERSION_1
+    change = _CHANGES[version]
     db.executescript(f"BEGIN;{change}{_INDEXES}PRAGMA user_version = {VERSION};COMMIT;")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from stn_cluster.errors import NotFoundError, UserError, unknown
+from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.grid import CELL_FILTERS, Cell
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason, WorkerInfo
 from stn_cluster.queue.jobs import (
@@ -28,7 +29,9 @@ _STATE = "CASE WHEN cancelled THEN 'cancelled' ELSE state END"
 
 
 def _in_spec(name: str) -> str:
-    return f"json_extract(spec, '$.{name}')"
+    """A field of the cell, also of the one that is evaluated."""
+    cell = "CASE WHEN evaluates IS NULL THEN spec ELSE json_extract(spec, '$.cell') END"
+    return f"json_extract({cell}, '$.{name}')"
 
 
 # SQL of the columns that a job's cells are filtered by; each job has its own name of the recipe.
@@ -37,10 +40,13 @@ _COLUMNS = {name: _in_spec(name) for name in CELL_FILTERS} | {
     "key": "cells.key",
 }
 _NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + (
-    f", coalesce({_in_spec('settings.iterations')}, 0) AS iterations"
+    ", CASE WHEN evaluates IS NULL THEN coalesce(json_extract(spec, '$.settings.iterations'), 0) "
+    "ELSE 0 END AS iterations, "
+    # A label is that of a cell, ' on ' and the test set: see `Evaluation.label`.
+    "CASE WHEN evaluates IS NOT NULL THEN substr(label, instr(label, ' on ') + 4) END AS tested_on"
 )
 _ATTEMPTS = """
-    SELECT attempts.*, spec, (
+    SELECT attempts.*, spec, evaluates, weights_attempt, (
         SELECT recipe FROM job_cells JOIN jobs ON jobs.number = job_cells.job
         WHERE jobs.job_id = attempts.job_id AND job_cells.key = attempts.key
     ) AS recipe
@@ -85,7 +91,8 @@ def job_status(db: sqlite3.Connection, job_id: str) -> tuple[JobStatus, float]:
 
 def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, float]:
     by_state = db.execute(
-        f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost "
+        f"SELECT {_STATE} AS state, count(*) AS cells, sum(cost) AS cost, "
+        "count(evaluates) AS evaluations "
         "FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? GROUP BY 1",
         (row["number"],),
     ).fetchall()
@@ -97,6 +104,7 @@ def _job_status(db: sqlite3.Connection, row: sqlite3.Row) -> tuple[JobStatus, fl
         counts=counts,
         priority=row["priority"],
         submitted_at=datetime.fromisoformat(row["submitted_at"]),
+        evaluations=sum(group["evaluations"] for group in by_state),
     )
     return status, cost_left
 
@@ -194,20 +202,29 @@ def _attempt(row: sqlite3.Row) -> Attempt:
             counts=bool(row["counts"]),
             at=datetime.fromisoformat(row["ended_at"]),
         )
+    item = named_item(row)
     return Attempt(
         id=row["attempt"],
-        cell=named_cell(row["spec"], row["recipe"]),
+        cell=item.cell if isinstance(item, Evaluation) else item,
         job_id=row["job_id"],
         pack_size=row["pack_size"],
         worker=WorkerInfo(**json.loads(row["worker"])),
         started_at=datetime.fromisoformat(row["started_at"]),
         end=end,
+        evaluation=item if isinstance(item, Evaluation) else None,
+        weights_attempt=row["weights_attempt"],
     )
 
 
-def named_cell(spec: str, recipe: str) -> Cell:
-    """Cell from its JSON, with the job's own name of the recipe."""
-    return Cell.model_validate_json(spec).model_copy(update={"recipe": recipe})
+def read_item(row: sqlite3.Row) -> WorkItem:
+    """Cell or evaluation of a row with `spec` and `evaluates`."""
+    kind = Cell if row["evaluates"] is None else Evaluation
+    return kind.model_validate_json(row["spec"])
+
+
+def named_item(row: sqlite3.Row) -> WorkItem:
+    """Cell or evaluation of a row, with the job's own name of the `recipe`."""
+    return read_item(row).renamed(row["recipe"])
 
 
 def totals(db: sqlite3.Connection) -> Totals:
@@ -242,19 +259,24 @@ def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
     """Record of a job for the store: everything that was submitted."""
     job = find_job(db, job_id)
     rows = db.execute(
-        "SELECT spec, recipe FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ? "
-        "ORDER BY position",
+        "SELECT key, label, evaluates, spec, recipe FROM job_cells JOIN cells USING (key) "
+        "WHERE job_cells.job = ? ORDER BY position",
         (job["number"],),
-    )
-    return {
+    ).fetchall()
+    cells = [row for row in rows if row["evaluates"] is None]
+    evaluations = [row for row in rows if row["evaluates"] is not None]
+    record = {
         "job_id": job_id,
         "submitted_at": job["submitted_at"],
         "config": json.loads(job["config"]),
         "folder": job["folder"],
         "priority": job["priority"],
         "force": bool(job["force"]),
-        "cells": [{**json.loads(row["spec"]), "recipe": row["recipe"]} for row in rows],
+        "cells": [{**json.loads(row["spec"]), "recipe": row["recipe"]} for row in cells],
     }
+    if evaluations:
+        record["evaluations"] = {row["key"]: row["label"] for row in evaluations}
+    return record
 
 
 def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:

@@ -1,17 +1,18 @@
 """Changes that clients make: submit a job, cancel it, retry it.
 
-A cell is shared by all jobs that want it; it is trained for the job that comes first.
+A cell, or an evaluation, is shared by all jobs that want it; it is trained for the job that comes
+first. An evaluation of a cell that is still to be trained waits for it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-from stn_cluster.errors import ConflictError
-from stn_cluster.grid import Cell
+from stn_cluster.errors import ConflictError, UserError
+from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.queue.attempts import ExitReason, utc_now
 from stn_cluster.queue.database import next_change, transaction
-from stn_cluster.queue.finish import close_attempt
+from stn_cluster.queue.finish import close_attempt, fail_waiting
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
 from stn_cluster.queue.queries import find_job
@@ -22,6 +23,13 @@ _QUEUED_ANEW = (
     "error = NULL"
 )
 _UNFINISHED = "state IN ('queued', 'running')"
+# Cells that evaluations of other jobs wait for, and that nobody trains any more.
+_STRANDED = """
+    SELECT DISTINCT evaluates FROM cells AS waiting
+    WHERE waiting AND state = 'queued' AND NOT EXISTS (
+        SELECT 1 FROM cells WHERE key = waiting.evaluates AND state IN ('queued', 'running')
+    )
+"""
 # The job that a cell is trained for: of those that wait for it, the one that comes first.
 _FIRST_JOB = """
     SELECT number, jobs.priority FROM job_cells JOIN jobs ON jobs.number = job_cells.job
@@ -42,6 +50,7 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
 
     Raises:
         ConflictError: another job has this id.
+        UserError: an evaluation is of a cell that has no result, and that the job does not train.
     """
     row = db.execute("SELECT digest FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
     if row is not None:
@@ -54,9 +63,9 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
         number = _insert_job(db, job)
         change = next_change(db)
         wanted = []
-        for position, cell in enumerate(job.cells):
-            has_result = _enqueue(db, number, job, cell, known, change)
-            wanted.append((number, position, cell.key, cell.recipe, has_result, not has_result))
+        for position, item in enumerate(job.items):
+            has_result = _enqueue(db, number, job, item, known, change)
+            wanted.append((number, position, item.key, item.recipe, has_result, not has_result))
         db.executemany(
             "INSERT INTO job_cells (job, position, key, recipe, stored, pending) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -104,6 +113,8 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
             f"UPDATE cells SET (job, priority) = ({_FIRST_JOB}), changed = ? WHERE {unfinished}",
             (change,),
         )
+        for row in db.execute(_STRANDED).fetchall():
+            fail_waiting(db, row["evaluates"], "its cell was cancelled", change)
     return cancelled
 
 
@@ -139,6 +150,20 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
             (known.watermark, change),
         )
         db.execute(f"UPDATE cells SET (job, priority) = ({_FIRST_JOB}) WHERE {after}")
+        for row in db.execute(
+            f"SELECT key, evaluates FROM cells WHERE {after} AND evaluates IS NOT NULL "
+            "AND state = 'queued'"
+        ).fetchall():
+            result = (
+                None if _is_unfinished(db, row["evaluates"]) else known.success(row["evaluates"])
+            )
+            db.execute(
+                "UPDATE cells SET weights_attempt = ?, waiting = ? WHERE key = ?",
+                (result and result.attempt, result is None, row["key"]),
+            )
+        # Of a cell that has no result, and that this job does not train.
+        for row in db.execute(_STRANDED).fetchall():
+            fail_waiting(db, row["evaluates"], "its cell has no result", change)
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
 
@@ -163,25 +188,34 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
 
 
 def _enqueue(
-    db: sqlite3.Connection, number: int, job: Job, cell: Cell, known: KnownResults, change: int
+    db: sqlite3.Connection,
+    number: int,
+    job: Job,
+    item: WorkItem,
+    known: KnownResults,
+    change: int,
 ) -> bool:
-    """Queues a cell, unless it is queued already or has a result; returns whether it has one."""
-    row = db.execute("SELECT state, job, priority FROM cells WHERE key = ?", (cell.key,)).fetchone()
+    """Queues a work item, unless it is queued already or has a result; returns whether it has one.
+
+    Evaluations come after the cells of their job.
+    """
+    row = db.execute("SELECT state, job, priority FROM cells WHERE key = ?", (item.key,)).fetchone()
     if row is not None and not CellState(row["state"]).ended:
         if (-job.priority, number) < (-row["priority"], row["job"]):
             db.execute(
                 "UPDATE cells SET job = ?, priority = ? WHERE key = ?",
-                (number, job.priority, cell.key),
+                (number, job.priority, item.key),
             )
         return False
-    result = None if job.force else known.success(cell.key)
+    weights, waiting = _weights_of(db, job, item, known)
+    result = None if job.force or waiting else known.current(item)
     if row is None:
-        _insert_cell(db, number, job, cell, result, known.watermark, change)
+        _insert_item(db, number, job, item, result, known.watermark, change)
     elif result is not None:
         db.execute(
             "UPDATE cells SET state = ?, attempt = ?, has_result = 1, test_error = ?, "
             "error = NULL, changed = ? WHERE key = ?",
-            (CellState.SUCCEEDED, result.attempt, result.test_error, change, cell.key),
+            (CellState.SUCCEEDED, result.attempt, result.test_error, change, item.key),
         )
     else:
         # A cancelled cell resumes from its checkpoint, a forced one starts from the beginning.
@@ -190,18 +224,45 @@ def _enqueue(
             f"UPDATE cells SET {_QUEUED_ANEW}, {checkpoint} spec = ?, needs = ?, cost = ?, "
             "job = ?, priority = ?, since = ?, changed = ? WHERE key = ?",
             (
-                *(cell.model_dump_json(), cell.needs.text, cell.cost, number),
-                *(job.priority, known.watermark, change, cell.key),
+                *(item.model_dump_json(), item.needs.text, item.cost, number),
+                *(job.priority, known.watermark, change, item.key),
             ),
+        )
+    if isinstance(item, Evaluation):
+        db.execute(
+            "UPDATE cells SET evaluates = ?, weights_attempt = ?, waiting = ? WHERE key = ?",
+            (item.cell.key, weights, waiting, item.key),
         )
     return result is not None
 
 
-def _insert_cell(
+def _weights_of(
+    db: sqlite3.Connection, job: Job, item: WorkItem, known: KnownResults
+) -> tuple[str | None, bool]:
+    """The attempt whose weights an evaluation is of, and whether it waits for its cell instead.
+
+    Raises:
+        UserError: neither is possible.
+    """
+    if not isinstance(item, Evaluation):
+        return None, False
+    if item.cell.key in job.keys and _is_unfinished(db, item.cell.key):
+        return None, True
+    if (trained := known.success(item.cell.key)) is None:
+        raise UserError(f"{item.label}: the store has no result of this cell to evaluate")
+    return trained.attempt, False
+
+
+def _is_unfinished(db: sqlite3.Connection, key: str) -> bool:
+    found = db.execute(f"SELECT 1 FROM cells WHERE key = ? AND {_UNFINISHED}", (key,)).fetchone()
+    return found is not None
+
+
+def _insert_item(
     db: sqlite3.Connection,
     number: int,
     job: Job,
-    cell: Cell,
+    item: WorkItem,
     result: StoredResult | None,
     since: int,
     change: int,
@@ -210,8 +271,8 @@ def _insert_cell(
         "INSERT INTO cells (key, spec, label, stream, needs, cost, state, job, priority, attempt, "
         "has_result, test_error, since, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(cell.key, cell.model_dump_json(), cell.label, str(tuple(cell.stream))),
-            *(cell.needs.text, cell.cost, CellState.SUCCEEDED if result else CellState.QUEUED),
+            *(item.key, item.model_dump_json(), item.label, str(tuple(item.stream))),
+            *(item.needs.text, item.cost, CellState.SUCCEEDED if result else CellState.QUEUED),
             *(number, job.priority, result and result.attempt, result is not None),
             *(result and result.test_error, since, change),
         ),

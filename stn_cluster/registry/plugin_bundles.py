@@ -14,11 +14,10 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell
 from stn_cluster.registry.import_paths import find_unit
 from stn_cluster.registry.plugin_files import brought_by, digest_of
 from stn_cluster.registry.plugins import Plugin, load_plugins, load_unpacked, loaded_modules
@@ -92,8 +91,20 @@ def _new_files(module: str, files: Mapping[str, Any]) -> list[str]:
     return [name for name, path in found.items() if name not in files and root in path.parents]
 
 
+class UsesPlugins(Protocol):
+    """A cell, or an evaluation."""
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """See `Cell.plugins`."""
+
+    @property
+    def digests(self) -> set[str]:
+        """See `Cell.digests`."""
+
+
 def load_submitted(
-    cell: Cell, fetch: Callable[[str], bytes | None], keep: Collection[str] = ()
+    cell: UsesPlugins, fetch: Callable[[str], bytes | None], keep: Collection[str] = ()
 ) -> set[str]:
     """Imports a cell's plug-ins in a worker: the very files that the cell was submitted with.
 

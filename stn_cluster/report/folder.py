@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from stn_cluster.evaluations import Evaluation
 from stn_cluster.grid import Cell
+from stn_cluster.report.evaluation_tables import transfer
 from stn_cluster.report.render import render
 from stn_cluster.report.table import cells_table, comparison_table
 from stn_cluster.store import Store, is_published
@@ -24,13 +26,19 @@ def write_tables(store: Store) -> None:
     store.write_report("table.csv", render(table, "csv"))
 
 
-def write_report(store: str, cells: Collection[Cell]) -> str:
-    """Writes a store's tables, unless it is published; returns the table of these cells as text.
+def write_report(
+    store: str, cells: Collection[Cell], evaluations: Collection[Evaluation] = ()
+) -> str:
+    """Writes a store's tables, unless it is published; returns the tables of these cells and
+    evaluations as text.
 
     Raises:
         StoreError: see `write_tables`.
     """
     opened = Store.open(store)
-    if not is_published(store):
+    if cells and not is_published(store):
         write_tables(opened)
-    return render(cells_table(opened, cells), "text")
+    tables = [render(cells_table(opened, cells), "text")] if cells else []
+    if evaluations:
+        tables.append(transfer(opened, evaluations=[one.key for one in evaluations]))
+    return "\n".join(tables)

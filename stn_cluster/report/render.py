@@ -15,6 +15,7 @@ from stn_cluster.store import as_csv
 
 DECIMALS = 12  # of a difference, beyond which there are only rounding errors
 _NOTHING = "No cells."
+CSV = "csv"
 
 
 def render(table: pd.DataFrame, format: str = "text") -> str:
@@ -28,9 +29,19 @@ def render(table: pd.DataFrame, format: str = "text") -> str:
     Raises:
         UserError: there is no such format.
     """
+    check_format(format)
+    return _csv(table) if format == CSV else render_matrices(matrices(table), format)
+
+
+def check_format(format: str) -> None:
+    """Raises UserError if there is no such format."""
     if format not in FORMATS:
         raise UserError(unknown("format", format, FORMATS), "format")
-    return FORMATS[format](table).rstrip("\n") + "\n"
+
+
+def render_matrices(shown: Sequence[Matrix], format: str, nothing: str = _NOTHING) -> str:
+    """Renders matrices as text, md, latex or html; `nothing` is said where there are none."""
+    return _FORMATS[format](shown, nothing).rstrip("\n") + "\n"
 
 
 def _csv(table: pd.DataFrame) -> str:
@@ -44,8 +55,8 @@ def _csv(table: pd.DataFrame) -> str:
     return as_csv(table.assign(test_error_mean=means, delta=deltas)[columns])
 
 
-def _text(table: pd.DataFrame) -> str:
-    return "\n\n".join(map(_text_matrix, matrices(table))) or _NOTHING
+def _text(shown: Sequence[Matrix], nothing: str) -> str:
+    return "\n\n".join(map(_text_matrix, shown)) or nothing
 
 
 def _text_matrix(matrix: Matrix) -> str:
@@ -62,8 +73,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    return "\n\n".join(map(_markdown_matrix, matrices(table))) or _NOTHING
+def _markdown(shown: Sequence[Matrix], nothing: str) -> str:
+    return "\n\n".join(map(_markdown_matrix, shown)) or nothing
 
 
 def _markdown_matrix(matrix: Matrix) -> str:
@@ -83,8 +94,8 @@ def markdown_escape(text: str) -> str:
     return re.sub(r"[\\|`<\[*&~]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", text)
 
 
-def _latex(table: pd.DataFrame) -> str:
-    return "\n\n".join(map(_latex_matrix, matrices(table))) or f"% {_NOTHING}"
+def _latex(shown: Sequence[Matrix], nothing: str) -> str:
+    return "\n\n".join(map(_latex_matrix, shown)) or f"% {nothing}"
 
 
 def _latex_matrix(matrix: Matrix) -> str:
@@ -140,13 +151,17 @@ th, td {{ padding: 0.2em 0.8em; text-align: left; border-bottom: 1px solid #ccc;
 </html>"""
 
 
-def _html(table: pd.DataFrame) -> str:
-    return _HTML.format(body=html_matrices(table))
+def _html(shown: Sequence[Matrix], nothing: str) -> str:
+    return _HTML.format(body=_html_body(shown, nothing))
 
 
 def html_matrices(table: pd.DataFrame) -> str:
     """The matrices as parts of an HTML document."""
-    return "\n".join(map(_html_matrix, matrices(table))) or f"<p>{_NOTHING}</p>"
+    return _html_body(matrices(table), _NOTHING)
+
+
+def _html_body(shown: Sequence[Matrix], nothing: str) -> str:
+    return "\n".join(map(_html_matrix, shown)) or f"<p>{escape(nothing)}</p>"
 
 
 def _html_matrix(matrix: Matrix) -> str:
@@ -166,10 +181,10 @@ def _html_matrix(matrix: Matrix) -> str:
     return "\n".join(lines)
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {
+_FORMATS: dict[str, Callable[[Sequence[Matrix], str], str]] = {
     "text": _text,
     "md": _markdown,
-    "csv": _csv,
     "latex": _latex,
     "html": _html,
 }
+FORMATS = (*_FORMATS, CSV)

@@ -10,8 +10,11 @@ from fastapi import Depends, Request
 
 from stn_cluster.client.schemas import Submission
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.make_evaluations import check_weights_are_here
+from stn_cluster.cluster.make_jobs import config_evaluations
 from stn_cluster.cluster.preparation import check_components
-from stn_cluster.errors import UserError
+from stn_cluster.cluster.rows import stored_results
+from stn_cluster.errors import StoreError, UserError
 from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
 from stn_cluster.store import Store
@@ -41,17 +44,24 @@ class Backend:
         config = submission.config.model_copy(update={"plugins": self.plugins})
         try:
             cells = resolve(config, self.data_root)
+            evaluations = config_evaluations(config, cells, self.store, self.data_root)
+        except StoreError:
+            raise
         except UserError as error:
             field_name = ".".join(filter(None, ["config", error.field]))
             raise UserError(str(error), field_name) from error
-        used = {(cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]): cell for cell in cells}
+        if evaluations:
+            check_weights_are_here(evaluations, self.store, stored_results(self.store))
+        tested = (*cells, *(evaluation.base for evaluation in evaluations))
+        used = {(cell.dataset, cell.revisions[f"dataset:{cell.dataset}"]): cell for cell in tested}
         new = {used_set: cell for used_set, cell in used.items() if used_set not in self.datasets}
         prepare_datasets(list(new.values()), self.data_root)
         self.datasets.update(new)
-        check_components(cells, self.data_root)
+        check_components(cells, self.data_root, evaluations)
         job = Job(
             job_id=job_id,
             cells=tuple(cells),
+            evaluations=evaluations,
             name=config.name,
             config=submission.config.model_dump_json(exclude_defaults=True),
             left_out=left_out(config),

@@ -43,7 +43,7 @@ def submit(
     """Submits a job under an id that the client chooses, so that it can repeat the request if it
     gets no response. After the response, the job is never lost."""
     job = backend.job(job_id, submission)
-    publish_plugins(job.cells, backend.store)
+    publish_plugins(job.items, backend.store)
     new = backend.client.submit(job)
     response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
     return replace(backend.client.status(job_id), left_out=job.left_out)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from stn_cluster.client.schemas import OUTDATED_HEADER, JobId, ResultFilters, Word
+from stn_cluster.evaluate_config import LARGEST_SEVERITY, LARGEST_WORST_OF
+from stn_cluster.report.evaluation_tables import robustness, transfer
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table, shown_keys
 from stn_cluster.server.backend import Backend, BackendDep
-from stn_cluster.store import Store, export, load_results
+from stn_cluster.store import Store, as_file, export, load_evaluations, load_results
 
 router = APIRouter(tags=["results"])
 MAX_LINES = 20  # in a header
@@ -31,6 +33,35 @@ class ResultQuery(ResultFilters):
 
     format: Literal["json", "csv", "parquet"] = "json"
     latest: bool = True  # only each cell's current result, not every attempt that ended a cell
+
+
+class EvaluationFilters(ResultFilters):
+    """Filters of evaluations: those of the cells, and of the test sets."""
+
+    on: list[Word] = []
+    severity: list[Annotated[float, Query(ge=0, le=LARGEST_SEVERITY)]] = []
+    worst_of: list[Annotated[int, Query(ge=1, le=LARGEST_WORST_OF)]] = []
+
+    def used(self) -> dict[str, Sequence[Any]]:
+        """Filters with values, by name."""
+        own: dict[str, Sequence[Any]] = {
+            "on": self.on,
+            "severity": self.severity,
+            "worst_of": self.worst_of,
+        }
+        return super().used() | {name: values for name, values in own.items() if values}
+
+
+class EvaluationQuery(EvaluationFilters):
+    """Selection and format of evaluations."""
+
+    format: Literal["json", "csv", "parquet"] = "json"
+
+
+class EvaluationTableQuery(EvaluationFilters):
+    """Selection and format of a table of evaluations."""
+
+    format: Literal["text", "md", "csv", "latex", "html"] = "text"
 
 
 class TableQuery(ResultFilters):
@@ -58,6 +89,33 @@ def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> Stre
     return StreamingResponse(body, media_type=_MEDIA[query.format], headers=outdated)
 
 
+@router.get("/evaluations", response_class=Response, responses=_documented(_MEDIA.values()))
+def evaluations(query: Annotated[EvaluationQuery, Query()], backend: BackendDep) -> Response:
+    """Evaluations of the cells' current results, as `load_evaluations` gives them."""
+    rows = load_evaluations(backend.store, predictions=False, **query.used())
+    return Response(as_file(rows, query.format), media_type=_MEDIA[query.format])
+
+
+@router.get("/transfer", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
+def transfer_table(
+    query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """Errors of cells that were trained on one distortion and tested on others."""
+    text = transfer(backend.store, query.format, **query.used())
+    return PlainTextResponse(text, media_type=_TABLES[query.format])
+
+
+@router.get(
+    "/robustness", response_class=PlainTextResponse, responses=_documented(_TABLES.values())
+)
+def robustness_table(
+    query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """Errors of cells by the severity of the test distortion."""
+    text = robustness(backend.store, query.format, **query.used())
+    return PlainTextResponse(text, media_type=_TABLES[query.format])
+
+
 @router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
 def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
@@ -72,8 +130,13 @@ def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTe
 def job_table(
     job_id: JobId, query: Annotated[TableQuery, Query()], backend: BackendDep
 ) -> PlainTextResponse:
-    """The comparison table of a job's cells."""
-    keys = [status.cell.key for status in backend.client.cells(job_id)]
+    """The comparison table of a job's cells; of a job of evaluations alone, theirs."""
+    names = [status.cell for status in backend.client.cells(job_id)]
+    keys = [name.key for name in names if name.tested_on is None]
+    if not keys:
+        ids = [name.key for name in names]
+        text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+        return PlainTextResponse(text, media_type=_TABLES[query.format])
     return _table(backend, query, {**query.used(), "key": keys})
 
 

@@ -3,7 +3,7 @@
 Imports neither torch nor ray.
 """
 
-from stn_cluster.store.export import EXPORTS, as_csv, as_json, export, from_parquet
+from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, from_parquet
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
@@ -26,6 +26,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end
 from stn_cluster.store.verifications import (
@@ -40,6 +41,7 @@ __all__ = [
     "CELLS",
     "CURVES",
     "EVALUATIONS",
+    "EVALUATION_FILTERS",
     "EXPORTS",
     "FILTERS",
     "PREDICTIONS",
@@ -57,6 +59,7 @@ __all__ = [
     "Verification",
     "add_verifications",
     "as_csv",
+    "as_file",
     "as_frame",
     "as_json",
     "differences",
@@ -64,6 +67,7 @@ __all__ = [
     "from_parquet",
     "in_table_order",
     "is_published",
+    "load_evaluations",
     "load_predictions",
     "load_results",
     "load_verifications",

@@ -42,6 +42,15 @@ def export(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
     return EXPORTS[form](tables)
 
 
+def as_file(rows: pd.DataFrame, form: str) -> bytes:
+    """Rows as one file: json, csv or parquet."""
+    if form == "parquet":
+        written = io.BytesIO()
+        pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), written)
+        return written.getvalue()
+    return (as_csv(rows) if form == "csv" else as_json(rows) + "\n").encode()
+
+
 def as_json(rows: pd.DataFrame) -> str:
     """Rows as a JSON list of objects, one a line; missing and infinite numbers are null."""
     columns = [_finite(_values(column)) for _, column in rows.items()]
@@ -64,7 +73,8 @@ def as_csv(rows: pd.DataFrame, header: bool = True) -> str:
 
 
 def from_parquet(content: bytes) -> pd.DataFrame:
-    """Reads a Parquet file of `export` as a DataFrame with the types of `load_results`."""
+    """Reads a Parquet file of `export` or `as_file` as a DataFrame, with the types of
+    `load_results`."""
     return as_frame(pq.read_table(pa.BufferReader(content)))
 
 

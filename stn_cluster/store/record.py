@@ -47,6 +47,21 @@ def to_files(records: Sequence[Record], accepted_at: Sequence[datetime]) -> dict
     return {f"{kind}/{name}": encode(kind, new) for kind, new in rows.items() if new}
 
 
+def files_of_evaluations(
+    rows: Sequence[Mapping[str, Any]], accepted_at: Sequence[datetime]
+) -> dict[str, bytes]:
+    """File name and content; a row's file is its commit point.
+
+    Raises:
+        ValueError: a row's columns are not the schema's.
+    """
+    complete = [
+        {**row, "accepted_at": time, "schema_version": SCHEMA_VERSION}
+        for row, time in zip(rows, accepted_at, strict=True)
+    ]
+    return {f"evaluations/{file_name(accepted_at[0])}": encode("evaluations", complete)}
+
+
 def file_name(time: datetime) -> str:
     """Name of a file with rows of this time, which no other file has; names sort by time."""
     return f"{time:%Y%m%dT%H%M%S%f}-{uuid4().hex[:8]}.parquet"

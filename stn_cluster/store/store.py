@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,13 @@ from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.published import refuse_published
-from stn_cluster.store.record import Record, file_name, files_of_test_sets, to_files
+from stn_cluster.store.record import (
+    Record,
+    file_name,
+    files_of_evaluations,
+    files_of_test_sets,
+    to_files,
+)
 from stn_cluster.store.scan import read_files, scan
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
@@ -158,15 +164,25 @@ class Store:
         """
         if not records:
             return []
-        first = self._next_accepted()
-        times = [first + timedelta(microseconds=index) for index in range(len(records))]
-        if self._test_sets is None:
-            known = self.read("test_sets", columns=["test_set"])["test_set"]
-            self._test_sets = set(known.to_pylist())
-        new = {row["test_set"]: row for row in test_sets if row["test_set"] not in self._test_sets}
-        self._write_all({**files_of_test_sets(list(new.values())), **to_files(records, times)})
-        self._test_sets |= set(new)
-        self._last_accepted = times[-1]
+        times = self._next_accepted(len(records))
+        self._write_rows(to_files(records, times), test_sets, times)
+        return times
+
+    def commit_evaluations(
+        self, rows: Sequence[Mapping[str, Any]], test_sets: Sequence[Mapping[str, Any]] = ()
+    ) -> list[datetime]:
+        """Adds evaluations, all or none, like `commit`.
+
+        Args:
+            rows: rows of `evaluations`, without accepted_at and schema_version.
+            test_sets: see `commit`.
+
+        Returns, raises: see `commit`.
+        """
+        if not rows:
+            return []
+        times = self._next_accepted(len(rows))
+        self._write_rows(files_of_evaluations(rows, times), test_sets, times)
         return times
 
     def add(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -198,6 +214,28 @@ class Store:
         tables = read_files(self._files, kind, self._files.names(kind, ".parquet"), columns)
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
+
+    def predicted_classes(self, attempts: Container[str]) -> dict[tuple[str, str], list[int]]:
+        """Predictions of attempts, by attempt and test set; of files that have none of these, only
+        the names of attempts are decoded.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        found = {}
+        for name in self._files.names("predictions", ".parquet"):
+            [index] = read_files(self._files, "predictions", [name], ["attempt", "test_set"])
+            rows = [
+                i for i, attempt in enumerate(index["attempt"].to_pylist()) if attempt in attempts
+            ]
+            if not rows:
+                continue
+            columns = ["attempt", "test_set", "predictions", "predictions_wide"]
+            [table] = read_files(self._files, "predictions", [name], columns)
+            for row in table.take(rows).to_pylist():
+                classes = row["predictions"] or row["predictions_wide"]
+                found[row["attempt"], row["test_set"]] = classes
+        return found
 
     def results(self, latest: bool = True) -> pd.DataFrame:
         """Rows of `cells`, in the table's order.
@@ -315,8 +353,15 @@ class Store:
 
     def read_weights(self, key: str) -> bytes | None:
         """Published weights of a cell, as safetensors, or None."""
-        name = f"weights/{key}.safetensors"
-        return self._files.read(name) if self._files.is_file(name) else None
+        return self._files.read(f"weights/{key}.safetensors") if self.has_weights(key) else None
+
+    def has_weights(self, key: str) -> bool:
+        """Whether there are published weights of a cell."""
+        return self._files.is_file(f"weights/{key}.safetensors")
+
+    def has_checkpoint(self, key: str, attempt: str, name: str) -> bool:
+        """Whether there is this checkpoint of an attempt."""
+        return self._files.is_file(_checkpoint(key, attempt, name))
 
     def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
         """Makes or replaces one of an attempt's checkpoints atomically."""
@@ -324,8 +369,9 @@ class Store:
 
     def read_checkpoint(self, key: str, attempt: str, name: str) -> bytes | None:
         """One of an attempt's checkpoints, or None."""
-        path = _checkpoint(key, attempt, name)
-        return self._files.read(path) if self._files.is_file(path) else None
+        if not self.has_checkpoint(key, attempt, name):
+            return None
+        return self._files.read(_checkpoint(key, attempt, name))
 
     def drop_checkpoint(self, key: str, attempt: str, name: str) -> None:
         """Removes one of an attempt's checkpoints, if it exists."""
@@ -369,15 +415,32 @@ class Store:
 
     # --- inside ---
 
-    def _next_accepted(self) -> datetime:
-        """Current time, or just after the newest row if the clock was set back."""
+    def _next_accepted(self, count: int) -> list[datetime]:
+        """Strictly increasing times from now on, or just after the newest row if the clock was set
+        back."""
         if self._last_accepted is None:
-            newest_row = pc.max(self.read("cells", columns=["accepted_at"])["accepted_at"])
-            self._last_accepted = newest_row.as_py()
-        now = datetime.now(UTC)
-        if self._last_accepted is None:
-            return now
-        return max(now, self._last_accepted + timedelta(microseconds=1))
+            kinds: tuple[Kind, ...] = ("cells", "evaluations")
+            newest = [pc.max(self.read(k, ["accepted_at"])["accepted_at"]).as_py() for k in kinds]
+            self._last_accepted = max((time for time in newest if time), default=None)
+        first = datetime.now(UTC)
+        if self._last_accepted is not None:
+            first = max(first, self._last_accepted + timedelta(microseconds=1))
+        return [first + timedelta(microseconds=index) for index in range(count)]
+
+    def _write_rows(
+        self,
+        files: Mapping[str, bytes],
+        test_sets: Sequence[Mapping[str, Any]],
+        times: Sequence[datetime],
+    ) -> None:
+        """Writes files of rows, after those of new test sets."""
+        if self._test_sets is None:
+            known = self.read("test_sets", columns=["test_set"])["test_set"]
+            self._test_sets = set(known.to_pylist())
+        new = {row["test_set"]: row for row in test_sets if row["test_set"] not in self._test_sets}
+        self._write_all({**files_of_test_sets(list(new.values())), **files})
+        self._test_sets |= set(new)
+        self._last_accepted = times[-1]
 
     def _write_all(self, contents: Mapping[str, bytes]) -> None:
         """Writes files in order; if one fails, removes those before it."""

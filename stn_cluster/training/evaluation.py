@@ -113,15 +113,19 @@ def confusion(classes: Tensor, test: DistortedTestSet) -> tuple[int, ...] | None
 
 def as_predictions(ranking: Ranking, test: DistortedTestSet) -> Predictions:
     """A ranking of a test set's images as plain values."""
-    kept = "<u1" if test.n_classes <= MANY_CLASSES else "<u2"
     return Predictions(
         test_set=test.name,
         n_classes=test.n_classes,
-        first=_as_bytes(ranking.first, kept),
-        second=_as_bytes(ranking.second, kept),
+        first=classes_as_bytes(ranking.first, test.n_classes),
+        second=classes_as_bytes(ranking.second, test.n_classes),
         confidence=_as_bytes(_in_full(ranking.confidence), "<u2"),
         second_confidence=_as_bytes(_in_full(ranking.second_confidence), "<u2"),
     )
+
+
+def classes_as_bytes(classes: Tensor, n_classes: int) -> bytes:
+    """Classes as `Predictions` has them."""
+    return _as_bytes(classes, "<u1" if n_classes <= MANY_CLASSES else "<u2")
 
 
 def as_labels(test: DistortedTestSet, dataset: str, revision: int | str) -> Labels:

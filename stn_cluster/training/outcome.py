@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+# What an evaluation measures beside the classes: columns of the store's `evaluations`.
+MEASURES = (
+    "ink_lost",
+    *(
+        f"{whose}_{what}"
+        for whose in ("pose", "identity")
+        for what in ("degrees", "log2_scale", "shift_px", "residual_px")
+    ),
+)
 MANY_CLASSES = 256  # with more, a class needs 16 bits, and the confusion matrix is not stored
 
 
@@ -27,6 +37,7 @@ class Predictions:
     test_set: str  # its id
     n_classes: int
     first: bytes  # most likely class
+    # Empty, like the next two, for an evaluation.
     second: bytes  # second most likely class
     confidence: bytes  # uint16: softmax probability of the first class, in 65,535ths
     second_confidence: bytes
@@ -46,9 +57,9 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of a cell that was trained and tested, or whose own code failed."""
+    """Outcome of a cell that was trained and tested, or of an evaluation, or of their failure."""
 
-    key: str
+    key: str  # of the cell or the evaluation
     error: str | None = None  # text of a failure; the numbers below are then those until it
     predictions: Predictions | None = None
     labels: Labels | None = None  # labels of the test set; None if they were reported before
@@ -64,6 +75,7 @@ class Outcome:
     images_per_second: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     weights: bytes | None = None  # a checkpoint of the trained model
+    measures: Mapping[str, float | None] = field(default_factory=dict)  # see `MEASURES`
 
     @property
     def error_rate(self) -> float | None:

@@ -19,8 +19,9 @@ import torch
 
 from stn_cluster.data.cache import BatchLoader, DistortedTestSet, LabelledImages
 from stn_cluster.data.datasets import Dataset, check_info, load_dataset
-from stn_cluster.data.distorted_images import distorted_test_set
+from stn_cluster.data.distorted_images import DistortedImages, Variation, distorted_test_set
 from stn_cluster.errors import UserError
+from stn_cluster.evaluations import EvaluationSet
 from stn_cluster.grid import Cell
 from stn_cluster.registry import known_plugin, load_plugins, opened_files
 from stn_cluster.training.cell_evaluation import CellEvaluation
@@ -35,11 +36,17 @@ _OF_A_GPU = ("cuda", "nvidia", "gpu")
 _LIBRARIES = ("site-packages", str(Path(__file__).parents[1]))
 
 
-def main(cells: Sequence[tuple[str, Sequence[str]]], data_root: str | None) -> None:
-    """Checks cells; writes what is wrong, if anything, to the standard output as JSON.
+def main(
+    cells: Sequence[tuple[str, Sequence[str]]] = (),
+    tests: Sequence[tuple[str, Sequence[str]]] = (),
+    data_root: str | None = None,
+) -> None:
+    """Checks cells and test sets; writes what is wrong, if anything, to the standard output as
+    JSON.
 
     Args:
         cells: each cell as JSON, and the folders to search for its plug-ins.
+        tests: the same of each test set of evaluations.
         data_root: folder of the data sets' files.
     """
     output = os.dup(1)
@@ -52,6 +59,10 @@ def main(cells: Sequence[tuple[str, Sequence[str]]], data_root: str | None) -> N
             with opened_files() as opened:
                 check_cell(cell, Path(data_root) if data_root else None)
             check_reads(cell, opened, Path(data_root) if data_root else None)
+        for text, folders in tests:
+            test = EvaluationSet.model_validate_json(text)
+            load_plugins(test.cell.plugins, [Path(folder) for folder in folders])
+            check_test(test, Path(data_root) if data_root else None)
     except UserError as error:
         wrong = str(error)
     if wrong is not None and any(word in wrong.lower() for word in _OF_A_GPU):
@@ -89,6 +100,18 @@ def check_cell(cell: Cell, data_root: Path | None) -> None:
         run = CellTraining(cell, test, CPU)
         run.check_restorable()
         run.rehearse(images[:FEW], labels[:FEW])
+
+
+def check_test(test: EvaluationSet, data_root: Path | None) -> None:
+    """Draws the parameters of a test set of a few images, at its severity.
+
+    Raises:
+        UserError: the distortion does not say how it scales, or fails.
+    """
+    data = _few(load_dataset(test.cell.dataset, data_root))
+    variation = Variation(severity=test.severity, moves=test.moves)
+    with _named(f"distortion {test.cell.distortion_name!r}"):
+        DistortedImages(test.cell, data, CPU, variation).parameters()
 
 
 def check_reads(cell: Cell, opened: Sequence[Path], data_root: Path | None) -> None:

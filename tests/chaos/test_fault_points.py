@@ -41,7 +41,10 @@ TOGETHER: list[Points] = [
         *(P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
         *(P.CURVES_DRAFTED, P.CURVES_WRITTEN),
     ),
-    (P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED, P.STATE_DROPPED),
+    (
+        *(P.CELLS_DRAFTED, P.CELLS_WRITTEN, P.RESULT_WRITTEN, P.RESULT_COMMITTED),
+        *(P.STATE_DROPPED, P.EVALUATIONS_DRAFTED, P.EVALUATIONS_WRITTEN),
+    ),
 ]
 QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
 CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
@@ -53,7 +56,7 @@ BY_ITSELF: list[Points] = [
 
 
 def make_small_job() -> Job:
-    """Four packs of two cells, each of several checkpoints."""
+    """Four packs of two cells, each of several checkpoints, and two evaluations of each cell."""
     return make_job(
         "j",
         recipe={"name": "smoke", "iterations": 150},
@@ -61,6 +64,7 @@ def make_small_job() -> Job:
         transforms=["none", "affine"],
         distortions=["R"],
         seeds=[0, 1, 2, 3],
+        evaluate={"on": ["R", "E"]},
     )
 
 
@@ -125,6 +129,20 @@ def by_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
 
 def table(store: Store) -> list[tuple[Any, ...]]:
     """All rows: what is the same however often it is computed, with the predictions."""
+    return [*cells_of(store), *evaluations_of(store)]
+
+
+def evaluations_of(store: Store) -> list[tuple[Any, ...]]:
+    left_out = {"attempt", "accepted_at"}
+    attempts = {row["attempt"] for row in store.read("cells").to_pylist()}
+    rows = store.read("evaluations").to_pylist()
+    assert {row["attempt"] for row in rows} <= attempts
+    return sorted(
+        tuple(str(value) for name, value in row.items() if name not in left_out) for row in rows
+    )
+
+
+def cells_of(store: Store) -> list[tuple[Any, ...]]:
     classes = store.read("predictions", columns=["attempt", "predictions"]).to_pylist()
     return sorted(
         (
@@ -147,7 +165,7 @@ def test_no_point_is_left_out() -> None:
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:
     undisturbed = table(together[()].result())
-    assert len(undisturbed) == 8
+    assert len(undisturbed) == 8 + 16
     assert table(together[QUICK].result()) == undisturbed
 
 

@@ -14,6 +14,7 @@ from support.commands import stn_cluster
 from support.ray_head import BIN
 
 from stn_cluster import load_results
+from stn_cluster.cluster.make_jobs import grid_job
 
 PROJECT = Path(__file__).parents[2]
 TOP = ("docs", "docker", "jobs", "results")
@@ -132,6 +133,26 @@ def test_a_folder_of_pictures_is_learned(folder: Path) -> None:
     }
     assert set(results["n_test"]) == {300}
     assert results["test_error"].max() < 33  # by chance: 67
+
+
+def test_the_evaluations_commands_python_and_config(folder: Path) -> None:
+    text = (PROJECT / "docs/evaluations.md").read_text()
+    (_, commands), (_, code), (_, config) = BLOCK.findall(text)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-ec", commands],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tested on RTS, by severity" in done.stdout
+    assert "FCN/none/RTS/seed0" in run_python(code, folder)
+    (folder / "evaluated.yaml").write_text(config)
+    job = grid_job(folder / "evaluated.yaml")
+    assert (len(job.cells), len(job.evaluations)) == (4, 4 * 9)
 
 
 def test_the_models_own_network_is_evaluated(folder: Path) -> None:

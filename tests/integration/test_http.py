@@ -47,6 +47,59 @@ def events(http: TestClient, job_id: str, since: str | None = None) -> list[Serv
         return list(stream.iter_sse())
 
 
+# --- evaluations ---
+
+
+def test_evaluations_are_a_job_and_rows_and_tables(http: TestClient, done: str) -> None:
+    wanted = {"of": "store", "on": ["clean", "E"], "severity": [1, 2], "filters": {"model": "CNN"}}
+    config = {"name": "evaluate", "evaluate": wanted}
+    for code in (201, 200):
+        answer = http.put("/v1/jobs/evaluation", json={"config": config})
+        assert answer.status_code == code, answer.text
+    status = ended(http, "evaluation")
+    assert (status["state"], status["evaluations"]) == ("succeeded", 6)
+    cells = http.get("/v1/jobs/evaluation/cells").json()["cells"]
+    assert [cell["cell"]["tested_on"] for cell in cells] == ["clean", "E", "E@2"] * 2
+    query = {"model": "CNN", "on": "E", "severity": 2, "seed": 1}
+    [row] = http.get("/v1/evaluations", params=query).json()
+    assert (row["label"], row["trained_on"]) == ("CNN/none/R/seed1", "R")
+    assert row["n_wrong"] > 0
+    read = pd.read_parquet(
+        io.BytesIO(http.get("/v1/evaluations", params={"format": "parquet"}).content)
+    )
+    assert len(read) == 6
+    assert "trained on  clean" in http.get("/v1/transfer").text
+    assert "tested on E, by severity" in http.get("/v1/robustness", params={"on": "E"}).text
+    assert "trained on  clean" in http.get("/v1/jobs/evaluation/table").text
+    log = http.get("/v1/attempts", params={"cell": "CNN/none/R/seed1 on E@2"}).json()
+    assert log[0]["ending"] == "succeeded"
+
+
+def test_a_jobs_cells_are_evaluated_once_they_are_trained(http: TestClient) -> None:
+    status = run(http, "with", seeds=[55], evaluate={"on": ["R", "E"]})
+    assert (status["counts"], status["evaluations"]) == ({"succeeded": 3}, 2)
+    rows = http.get("/v1/evaluations", params={"seed": 55}).json()
+    assert [row["on"] for row in rows] == ["R", "E"]
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "field"),
+    [
+        ({"of": "store", "on": ["RST"]}, "config.evaluate.on"),
+        ({"of": "store", "dataset": "../mnist"}, "config.evaluate.dataset"),
+        ({"of": "store", "filters": {"model": "CNM"}}, "config"),
+        ({"severity": [9]}, "config.evaluate.severity.0"),
+    ],
+)
+def test_wrong_evaluations_are_refused_with_the_field(
+    http: TestClient, done: str, evaluate: dict[str, Any], field: str
+) -> None:
+    config = {"evaluate": evaluate}
+    answer = http.put("/v1/jobs/wrong", json={"config": config})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == field
+
+
 # --- jobs ---
 
 

@@ -1,4 +1,4 @@
-"""A queue's file of the first layout, and its rows with present names.
+"""Queues' files of former layouts, and the first one's rows with present names.
 
 The file is as the last version of that layout left it: its cells are in every state and its
 attempts have ended in every way.
@@ -13,7 +13,8 @@ from typing import Any
 
 from stn_cluster.queue.database import FILE
 
-LAYOUT_1 = Path(__file__).parents[1].joinpath("unit", "queue", "layout_1.sql").read_text()
+_FOLDER = Path(__file__).parents[1] / "unit" / "queue"
+LAYOUT_1, LAYOUT_2 = ((_FOLDER / f"layout_{n}.sql").read_text() for n in (1, 2))
 RENAMED = {
     "wants": "job_cells",
     "alone": "isolated",
@@ -29,6 +30,8 @@ COUNTS = {
     "cells": {"charged": "failures", "uncharged": "requeues"},
     "attempts": {"charged": "counts"},
 }
+# Columns of cells that came later.
+ADDED = ("has_result", "evaluates", "weights_attempt", "waiting")
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -65,10 +68,10 @@ def layout_1() -> Rows:
         return contents(db)
 
 
-def write_layout_1(folder: Path) -> Path:
-    """Makes a folder with a file of the first layout."""
+def write_layout_1(folder: Path, script: str = LAYOUT_1) -> Path:
+    """Makes a folder with a file of the first layout, or of another one."""
     folder.mkdir()
     with closing(sqlite3.connect(folder / FILE)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(LAYOUT_1)
+        db.executescript(script)
     return folder

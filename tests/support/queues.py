@@ -5,16 +5,18 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stn_cluster.evaluations import Evaluation
 from stn_cluster.grid import Cell, Needs
 from stn_cluster.queue import claim, finish, queries, submit
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReason, WorkerInfo
 from stn_cluster.queue.database import FILE, QueueDatabase, connect
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
-from support.records import make_cell
+from support.records import make_cell, make_evaluation
 
 HERE = WorkerInfo("here", "cpu", "2.11", "node-1", 123)
 
@@ -27,6 +29,11 @@ def cells(count: int, first: int = 0, **columns: Any) -> tuple[Cell, ...]:
 def pack(count: int, seed: int = 0) -> tuple[Cell, ...]:
     """Cells with one stream."""
     return tuple(make_cell(seed=seed, revision=index) for index in range(count))
+
+
+def evaluations(*wanted: Cell, on: Sequence[str] = ("E",), **test: Any) -> tuple[Evaluation, ...]:
+    """Evaluations of cells."""
+    return tuple(make_evaluation(cell, name, **test) for cell in wanted for name in on)
 
 
 class QueueUnderTest:
@@ -56,7 +63,7 @@ class QueueUnderTest:
     # --- jobs ---
 
     def submit(self, job_id: str, wanted: Sequence[Cell], **fields: Any) -> bool:
-        """Submits a job of these cells."""
+        """Submits a job of these cells, and of `evaluations`."""
         return submit.submit(self.db, Job(job_id, tuple(wanted), **fields), self.known)
 
     def cancel(self, job_id: str) -> list[str]:
@@ -99,13 +106,16 @@ class QueueUnderTest:
     ) -> StoredResult:
         """Adds a result to the store that the queue does not know."""
         result = StoredResult(
-            key=attempt.cell.key,
+            key=attempt.item.key,
             attempt=attempt.id,
             accepted_at=len(self.stored) + 1,
             test_error=None if error else test_error,
             error=error,
+            weights_attempt=attempt.weights_attempt,
         )
-        self.stored.append(result)
+        # An evaluation's row does not tell its own attempt.
+        told = result if attempt.evaluation is None else replace(result, attempt=None)
+        self.stored.append(told)
         self.known.add([result])
         return result
 

@@ -7,9 +7,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from stn_cluster.grid import Cell
+from stn_cluster.evaluations import Evaluation, EvaluationSet
+from stn_cluster.grid import Cell, short_hash
 from stn_cluster.registry import names, parse_distortion
-from stn_cluster.store import Record
+from stn_cluster.store import EVALUATIONS, Record
 
 # Predictions and true classes of three images.
 PREDICTIONS: dict[str, Any] = {
@@ -57,6 +58,53 @@ def make_cell(
         settings={"iterations": 8, "batch_size": 16, "recipe": recipe},
         revisions={f"model:{model}": revision},
     )
+
+
+def make_evaluation(cell: Cell, on: str = "E", **test: Any) -> Evaluation:
+    """Evaluation of a cell on a distortion; `test`: fields of its `EvaluationSet`."""
+    name, variant, canvas, distortion = parse_distortion(on)
+    revisions = {**cell.revisions, f"dataset:{cell.dataset}": 1, f"distortion:{name}": 1}
+    fields = {"distortion": distortion, "variant": variant, "canvas": canvas}
+    tested = cell.model_copy(update={**fields, "revisions": revisions})
+    return Evaluation(cell=cell, test=EvaluationSet(cell=tested, **test), on=on)
+
+
+def make_evaluation_row(
+    cell: Cell | None = None,
+    on: str = "E",
+    error: float | None = 2.5,
+    attempt: str = "a",
+    **columns: Any,
+) -> dict[str, Any]:
+    """A row of `evaluations`: succeeded with this error (percent), or failed if it is None."""
+    cell = cell or make_cell()
+    ok = error is not None
+    name, _, variant = on.partition(":")
+    test = columns.get("severity", 1.0), columns.get("worst_of", 1)
+    row: dict[str, Any] = dict.fromkeys(EVALUATIONS.names)
+    del row["accepted_at"], row["schema_version"]
+    return row | {
+        "evaluation": short_hash([cell.key, on, *test], 16),
+        "key": cell.key,
+        "attempt": attempt,
+        "weights": cell.key,
+        "test_set": short_hash([on, *test], 16),
+        "dataset": cell.dataset,
+        "distortion": name,
+        "variant": variant or parse_distortion(name)[1],
+        "canvas": cell.canvas,
+        "severity": 1.0,
+        "worst_of": 1,
+        "status": "succeeded" if ok else "failed",
+        "error": None if ok else "ValueError: no",
+        "n_test": 200 if ok else None,
+        "n_wrong": round(2 * error) if error is not None else None,
+        "ink_lost": 0.25 if ok else None,
+        "predictions": [0, 1, 9] if ok else None,
+        "device": "cpu",
+        "job_id": "job-1",
+        **columns,
+    }
 
 
 def make_record(cell: Cell | None = None, error: float | None = 1.5, **columns: Any) -> Record:

@@ -12,8 +12,10 @@ from typing import Any
 
 from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
+from stn_cluster.cluster.make_evaluations import evaluations_of
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.config_file import parse_config
+from stn_cluster.evaluate_config import Evaluate
 from stn_cluster.grid import Cell
 from stn_cluster.queue.jobs import Job
 from stn_cluster.registry import resolve
@@ -41,8 +43,11 @@ def make_cells(**config: Any) -> tuple[Cell, ...]:
 
 
 def make_job(job_id: str, *, force: bool = False, priority: int = 0, **config: Any) -> Job:
-    """A job of these cells."""
-    return Job(job_id, make_cells(**config), force=force, priority=priority)
+    """A job of these cells, and of the evaluations that the config says."""
+    wanted = config.pop("evaluate", None)
+    cells = make_cells(**config)
+    evaluations = evaluations_of(cells, Evaluate(**wanted)) if wanted else ()
+    return Job(job_id, cells, force=force, priority=priority, evaluations=evaluations)
 
 
 def wait_until(true: Callable[[], object], seconds: float = 60.0, every: float = 0.05) -> None:

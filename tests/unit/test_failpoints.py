@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.records import TEST_SET, make_record
+from support.records import TEST_SET, make_evaluation_row, make_record
 
 import stn_cluster
 from stn_cluster.failpoints import VARIABLE, Failpoint
@@ -109,6 +109,7 @@ def stored_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     for module in ("files", "store"):
         monkeypatch.setattr(f"stn_cluster.store.{module}.failpoint", reached.add)
     store.commit([make_record()], [TEST_SET])
+    store.commit_evaluations([make_evaluation_row()])
     store.write_checkpoint("k", "a", "state.pt", b"state")
     store.write_job("j", {"cells": []})
     return reached

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -272,3 +273,35 @@ def test_a_summary_needs_no_cells() -> None:
 )
 def test_a_duration_is_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+# --- evaluations ---
+
+
+def evaluated(cell: Cell, on: str, error: float) -> CellStatus:
+    name = replace(CellName.of(cell), key=on, tested_on=on, iterations=0)
+    return CellStatus(name, CellState.SUCCEEDED, test_error=error)
+
+
+def test_evaluations_are_a_matrix_of_trained_on_by_tested_on() -> None:
+    cells = (succeeded(FCN, 1.0), evaluated(FCN, "RTS@2", 7.5), evaluated(FCN, "clean", 0.5))
+    status = job(*cells, evaluations=2)
+    paper = Terminal()
+    paper.console.print(matrix(status))
+    text = " ".join(paper.lines())
+    assert "on other test sets: test error in %" in text
+    assert "FCN R" in text
+    assert "RTS@2" in text
+    assert "7.50" in text
+    assert summary(status) == "3 of 3 cells and evaluations done"
+    assert summary(job(cells[1], evaluations=1)) == "1 of 1 evaluations done"
+
+
+def test_a_pipe_is_told_which_evaluation_has_ended() -> None:
+    paper = Terminal()
+    with PlainView(paper.console) as view:
+        view.update(job(evaluated(FCN, "RTS@2", 7.5), evaluations=1))
+    assert paper.lines() == [
+        "job-1: 1 evaluation",
+        "[1/1] FCN/none/R/seed0 on RTS@2: test error 7.50 %",
+    ]

@@ -1,4 +1,4 @@
-"""A file of the queue's first layout is migrated, and nothing of it is lost."""
+"""A file of a former layout of the queue is migrated, and nothing of it is lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.old_queues import contents, layout, layout_1, renamed, write_layout_1
+from support.old_queues import (
+    ADDED,
+    LAYOUT_1,
+    LAYOUT_2,
+    contents,
+    layout,
+    layout_1,
+    renamed,
+    write_layout_1,
+)
 from support.queues import QueueUnderTest, cells, end_of, ends_told, files, seeds
 from support.records import make_cell
 
@@ -17,15 +26,16 @@ from stn_cluster.queue.attempts import Checkpoint, ExitReason
 from stn_cluster.queue.claim import demand
 from stn_cluster.queue.database import connect
 from stn_cluster.queue.jobs import CellState
+from stn_cluster.queue.layout import VERSION
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 GPU = Needs(num_gpus=1)
 
 
-@pytest.fixture
-def migrated(tmp_path: Path) -> Iterator[QueueUnderTest]:
-    """The queue in a file of the first layout."""
-    queue = QueueUnderTest(write_layout_1(tmp_path / "layout-1"))
+@pytest.fixture(params=[LAYOUT_1, LAYOUT_2], ids=["layout-1", "layout-2"])
+def migrated(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[QueueUnderTest]:
+    """The queue in a file of a former layout."""
+    queue = QueueUnderTest(write_layout_1(tmp_path / "former", request.param))
     yield queue
     queue.close()
 
@@ -50,9 +60,10 @@ def test_the_file_of_the_first_layout_has_every_state_and_every_end() -> None:
 def test_every_row_is_there_under_its_present_name(migrated: QueueUnderTest) -> None:
     after = contents(migrated.db)
     for row in after["cells"]:
-        del row["has_result"]
+        for added in ADDED:
+            del row[added]
     assert after == renamed(layout_1())
-    assert layout(migrated.db) == 2
+    assert layout(migrated.db) == VERSION
 
 
 def test_the_tables_and_indexes_are_those_of_a_new_file(
