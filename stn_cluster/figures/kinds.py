@@ -20,7 +20,7 @@ from stn_cluster.figures.pose import pose_figure
 from stn_cluster.figures.theme import LIGHT, Theme
 from stn_cluster.figures.votes import load_votes
 from stn_cluster.report.table import comparison_table
-from stn_cluster.store import Store, load_results
+from stn_cluster.store import Store, load_evaluations, load_results
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,8 @@ def _curves(wanted: Wanted) -> Figure:
 
 
 def _pose(wanted: Wanted) -> Figure:
-    rows = wanted.store.read("evaluations").to_pandas()
-    rows = rows[rows["status"] == "succeeded"]
-    cells = wanted.results()[["key", "attempt", "label"]]
-    return pose_figure(rows.merge(cells, on=["key", "attempt"]), wanted.theme)
+    rows = load_evaluations(wanted.store, status="succeeded", **wanted.filters)
+    return pose_figure(rows, wanted.theme)
 
 
 KINDS: dict[str, Callable[[Wanted], Figure]] = {

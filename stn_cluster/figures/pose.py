@@ -18,7 +18,7 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     """Draws what is left of the drawn pose by each cell's transformer, beside doing nothing.
 
     Args:
-        evaluations: succeeded rows of the store's `evaluations`, with the cells' `label`.
+        evaluations: succeeded ones, as `load_evaluations` gives them.
         theme: its colours.
 
     Raises:
@@ -32,7 +32,7 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     panels = new_axes(figure, theme, 1, len(measures))
     places = np.arange(len(known))[::-1]
     names = [
-        f"{row['label']} on {row['test_set_name']}" if "test_set_name" in known else row["label"]
+        f"{row['label']} on {row['on']}" + (f"@{row['severity']:g}" if row["severity"] != 1 else "")
         for row in known.to_dict("records")
     ]
     for panel, measure in zip(panels, measures, strict=True):

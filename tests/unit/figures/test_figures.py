@@ -171,12 +171,13 @@ def test_images_that_only_transformers_save_or_lose(votes: Votes) -> None:
 
 
 def test_a_pose_is_drawn_beside_doing_nothing() -> None:
-    rows = pd.DataFrame({"label": ["ST-CNN/affine/R/seed0"]})
+    rows = pd.DataFrame({"label": "ST-CNN/affine/R/seed0", "on": "RTS", "severity": [1.5]})
     for name, left, nothing in (("degrees", 8.0, 45.0), ("residual_px", 1.5, 6.0)):
         rows[f"pose_{name}"], rows[f"identity_{name}"] = left, nothing
     rows = rows.assign(pose_log2_scale=np.nan, pose_shift_px=np.nan)
     figure = pose_figure(rows)
     assert [axes.get_xlabel() for axes in figure.axes] == ["degrees", "residual, px"]
+    assert names_of(figure) == ["ST-CNN/affine/R/seed0 on RTS@1.5"]
     nothing, left = (line.get_xdata().tolist() for line in figure.axes[0].lines)
     assert (nothing, left) == ([45.0], [8.0])
     with pytest.raises(UserError, match="no evaluations with a known pose"):
