@@ -44,6 +44,20 @@ def for_each_channel(background: int | Sequence[int], channels: int) -> tuple[in
     return (background,) * channels if isinstance(background, int) else tuple(background)
 
 
+def image_hint(shape: Sequence[int], kind: str) -> str:
+    """What may help where an array is no images: '' or an advice that begins with ': '.
+
+    Args:
+        shape: the array's.
+        kind: of its numbers, as NumPy's `dtype.kind`.
+    """
+    if kind == "f":
+        return f": multiply images of 0 to 1 by {WHITE} and round them"
+    if len(shape) == 4 and shape[1] not in CHANNELS and shape[-1] in CHANNELS:
+        return ": move the channels to the front, as by `images.transpose(0, 3, 1, 2)`"
+    return ""
+
+
 def scaled(pixels: int, frame: int) -> int:
     """A size that is meant for a frame of 28 pixels, on another frame: rounded, halves up."""
     return (2 * pixels * frame + FRAME) // (2 * FRAME)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from stn_cluster.dataset_info import CHANNELS, MAX_CLASSES, DatasetInfo
+from stn_cluster.data.label_classes import count_classes
+from stn_cluster.dataset_info import CHANNELS, MAX_CLASSES, DatasetInfo, image_hint
 from stn_cluster.errors import first_error
 
 if TYPE_CHECKING:
@@ -44,17 +45,17 @@ class ArrayArchive:
         """Reads the labels, and the shape of the images."""
         with self._opened() as archive:
             shape, dtype = _header(archive, PARTS[0])
-            largest = max(_largest(part, _array(archive, part)) for part in PARTS[1::2])
+            classes = _classes(*(_array(archive, part) for part in PARTS[1::2]))
             channels = shape[1] if len(shape) == 4 else 1
             if len(shape) not in (3, 4) or channels not in CHANNELS or dtype.kind not in "iu":
                 raise ValueError(
                     f"{PARTS[0]}: (N, H, W) or (N, C, H, W) of whole numbers, 0 to 255, where C is "
-                    f"1 or 3, not {shape} of {dtype}"
+                    f"1 or 3, not {shape} of {dtype}{image_hint(shape, dtype.kind)}"
                 )
             return DatasetInfo(
                 frame=shape[-1],
                 channels=channels,
-                n_classes=max(2, largest + 1),
+                n_classes=classes,
                 background=background_of(_optional(archive, "background"), channels),
             )
 
@@ -71,10 +72,9 @@ class ArrayArchive:
             names = _optional(archive, "class_names")
             background = _optional(archive, "background")
             arrays = {part: _array(archive, part) for part in PARTS}
-            largest = max(_largest(part, arrays[part]) for part in PARTS[1::2])
             return from_arrays(
                 **arrays,
-                n_classes=max(2, largest + 1),
+                n_classes=_classes(*(arrays[part] for part in PARTS[1::2])),
                 class_names=None if names is None else tuple(map(str, names.tolist())),
                 background=0 if background is None else tuple(np.ravel(background).tolist()),
             )
@@ -132,17 +132,17 @@ def _optional(archive: zipfile.ZipFile, part: str) -> NDArray[Any] | None:
     return _array(archive, part) if f"{part}.npy" in archive.namelist() else None
 
 
-def _largest(part: str, labels: NDArray[Any]) -> int:
-    """The largest label."""
-    if labels.dtype.kind not in "iufb" or labels.ndim != 1 or not len(labels):
-        raise ValueError(
-            f"{part}: one whole number for each image, (N,), and at least one, not {labels.shape} "
-            f"of {labels.dtype}"
-        )
-    largest = labels.max()
-    if not np.isfinite(largest) or largest >= MAX_CLASSES:
-        raise ValueError(f"{part}: from 0 to {MAX_CLASSES - 1:,}, not {largest}")
-    return int(largest)
+def _classes(*labels: NDArray[Any]) -> int:
+    for part, numbers in zip(PARTS[1::2], labels, strict=True):
+        if numbers.dtype.kind not in "iufb" or numbers.ndim != 1 or not len(numbers):
+            raise ValueError(
+                f"{part}: one whole number for each image, (N,), and at least one, not "
+                f"{numbers.shape} of {numbers.dtype}"
+            )
+        smallest, largest = numbers.min(), numbers.max()
+        if not (smallest >= 0 and largest < MAX_CLASSES):  # also NaN
+            raise ValueError(f"{part}: from 0 to {MAX_CLASSES - 1:,}, not {smallest} to {largest}")
+    return count_classes(*labels)
 
 
 def _member(archive: zipfile.ZipFile, part: str) -> IO[bytes]:

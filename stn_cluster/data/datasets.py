@@ -15,7 +15,14 @@ from torch import Tensor
 
 from stn_cluster.data.isolation import isolated
 from stn_cluster.data.random_state import RandomState, seed_of
-from stn_cluster.dataset_info import CHANNELS, FRAME_PIXELS, MAX_CLASSES, WHITE, DatasetInfo
+from stn_cluster.dataset_info import (
+    CHANNELS,
+    FRAME_PIXELS,
+    MAX_CLASSES,
+    WHITE,
+    DatasetInfo,
+    image_hint,
+)
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.registry import find_dataset
@@ -195,14 +202,10 @@ def _images(name: str, given: Any) -> Tensor:
     square = array.ndim in (3, 4) and array.shape[-1] == array.shape[-2]
     fits = square and channels in CHANNELS and smallest <= array.shape[-1] <= largest
     if array.dtype.kind not in "iu" or not fits:
-        hint = ""
-        if array.dtype.kind == "f":
-            hint = ": multiply images of 0 to 1 by 255 and round them"
-        elif array.ndim == 4 and array.shape[-1] in CHANNELS:
-            hint = ": move the channels to the front, as by `images.transpose(0, 3, 1, 2)`"
         raise ValueError(
             f"{name}: (N, H, W) or (N, 3, H, W) of whole numbers, 0 to {WHITE}, where H = W is "
-            f"{smallest} to {largest}, not {array.shape} of {array.dtype}{hint}"
+            f"{smallest} to {largest}, not {array.shape} of {array.dtype}"
+            f"{image_hint(array.shape, array.dtype.kind)}"
         )
     if array.dtype != np.uint8:
         _check_range(name, array, WHITE)

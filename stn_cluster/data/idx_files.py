@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stn_cluster.data.label_classes import count_classes
 from stn_cluster.data.mnist_files import BYTES, FILES
 from stn_cluster.dataset_info import FRAME_PIXELS, DatasetInfo
 
@@ -57,7 +58,7 @@ class IdxFiles:
                 f"{images}: has images of {height}x{width} pixels; expected square ones of "
                 f"{smallest} to {largest}"
             )
-        return DatasetInfo(frame=height, n_classes=_classes(train_labels, test_labels))
+        return DatasetInfo(frame=height, n_classes=self._classes(train_labels, test_labels))
 
     def prepare(self, root: Path) -> None:
         """Loads it once, so that what is wrong with a file is told."""
@@ -75,20 +76,22 @@ class IdxFiles:
                 read_values(train_labels, axes=1),
                 read_values(test_images, axes=3),
                 read_values(test_labels, axes=1),
-                n_classes=_classes(train_labels, test_labels),
+                n_classes=self._classes(train_labels, test_labels),
             )
         except ValueError as error:
             if str(error).startswith(str(self.place)):
                 raise
             raise ValueError(f"{self.place}: {error}") from error
 
-
-def _classes(*labels: Path) -> int:
-    values = [read_values(path, axes=1) for path in labels]
-    for path, numbers in zip(labels, values, strict=True):
-        if not len(numbers):
-            raise ValueError(f"{path}: has no labels")
-    return max(2, 1 + max(int(numbers.max()) for numbers in values))
+    def _classes(self, *labels: Path) -> int:
+        values = [read_values(path, axes=1) for path in labels]
+        for path, numbers in zip(labels, values, strict=True):
+            if not len(numbers):
+                raise ValueError(f"{path}: has no labels")
+        try:
+            return count_classes(*values)
+        except ValueError as error:
+            raise ValueError(f"{self.place}: {error}") from error
 
 
 def _shape(path: Path, axes: int) -> tuple[int, ...]:

@@ -110,11 +110,13 @@ class ImageFolder:
     def _settings(self) -> FolderSettings:
         path = self.place / SETTINGS
         try:
-            given = read_yaml(path.read_text("utf-8")) if path.is_file() else {}
+            given = read_yaml(path.read_text("utf-8")) if path.is_file() else None
         except (*NOT_YAML, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(given, dict | None):
+            raise ValueError(f"{path}: expected fields, as in `size: 32`, not {given!r}")
         try:
-            settings = FolderSettings.model_validate({} if given is None else given)
+            settings = FolderSettings.model_validate(given or {})
         except ValidationError as error:
             first, reason = first_error(error.errors(), lambda at: FolderSettings.model_fields)
             where = ".".join(map(str, first["loc"]))

@@ -13,6 +13,8 @@ import pytest
 from support.commands import stn_cluster
 from support.ray_head import BIN
 
+from stn_cluster import load_results
+
 PROJECT = Path(__file__).parents[2]
 TOP = ("docs", "docker", "jobs", "results")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -111,6 +113,25 @@ def test_the_stores_python_and_sql(folder: Path) -> None:
     rows = duckdb.sql(query.replace("STORE", store)).df()
     assert len(rows) == 32
     assert set(rows["images"] % 3600) == {0}  # an attempt each, or several
+
+
+def test_a_folder_of_pictures_is_learned(folder: Path) -> None:
+    [drawing] = blocks("docs/models.md", "A folder of pictures", "python")
+    for content in [drawing, *blocks("docs/models.md", "A folder of pictures", "yaml")]:
+        path = folder / content.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    [lines] = blocks("docs/models.md", "A folder of pictures", "")
+    done = run_bash(lines, folder)
+    assert done.returncode == 0, done.stderr
+    results = load_results(folder / "results" / "signs")
+    assert set(results["label"]) == {
+        f"{model}/{distortion}/seed0"
+        for model in ("torchvision:resnet18/none", "ST-CNN/affine")
+        for distortion in ("clean", "R")
+    }
+    assert set(results["n_test"]) == {300}
+    assert results["test_error"].max() < 33  # by chance: 67
 
 
 def test_the_models_own_network_is_evaluated(folder: Path) -> None:

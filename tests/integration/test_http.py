@@ -7,8 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torchvision
 from fastapi.testclient import TestClient
 from httpx_sse import ServerSentEvent, connect_sse
 from support.http_service import QUICK, browser, ended, http_service, run
@@ -180,6 +183,34 @@ def test_a_table_of_nothing_says_what_there_is(http: TestClient, done: str) -> N
     response = http.get("/v1/table", params={"model": "VGG"})
     assert response.status_code == 422
     assert "no cell matches model=VGG; model here: CNN" in response.json()["error"]["message"]
+
+
+def test_pictures_and_weights_of_the_servers_data_root_are_evaluated(
+    service: Backend, http: TestClient
+) -> None:
+    assert service.data_root is not None
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 3, 12, 12), np.uint8)
+    labels = np.arange(40) % 3
+    arrays = {"images": images, "labels": labels}
+    parts = {
+        f"{part}_{name}": array for part in ("train", "test") for name, array in arrays.items()
+    }
+    np.savez(service.data_root / "signs.npz", **parts)
+    network = torchvision.models.resnet18(num_classes=3)
+    torch.save(network.state_dict(), service.data_root / "mine.pt")
+    asked = {"name": "torchvision:resnet18", "as": "mine", "weights": "mine.pt"}
+    config = {"dataset": "signs", "models": [asked], "distortions": ["clean"]}
+    assert run(http, "mine", **config)["state"] == "succeeded"
+    [row] = http.get("/v1/results", params={"dataset": "signs"}).json()
+    with torch.inference_mode():
+        scores = network.eval()(torch.from_numpy(images) / 255)
+    assert row["n_wrong"] == int((scores.argmax(1).numpy() != labels).sum())
+    assert (row["recipe"], row["label"]) == ("none", "mine/none/clean/seed0")
+    config["models"] = [asked | {"weights": "absent.pt"}]
+    refused = http.put("/v1/jobs/absent", json={"config": {**QUICK, **config}})
+    assert refused.status_code == 422
+    assert "weights: absent.pt: no such file in the data root" in refused.text
 
 
 def test_attempts_and_their_logs(http: TestClient, done: str) -> None:

@@ -21,11 +21,16 @@ QUICK = {"recipe": "smoke", "models": ["FCN"], "distortions": ["E"]}  # one cell
 
 @contextmanager
 def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backend]:
-    """A service with two workers."""
+    """A service with two workers, and an empty folder `data` for data sets."""
+    data_root = folder / "data"
+    data_root.mkdir()
     with one_node(2):
-        client = serve(folder)
+        client = serve(folder, data_root=str(data_root))
         yield Backend(
-            client.with_patience(15, timeout=60), Store.open(folder / "store"), plugins=plugins
+            client.with_patience(15, timeout=60),
+            Store.open(folder / "store"),
+            plugins=plugins,
+            data_root=data_root,
         )
         client.stop(60)
 

@@ -159,8 +159,13 @@ def test_two_of_a_name_are_refused(
         ({"train_images": np.zeros((10, 3, 12, 13), np.uint8)}, "train_images: .*H = W"),
         ({"train_images": np.zeros((10, 3, 12, 12))}, "train_images: .* of float64"),
         ({"train_labels": np.arange(9)}, "train_labels: one for each image, not 9 for 10"),
-        ({"train_labels": np.arange(10) - 1}, "train_labels: from 0 to 8, not -1"),
+        ({"train_images": np.zeros((4, 12, 12, 3), np.uint8)}, "train_images: .*transpose"),
+        ({"train_images": np.zeros((10, 3, 12, 12))}, "train_images: .*multiply"),
+        ({"train_labels": np.arange(10) - 1}, "train_labels: from 0 to 65,534, not -1 to 8"),
         ({"train_labels": np.full(10, 70_000)}, "train_labels: from 0 to 65,534, not 70000"),
+        ({"train_labels": np.full(10, np.nan)}, "train_labels: from 0 to 65,534, not nan"),
+        ({"train_labels": np.zeros(10), "test_labels": np.zeros(5)}, "train_labels: all are 0"),
+        ({"test_labels": np.arange(5) + 8}, "test_labels: no training image is of class 8"),
         ({"test_labels": np.zeros((5, 1), int)}, "test_labels: one whole number for each image"),
         ({"test_labels": np.array([{}] * 5)}, "test_labels: .*allow_pickle"),
         ({"test_images": np.zeros((5, 3, 16, 16), np.uint8)}, "test_images: .* as train_images"),
@@ -197,6 +202,12 @@ def test_incomplete_and_foreign_idx_files_are_refused(tmp_path: Path) -> None:
         tmp_path / "torn",
         contents | {"train-images-idx3-ubyte": contents["train-images-idx3-ubyte"][:99]},
     )
+    one_class = {
+        name: c[:8] + bytes(len(c) - 8) for name, c in contents.items() if "labels" in name
+    }
+    write(tmp_path / "alike", contents | one_class)
+    with pytest.raises(UserError, match="alike: train_labels: all are 0"):
+        find_dataset("alike", tmp_path)
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte: has 83 values; its header"):
         find_dataset("torn", tmp_path).load_prepare()(tmp_path)  # type: ignore[misc]
 

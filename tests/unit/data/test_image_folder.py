@@ -110,7 +110,7 @@ def test_what_is_harmless_is_taken(root: Path) -> None:
         ("class_names: [one]", "class_names: 1, for 2 classes"),
         ("class_names: {stop: Stop}", "class_names: there is no class 'stop'"),
         ("size: [", "is no YAML"),
-        ("- 16", "dataset.yaml: "),
+        ("- 16", "dataset.yaml: expected fields, as in .*, not \\[16\\]"),
     ],
 )
 def test_wrong_settings_are_named(text: str, message: str, root: Path) -> None:
