@@ -46,8 +46,9 @@ def _finding(column: pd.DataFrame) -> str:
     if best["marked"] is not True:
         return f"{start}; its predictions cannot be compared with the others'."
     about = Question(best["marks_question"]).words
-    near = [network_name(row) for row in rows if row["marked"] is True and row is not best]
-    names = listed(near, MOST_NAMED)
+    near = [row for row in rows if row["marked"] is True and row is not best]
+    near.sort(key=lambda row: float(row["test_error_mean"]))
+    names = listed(map(network_name, near), MOST_NAMED)
     others = f"{names} cannot be told from it" if near else "all others are worse"
     untold = sum(row["marked"] is None for row in rows)
     rest = f"; {untold} could not be compared" if untold else ""
