@@ -11,7 +11,7 @@ import pandas as pd
 
 from stn_cluster.document.drawings import Drawing, draw_all, draw_pose, draw_votes
 from stn_cluster.document.embedded import Embedded, embed
-from stn_cluster.document.evidence import Evidence
+from stn_cluster.document.evidence import Evidence, Matrix
 from stn_cluster.document.findings import coverage, findings, ranks
 from stn_cluster.document.methods_paragraph import methods
 from stn_cluster.document.record_sections import (
@@ -25,7 +25,7 @@ from stn_cluster.document.sheets import Sheets, make_sheets
 from stn_cluster.document.wrong_images import load_images, votes_of
 from stn_cluster.grid import NO_TRAINING
 from stn_cluster.plain_text import one_line
-from stn_cluster.report.matrix import entry_parts, matrices
+from stn_cluster.report.matrix import entry_parts, matrices, matrix_rows
 from stn_cluster.report.untrained import BESIDE_TRAINED
 
 _NOTHING = {
@@ -185,21 +185,15 @@ def _page_matrices(evidence: Evidence, embedded: Embedded | None) -> tuple[PageM
     for matrix, ((dataset, recipe), part) in zip(
         matrices(evidence.table), evidence.matrices(), strict=True
     ):
-        distortions = list(part["distortion"].unique())
         seeds = int(part["n_seeds"].max())
         rows = []
-        groups = part.groupby(["model", "transform"], sort=False)
-        for ((model, transform), entries), texts in zip(groups, matrix.rows, strict=True):
-            by_distortion = entries.set_index("distortion").loc[distortions]
-            shown = [
-                _page_entry(entry, seeds, _cells_of(places, dataset, recipe, *names))
-                for entry, *names in (
-                    (row.to_dict(), str(model), str(transform), str(distortion))
-                    for distortion, row in by_distortion.iterrows()
-                )
-            ]
-            mean = texts[-1] if len(distortions) > 1 else None
-            rows.append(PageRow(str(model), str(transform), tuple(shown), mean))
+        for (model, transform, entries), texts in zip(matrix_rows(part), matrix.rows, strict=True):
+            shown = tuple(
+                _page_entry(entry, seeds, _cells_of(places, (dataset, recipe), entry))
+                for entry in entries
+            )
+            mean = texts[-1] if len(entries) > 1 else None
+            rows.append(PageRow(model, transform, shown, mean))
         found.append(PageMatrix(matrix.title, matrix.header[2:], tuple(rows), matrix.legend))
     return tuple(found)
 
@@ -210,15 +204,10 @@ def _page_entry(entry: Mapping[Any, Any], seeds: int, cells: Sequence[int]) -> P
 
 
 def _cells_of(
-    places: Mapping[tuple[str, ...], list[int]],
-    dataset: str,
-    recipe: str,
-    model: str,
-    transform: str,
-    distortion: str,
+    places: Mapping[tuple[str, ...], list[int]], matrix: Matrix, entry: Mapping[Any, Any]
 ) -> list[int]:
     """Embedded cells of an entry; one that was not trained stands under every recipe."""
-    rest = (transform, distortion)
-    trained = places.get((dataset, recipe, model, *rest), [])
+    model, *rest = (str(entry[name]) for name in ("model", "transform", "distortion"))
+    trained = places.get((*matrix, model, *rest), [])
     given = model.removesuffix(BESIDE_TRAINED)
-    return trained or places.get((dataset, NO_TRAINING, given, *rest), [])
+    return trained or places.get((matrix[0], NO_TRAINING, given, *rest), [])

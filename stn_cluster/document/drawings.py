@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stn_cluster.document.evidence import Evidence, Matrix
-from stn_cluster.document.record_sections import tested_on
 from stn_cluster.errors import UserError
 from stn_cluster.figures.confusion import confusion_figure
 from stn_cluster.figures.forest import forest_figure
@@ -122,8 +121,7 @@ def draw_pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[Drawi
     if len(rows) > MOST_ROWS:
         left_out["Figure of known pose"] = f"{len(rows):,} rows are too many for a figure"
         return []
-    named = rows.assign(test_set_name=[tested_on(row) for row in rows.to_dict("records")])
-    return list(_drawn([("Known pose", False, partial(pose_figure, named, PAGE))], left_out))
+    return list(_drawn([("Known pose", False, partial(pose_figure, rows, PAGE))], left_out))
 
 
 def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:

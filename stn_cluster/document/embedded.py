@@ -18,7 +18,7 @@ from stn_cluster.document.evidence import Evidence
 from stn_cluster.report.grading import GradedCell
 from stn_cluster.store import Store
 
-MOST_BYTES = 1_200_000  # of the wrong predictions as text; cells beyond it are counted
+MOST_BYTES = 1_000_000  # of the wrong predictions as text; cells beyond it are counted
 
 
 @dataclass(frozen=True, eq=False)

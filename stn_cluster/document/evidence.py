@@ -15,7 +15,7 @@ import pandas as pd
 from stn_cluster.paths import user_path
 from stn_cluster.report.grading import Grades, grade
 from stn_cluster.report.table import ComparisonTable, comparison_table
-from stn_cluster.store import Store, load_results, load_verifications, redact
+from stn_cluster.store import Store, load_evaluations, load_results, load_verifications, redact
 
 Matrix = tuple[str, str]  # data set, recipe
 
@@ -73,9 +73,8 @@ def gather(
     done = results[results["status"] == "succeeded"]
     tested = done[done["n_test"].notna() & done["n_wrong"].notna()]
     ended = opened.read("cells", columns=["key"])["key"].to_pylist()
-    evaluations = opened.read("evaluations").to_pandas()
+    evaluations = load_evaluations(opened, predictions=True, **filters)
     sets = opened.read("test_sets", columns=["dataset", "class_names"]).to_pylist()
-    labels = results[["key", "attempt", "label"]]
     return Evidence(
         source=redact(os.fspath(store)),
         store=opened,
@@ -85,7 +84,7 @@ def gather(
         curves=opened.read("curves", columns=["attempt", "step", "train_loss"]).to_pandas(),
         grades=grade(opened, tested, root),
         attempts=Counter(ended),
-        evaluations=labels.merge(evaluations, on=["key", "attempt"]).replace({np.nan: None}),
+        evaluations=evaluations.replace({np.nan: None}),
         verifications=load_verifications(opened, **filters),
         class_names={row["dataset"]: row["class_names"] for row in sets if row["class_names"]},
         outdated=tuple(opened.outdated(lambda: results["key"])),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
 from stn_cluster.document.evidence import Evidence
 from stn_cluster.document.section import Grid, Section, counted, listed, make_grid
 from stn_cluster.figures.table_parts import network_name
+from stn_cluster.report.matrix import matrix_rows
 from stn_cluster.report.statistics.questions import LEVEL, Question
 
 MOST_NAMED = 8  # rows of a column that a sentence names
@@ -44,8 +46,9 @@ def _finding(column: pd.DataFrame) -> str:
     if best["marked"] is not True:
         return f"{start}; its predictions cannot be compared with the others'."
     about = Question(best["marks_question"]).words
-    near = [network_name(row) for row in rows if row["marked"] is True and row is not best]
-    names = listed(near, MOST_NAMED)
+    near = [row for row in rows if row["marked"] is True and row is not best]
+    near.sort(key=lambda row: float(row["test_error_mean"]))
+    names = listed(map(network_name, near), MOST_NAMED)
     others = f"{names} cannot be told from it" if near else "all others are worse"
     untold = sum(row["marked"] is None for row in rows)
     rest = f"; {untold} could not be compared" if untold else ""
@@ -57,20 +60,18 @@ def ranks(evidence: Evidence) -> Iterator[Grid]:
     for (dataset, recipe), part in evidence.matrices():
         if part["rank"].isna().all():
             continue
-        distortions = list(part["distortion"].unique())
-        rows = []
-        for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
-            by_distortion = entries.set_index("distortion").loc[distortions]
-            texts = [_rank(row) for _, row in by_distortion.iterrows()]
-            rows.append((model, transform, *texts))
+        rows = [
+            (model, transform, *map(_rank, entries))
+            for model, transform, entries in matrix_rows(part)
+        ]
         yield make_grid(
             f"{dataset}, recipe {recipe}: rank within each column, with its {LEVEL:.0%} interval",
-            ("model", "transform", *distortions),
+            ("model", "transform", *map(str, part["distortion"].unique())),
             rows,
         )
 
 
-def _rank(row: pd.Series) -> str:
+def _rank(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["rank"]):
         return "-"
     return f"{row['rank']} [{row['rank_low']}, {row['rank_high']}]"

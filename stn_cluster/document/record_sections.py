@@ -86,11 +86,9 @@ def evaluations(evidence: Evidence) -> Section:
 
 def tested_on(row: Mapping[Any, Any]) -> str:
     """Name of an evaluation's test set: 'R@2 (digits)'."""
-    variant = row["variant"]
-    name = row["distortion"] + ("" if variant in (None, "plain") else f":{variant}")
     severity = "" if row["severity"] in (None, 1.0) else f"@{row['severity']:g}"
     worst = "" if row["worst_of"] in (None, 1) else f", worst of {row['worst_of']:g}"
-    return f"{name}{severity}{worst} ({row['dataset']})"
+    return f"{row['on']}{severity}{worst} ({row['dataset']})"
 
 
 def _error(row: Mapping[Any, Any], labels: Mapping[str, StoredLabels]) -> tuple[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stn_cluster.plain_text import one_line
@@ -59,12 +60,10 @@ def _matrix(
     distortions = list(part["distortion"].unique())
     seeds = int(part["n_seeds"].max())
     rows = []
-    for (model, transform), entries in part.groupby(["model", "transform"], sort=False):
-        by_distortion = entries.set_index("distortion").loc[distortions]
-        parts = [entry_parts(entry, seeds) for entry in by_distortion.to_dict("records")]
-        texts = [" ".join(filter(None, one)) for one in parts]
+    for model, transform, entries in matrix_rows(part):
+        texts = [" ".join(filter(None, entry_parts(entry, seeds))) for entry in entries]
         mean = [_row_mean(entries, seeds)] if len(distortions) > 1 else []
-        rows.append((str(model), str(transform), *texts, *mean))
+        rows.append((model, transform, *texts, *mean))
     captions = notes.get((dataset, recipe), ())
     return Matrix(
         title=one_line(f"{dataset}, recipe {recipe}"),
@@ -76,6 +75,23 @@ def _matrix(
         rows=tuple(tuple(map(one_line, row)) for row in rows),
         legend=tuple(map(one_line, (*_legend(dataset, recipe, part), *captions))),
     )
+
+
+def matrix_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, list[Mapping[Any, Any]]]]:
+    """Model, transform and entries of each row of a matrix.
+
+    Args:
+        part: the table's rows of one data set and recipe.
+
+    Yields:
+        The entries are rows of the table, one for each distortion, in the order of the columns.
+    """
+    distortions = list(part["distortion"].unique())
+    rows: dict[tuple[Any, Any], dict[Any, Mapping[Any, Any]]] = {}
+    for entry in part.to_dict("records"):
+        rows.setdefault((entry["model"], entry["transform"]), {})[entry["distortion"]] = entry
+    for (model, transform), entries in rows.items():
+        yield str(model), str(transform), [entries[name] for name in distortions]
 
 
 def entry_parts(entry: Mapping[Any, Any], seeds: int) -> tuple[str, str, str]:
@@ -99,15 +115,16 @@ def entry_parts(entry: Mapping[Any, Any], seeds: int) -> tuple[str, str, str]:
     return mean + ring + spread + fewer, ends, comparison
 
 
-def _row_mean(entries: pd.DataFrame, seeds: int) -> str:
-    if not (entries["status"] == "succeeded").all():
+def _row_mean(entries: Sequence[Mapping[Any, Any]], seeds: int) -> str:
+    if any(entry["status"] != "succeeded" for entry in entries):
         return NONE
-    fewest, most = int(entries["n_seeds"].min()), int(entries["n_seeds"].max())
-    fewer = "" if fewest == seeds or "low" not in entries else f" n={fewest}"
+    counts = [int(entry["n_seeds"]) for entry in entries]
+    fewest, most = min(counts), max(counts)
+    fewer = "" if fewest == seeds or "low" not in entries[0] else f" n={fewest}"
     fewer += f"-{most}" if fewer and most > fewest else ""
-    reference = float(entries["reference_error"].mean(skipna=False))
-    delta = float(entries["delta"].mean(skipna=False))
-    mean = f"{entries['test_error_mean'].mean():.2f}"
+    names = ("reference_error", "delta", "test_error_mean")
+    reference, delta, error = (float(np.mean([entry[name] for entry in entries])) for name in names)
+    mean = f"{error:.2f}"
     return " ".join(filter(None, (mean + fewer, _comparison(reference, delta))))
 
 

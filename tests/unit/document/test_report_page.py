@@ -103,7 +103,8 @@ def test_nothing_is_wider_than_the_screen_even_unfolded(opened: Opened) -> None:
 
 def test_people_with_aids_can_use_it(opened: Opened) -> None:
     opened.page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
-    found = axe.Axe().run(opened.page).response["violations"]
+    options = {"resultTypes": ["violations"]}  # what passes is not described, which takes long
+    found = axe.Axe().run(opened.page, options=options).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS] == []
 
 
@@ -149,9 +150,9 @@ def test_two_cells_are_compared_as_by_the_command(page: Any, filled: Path) -> No
     pairs = [
         (a, b)
         for _, column in rows.groupby(["dataset", "distortion"])
-        for a, b in itertools.permutations(column.to_dict("records"), 2)
+        for a, b in itertools.combinations(column.to_dict("records"), 2)
     ]
-    assert len(pairs) == 12 + 6 + 6
+    assert len(pairs) == 6 + 3 + 3
     for a, b in pairs:
         page.select_option("#cell-a", label=a["label"])
         page.select_option("#cell-b", label=b["label"])
