@@ -16,11 +16,11 @@ from stn_cluster.data.cache import KEPT_BYTES, DataCache, DistortedTestSet
 from stn_cluster.data.datasets import Dataset
 from stn_cluster.data.distorted_images import DistortedImages, labels_of
 from stn_cluster.errors import NotFoundError
+from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.evaluation.draw_measures import Draw, measures, undistorted
 from stn_cluster.evaluation.draws import drawn_images, worst_draws
 from stn_cluster.evaluation.evaluation_sets import clean_set
 from stn_cluster.evaluation.known_pose import PoseErrors
-from stn_cluster.evaluation.severities import CLEAN
 from stn_cluster.evaluation.subjects import Look, Subject
 from stn_cluster.evaluations import Evaluation
 from stn_cluster.inference.stored_cells import StoredCell
