@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 LARGEST_SEVERITY = 3.0
 LARGEST_WORST_OF = 100
 MAX_LISTED = 1000  # values of a field
-TEST_DISTORTIONS = ("clean", "R", "RTS", "P", "E")
+CLEAN = "clean"  # the test set without any distortion
+TEST_DISTORTIONS = (CLEAN, "R", "RTS", "P", "E")
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 

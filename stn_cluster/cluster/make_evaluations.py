@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError, UserError, within
-from stn_cluster.evaluate_config import Evaluate
+from stn_cluster.evaluate_config import CLEAN, Evaluate
 from stn_cluster.evaluation.evaluation_sets import clean_set, evaluation_set
-from stn_cluster.evaluation.severities import CLEAN, DistortionAtSeverity, parse_test_distortion
+from stn_cluster.evaluation.severities import DistortionAtSeverity, parse_test_distortion
 from stn_cluster.evaluations import Evaluation
 from stn_cluster.grid import Cell
 from stn_cluster.inference.stored_cells import no_weights, training

@@ -67,9 +67,9 @@ class TrainedCells:
         published = None if kept is not None else self.retry(store.read_weights, cell.key)
         return built(store, trained_weights(store, stored, kept, published))
 
-    def predictions(self, attempts: Container[str]) -> dict[tuple[str, str], list[int]]:
+    def predictions(self, attempts: Container[str]) -> dict[str, list[int]]:
         """See `stn_cluster.evaluation.pack_evaluator.TrainedCells`."""
-        found: dict[tuple[str, str], list[int]] = self.retry(self.store.predicted_classes, attempts)
+        found: dict[str, list[int]] = self.retry(self.store.predicted_classes, attempts)
         return found
 
 

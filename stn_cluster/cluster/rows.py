@@ -10,7 +10,7 @@ import numpy as np
 
 import stn_cluster
 from stn_cluster.errors import error_line, storable
-from stn_cluster.evaluation.severities import CLEAN
+from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.queue.jobs import CellState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stn_cluster.dataset_info import scaled
 from stn_cluster.errors import UserError
-from stn_cluster.evaluate_config import LARGEST_WORST_OF
-from stn_cluster.evaluation.severities import CLEAN, DistortionAtSeverity
+from stn_cluster.evaluate_config import CLEAN, LARGEST_WORST_OF
+from stn_cluster.evaluation.severities import DistortionAtSeverity
 from stn_cluster.evaluations import EvaluationSet
 from stn_cluster.grid import Cell
 from stn_cluster.registry import lookup, parse_distortion

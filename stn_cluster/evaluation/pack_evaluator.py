@@ -16,11 +16,11 @@ from stn_cluster.data.cache import KEPT_BYTES, DataCache, DistortedTestSet
 from stn_cluster.data.datasets import Dataset
 from stn_cluster.data.distorted_images import DistortedImages, labels_of
 from stn_cluster.errors import NotFoundError
+from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.evaluation.draw_measures import Draw, measures, undistorted
 from stn_cluster.evaluation.draws import drawn_images, worst_draws
 from stn_cluster.evaluation.evaluation_sets import clean_set
 from stn_cluster.evaluation.known_pose import PoseErrors
-from stn_cluster.evaluation.severities import CLEAN
 from stn_cluster.evaluation.subjects import Look, Subject
 from stn_cluster.evaluations import Evaluation
 from stn_cluster.inference.stored_cells import StoredCell
@@ -46,8 +46,8 @@ class TrainedCells(Protocol):
             UserError: a component is of another version than what was trained.
         """
 
-    def predictions(self, attempts: Container[str]) -> dict[tuple[str, str], list[int]]:
-        """Stored predictions, by attempt and test set."""
+    def predictions(self, attempts: Container[str]) -> dict[str, list[int]]:
+        """Stored predictions for cells' own test sets, by attempt."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class PackEvaluator:
         self._ended: list[Outcome] = []
         self._subjects: dict[str, Subject] = {}  # by cell
         self._clean: dict[tuple[str, str], Look] = {}  # by cell and data set
-        self._stored: dict[tuple[str, str], list[int]] = {}
+        self._stored: dict[str, list[int]] = {}
 
     def run(self) -> Iterator[Progress]:
         """Evaluates until all have ended; yields after each look of a network at a draw.
@@ -219,8 +219,8 @@ class PackEvaluator:
         """Stored predictions of the cell's own test."""
         if not evaluation.is_own_test:
             return None
-        whose = self._attempts[evaluation.key], evaluation.test.name
-        return torch.tensor(self._stored[whose]) if whose in self._stored else None
+        found = self._stored.get(self._attempts[evaluation.key])
+        return None if found is None else torch.tensor(found)
 
     def _subject(self, evaluation: Evaluation, data: Dataset) -> Subject:
         """A cell's network, loaded at its first evaluation."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stn_cluster.errors import UserError
-from stn_cluster.evaluate_config import LARGEST_SEVERITY
+from stn_cluster.evaluate_config import CLEAN, LARGEST_SEVERITY
 from stn_cluster.registry import parse_distortion
-
-CLEAN = "clean"
 
 
 @dataclass(frozen=True)

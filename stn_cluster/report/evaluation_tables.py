@@ -10,14 +10,13 @@ from typing import Any
 import pandas as pd
 
 from stn_cluster.dataset_info import FRAME
-from stn_cluster.evaluate_config import TEST_DISTORTIONS
+from stn_cluster.evaluate_config import CLEAN, TEST_DISTORTIONS
 from stn_cluster.grid import base_distortion
 from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
 from stn_cluster.report.render import CSV, check_format, render_matrices
 from stn_cluster.store import Store, as_csv, load_evaluations
 
-CLEAN = "clean"
 NO_ROOM = "*"  # behind an error on RTS where images fill the canvas
 _NOTHING = "No evaluations: `stn-cluster evaluate` makes them."
 _ROW = ["model", "transform", "trained_on"]

@@ -130,7 +130,8 @@ def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTe
 def job_table(
     job_id: JobId, query: Annotated[TableQuery, Query()], backend: BackendDep
 ) -> PlainTextResponse:
-    """The comparison table of a job's cells; of a job of evaluations alone, theirs."""
+    """The comparison table of a job's cells; of a job of evaluations alone, theirs, as `transfer`
+    has it."""
     names = [status.cell for status in backend.client.cells(job_id)]
     keys = [name.key for name in names if name.tested_on is None]
     if not keys:

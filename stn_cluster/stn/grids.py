@@ -273,6 +273,6 @@ def spline_matrix(control: Tensor, points: Tensor) -> Tensor:
 
 def _bending(points: Tensor, control: Tensor) -> Tensor:
     """r^2 log r between each point and each control point; 0 at r = 0."""
-    x, y = (points[:, None, :] - control[None, :, :]).unbind(-1)
+    x, y = (points[:, None, axis] - control[None, :, axis] for axis in (0, 1))
     squared = x * x + y * y
     return torch.xlogy(squared, squared) / 2

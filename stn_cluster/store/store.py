@@ -215,26 +215,26 @@ class Store:
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
 
-    def predicted_classes(self, attempts: Container[str]) -> dict[tuple[str, str], list[int]]:
-        """Predictions of attempts, by attempt and test set; of files that have none of these, only
-        the names of attempts are decoded.
+    def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
+        """Predictions of attempts for their cells' own test sets, by attempt.
+
+        Of files that have none of these, only the names of attempts are decoded.
 
         Raises:
             StoreError: see `read`.
         """
         found = {}
         for name in self._files.names("predictions", ".parquet"):
-            [index] = read_files(self._files, "predictions", [name], ["attempt", "test_set"])
+            [index] = read_files(self._files, "predictions", [name], ["attempt"])
             rows = [
                 i for i, attempt in enumerate(index["attempt"].to_pylist()) if attempt in attempts
             ]
             if not rows:
                 continue
-            columns = ["attempt", "test_set", "predictions", "predictions_wide"]
+            columns = ["attempt", "predictions", "predictions_wide"]
             [table] = read_files(self._files, "predictions", [name], columns)
             for row in table.take(rows).to_pylist():
-                classes = row["predictions"] or row["predictions_wide"]
-                found[row["attempt"], row["test_set"]] = classes
+                found[row["attempt"]] = row["predictions"] or row["predictions_wide"]
         return found
 
     def results(self, latest: bool = True) -> pd.DataFrame:

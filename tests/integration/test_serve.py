@@ -109,6 +109,29 @@ def test_a_laptop_submits_watches_and_reads_results(laptop: dict[str, str], serv
     assert on_laptop(laptop, server, "-c", code) == f"['{job}'] Int64 2\n"
 
 
+def test_a_laptop_asks_for_evaluations(laptop: dict[str, str], server: Server) -> None:
+    command = ("-m", "stn_cluster.cli")
+    config = str(CONFIGS / "smoke.yaml")
+    few = ("--set", "models=[FCN]", "--set", "distortions=[R]")
+    on_laptop(laptop, server, *command, "submit", config, *few, "--job-id=one", "--watch")
+    asked = ("--model=FCN", "--distortion=R", "--on=clean,E", "--severity=2")
+    job = on_laptop(laptop, server, *command, "evaluate", *asked).strip()
+    table = on_laptop(laptop, server, *command, "watch", job)
+    assert "trained on  clean  E@2" in table
+    assert "2 of 2 evaluations done" in on_laptop(laptop, server, *command, "status", job)
+    curves = on_laptop(laptop, server, *command, "robustness", "--model=FCN")
+    assert "tested on E, by severity" in curves
+    code = (
+        "from stn_cluster import Client\n"
+        "with Client() as client:\n"
+        "    job = client.evaluate(on='E', severity=2, model='FCN', distortion='R').job_id\n"
+        "    [*_, last] = client.watch(job)\n"
+        "    rows, table = client.evaluations(on='E'), client.transfer(on='clean')\n"
+        "print(last.state.value, last.cells[0].stored, rows['severity'].tolist(), 'FCN' in table)"
+    )
+    assert on_laptop(laptop, server, "-c", code) == "succeeded True [2.0] True\n"
+
+
 def test_what_needs_the_cluster_says_how_to_get_it(laptop: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-m", "stn_cluster.cli", "run", str(CONFIGS / "smoke.yaml")],
