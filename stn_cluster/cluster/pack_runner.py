@@ -20,7 +20,7 @@ from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.data.cache import DataCache
 from stn_cluster.errors import StoreError, UserError
-from stn_cluster.evaluation.pack_evaluator import PackEvaluator
+from stn_cluster.evaluation.pack_evaluator import GivenUpError, PackEvaluator
 from stn_cluster.failpoints import failpoint
 from stn_cluster.inference.stored_cells import StoredCell
 from stn_cluster.inference.trained_models import TrainedWeights, built, trained_weights
@@ -173,10 +173,24 @@ class PackRunner:
             cells, states = [a.cell for a in pack], self._states(pack, log)
             return PackTrainer(cells, self.data, states, activity=self.activity, turn=turn)
         weights = {a.item.key: a.weights_attempt or "" for a in pack}
-        reading = TrainedCells(self.store, self.data.root, partial(self._retry, pack[0].id, log))
+        reading = TrainedCells(self.store, self.data.root, partial(self._read, pack[0].id, log))
         return PackEvaluator(
             evaluations, weights, self.data, reading, activity=self.activity, turn=turn
         )
+
+    def _read(self, attempt: str, log: AttemptLog, call: Callable[..., T], *args: Any) -> T:
+        """Reads the store for a pack of evaluations, and retries while it is unavailable.
+
+        Raises:
+            GivenUpError: it is still unavailable, and the pack was stopped.
+        """
+        while True:
+            try:
+                return self._retry(attempt, log, call, *args)
+            except StoreError as error:
+                if self._stop.is_set():
+                    raise GivenUpError from error
+                time.sleep(STORE_RETRY_SECONDS)  # this attempt was dropped, and others go on
 
     def _with_plugins(
         self, pack: Sequence[Attempt], log: AttemptLog

@@ -35,8 +35,15 @@ P = ParamSpec("P")
 Attempts = Mapping[str, str]  # by evaluation: the attempt whose weights it is of
 
 
+class GivenUpError(Exception):
+    """The store could not be read before the pack was stopped: nothing is known of its cells."""
+
+
 class TrainedCells(Protocol):
-    """What is read of a store."""
+    """What is read of a store.
+
+    Both raise GivenUpError if the pack was stopped while the store was away.
+    """
 
     def network(self, stored: StoredCell) -> nn.Module:
         """Network of a trained cell, on the CPU.
@@ -90,17 +97,15 @@ class PackEvaluator:
         self._ended: list[Outcome] = []
         self._subjects: dict[str, Subject] = {}  # by cell
         self._clean: dict[tuple[str, str], Look] = {}  # by cell and data set
-        self._stored: dict[str, list[int]] = {}
+        self._stored: dict[str, Tensor] = {}  # predicted classes, by attempt
 
     def run(self) -> Iterator[Progress]:
         """Evaluates until all have ended; yields after each look of a network at a draw.
 
         To stop, stop iterating: what has ended is reported by then.
         """
-        own = {self._attempts[e.key] for e in self._running.values() if e.is_own_test}
-        if own:
-            self._activity.begin("reads predictions from the store")
-            self._stored = self._store.predictions(own)
+        if own := [evaluation for evaluation in self._running.values() if evaluation.is_own_test]:
+            self._guard(own, self._read_predictions, {self._attempts[e.key] for e in own})
         groups: dict[str, _Group] = {}
         for evaluation in self._running.values():
             groups.setdefault(evaluation.test.one_draw.name, _Group([])).evaluations.append(
@@ -122,6 +127,11 @@ class PackEvaluator:
     def checkpoints(self) -> dict[str, bytes]:
         """Nothing: what has not ended begins anew."""
         return {}
+
+    def _read_predictions(self, attempts: Container[str]) -> None:
+        self._activity.begin("reads predictions from the store")
+        found = self._store.predictions(attempts)
+        self._stored = {attempt: torch.tensor(classes) for attempt, classes in found.items()}
 
     # --- one test set ---
 
@@ -161,7 +171,7 @@ class PackEvaluator:
         self._activity.begin("makes its test set", *(e.key for e in active))
         check_revisions(first.test.cell)
         images = drawn_images(first.test, data, self._data.device, len(group.draws))
-        if images.nbytes <= KEPT_BYTES and any(self._is_looked_at(e) for e in active):
+        if images.nbytes <= KEPT_BYTES and any(self._is_looked_at(e, data) for e in active):
             images.keep(self._activity.progressed)
         clean = None
         if first.on != CLEAN:
@@ -170,14 +180,14 @@ class PackEvaluator:
 
     def _look(self, group: _Group, evaluations: Sequence[Evaluation], data: Dataset) -> None:
         """Has a cell's network look at the images of the last draw."""
-        if not any(self._is_looked_at(evaluation) for evaluation in evaluations):
+        if not any(self._is_looked_at(evaluation, data) for evaluation in evaluations):
             return
         first, draw = evaluations[0], group.draws[-1]
         try:
             subject = self._subject(first, data)
         except NotFoundError as error:  # then the cell's own test is without its pose
             for evaluation in evaluations:
-                if self._own_classes(evaluation) is None:
+                if self._own_classes(evaluation, data) is None:
                     self._fail(evaluation.key, error)
             return
         clean = None
@@ -209,18 +219,19 @@ class PackEvaluator:
 
     # --- one evaluation ---
 
-    def _is_looked_at(self, evaluation: Evaluation) -> bool:
+    def _is_looked_at(self, evaluation: Evaluation, data: Dataset) -> bool:
         """Whether the network is needed: stored predictions tell all but the pose."""
-        if self._own_classes(evaluation) is None:
+        if self._own_classes(evaluation, data) is None:
             return True
         return evaluation.cell.transform != "none"
 
-    def _own_classes(self, evaluation: Evaluation) -> Tensor | None:
-        """Stored predictions of the cell's own test."""
+    def _own_classes(self, evaluation: Evaluation, data: Dataset) -> Tensor | None:
+        """Stored predictions of the cell's own test, if they are there."""
         if not evaluation.is_own_test:
             return None
         found = self._stored.get(self._attempts[evaluation.key])
-        return None if found is None else torch.tensor(found)
+        count = len(data.test_labels) * data.test_repeats
+        return found if found is not None and len(found) == count else None
 
     def _subject(self, evaluation: Evaluation, data: Dataset) -> Subject:
         """A cell's network, loaded at its first evaluation."""
@@ -237,8 +248,7 @@ class PackEvaluator:
         draws = group.draws[: evaluation.test.worst_of]
         labels = labels_of(data, torch.device("cpu"))
         looks = group.looks.get(evaluation.cell.key, [])
-        own = self._own_classes(evaluation)
-        if own is not None and len(own) == len(labels):
+        if (own := self._own_classes(evaluation, data)) is not None:
             classes = own[None]
         else:
             classes = torch.stack([look.classes for look in looks[: len(draws)]])
@@ -299,6 +309,9 @@ class PackEvaluator:
         try:
             with torch.inference_mode(False), torch.no_grad():
                 action(*args, **kwargs)
+        except GivenUpError:
+            for key in running:
+                self.drop(key)
         except (Exception, SystemExit) as error:
             if ends_worker(error):
                 raise

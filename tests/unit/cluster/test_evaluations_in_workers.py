@@ -116,6 +116,22 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     assert "waits for the store: away" in log.take()["e0"]
 
 
+def test_a_pack_that_is_stopped_while_the_store_is_away_reports_no_failures(
+    trained: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STORE_RETRY_SECONDS", 0.01)
+    runner = PackRunner(Settings(store=trained.uri, state="state"), "cpu")
+
+    def away(self: Store, *names: object) -> bytes | None:
+        runner.stop()
+        raise StoreError("away")
+
+    monkeypatch.setattr(Store, "read_checkpoint", away)
+    monkeypatch.setattr(Store, "predicted_classes", away)
+    pack = attempts(trained, on=("R", "E"))
+    assert ended(list(runner.train(pack, AttemptLog()))) == {}
+
+
 # --- results ---
 
 
