@@ -29,7 +29,6 @@ class Evidence:
     data_root: Path | None
     table: ComparisonTable  # with intervals
     results: pd.DataFrame  # the current row of each key, failed ones too
-    curves: pd.DataFrame  # attempt, step, train_loss
     grades: Grades  # of succeeded cells
     attempts: Mapping[str, int]  # that ended, by key
     evaluations: pd.DataFrame  # of the current attempts, with the cells' labels
@@ -82,7 +81,6 @@ def gather(
         data_root=root,
         table=table,
         results=results,
-        curves=opened.read("curves", columns=["attempt", "step", "train_loss"]).to_pandas(),
         grades=grade(opened, tested, root),
         attempts=Counter(ended),
         evaluations=labels.merge(evaluations, on=["key", "attempt"]).replace({np.nan: None}),
