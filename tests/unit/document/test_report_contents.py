@@ -238,6 +238,14 @@ def test_a_model_that_was_not_trained_can_be_compared_in_every_matrix(store: Sto
     ]
 
 
+def test_images_of_a_plug_in_that_is_gone_are_named_as_left_out(store: Store) -> None:
+    (cell,) = digits_cells("CNN")
+    commit_digits(store, [cell.model_copy(update={"plugins": ("gone_for_good",)})])
+    report = report_of(store)
+    assert "gone_for_good" in dict(report.left_out)["Images of digits, clean"]
+    assert report.embedded is not None
+
+
 def test_test_images_can_be_left_out(store: Store) -> None:
     fill(store)
     assert store.local_path is not None
@@ -257,6 +265,19 @@ def test_names_and_errors_are_text_in_every_format(store: Store) -> None:
     assert page.count("</script>") == page.count("<script")
     assert r"\$x\_1\$ \& 100\%" in as_latex(report)
     assert r"\<img src=x" in as_markdown(report)
+
+
+def test_latex_is_nested_as_it_must_be(store: Store) -> None:
+    fill(store)
+    text = re.sub(r"\\[\\{}%]", "", as_latex(report_of(store)))
+    assert text.count("{") == text.count("}")
+    opened: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert opened == []
 
 
 def test_a_page_names_no_address_that_it_could_load(store: Store) -> None:
