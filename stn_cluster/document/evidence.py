@@ -14,7 +14,7 @@ import pandas as pd
 
 from stn_cluster.paths import user_path
 from stn_cluster.report.grading import Grades, grade
-from stn_cluster.report.table import ComparisonTable, comparison_table
+from stn_cluster.report.table import ComparisonTable, comparison_table, shown_keys
 from stn_cluster.store import Store, load_results, load_verifications, redact
 
 Matrix = tuple[str, str]  # data set, recipe
@@ -28,7 +28,7 @@ class Evidence:
     store: Store
     data_root: Path | None
     table: ComparisonTable  # with intervals
-    results: pd.DataFrame  # the current row of each key, failed ones too
+    results: pd.DataFrame  # the current row of each key that the table is of, failed ones too
     grades: Grades  # of succeeded cells
     attempts: Mapping[str, int]  # that ended, by key
     evaluations: pd.DataFrame  # of the current attempts, with the cells' labels
@@ -68,7 +68,9 @@ def gather(
     opened.check()
     root = None if data_root is None else user_path(data_root)
     table = comparison_table(opened, interval=True, data_root=root, **filters)
+    shown = shown_keys(opened, **filters)  # without those that newer ones replace
     results = load_results(opened, **filters)
+    results = results[results["key"].isin(shown)].reset_index(drop=True)
     done = results[results["status"] == "succeeded"]
     tested = done[done["n_test"].notna() & done["n_wrong"].notna()]
     ended = opened.read("cells", columns=["key"])["key"].to_pylist()
