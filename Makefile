@@ -24,7 +24,7 @@ quickstart: $(VENV)/.installed  ## the full 32-cell grid on real digits, and its
 	$(BIN)/stn-cluster run configs/quickstart.yaml
 
 test: lint  ## everything that must hold; pytest's summary comes last
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.installed-dev  ## 2,000 cells, 102 kills, a crash at every write, and more: an hour
 	$(BIN)/python -m pytest -m chaos

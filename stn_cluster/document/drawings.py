@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Wanted = tuple[str, bool, "Callable[[], Figure]"]  # title, whether it is folded, what draws it
+WIDE = 7.5  # inches
 MOST_MATRICES = 6  # that have figures
 MOST_ROWS, MOST_COLUMNS = 40, 12  # of a matrix with figures
 
@@ -36,6 +37,7 @@ class Drawing:
     title: str  # what it shows, also for who cannot see it
     svg: str
     folded: bool = False
+    wide: bool = False  # whether it takes the whole width of a page
 
 
 def draw_all(evidence: Evidence, left_out: dict[str, str]) -> dict[Matrix, list[Drawing]]:
@@ -74,8 +76,7 @@ def _of_matrix(
     for distortion in distortions:
         title = f"Errors on {distortion} with intervals{of}"
         wanted.append((title, False, partial(forest_figure, table, distortion, PAGE)))
-    curves = partial(curves_figure, rows, evidence.curves, PAGE)
-    wanted.append((f"Learning curves{of}", True, curves))
+    wanted.append((f"Learning curves{of}", True, partial(_curves, evidence, rows)))
     for distortion in distortions:
         best = _best(table, rows, distortion)
         if len(best):
@@ -84,6 +85,11 @@ def _of_matrix(
             names = evidence.class_names.get(dataset)
             wanted.append((title, True, partial(confusion_figure, best, names, PAGE)))
     yield from _drawn(wanted, left_out)
+
+
+def _curves(evidence: Evidence, rows: pd.DataFrame) -> Figure:
+    points = evidence.store.read("curves", columns=["attempt", "step", "train_loss"])
+    return curves_figure(rows, points.to_pandas(), PAGE)
 
 
 def _best(table: pd.DataFrame, rows: pd.DataFrame, distortion: str) -> pd.DataFrame:
@@ -127,6 +133,8 @@ def draw_pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[Drawi
 def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:
     for title, folded, draw in wanted:
         try:
-            yield Drawing(title, as_svg(draw(), title), folded)
+            figure = draw()
+            wide = figure.get_figwidth() > WIDE
+            yield Drawing(title, as_svg(figure, title), folded, wide)
         except UserError as error:
             left_out[title] = str(error)

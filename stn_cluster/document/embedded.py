@@ -18,6 +18,7 @@ from stn_cluster.document.evidence import Evidence
 from stn_cluster.report.grading import GradedCell
 from stn_cluster.store import Store
 
+ENTRY = ("dataset", "recipe", "model", "transform", "distortion")
 MOST_BYTES = 1_000_000  # of the wrong predictions as text; cells beyond it are counted
 
 
@@ -68,77 +69,69 @@ def embed(evidence: Evidence, most_bytes: int = MOST_BYTES) -> Embedded:
     """Chooses the cells whose predictions a page carries: one seed of every entry first."""
     rows = evidence.succeeded
     rows = rows[rows["key"].isin(evidence.grades.cells)]
-    turn = rows.groupby(["dataset", "recipe", "model", "transform", "distortion"]).cumcount()
-    rows = rows.assign(turn=turn).sort_values("turn", kind="stable")
-    chosen, room = [], most_bytes
-    for row in rows.to_dict("records"):
-        # Two or three bytes a wrong image, and four characters for three bytes.
-        room -= 4 * int(row["n_wrong"])
-        if room < 0:
-            break
-        chosen.append(row["key"])
-    shown = rows[rows["key"].isin(chosen)].sort_index()
+    turn = rows.groupby(list(ENTRY)).cumcount()
+    by_turn = rows.assign(turn=turn).sort_values("turn", kind="stable")
+    sizes = 4 * by_turn["n_wrong"].astype(int)  # two or three bytes a wrong image, as base64
+    shown = rows.loc[by_turn.index[sizes.cumsum() <= most_bytes].sort_values()]
+    groups: dict[str, list[tuple[Mapping[Any, Any], GradedCell]]] = {}
+    for row in shown.to_dict("records"):
+        graded = evidence.grades.cells[row["key"]]
+        members = groups.setdefault(graded.test_set, [])
+        if not members or members[0][1].wrong.shape == graded.wrong.shape:
+            members.append((row, graded))
     names = _class_names(evidence.store)
-    groups: dict[str, list[GradedCell]] = {}
-    for key in shown["key"]:
-        cell = evidence.grades.cells[key]
-        groups.setdefault(cell.test_set, []).append(cell)
-    by_key = {str(row["key"]): row for row in shown.to_dict("records")}
-    test_sets = tuple(
-        _test_set(members, [by_key[one.key] for one in members], names)
-        for members in groups.values()
-    )
-    places = {name: index for index, name in enumerate(groups)}
+    test_sets = tuple(_test_set(members, names) for members in groups.values())
     recipes = shown.groupby("dataset")["recipe"].nunique()
-    cells = []
-    for key, row in by_key.items():
-        graded = evidence.grades.cells[key]
-        index = places[graded.test_set]
-        where, predicted = _wrong(graded, test_sets[index])
-        several = recipes[row["dataset"]] > 1
-        cells.append(
-            EmbeddedCell(
-                key,
-                f"{row['label']} ({row['recipe']})" if several else str(row["label"]),
-                tuple(
-                    str(row[name])
-                    for name in ("dataset", "recipe", "model", "transform", "distortion")
-                ),  # type: ignore[arg-type]
-                int(row["seed"]),
-                index,
-                where,
-                predicted,
-            )
-        )
-    return Embedded(test_sets, tuple(cells), len(rows) - len(chosen))
+    cells = tuple(
+        _cell(row, graded, index, test_sets[index].wrong, recipes[row["dataset"]] > 1)
+        for index, members in enumerate(groups.values())
+        for row, graded in members
+    )
+    return Embedded(test_sets, cells, len(rows) - len(cells))
 
 
 def _test_set(
-    members: Sequence[GradedCell],
-    rows: Sequence[Mapping[Any, Any]],
-    names: dict[str, tuple[str, ...] | None],
+    members: Sequence[tuple[Mapping[Any, Any], GradedCell]],
+    names: Mapping[str, tuple[str, ...] | None],
 ) -> TestSet:
-    times = np.zeros(members[0].wrong.size, np.int64)
-    for one in members:
+    rows = [row for row, _ in members]
+    cells = [graded for _, graded in members]
+    times = np.zeros(cells[0].wrong.size, np.int64)
+    for one in cells:
         times += one.wrong.ravel()
     order = np.argsort(-times, kind="stable")
     wrong = order[: int((times > 0).sum())]
     places = dict.fromkeys(f"{row['dataset']}, {row['distortion']}" for row in rows)
     return TestSet(
-        members[0].test_set,
+        cells[0].test_set,
         "; ".join(places),
         str(rows[0]["spec"]),
         len(times),
-        members[0].wrong.shape[0],
-        names.get(members[0].test_set),
+        len(cells[0].wrong),
+        names.get(cells[0].test_set),
         wrong,
-        members[0].truth[wrong].astype(np.int64),
+        cells[0].truth[wrong].astype(np.int64),
     )
 
 
-def _wrong(cell: GradedCell, test_set: TestSet) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    places = np.flatnonzero(cell.wrong.ravel()[test_set.wrong])
-    return places, cell.predicted[test_set.wrong[places]].astype(np.int64)
+def _cell(
+    row: Mapping[Any, Any],
+    graded: GradedCell,
+    test_set: int,
+    wrong: NDArray[np.intp],
+    several_recipes: bool,
+) -> EmbeddedCell:
+    dataset, recipe, model, transform, distortion = (str(row[name]) for name in ENTRY)
+    places = np.flatnonzero(graded.wrong.ravel()[wrong])
+    return EmbeddedCell(
+        str(row["key"]),
+        f"{row['label']} ({recipe})" if several_recipes else str(row["label"]),
+        (dataset, recipe, model, transform, distortion),
+        int(row["seed"]),
+        test_set,
+        places,
+        graded.predicted[wrong[places]].astype(np.int64),
+    )
 
 
 def _class_names(store: Store) -> dict[str, tuple[str, ...] | None]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from stn_cluster.paths import user_path
 from stn_cluster.report.grading import Grades, grade
-from stn_cluster.report.table import ComparisonTable, comparison_table
+from stn_cluster.report.table import ComparisonTable, comparison_table, shown_keys
 from stn_cluster.store import Store, load_evaluations, load_results, load_verifications, redact
 
 Matrix = tuple[str, str]  # data set, recipe
@@ -28,8 +28,7 @@ class Evidence:
     store: Store
     data_root: Path | None
     table: ComparisonTable  # with intervals
-    results: pd.DataFrame  # the current row of each key, failed ones too
-    curves: pd.DataFrame  # attempt, step, train_loss
+    results: pd.DataFrame  # the current row of each key that the table is of, failed ones too
     grades: Grades  # of succeeded cells
     attempts: Mapping[str, int]  # that ended, by key
     evaluations: pd.DataFrame  # of the current attempts, with the cells' labels
@@ -69,7 +68,9 @@ def gather(
     opened.check()
     root = None if data_root is None else user_path(data_root)
     table = comparison_table(opened, interval=True, data_root=root, **filters)
+    shown = shown_keys(opened, **filters)  # without those that newer ones replace
     results = load_results(opened, **filters)
+    results = results[results["key"].isin(shown)].reset_index(drop=True)
     done = results[results["status"] == "succeeded"]
     tested = done[done["n_test"].notna() & done["n_wrong"].notna()]
     ended = opened.read("cells", columns=["key"])["key"].to_pylist()
@@ -81,10 +82,9 @@ def gather(
         data_root=root,
         table=table,
         results=results,
-        curves=opened.read("curves", columns=["attempt", "step", "train_loss"]).to_pandas(),
         grades=grade(opened, tested, root),
         attempts=Counter(ended),
-        evaluations=evaluations.replace({np.nan: None}),
+        evaluations=evaluations[evaluations["key"].isin(shown)].replace({np.nan: None}),
         verifications=load_verifications(opened, **filters),
         class_names={row["dataset"]: row["class_names"] for row in sets if row["class_names"]},
         outdated=tuple(opened.outdated(lambda: results["key"])),

@@ -52,7 +52,8 @@ def confusion_figure(
             count = f"{counts[true, predicted]:,}"
             size = 7 if true != predicted else 5
             axes.text(predicted, true, count, ha="center", va="center", color=ink, fontsize=size)
-        names = class_names or [str(number) for number in range(classes)]
+        known = class_names if class_names and len(class_names) == classes else range(classes)
+        names = [str(name) for name in known]
         turned = 90 if max(map(len, names)) > 3 else 0
         axes.set_xticks(range(classes), names, rotation=turned)
         axes.set_yticks(range(classes), names)

@@ -7,6 +7,8 @@
   const FIRST = 48; // images that are shown at once
   const selects = [document.getElementById("cell-a"), document.getElementById("cell-b")];
   const result = document.getElementById("result");
+  const verdict = document.getElementById("verdict");
+  const galleries = document.getElementById("galleries");
   const entries = [...document.querySelectorAll("button.entry")];
   let next = 0; // which of the two a click on the table chooses
 
@@ -149,7 +151,6 @@
     const found = compareNetworks(wrongA, wrongB, set.images, set.repeats, data.critical);
     const [b_, c_] = [found.onlyA.length, found.onlyB.length];
     const right = set.images - b_ - c_ - found.both.length;
-    result.replaceChildren();
     const head = make("p", undefined, "difference");
     head.append(
       make("strong", `B − A: ${points(found.difference)} points of error`),
@@ -158,31 +159,33 @@
     for (const name of ["difference", "low", "high", "p"]) result.dataset[name] = found[name];
     result.dataset.onlyA = b_;
     result.dataset.onlyB = c_;
-    result.append(head);
+    verdict.replaceChildren(head);
     const error = (wrong) => `${(100 * wrong.size / set.images).toFixed(2)} %`;
-    result.append(make("p",
+    verdict.append(make("p",
       `A (${data.cells[a].label}) is wrong on ${error(wrongA)}, B (${data.cells[b].label}) on ` +
       `${error(wrongB)} of ${grouped(set.images)} test images. ` +
       `Only A gets ${grouped(b_)}, only B gets ${grouped(c_)}; both get ${grouped(right)}, ` +
       `neither gets ${grouped(found.both.length)}.`));
     const wrong = b_ + c_ + found.both.length;
     if (wrong) {
-      result.append(bar([["only-a", b_], ["both", found.both.length], ["only-b", c_]], wrong));
+      verdict.append(bar([["only-a", b_], ["both", found.both.length], ["only-b", c_]], wrong));
       const key = make("p", undefined, "key");
       for (const [kind, text] of [["only-a", "only A gets"], ["both", "neither gets"], ["only-b", "only B gets"]]) {
         const item = make("span");
         item.append(make("i", undefined, kind), text);
         key.append(item);
       }
-      result.append(key);
+      verdict.append(key);
     }
     const test = set.repeats === 1 ? "Exact McNemar test" : "Exact sign-flip test by base image";
-    result.append(make("p",
+    verdict.append(make("p",
       `${test} and ${data.level} interval of this pair alone, about these two trained networks; ` +
       "it says nothing about the methods.", "note"));
-    result.append(gallery("Only A gets", set, found.onlyA, [wrongB]));
-    result.append(gallery("Only B gets", set, found.onlyB, [wrongA]));
-    result.append(gallery("Neither gets", set, found.both, [wrongA, wrongB]));
+    galleries.replaceChildren(
+      gallery("Only A gets", set, found.onlyA, [wrongB]),
+      gallery("Only B gets", set, found.onlyB, [wrongA]),
+      gallery("Neither gets", set, found.both, [wrongA, wrongB]),
+    );
   };
 
   // Chooses a cell as A (0) or B (1); the other one becomes one of the same test set.

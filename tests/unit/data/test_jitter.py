@@ -111,7 +111,7 @@ def test_another_jitter_is_another_stream_and_none_leaves_it_as_it_was() -> None
 
 
 def test_the_test_set_is_never_jittered(data: DataCache) -> None:
-    dataset = data._dataset(cell_of("E"))
+    dataset = data.dataset(cell_of("E"))
     jittered, plain = (
         distorted_test_set(cell_of("E", sigma), dataset, data.device)[0] for sigma in (0.8, 0.0)
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.graded_stores import commit, drawn, labels_of
+from support.records import make_cell
 
 from stn_cluster.document.embedded import TestSet, as_text, embed
 from stn_cluster.document.evidence import gather
@@ -47,6 +48,15 @@ def test_images_that_most_cells_get_wrong_come_first(store: Store) -> None:
     times = np.sum([wrong for _, wrong in results], axis=0)
     assert (np.diff(times[test_set.wrong]) <= 0).all()
     assert len(test_set.wrong) == (times > 0).sum()
+
+
+def test_a_cell_that_a_newer_one_replaces_is_not_carried(store: Store) -> None:
+    labels = labels_of(100)
+    old, new = (make_cell(revision=revision) for revision in (1, 2))
+    commit(store, [(old, labels == 1), (new, labels == 2)])
+    assert store.local_path is not None
+    (cell,) = embed(gather(store.local_path)).cells
+    assert cell.key == new.key
 
 
 def test_without_room_one_seed_of_every_entry_comes_first(store: Store) -> None:

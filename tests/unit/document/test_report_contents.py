@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.graded_stores import commit, drawn, evaluated, graded_record, labels_of
 from support.records import make_cell, make_record
-from support.reported_stores import FAILURE, evaluation, fill
+from support.reported_stores import (
+    FAILURE,
+    commit_digits,
+    digits_cells,
+    evaluation,
+    fill,
+)
 
+from stn_cluster.data.labels import load_test_labels
 from stn_cluster.document.compose import Report, compose
 from stn_cluster.document.evidence import gather
 from stn_cluster.document.formats import as_html, as_latex, as_markdown
 from stn_cluster.report.render import render
+from stn_cluster.report.statistics.intervals import networks_error
 from stn_cluster.report.table import comparison_table
 from stn_cluster.store import Store
 
@@ -99,6 +108,27 @@ def test_evaluations_verifications_and_failures_are_listed(store: Store) -> None
     assert len(report.pose) == 1
 
 
+def test_an_evaluation_with_predictions_has_the_interval_of_its_base_images(store: Store) -> None:
+    cells = digits_cells("CNN")
+    commit_digits(store, cells)
+    (row,) = store.results().to_dict("records")
+    classes, repeats = load_test_labels("digits", None)
+    wrong = np.zeros((1, repeats, len(classes) // repeats), bool)
+    wrong[:, :, :20] = True  # the same base images in every version
+    given = np.where(wrong.ravel(), (classes + 1) % 10, classes)
+    counts = {"n_test": len(classes), "n_wrong": int(wrong.sum()), "severity": 1.0, "worst_of": 1}
+    known = {"predictions": given.tolist(), "test_set": cells[0].test_set, **counts}
+    failed = {"status": "failed", "error": "ValueError: no", "n_test": None, "n_wrong": None}
+    store.add(
+        "evaluations", [evaluation(cells[0], row["attempt"], **one) for one in (known, failed)]
+    )
+    (grid,) = next(one for one in report_of(store).sections if one.name == "evaluations").grids
+    interval = networks_error(wrong)
+    ends = f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+    assert grid.rows[0][1:4] == ("R (digits)", f"{100 * wrong.mean():.2f}", ends)
+    assert grid.rows[1][2:4] == ("failed", "-")
+
+
 def test_an_evaluation_whose_attempt_was_superseded_is_not_shown(store: Store) -> None:
     record = make_record()
     store.commit([record])
@@ -160,6 +190,42 @@ def test_a_store_of_one_cell_has_a_report(store: Store) -> None:
     assert "1 of 1 cell succeeded" in as_html(report)
 
 
+def test_cells_that_were_only_submitted_are_missing(store: Store) -> None:
+    cells = digits_cells("CNN", distortions=("R", "E"))
+    dumped = [cell.model_dump(mode="json") for cell in cells]
+    store.write_job("job", {"job_id": "job", "submitted_at": "2026", "cells": dumped})
+    report = report_of(store)
+    assert "Missing, as they have not run: 2 cells" in section(report, "failures")
+    assert set(report.findings.paragraphs) == {"R: no result.", "E: no result."}
+    assert "0 of 2 cells succeeded, 2 missing" in as_html(report)
+
+
+def test_classes_have_their_names(store: Store) -> None:
+    cell = make_cell()
+    record = graded_record(cell, np.arange(20) < 3)
+    assert record.predictions is not None
+    names = [f"</script>{number}" for number in range(10)]
+    test_set = {"test_set": record.predictions["test_set"], "dataset": "digits", "revision": "1"}
+    test_set |= {"repeats": 1, "labels": labels_of(20).tolist(), "class_names": names}
+    store.commit([record], [test_set])
+    report = report_of(store)
+    assert report.embedded is not None
+    assert report.embedded.test_sets[0].class_names == tuple(names)
+    page = as_html(report)
+    assert page.count("</script>") == page.count("<script")
+
+
+def test_tables_of_very_many_rows_have_no_figures_and_say_so(store: Store) -> None:
+    errors = {(f"m{number}", "none"): 0.05 + number / 2000 for number in range(200)}
+    commit(store, drawn(errors, distortions=("R",), images=100))
+    report = report_of(store)
+    assert report.drawings == ()
+    left_out = dict(report.left_out)
+    assert left_out["Figures of digits, recipe smoke"] == "200 rows are too many for a figure"
+    assert len(report.matrices[0].rows) == 200
+    assert "more cannot be told from it" in report.findings.paragraphs[0]
+
+
 def test_a_model_that_was_not_trained_can_be_compared_in_every_matrix(store: Store) -> None:
     commit(store, drawn({("CNN", "none"): 0.1}, distortions=("R",), images=100))
     cell = evaluated("CNN")
@@ -170,6 +236,14 @@ def test_a_model_that_was_not_trained_can_be_compared_in_every_matrix(store: Sto
         ("CNN", 1),
         ("CNN (weights)", 1),
     ]
+
+
+def test_images_of_a_plug_in_that_is_gone_are_named_as_left_out(store: Store) -> None:
+    (cell,) = digits_cells("CNN")
+    commit_digits(store, [cell.model_copy(update={"plugins": ("gone_for_good",)})])
+    report = report_of(store)
+    assert "gone_for_good" in dict(report.left_out)["Images of digits, clean"]
+    assert report.embedded is not None
 
 
 def test_test_images_can_be_left_out(store: Store) -> None:
@@ -191,6 +265,19 @@ def test_names_and_errors_are_text_in_every_format(store: Store) -> None:
     assert page.count("</script>") == page.count("<script")
     assert r"\$x\_1\$ \& 100\%" in as_latex(report)
     assert r"\<img src=x" in as_markdown(report)
+
+
+def test_latex_is_nested_as_it_must_be(store: Store) -> None:
+    fill(store)
+    text = re.sub(r"\\[\\{}%]", "", as_latex(report_of(store)))
+    assert text.count("{") == text.count("}")
+    opened: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert opened == []
 
 
 def test_a_page_names_no_address_that_it_could_load(store: Store) -> None:
