@@ -118,7 +118,8 @@ def test_an_evaluation_with_predictions_has_the_interval_of_its_base_images(stor
     given = np.where(wrong.ravel(), (classes + 1) % 10, classes)
     counts = {"n_test": len(classes), "n_wrong": int(wrong.sum()), "severity": 1.0, "worst_of": 1}
     known = {"predictions": given.tolist(), "test_set": cells[0].test_set, **counts}
-    failed = {"status": "failed", "error": "ValueError: no", "n_test": None, "n_wrong": None}
+    failed = {"evaluation": "another", "status": "failed", "error": "ValueError: no"}
+    failed |= {"n_test": None, "n_wrong": None}
     store.add(
         "evaluations", [evaluation(cells[0], row["attempt"], **one) for one in (known, failed)]
     )
