@@ -49,8 +49,9 @@ def _training(name: tuple[str, str], part: pd.DataFrame) -> str:
     count = f"{most}" if fewest == most else f"{fewest} to {most}"
     with_seeds = "with one seed" if most == 1 else f"with each of {count} seeds"
     distortions = listed(part["distortion"].unique(), MOST_NAMED)
+    verb = "was" if len(part[["model", "transform"]].drop_duplicates()) == 1 else "were"
     return (
-        f"On {dataset}, {_networks(part)} were trained {with_seeds} on images distorted by "
+        f"On {dataset}, {_networks(part)} {verb} trained {with_seeds} on images distorted by "
         f"{distortions}, by recipe {recipe} ({_settings(part)})."
     )
 

@@ -138,9 +138,8 @@ def _sentences(comparison: Comparison, points: float | None) -> Iterable[str]:
     if comparison.kind is Kind.CELLS:
         yield f"Only A gets: {_images(first.only_a)}."
         yield f"Only B gets: {_images(first.only_b)}."
-    notes = [pair.note for pair in pairs if pair.note]
-    if notes and comparison.kind is not Kind.STORES:
-        yield f"{notes[0]}."
+    if comparison.kind is not Kind.STORES:
+        yield from _notes(pairs)
     yield f"Specs: {_specs(pairs)}."
     parts = {
         "Only in A": comparison.only_in_a,
@@ -151,6 +150,16 @@ def _sentences(comparison: Comparison, points: float | None) -> Iterable[str]:
     yield from (f"{what}: {', '.join(names)}." for what, names in parts.items() if names)
     if points is not None:
         yield _verdict(comparison, points)
+
+
+def _notes(pairs: Sequence[PairResult]) -> Iterable[str]:
+    """What pairs cannot say, each once; with their names where others can."""
+    names: dict[str, list[str]] = {}
+    for pair in pairs:
+        names.setdefault(pair.note, []).append(pair.name)
+    for note, of in names.items():
+        if note:
+            yield f"{', '.join(of)}: {note}." if len(names) > 1 else f"{note}."
 
 
 def _images(images: Sequence[int]) -> str:

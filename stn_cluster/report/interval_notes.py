@@ -64,7 +64,8 @@ def _intervals(part: pd.DataFrame, graded: bool) -> Iterable[str]:
     counts = sorted({int(n) for n in done["n_test"].dropna()})
     images = " to ".join(dict.fromkeys(f"{n:,}" for n in (counts[0], counts[-1])))
     base = sorted({int(n) for n in done["base_images"].dropna()})
-    of_base = f" of {base[0]:,} base images" if base and base != counts else ""
+    ends = " to ".join(dict.fromkeys(f"{n:,}" for n in (*base[:1], *base[-1:])))
+    of_base = f" of {ends} base images" if base and base != counts else ""
     kinds = []
     if (done["question"] == Question.NETWORKS.value).any():
         as_if = "" if graded or not len(counts) else ", taken to be independent"
@@ -187,9 +188,12 @@ def _smallest(columns: Sequence[Column], comparisons: int) -> str:
             errors += list(quantile(spread, (1 - LEVEL) / 2) * np.sqrt(spread.variance))
         elif pairs.error is not None:
             errors += list(normal_quantile(LEVEL) * pairs.error[chosen])
+    differing = [error for error in errors if error > 0]  # else nothing shows their spread
+    if not differing:
+        return "Pairs with a column's best differ on no image: what would be told apart is unknown."
     return (
         f"A typical pair with a column's best, alone, is told apart from "
-        f"{_points(float(np.median(errors)))} points on ({question.words})."
+        f"{_points(float(np.median(differing)))} points on ({question.words})."
     )
 
 
@@ -203,4 +207,7 @@ def _coverage(part: pd.DataFrame) -> str:
     succeeded = int(part["n_seeds"].sum())
     total = succeeded + counts["failed"] + counts["missing"]
     others = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    return f"Cells: {succeeded:,} of {total:,} succeeded; {others}."
+    gaps = int(((part["status"] == "missing") & (part["n_missing"] == 0)).sum())  # nobody asked
+    verb = "entry of the matrix has" if gaps == 1 else "entries of the matrix have"
+    without = f"; {gaps:,} {verb} no cell" if gaps else ""
+    return f"Cells: {succeeded:,} of {total:,} succeeded; {others}{without}."

@@ -87,7 +87,7 @@ def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) ->
         results = with_untrained(results, alone=True)
     rows = _newest(matching(results, filters))
     if kind is Kind.ROWS:
-        return Sides(kind, opened, opened, _columns(a, b, rows))
+        return _rows(a, b, rows, opened)
     cells = [_cell(text, rows, opened) for text in (a, b)]
     name = " and ".join(dict.fromkeys(cell["label"] for cell in cells))
     return Sides(kind, opened, opened, [Pair(name, cells[:1], cells[1:])])
@@ -144,28 +144,72 @@ def _cell(text: str, rows: pd.DataFrame, store: Store) -> Row:
     return found[0]
 
 
-def _columns(a: str, b: str, rows: pd.DataFrame) -> list[Pair]:
+def _rows(a: str, b: str, rows: pd.DataFrame, store: Store) -> Sides:
     """The entries of two rows of the matrix, by data set, recipe and distortion."""
     names = (rows["model"] + "/" + rows["transform"]).astype(str)
     for text in (a, b):
         if not (names == text).any():
             raise UserError(f"{_unknown('row', text, names.unique().tolist())}; nor is it a folder")
-    done = rows["status"] == "succeeded"
-    entries: list[dict[tuple[str, str, str], list[Row]]] = []
-    for text in (a, b):
-        found: dict[tuple[str, str, str], list[Row]] = {}
-        for row in _records(rows[(names == text) & done]):
-            found.setdefault((row["dataset"], row["recipe"], row["distortion"]), []).append(row)
-        entries.append(found)
-    of_a, of_b = entries
-    common = [column for column in of_a if column in of_b]
+    of_a, of_b = (_by_column(rows[names == text]) for text in (a, b))
+    done_a, done_b = (_by_column(rows[(names == text) & _succeeded(rows)]) for text in (a, b))
+    common = [column for column in done_a if column in done_b]
     if not common:
         raise UserError(f"{a} and {b}: no distortion has results of both")
     several = len({column[:2] for column in common}) > 1
-    return [
-        Pair(", ".join(column) if several else column[2], of_a[column], of_b[column])
-        for column in common
-    ]
+    only_a, only_b, failed_a, failed_b = [], [], [], []
+    for column in dict.fromkeys([*of_a, *of_b]):
+        one, other = of_a.get(column, []), of_b.get(column, [])
+        only_a += [_cell_name(row, several) for row in _partnerless(one, other)]
+        only_b += [_cell_name(row, several) for row in _partnerless(other, one)]
+        failed_a += [_cell_name(row, several) for row in _failed(one, other)]
+        done = [row for row in one if row["status"] == "succeeded"]
+        failed_b += [_cell_name(row, several) for row in _failed(other, done)]
+    return Sides(
+        Kind.ROWS,
+        store,
+        store,
+        [
+            Pair(", ".join(column) if several else column[2], done_a[column], done_b[column])
+            for column in common
+        ],
+        only_a,
+        only_b,
+        failed_a,
+        failed_b,
+    )
+
+
+def _succeeded(rows: pd.DataFrame) -> pd.Series[bool]:
+    return rows["status"] == "succeeded"
+
+
+def _by_column(rows: pd.DataFrame) -> dict[tuple[str, str, str], list[Row]]:
+    """Rows by data set, recipe and distortion."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in _records(rows):
+        found.setdefault((row["dataset"], row["recipe"], row["distortion"]), []).append(row)
+    return found
+
+
+def _partnerless(these: Sequence[Row], those: Sequence[Row]) -> list[Row]:
+    """Cells of a column whose seed the other side lacks.
+
+    A network that was not trained is the same whatever the seed.
+    """
+    if these and those and not (these[0]["trained"] and those[0]["trained"]):
+        return []
+    seeds = {row["seed"] for row in those}
+    return [row for row in these if row["seed"] not in seeds]
+
+
+def _failed(these: Sequence[Row], those: Sequence[Row]) -> list[Row]:
+    """Failed cells of a column that have a partner."""
+    alone = {row["key"] for row in _partnerless(these, those)}
+    return [row for row in these if row["status"] != "succeeded" and row["key"] not in alone]
+
+
+def _cell_name(row: Row, several: bool) -> str:
+    return f"{row['label']} ({row['dataset']}, {row['recipe']})" if several else str(row["label"])
 
 
 def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:

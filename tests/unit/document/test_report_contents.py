@@ -82,6 +82,11 @@ def test_methods_say_how_networks_were_trained_tested_and_compared(store: Store)
     assert "one seed" not in text
 
 
+def test_methods_of_one_network_are_in_the_singular(store: Store) -> None:
+    commit(store, drawn(ERRORS, distortions=("R",))[:1])
+    assert " was trained with one seed" in section(report_of(store), "methods")
+
+
 def test_one_seed_says_nothing_about_methods(store: Store) -> None:
     commit(store, drawn(ERRORS))
     text = section(report_of(store), "methods")

@@ -213,6 +213,28 @@ def test_the_check_fails_where_a_cell_failed_in_b_alone(command: Command, tmp_pa
     assert "Failed in A: CNN/none/RTS/seed0." in other_way.out
 
 
+def test_rows_name_the_cells_that_have_no_partner_or_failed(command: Command, store: Store) -> None:
+    results = drawn(ROWS, seeds=3)
+    lost, failed = "CNN/none/R/seed1", "CNN/none/E/seed2"
+    commit(store, [one for one in results if one[0].label not in (lost, failed)])
+    cell = next(cell for cell, _ in results if cell.label == failed)
+    store.commit([make_record(cell, error=None)])
+    given = ("compare", "FCN/none", "CNN/none", "--store", store.uri)
+    told = command(*given, "--fail-if-worse", "50")
+    assert told.code == 3  # a failure is no pass
+    assert "Only in A: FCN/none/R/seed1." in told.out
+    assert "R, E: 2 seeds say nothing about the methods." not in told.out  # all pairs: no names
+    assert "\n2 seeds say nothing about the methods." in told.out
+    columns = command("compare", "FCN/none", "ST-CNN/affine", "--store", store.uri)
+    assert "say nothing" not in columns.out
+    assert f"{failed} failed in B" in told.out.splitlines()[-1]
+    found = as_json(command, "CNN/none", "FCN/none", "--store", store.uri)
+    assert found["only_in_b"] == ["FCN/none/R/seed1"]
+    assert (found["failed_in_a"], found["failed_in_b"]) == ([failed], [])
+    commit(store, [one for one in results if one[0].label == failed])
+    assert "\nR: 2 seeds say nothing about the methods." in command(*given).out
+
+
 def test_a_rerun_is_compared_by_its_newest_success(command: Command, store: Store) -> None:
     results = drawn(ROWS, distortions=("R",))
     commit(store, results)

@@ -190,6 +190,29 @@ def test_failed_missing_and_rerun_cells_are_counted_beside_every_number(store: S
     assert "E: these methods" in text
 
 
+def test_entries_that_nobody_asked_for_are_counted_as_such(store: Store) -> None:
+    results = drawn(ROWS)
+    commit(store, [one for one in results if one[0].label != "FCN/none/E/seed0"])
+    text = render(comparison_table(store.uri, interval=True), "text")
+    assert "missing: not in this store." in text
+    assert text.rstrip().endswith("0 missing, 0 rerun; 1 entry of the matrix has no cell.")
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_networks_without_an_error_show_no_smallest_difference(store: Store, repeats: int) -> None:
+    results = [(cell, np.zeros_like(wrong)) for cell, wrong in drawn(ROWS, seeds=3)]
+    commit(store, results, repeats=repeats)
+    text = render(comparison_table(store.uri, interval=True), "text")
+    assert "differ on no image: what would be told apart is unknown." in text
+    assert "0.00 points" not in text
+
+
+def test_latex_shows_the_signs_of_a_name(store: Store) -> None:
+    commit(store, drawn({("a<b>|c", "none"): 0.05}))
+    latex = render(comparison_table(store.uri, interval=True), "latex")
+    assert r"a\textless{}b\textgreater{}\textbar{}c & none" in latex
+
+
 def test_two_data_sets_are_one_family_and_never_one_column(store: Store) -> None:
     commit(store, drawn(ROWS, dataset="digits") + drawn(ROWS, dataset="mnist", images=1000))
     text = render(comparison_table(store, interval=True))
