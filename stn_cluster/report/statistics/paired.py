@@ -165,7 +165,9 @@ def _score(delta: float, b: float, c: float, n: float) -> float:
     share = (root - linear) / (4 * n)  # of images that only B gets, given the difference
     variance = n * (2 * share + delta * (1 - delta))
     excess = b - c - n * delta
-    return float(excess / np.sqrt(variance)) if variance > 0 else float(np.sign(excess) * np.inf)
+    if excess == 0:
+        return 0.0
+    return float(excess / np.sqrt(variance)) if variance > 0 else float(np.copysign(np.inf, excess))
 
 
 def _interval(by_image: Numbers, networks: int, level: float) -> Interval:

@@ -143,3 +143,10 @@ def test_the_mean_of_alike_networks_is_compared_as_one_of_them() -> None:
 def test_other_images_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="images differ"):
         compare_networks(np.zeros((1, 1, 5), bool), np.zeros((1, 1, 6), bool))
+
+
+@pytest.mark.filterwarnings("error")
+def test_networks_that_differ_on_every_image_have_an_interval_without_a_warning() -> None:
+    low, high = tango(10, 0, 10)
+    assert 0 < low < high == 1
+    assert tango(0, 10, 10) == pytest.approx((-high, -low))
