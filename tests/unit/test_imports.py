@@ -252,7 +252,7 @@ IMPORTED: dict[str, set[str]] = {
         "registry",
         "store",
     },
-    "figures": {"data", "errors", "grid", "registry", "report", "store"},
+    "figures": {"data", "errors", "grid", "inference", "registry", "report", "store"},
     "document": {
         "data",
         "errors",
