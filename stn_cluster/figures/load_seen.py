@@ -90,10 +90,11 @@ def _chosen(
     if choice.how == "random":
         return np.sort(np.random.default_rng(0).permutation(total)[: choice.count])
     own = load_predictions(store, key=cell.key)
-    wrong = own["predicted_class"].to_numpy(int) != test.labels
+    wrong = np.not_equal(own["predicted_class"].to_numpy(int), test.labels)
     if choice.how == "worst":
-        order = np.argsort(-own["confidence"].fillna(0).to_numpy(float), kind="stable")
-        found = order[wrong[order]]
+        sure = own["confidence"].fillna(0).to_numpy(float)
+        order: NDArray[np.intp] = np.argsort(-sure, kind="stable")
+        found: NDArray[np.intp] = order[wrong[order]]
     else:
         results = load_results(
             store, dataset=cell.dataset, distortion=cell.distortion, status="succeeded"
