@@ -16,9 +16,14 @@ from stn_cluster.figures.forest import forest_figure
 from stn_cluster.figures.heat_map import matrix_figure
 from stn_cluster.figures.images import hardest_figure, saved_figure
 from stn_cluster.figures.learning_curves import curves_figure
+from stn_cluster.figures.load_seen import Choice, load_seen
 from stn_cluster.figures.pose import pose_figure
+from stn_cluster.figures.severity import severity_figure
 from stn_cluster.figures.theme import LIGHT, Theme
+from stn_cluster.figures.transfer_map import transfer_figure
+from stn_cluster.figures.transformations import transformations_figure
 from stn_cluster.figures.votes import load_votes
+from stn_cluster.report.evaluation_tables import evaluation_means
 from stn_cluster.report.table import comparison_table
 from stn_cluster.store import Store, load_evaluations, load_results
 
@@ -31,6 +36,8 @@ class Wanted:
     filters: Mapping[str, Any] = field(default_factory=dict)  # as in `load_results`
     data_root: Path | None = None  # folder of the data sets' files
     theme: Theme = LIGHT
+    labels: tuple[str, ...] = ()  # of the cells that `transformations` draws
+    choice: Choice = field(default_factory=Choice)  # of its images
 
     def results(self) -> pd.DataFrame:
         """Cells that have succeeded."""
@@ -72,6 +79,17 @@ def _pose(wanted: Wanted) -> Figure:
     return pose_figure(rows, wanted.theme)
 
 
+def _transformations(wanted: Wanted) -> Figure:
+    if not wanted.labels:
+        raise UserError(
+            "name the cells to draw, as in `figure transformations ST-CNN/tps/RTS/seed0`"
+        )
+    seen = [
+        load_seen(wanted.store, label, wanted.choice, wanted.data_root) for label in wanted.labels
+    ]
+    return transformations_figure(seen, wanted.theme)
+
+
 KINDS: dict[str, Callable[[Wanted], Figure]] = {
     "forest": _forest,
     "matrix": lambda wanted: matrix_figure(wanted.table(), wanted.theme),
@@ -84,4 +102,11 @@ KINDS: dict[str, Callable[[Wanted], Figure]] = {
         load_votes(wanted.store, wanted.results(), wanted.data_root), wanted.theme
     ),
     "pose": _pose,
+    "severity": lambda wanted: severity_figure(
+        evaluation_means(wanted.store, **wanted.filters), wanted.theme
+    ),
+    "transfer": lambda wanted: transfer_figure(
+        evaluation_means(wanted.store, **wanted.filters), wanted.theme
+    ),
+    "transformations": _transformations,
 }

@@ -1,0 +1,116 @@
+"""Test images of a stored cell, as its network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stn_cluster.errors import UserError, unknown
+from stn_cluster.figures.transformations import Seen
+from stn_cluster.figures.votes import load_votes
+from stn_cluster.store import Store, load_predictions, load_results
+
+if TYPE_CHECKING:
+    from stn_cluster.data.test_images import TestImages
+    from stn_cluster.grid import Cell
+
+CHOICES = ("random", "worst", "improved")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which test images are drawn."""
+
+    # random: the same ones each time; worst: wrong with the highest confidence; improved: right,
+    # and wrong by most networks without a transformer.
+    how: str = "random"
+    count: int = 6
+    images: tuple[int, ...] = ()  # these, whatever else is said
+
+    def __post_init__(self) -> None:
+        if self.how not in CHOICES:
+            raise UserError(unknown("choice of images", self.how, CHOICES))
+        if self.count < 1:
+            raise UserError(f"number of images: at least 1, not {self.count}")
+
+
+def load_seen(store: Store, label: str, choice: Choice, data_root: Path | None) -> Seen:
+    """Loads a cell's network and lets it look at some of its test images, rounded to 8 bits.
+
+    Args:
+        store: the store.
+        label: the cell's label, with or without the seed, or its key.
+        choice: which images.
+        data_root: folder of the data sets' files.
+
+    Raises:
+        NotFoundError: there is no such cell, or its weights are not here.
+        UserError: its network has no spatial transformer, no image is as chosen, or the data set
+            is missing or another one.
+    """
+    from stn_cluster.data.test_images import load_test_images
+    from stn_cluster.inference.apply_models import predict, transformations
+    from stn_cluster.inference.stored_cells import find_cell
+    from stn_cluster.inference.trained_models import load_model
+
+    stored = find_cell(store, label, None, None, {})
+    model = load_model(store, stored.cell.key, data_root=data_root)
+    test = load_test_images(stored.cell, data_root)
+    chosen = _chosen(store, stored.cell, test, choice, data_root)
+    images = test.images[chosen]
+    pixels = (images if images.ndim == 4 else images[..., None]).transpose(0, 3, 1, 2)
+    found = transformations(model, pixels)
+    if not found:
+        raise UserError(f"{stored.cell.label}: its network has no spatial transformer")
+    predicted = predict(model, pixels).classes.tolist()
+    names = test.class_names or [str(number) for number in range(int(test.labels.max()) + 1)]
+    return Seen(
+        stored.cell.label,
+        (images / 255).astype(np.float32),
+        found[0].grid.numpy(),
+        found[0].output.permute(0, 2, 3, 1).squeeze(-1).numpy(),
+        tuple(
+            f"{names[true]}" if true == given else f"{names[true]}, taken for {names[given]}"
+            for true, given in zip(test.labels[chosen].tolist(), predicted, strict=True)
+        ),
+    )
+
+
+def _chosen(
+    store: Store, cell: Cell, test: TestImages, choice: Choice, data_root: Path | None
+) -> NDArray[np.intp]:
+    total = len(test.labels)
+    if choice.images:
+        return _given(choice.images, total)
+    if choice.how == "random":
+        return np.sort(np.random.default_rng(0).permutation(total)[: choice.count])
+    own = load_predictions(store, key=cell.key)
+    wrong = np.not_equal(own["predicted_class"].to_numpy(int), test.labels)
+    if choice.how == "worst":
+        sure = own["confidence"].fillna(0).to_numpy(float)
+        order: NDArray[np.intp] = np.argsort(-sure, kind="stable")
+        found: NDArray[np.intp] = order[wrong[order]]
+    else:
+        results = load_results(
+            store, dataset=cell.dataset, distortion=cell.distortion, status="succeeded"
+        )
+        votes = load_votes(store, results, data_root)
+        others = votes.wrong[~votes.transformed].mean(axis=0) if not votes.transformed.all() else []
+        gain = np.where(wrong, 0, others) if len(others) else np.zeros(total)
+        order = np.argsort(-gain, kind="stable")
+        found = order[gain[order] > 0]
+    if not len(found):
+        raise UserError(f"{cell.label}: no test image is {choice.how!r}")
+    return found[: choice.count]
+
+
+def _given(images: Sequence[int], total: int) -> NDArray[np.intp]:
+    for image in images:
+        if not 0 <= image < total:
+            raise UserError(f"image {image}: the test set has images 0 to {total - 1:,}")
+    return np.array(images, np.intp)

@@ -1,0 +1,57 @@
+"""Trained on one distortion, tested on another: a heat map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from stn_cluster.errors import UserError
+from stn_cluster.figures.table_parts import network_name
+from stn_cluster.figures.theme import LIGHT, Theme, new_axes, new_figure, set_title
+
+
+def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+    """Draws errors of networks by what they were trained on (rows) and tested on (columns).
+
+    Test sets at severity 1, each image drawn once; `clean` too. Colours are on a logarithmic scale
+    over the whole figure.
+
+    Args:
+        means: as `evaluation_means` gives them, of one data set and recipe.
+        theme: its colours.
+
+    Raises:
+        UserError: there are no such evaluations, or they are of several data sets.
+    """
+    rows = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
+    rows = rows[(rows["severity"] == 1) | (rows["on"] == "clean")]
+    if rows.empty:
+        raise UserError("there is nothing to draw: `stn-cluster evaluate` makes evaluations")
+    if len(rows[["trained_dataset", "recipe", "dataset"]].drop_duplicates()) > 1:
+        raise UserError("a figure is of one data set and recipe; choose with --dataset, --recipe")
+    labels = [f"{network_name(r)}, {r['trained_on']}" for r in rows.to_dict("records")]
+    errors = rows.assign(network=labels).pivot_table("test_error_mean", "network", "on", sort=False)
+    order = [*dict.fromkeys(labels)]
+    errors = errors.loc[order]
+    figure = new_figure(theme, 6 + 2 * len(errors.columns), 2.5 + 0.6 * len(errors))
+    (axes,) = new_axes(figure, theme)
+    values = errors.to_numpy(float)
+    lowest = max(0.01, float(np.nanmin(values)))
+    norm = LogNorm(lowest, max(1.01 * lowest, float(np.nanmax(values))), clip=True)
+    colours = colormaps[theme.colormap].with_extremes(bad=theme.background)
+    axes.imshow(values, cmap=colours, norm=norm, aspect="auto")
+    for y, x in zip(*np.nonzero(np.isfinite(values)), strict=True):
+        ink = "black" if norm(values[y, x]) > 0.5 else "white"
+        axes.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", color=ink, fontsize=8)
+    axes.set_xticks(range(len(errors.columns)), list(errors.columns))
+    axes.set_yticks(range(len(errors)), order)
+    axes.xaxis.tick_top()
+    axes.set_xlabel("tested on")
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel("network, trained on")
+    dataset, recipe = rows.iloc[0][["dataset", "recipe"]]
+    set_title(axes, theme, f"{dataset}, recipe {recipe}: test error, %")
+    return figure

@@ -1,0 +1,50 @@
+"""Figures of evaluations: curves by severity, and trained on x tested on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stn_cluster.errors import UserError
+from stn_cluster.figures.severity import severity_figure
+from stn_cluster.figures.transfer_map import transfer_figure
+
+
+def means(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """Of (trained on, tested on, severity, error)."""
+    frame = pd.DataFrame(rows, columns=["trained_on", "on", "severity", "test_error_mean"])
+    names = {"trained_dataset": "digits", "recipe": "fast", "dataset": "digits"}
+    return frame.assign(model="CNN", transform="none", worst_of=1, status="succeeded", **names)
+
+
+def test_a_curve_begins_at_the_upright_images() -> None:
+    rows = means(("R", "clean", 0, 1.0), ("R", "R", 1, 2.0), ("R", "R", 2, 9.0), ("R", "E", 1, 4.0))
+    worst = means(("R", "R", 2, 50.0)).assign(worst_of=10)
+    figure = severity_figure(pd.concat([rows, worst]))
+    assert [axes.get_title("left") for axes in figure.axes] == ["tested on R", "tested on E"]
+    (line,) = figure.axes[0].lines
+    assert line.get_label() == "CNN, trained on R"
+    assert line.get_xydata().tolist() == [[0, 1], [1, 2], [2, 9]]
+
+
+def test_one_severity_is_no_curve() -> None:
+    with pytest.raises(UserError, match="no test distortion was evaluated at two severities"):
+        severity_figure(means(("R", "R", 1, 2.0)))
+    with pytest.raises(UserError, match="of one data set and recipe"):
+        severity_figure(pd.concat([means(("R", "R", 1, 2.0))] * 2).assign(recipe=["a", "b"]))
+
+
+def test_transfer_has_each_error_in_its_square() -> None:
+    rows = means(("R", "R", 1, 2.0), ("R", "E", 1, 20.0), ("E", "E", 1, 3.0), ("E", "E", 2, 50.0))
+    figure = transfer_figure(rows)
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["CNN, R", "CNN, E"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["R", "E"]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown == {(0, 0): "2.00", (1, 0): "20.00", (1, 1): "3.00"}
+    shades = axes.images[0].get_array()
+    assert shades is not None
+    np.testing.assert_array_equal(np.ma.filled(shades, -1), [[2, 20], [-1, 3]])
+    with pytest.raises(UserError, match="`stn-cluster evaluate` makes evaluations"):
+        transfer_figure(rows[:0])
