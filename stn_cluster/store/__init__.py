@@ -7,6 +7,7 @@ from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, 
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
+    FULL,
     StoredLabels,
     load_predictions,
     read_classes,
@@ -44,6 +45,7 @@ __all__ = [
     "EVALUATION_FILTERS",
     "EXPORTS",
     "FILTERS",
+    "FULL",
     "PREDICTIONS",
     "SCHEMAS",
     "SCHEMA_VERSION",

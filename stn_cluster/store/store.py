@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
-from stn_cluster.grid import Cell
+from stn_cluster.grid import Cell, short_hash
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
@@ -214,6 +214,15 @@ class Store:
         tables = read_files(self._files, kind, self._files.names(kind, ".parquet"), columns)
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
+
+    def revision(self) -> str:
+        """Text that changes whenever a row or a job is added: 16 hex digits.
+
+        Raises:
+            StoreError: the store cannot be listed.
+        """
+        files = [self._files.dated(folder) for folder in (*SCHEMAS, "jobs")]
+        return short_hash(files, digits=16)
 
     def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
         """Predictions of attempts for their cells' own test sets, by attempt.
