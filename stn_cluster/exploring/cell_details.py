@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stn_cluster.errors import NotFoundError, UserError, unknown
 from stn_cluster.exploring.numbers import plain
-from stn_cluster.store import FULL, Store, newest
+from stn_cluster.store import FULL, Store, newest, read_where
 
 WHICH = ("worst", "wrong", "all")
 
@@ -33,19 +31,17 @@ def curve(store: Store, key: str, attempt: str | None) -> dict[str, Any]:
     """Learning curve of an attempt at a cell; of its current result if none is named."""
     attempt = attempt or _row(store, key)["attempt"]
     columns = ["key", "attempt", "step", "train_loss", "lr", "test_error"]
-    rows = store.read("curves", columns=columns)
-    rows = rows.filter(pc.and_(pc.equal(rows["key"], key), pc.equal(rows["attempt"], attempt)))
-    rows = rows.sort_by("step").to_pydict()
-    steps, errors = rows["step"], rows["test_error"]
-    tested = [index for index, error in enumerate(errors) if error is not None]
+    rows = read_where(store, "curves", "attempt", attempt, columns)
+    rows = sorted((row for row in rows if row["key"] == key), key=lambda row: row["step"])
+    tested = [row for row in rows if row["test_error"] is not None]
     return {
         "attempt": attempt,
-        "step": steps,
-        "loss": plain(rows["train_loss"]),
-        "learning_rate": plain(rows["lr"]),
+        "step": [row["step"] for row in rows],
+        "loss": [plain(row["train_loss"]) for row in rows],
+        "learning_rate": [plain(row["lr"]) for row in rows],
         "test": {
-            "step": [steps[index] for index in tested],
-            "error": [errors[index] for index in tested],
+            "step": [row["step"] for row in tested],
+            "error": [row["test_error"] for row in tested],
         },
     }
 
@@ -111,14 +107,12 @@ def predictions(store: Store, key: str, attempt: str | None, wanted: Wanted) -> 
 
 def _predicted(store: Store, row: dict[Any, Any]) -> dict[str, NDArray[Any] | Any]:
     """Classes of each test image of an attempt; the second and confidence may be None."""
-    rows = store.read("predictions")
-    rows = rows.filter(pc.equal(rows["attempt"], row["attempt"])).to_pylist()
+    rows = read_where(store, "predictions", "attempt", row["attempt"])
     if not rows:
         raise NotFoundError(f"{row['label']}: the store has no predictions of this attempt")
     (stored,) = rows
-    sets = store.read("test_sets", columns=["test_set", "labels"])
-    labels = sets.filter(pc.equal(sets["test_set"], pa.scalar(stored["test_set"], pa.string())))
-    if not labels.num_rows:
+    sets = read_where(store, "test_sets", "test_set", stored["test_set"], ["test_set", "labels"])
+    if not sets:
         raise NotFoundError(f"{row['label']}: the store has no labels of its test images")
     narrow = stored["predictions"] is not None
 
@@ -126,7 +120,7 @@ def _predicted(store: Store, row: dict[Any, Any]) -> dict[str, NDArray[Any] | An
         return None if stored[name] is None else np.array(stored[name])
 
     return {
-        "truth": np.array(labels["labels"][0].as_py()),
+        "truth": np.array(sets[0]["labels"]),
         "predicted": numbers("predictions" if narrow else "predictions_wide"),
         "second": numbers("second" if narrow else "second_wide"),
         "confidence": numbers("confidence"),

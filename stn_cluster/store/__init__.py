@@ -26,6 +26,7 @@ from stn_cluster.store.schema import (
     VERIFICATIONS,
     Kind,
 )
+from stn_cluster.store.some_rows import read_where
 from stn_cluster.store.store import Store, load_results
 from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
@@ -77,6 +78,7 @@ __all__ = [
     "newest",
     "read_classes",
     "read_labels",
+    "read_where",
     "redact",
     "refuse_published",
     "select",
