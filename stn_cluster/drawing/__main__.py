@@ -10,10 +10,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from stn_cluster.drawing.process import ANSWER, FAULT, REFUSAL, REFUSALS
+from stn_cluster.drawing.remembered_store import RememberedStore
 from stn_cluster.drawing.tasks import Workplace, function_of
 from stn_cluster.errors import UserError, error_line
 from stn_cluster.registry import load_plugins
-from stn_cluster.store import Store
 
 IDLE_SECONDS = 600.0
 LONGEST_SECONDS = 300  # of a task, should the server have died in the meantime
@@ -28,7 +28,8 @@ def main(descriptor: int) -> None:
     given = json.loads(connection.recv_bytes())
     root = given["data_root"]
     load_plugins(tuple(given["plugins"]))
-    workplace = Workplace(Store.open(given["store"]), None if root is None else Path(root))
+    store = RememberedStore.open(given["store"])
+    workplace = Workplace(store, None if root is None else Path(root))
     try:
         while connection.poll(IDLE_SECONDS):
             message = connection.recv_bytes()
@@ -42,6 +43,7 @@ def main(descriptor: int) -> None:
 def _reply(workplace: Workplace, message: bytes) -> bytes:
     asked = json.loads(message)
     try:
+        workplace.store.look()
         return ANSWER + function_of(asked["task"])(workplace, asked["request"])
     except UserError as error:
         kind = next(name for name, one in REFUSALS.items() if isinstance(error, one))

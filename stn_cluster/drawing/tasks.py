@@ -8,11 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from stn_cluster.store import Store
+from stn_cluster.drawing.remembered_store import RememberedStore
 
 # Each is a function of a Workplace and the request's fields, and returns the answer's bytes.
 _FUNCTIONS = {
+    "breaking": "stn_cluster.drawing.answers:turn_until_it_fails",
+    "draw": "stn_cluster.drawing.answers:draw",
     "images": "stn_cluster.drawing.image_sheets:draw_images",
+    "layers": "stn_cluster.drawing.layers:draw_layers",
     "plan": "stn_cluster.drawing.planned_grid:plan_config",
     "transformations": "stn_cluster.drawing.drawn_transformations:draw_transformations",
 }
@@ -22,7 +25,7 @@ _FUNCTIONS = {
 class Workplace:
     """What tasks work with, kept between them."""
 
-    store: Store
+    store: RememberedStore
     data_root: Path | None
     kept: dict[str, Any] = field(default_factory=dict)  # whatever a task keeps, by its own name
 

@@ -60,7 +60,7 @@ def cell_view(store: Store, key: str) -> dict[str, Any]:
         "spec": spec,
         "result": None if current is None else _result(current),
         "attempts": _attempts(store, key, rows, attempt),
-        "repeat": _repeat(store, key),
+        "repeat": repeat_command(store, key),
         "predictions": attempt is not None and _has(store, "predictions", attempt),
         "confusion": current is not None and current["confusion"] is not None,
         "weights": has_weights(store, key, attempt),
@@ -125,7 +125,7 @@ def _has(store: Store, kind: Any, attempt: str) -> bool:
     return attempt in set(store.read(kind, columns=["attempt"])["attempt"].to_pylist())
 
 
-def _repeat(store: Store, key: str) -> str:
+def repeat_command(store: Store, key: str) -> str:
     """Command that trains the cell again."""
     into = " --into DIR" if is_published(store.uri) else ""
     return f"stn-cluster rerun --store {shlex.quote(store.name)} --key {key}{into}"

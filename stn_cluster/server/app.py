@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from stn_cluster import __version__
 from stn_cluster.server import (
     cell_routes,
+    draw_routes,
     error_responses,
     health_routes,
     matrix_routes,
@@ -65,7 +66,7 @@ def create_app(
     error_responses.add_handlers(app)
     app.include_router(health_routes.router, prefix="/v1")
     secured = [Security(_BEARER)]
-    own = (cell_routes, result_routes, matrix_routes, page_routes)
+    own = (cell_routes, result_routes, matrix_routes, draw_routes, page_routes)
     for router in (*(module.router for module in own), *routers):
         app.include_router(router, prefix="/v1", dependencies=secured)
     app.include_router(page_routes.files)

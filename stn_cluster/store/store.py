@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import pandas as pd
@@ -52,7 +52,7 @@ class Store:
         self._test_sets: set[str] | None = None  # stored test sets; None: not read yet
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Store:
+    def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Self:
         """Opens the store at a local path or a URI (s3://, gs://, file://).
 
         Args:
@@ -367,6 +367,11 @@ class Store:
     def has_weights(self, key: str) -> bool:
         """Whether there are published weights of a cell."""
         return self._files.is_file(f"weights/{key}.safetensors")
+
+    def published_weights(self) -> set[str]:
+        """Keys of the cells with published weights."""
+        names = self._files.names("weights", ".safetensors")
+        return {name.removeprefix("weights/").removesuffix(".safetensors") for name in names}
 
     def has_checkpoint(self, key: str, attempt: str, name: str) -> bool:
         """Whether there is this checkpoint of an attempt."""
