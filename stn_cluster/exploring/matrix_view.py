@@ -12,7 +12,7 @@ import pandas as pd
 
 from stn_cluster.exploring.numbers import plain
 from stn_cluster.report.evaluation_tables import evaluation_means
-from stn_cluster.report.matrix import matrices, matrix_rows
+from stn_cluster.report.matrix import matrix_legend, matrix_rows
 from stn_cluster.report.table import table_of_cells
 from stn_cluster.store import Store
 
@@ -74,7 +74,8 @@ def matrix_view(
     tested = _tested(store, cells)
     shown = []
     parts = table.groupby(["dataset", "recipe"], sort=False)
-    for ((dataset, recipe), part), texts in zip(parts, matrices(table), strict=True):
+    notes = table.attrs.get("notes", {})
+    for (dataset, recipe), part in parts:
         rows = [
             {
                 "model": model,
@@ -97,7 +98,7 @@ def matrix_view(
                 "seeds": int(part["n_seeds"].max()),
                 "severities": sorted({at for at, k in tests if k == 1}),
                 "worst_of": sorted({k for _, k in tests if k > 1}),
-                "legend": list(texts.legend),
+                "legend": matrix_legend(str(dataset), str(recipe), part, notes),
                 "rows": rows,
             }
         )
