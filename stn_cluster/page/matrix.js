@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { putJson, withQuery } from "./api.js";
-import { shared, useData } from "./data.js";
+import { useData } from "./data.js";
 import { counted, network, newJobId } from "./formats.js";
 import { useJob } from "./job_model.js";
 import { JobCells } from "./job_cells.js";
@@ -23,7 +23,7 @@ export function MatrixPage({ page, route }) {
   const [rerun, setRerun] = useState(null); // the job that trains entries again, in place
   const filters = useMemo(() => filtersOf(query), [query]);
   const switches = useMemo(() => switchesOf(query), [query.get("show"), query.get("at"), query.get("base")]);
-  const loaded = useData(withQuery("/matrix", { ...filters, job }), { every: job ? POLL_OF_JOB : POLL, merge: shared });
+  const loaded = useData(withQuery("/matrix", { ...filters, job }), { every: job ? POLL_OF_JOB : POLL });
   const live = useJob(job || rerun);
   useNews(live.model.ended, loaded.reload);
   const matrices = loaded.data ? loaded.data.matrices : [];
