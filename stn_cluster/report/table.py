@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Collection
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -33,6 +33,14 @@ COLUMNS = (
 _GROUP = ["dataset", "recipe"]
 _ENTRY = [*_GROUP, "model", "transform", "distortion"]
 _NEEDED = [*_ENTRY, "seed", "key", "status", "test_error", "accepted_at"]
+
+
+class Named(Protocol):
+    """A cell, or its names alone."""
+
+    @property
+    def key(self) -> str:
+        """See `Cell.key`."""
 
 
 class ComparisonTable(pd.DataFrame):
@@ -94,9 +102,37 @@ def comparison_table(
         results = store = Store.open(results)
         for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
-    published = find_reference(reference)
     wanted_status = filters.pop("status", None)
     cells = _current(_wanted(results, filters))
+    return table_of_cells(
+        cells,
+        results if interval and isinstance(results, Store) else None,
+        reference,
+        status=wanted_status,
+        correction=correction,
+        data_root=data_root,
+    )
+
+
+def table_of_cells(
+    cells: pd.DataFrame,
+    store: Store | None,
+    reference: str = "paper",
+    *,
+    status: Any = None,
+    correction: str = "holm",
+    data_root: str | os.PathLike[str] | None = None,
+) -> ComparisonTable:
+    """Computes the `comparison_table` of cells, each once.
+
+    Args:
+        cells: from `current_cells`.
+        store: where their predictions are, for intervals and marks; None: without them.
+        reference: see `comparison_table`, as the next two.
+        status: only entries with this status, or one of these.
+        correction, data_root: see `comparison_table`.
+    """
+    published = find_reference(reference)
     rows: list[dict[str, Any]] = []
     for group, members in cells.groupby(_GROUP, sort=False):
         by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
@@ -108,20 +144,35 @@ def comparison_table(
             numbers = _numbers(by_entry.get((model, transform, distortion), members[:0]))
             error = reference_error(published, model, transform, distortion)
             delta = numbers["test_error_mean"] - error
-            status = numbers.pop("status")
+            outcome = numbers.pop("status")
             rows.append(
-                {**names, **numbers, "reference_error": error, "delta": delta, "status": status}
+                {**names, **numbers, "reference_error": error, "delta": delta, "status": outcome}
             )
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
-    table = in_table_order(select(table, {"status": wanted_status}))
-    if interval and isinstance(results, Store):
+    table = in_table_order(select(table, {"status": status}))
+    if store is not None:
         from stn_cluster.report.interval_table import add_intervals
 
         root = None if data_root is None else user_path(data_root)
-        table = add_intervals(table, results, cells, correction, root)
+        table = add_intervals(table, store, cells, correction, root)
     found = ComparisonTable(table)
     found.attrs.update(table.attrs)
     return found
+
+
+def current_cells(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
+    """Cells that a `comparison_table` is made of: one for each entry and seed, the missing ones
+    too.
+
+    Args:
+        results: see `comparison_table`.
+        filters: its filters of cells.
+
+    Returns:
+        dataset, recipe, model, transform, distortion, seed, key, status (succeeded, failed or
+        missing), test_error (percent), accepted_at.
+    """
+    return _current(_wanted(results, filters))
 
 
 def shown_keys(store: Store, **filters: Any) -> list[str]:
@@ -134,16 +185,31 @@ def shown_keys(store: Store, **filters: Any) -> list[str]:
 def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
     """Computes the `comparison_table` of these cells, with their own names.
 
+    Raises:
+        StoreError: a file in the store cannot be read.
+    """
+    return comparison_table(with_results(store, cells))
+
+
+def with_results(store: Store, cells: Collection[Named]) -> pd.DataFrame:
+    """Cells with their results, those without one being `missing`: see `current_cells`.
+
     The store may have a key under another recipe's name, as the name is not part of the key.
+
+    Args:
+        store: the store.
+        cells: with the names and the key of a `Cell`.
 
     Raises:
         StoreError: a file in the store cannot be read.
     """
     names = [*_ENTRY, "seed", "key"]
-    cell_names = pd.DataFrame([{name: getattr(cell, name) for name in names} for cell in cells])
+    cell_names = pd.DataFrame(
+        [{name: getattr(cell, name) for name in names} for cell in cells], columns=names
+    )
     rows = load_results(store)[["key", "status", "test_error", "accepted_at"]]
-    with_results = cell_names.merge(rows, on="key", how="left")
-    return comparison_table(with_results.fillna({"status": "missing"}))
+    found = cell_names.merge(rows, on="key", how="left")
+    return found.fillna({"status": "missing"})
 
 
 def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
