@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,7 +152,13 @@ def serve(
     check_cluster(address)  # before Ray is imported
     from stn_cluster.server.serve import serve as serve_until_stopped
 
-    serve_until_stopped(settings, listen, address=address, gpu=gpu)
+    serve_until_stopped(settings, listen, address=address, gpu=gpu, announce=_say_address)
+
+
+def _say_address(address: str) -> None:
+    """Says where the page is; a log, where others may read, gets no token."""
+    shown = address if sys.stdout.isatty() else address.partition("#")[0]
+    write(f"page: {shown}\n")
 
 
 def run_job_here(job: Job, store: str, machine: MachineOptions, page: bool = False) -> None:

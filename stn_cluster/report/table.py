@@ -8,6 +8,7 @@ from collections.abc import Collection
 from itertools import product
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from stn_cluster.errors import UserError
@@ -134,14 +135,12 @@ def table_of_cells(
     """
     published = find_reference(reference)
     rows: list[dict[str, Any]] = []
-    for group, members in cells.groupby(_GROUP, sort=False):
-        by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
-        networks = members[["model", "transform"]].drop_duplicates()
-        for (model, transform), distortion in product(
-            networks.itertuples(index=False, name=None), members["distortion"].unique()
-        ):
+    for group, entries in _entries(cells).items():
+        networks = dict.fromkeys(names[:2] for names in entries)
+        distortions = dict.fromkeys(names[2] for names in entries)
+        for (model, transform), distortion in product(networks, distortions):
             names = dict(zip(_ENTRY, (*group, model, transform, distortion), strict=True))
-            numbers = _numbers(by_entry.get((model, transform, distortion), members[:0]))
+            numbers = _numbers(entries.get((model, transform, distortion), ()))
             error = reference_error(published, model, transform, distortion)
             delta = numbers["test_error_mean"] - error
             outcome = numbers.pop("status")
@@ -251,13 +250,29 @@ def _current(cells: pd.DataFrame) -> pd.DataFrame:
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")
 
 
-def _numbers(seeds: pd.DataFrame) -> dict[str, Any]:
+def _entries(
+    cells: pd.DataFrame,
+) -> dict[tuple[str, str], dict[tuple[str, str, str], list[tuple[str, float]]]]:
+    """Status and error of the seeds of each entry, by data set and recipe, then by the rest.
+
+    Of lists, as a frame for each of ten thousand entries takes half a minute.
+    """
+    found: dict[Any, dict[Any, list[tuple[str, float]]]] = {}
+    columns = [cells[name].tolist() for name in (*_ENTRY, "status", "test_error")]
+    for dataset, recipe, *names, status, error in zip(*columns, strict=True):
+        entries = found.setdefault((dataset, recipe), {})
+        entries.setdefault(tuple(names), []).append((status, error))
+    return found
+
+
+def _numbers(seeds: Collection[tuple[str, float]]) -> dict[str, Any]:
     """Summary of the seeds of one entry."""
-    status = set(seeds["status"])
-    errors = seeds.loc[seeds["status"] == "succeeded", "test_error"]
+    status = {status for status, _ in seeds}
+    errors = np.array([error for status, error in seeds if status == "succeeded"], float)
+    errors = errors[~np.isnan(errors)]  # of those that were not tested
     return {
-        "n_seeds": len(errors),
-        "test_error_mean": errors.mean(),
-        "test_error_std": errors.std(ddof=1),
+        "n_seeds": sum(status == "succeeded" for status, _ in seeds),
+        "test_error_mean": errors.mean() if len(errors) else np.nan,
+        "test_error_std": errors.std(ddof=1) if len(errors) > 1 else np.nan,
         "status": next((name for name in ("succeeded", "failed") if name in status), "missing"),
     }
