@@ -42,8 +42,8 @@ export function MatrixPage({ page, route }) {
 /** The matrix: first without intervals and marks, which take the predictions, then with them. */
 function useMatrix(query) {
   const whole = useData(withQuery("/matrix", query), { every: query.job ? POLL_OF_JOB : POLL });
-  const quick = useData(whole.data || whole.error ? null : withQuery("/matrix", { ...query, interval: false }));
-  return whole.data || whole.error || !quick.data ? whole : { ...quick, reload: whole.reload };
+  const quick = useData(whole.data ? null : withQuery("/matrix", { ...query, interval: false }));
+  return whole.data || !quick.data ? whole : { ...quick, reload: whole.reload };
 }
 
 /** Looks for news when cells have ended, not more than once a second. */
