@@ -13,6 +13,7 @@ import pandas as pd
 from stn_cluster.errors import UserError, error_line, unknown
 from stn_cluster.grid import NO_TRAINING
 from stn_cluster.paths import user_path
+from stn_cluster.report.table import current_cells
 from stn_cluster.report.untrained import with_untrained
 from stn_cluster.store import Store, matching, redact
 
@@ -85,7 +86,7 @@ def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) ->
     if kind is Kind.ROWS:
         results = results.assign(trained=results["recipe"] != NO_TRAINING)
         results = with_untrained(results, alone=True)
-    rows = _newest(matching(results, filters))
+    rows = current_cells(matching(results, filters)).sort_index()
     if kind is Kind.ROWS:
         return _rows(a, b, rows, opened)
     cells = [_cell(text, rows, opened) for text in (a, b)]
@@ -112,13 +113,6 @@ def _opened(uri: str) -> Store:
     store = Store.open(uri)
     store.check()
     return store
-
-
-def _newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Newest key of each cell: a revised recipe or component replaces the old one."""
-    by_time = rows.sort_values("accepted_at", kind="stable")
-    names = ["dataset", "recipe", "model", "label"]
-    return by_time.drop_duplicates(names, keep="last").sort_index()
 
 
 def _records(rows: pd.DataFrame) -> list[Row]:
@@ -214,7 +208,8 @@ def _cell_name(row: Row, several: bool) -> str:
 
 def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
     """Cells of two stores, by data set and label."""
-    of_a, of_b = (_by_label(_newest(matching(store.results(), filters))) for store in (a, b))
+    chosen = (current_cells(matching(store.results(), filters)).sort_index() for store in (a, b))
+    of_a, of_b = map(_by_label, chosen)
     pairs, failed_a, failed_b = [], [], []
     met: set[str] = set()  # keys
     for place, rows in of_a.items():

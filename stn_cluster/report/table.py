@@ -96,7 +96,7 @@ def comparison_table(
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     published = find_reference(reference)
     wanted_status = filters.pop("status", None)
-    cells = _current(_wanted(results, filters))
+    cells = current_cells(_wanted(results, filters))
     rows: list[dict[str, Any]] = []
     for group, members in cells.groupby(_GROUP, sort=False):
         by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
@@ -127,7 +127,7 @@ def comparison_table(
 def shown_keys(store: Store, **filters: Any) -> list[str]:
     """Keys of the results that a `comparison_table` with these filters shows."""
     cells = {name: wanted for name, wanted in filters.items() if name != "status"}
-    keys: list[str] = _current(_wanted(store, cells))["key"].unique().tolist()
+    keys: list[str] = current_cells(_wanted(store, cells))["key"].unique().tolist()
     return keys
 
 
@@ -179,7 +179,7 @@ def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFr
     return select(with_untrained(_cells(results), alone=named), filters)
 
 
-def _current(cells: pd.DataFrame) -> pd.DataFrame:
+def current_cells(cells: pd.DataFrame) -> pd.DataFrame:
     """Newest key of each entry and seed: a revised recipe or component replaces the old one."""
     by_time = cells.sort_values("accepted_at", kind="stable", na_position="first")
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")
