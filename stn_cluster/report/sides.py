@@ -55,6 +55,7 @@ class Sides:
     only_b: Sequence[str] = ()
     failed_a: Sequence[str] = ()  # labels of cells that B has and that failed in A
     failed_b: Sequence[str] = ()
+    lost: Sequence[str] = ()  # those of `only_a` that have a result
 
 
 def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) -> Sides:
@@ -150,10 +151,12 @@ def _rows(a: str, b: str, rows: pd.DataFrame, store: Store) -> Sides:
     if not common:
         raise UserError(f"{a} and {b}: no distortion has results of both")
     several = len({column[:2] for column in common}) > 1
-    only_a, only_b, failed_a, failed_b = [], [], [], []
+    only_a, only_b, failed_a, failed_b, lost = [], [], [], [], []
     for column in dict.fromkeys([*of_a, *of_b]):
         one, other = of_a.get(column, []), of_b.get(column, [])
-        only_a += [_cell_name(row, several) for row in _partnerless(one, other)]
+        alone = _partnerless(one, other)
+        only_a += [_cell_name(row, several) for row in alone]
+        lost += [_cell_name(row, several) for row in alone if row["status"] == "succeeded"]
         only_b += [_cell_name(row, several) for row in _partnerless(other, one)]
         failed_a += [_cell_name(row, several) for row in _failed(one, other)]
         done = [row for row in one if row["status"] == "succeeded"]
@@ -170,6 +173,7 @@ def _rows(a: str, b: str, rows: pd.DataFrame, store: Store) -> Sides:
         only_b,
         failed_a,
         failed_b,
+        lost,
     )
 
 
@@ -233,18 +237,25 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
         only_b=_unmet(of_b, of_a, met),
         failed_a=failed_a,
         failed_b=failed_b,
+        lost=_unmet(of_a, of_b, met, status="succeeded"),
     )
 
 
 def _unmet(
-    these: Mapping[Place, Mapping[str, Row]], those: Mapping[Place, object], met: set[str]
+    these: Mapping[Place, Mapping[str, Row]],
+    those: Mapping[Place, object],
+    met: set[str],
+    status: str | None = None,
 ) -> list[str]:
-    """Names of cells without a partner, with the recipe where the other store has another one."""
+    """Names of cells without a partner, with the recipe where the other store has another one.
+
+    With a status, of those that have it.
+    """
     return [
         f"{place[1]} ({place[0]}, {recipe})" if place in those else place[1]
         for place, rows in these.items()
         for recipe, row in rows.items()
-        if row["key"] not in met
+        if row["key"] not in met and status in (None, row["status"])
     ]
 
 

@@ -141,6 +141,21 @@ def job_table(
     return _table(backend, query, {**query.used(), "key": keys})
 
 
+@router.get(
+    "/jobs/{job_id}/transfer",
+    response_class=PlainTextResponse,
+    responses=_documented(_TABLES.values()),
+)
+def job_transfer(
+    job_id: JobId, query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """A job's evaluations, those of cells that it trains too, at all severities that it has."""
+    names = [status.cell for status in backend.client.cells(job_id)]
+    ids = [name.key for name in names if name.tested_on is not None]
+    text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+    return PlainTextResponse(text, media_type=_TABLES[query.format])
+
+
 def _table(backend: Backend, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
     table = comparison_table(
         backend.store,
