@@ -223,6 +223,6 @@ def test_a_crash_changes_no_evaluation_of_trained_cells_and_writes_none_twice(
 ) -> None:
     store, undisturbed = of_trained[points].result(), of_trained[()].result()
     rows = store.read("evaluations").to_pylist()
-    assert len({(row["evaluation"], row["attempt"]) for row in rows}) == len(rows) == 6
+    assert len({(row["evaluation"], row["attempt"]) for row in rows}) == len(rows) == 8
     assert evaluations_of(store) == evaluations_of(undisturbed)
     assert cells_of(store) == cells_of(undisturbed)

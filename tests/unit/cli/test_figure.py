@@ -60,13 +60,43 @@ def test_images_are_those_that_the_networks_were_tested_on(
     assert output.stat().st_size > 5000
 
 
+def test_images_of_several_recipes_are_not_mixed(
+    store: Store, tmp_path: Path, command: Command
+) -> None:
+    fields = {"models": ["CNN", "ST-CNN"], "distortions": ["clean"]}
+    for recipe in ("smoke", {"name": "smoke", "iterations": 30}):
+        cells = resolve(parse_config({"recipe": recipe, **fields}))
+        store.commit([wrong_at(cell, place) for place, cell in enumerate(cells)])
+    given = ("figure", "saved", "--store", store.uri, "--output", tmp_path / "one.png")
+    assert_refused(command(*given), "choose one of digits, smoke, clean; digits, smoke+")
+    assert command(*given, "--recipe", "smoke").code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"n_wrong": 7}, "its stored predictions do not have the errors of its row"),
+        ({"spec": "{}"}, "the store has no labels"),
+    ],
+)
+def test_images_are_not_drawn_of_rows_that_do_not_fit(
+    store: Store, tmp_path: Path, command: Command, change: dict[str, object], reason: str
+) -> None:
+    [cell] = resolve(parse_config({"recipe": "smoke", "models": ["CNN"], "distortions": ["clean"]}))
+    record = wrong_at(cell, 0)
+    store.commit([replace(record, row=record.row | change)])
+    given = ("figure", "hardest", "--store", store.uri, "--output", tmp_path / "one.png")
+    assert_refused(command(*given), "there is nothing to draw", reason)
+
+
 def wrong_at(cell: Cell, place: int) -> Record:
     """A success that gets one image wrong."""
     data = load_dataset("digits")
     labels = data.test_labels.repeat(data.test_repeats).clone()
     labels[place] = (labels[place] + 1) % 10
     predictions = PREDICTIONS | {"predictions": labels.tolist(), "test_set": cell.test_set}
-    return replace(make_record(cell), predictions=predictions)
+    record = make_record(cell, n_test=len(labels), n_wrong=1)
+    return replace(record, predictions=predictions)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +106,8 @@ def wrong_at(cell: Cell, place: int) -> Record:
         (["matrix", "--output", "a.jpg"], ["--output", ".png, .svg or .pdf", "'a.jpg'"]),
         (["forest", "--output", "a.png"], ["one distortion; choose one of R, E"]),
         (["pose", "--output", "a.png"], ["no evaluations with a known pose"]),
-        (["saved", "--output", "a.png"], ["a figure of images is of one distortion", "digits R"]),
+        (["saved", "--output", "a.png"], ["recipe and distortion; choose", "digits, smoke, R"]),
+        (["matrix", "--output", "a.png", "--count", "3"], ["are of `figure transformations`"]),
         (["matrix", "--output", "a.png", "--model", "FCN"], ["no cell matches model=FCN"]),
     ],
 )
