@@ -44,7 +44,7 @@ def stored_images(
         cell = with_present_name(Cell.model_validate_json(spec))
         _ = cell.test_set
     except (ValueError, KeyError) as error:
-        raise UserError("the spec of its cell is of another version") from error
+        raise UserError("the stored spec is of another version") from error
     folders = [Path(job["folder"]) for job in store.jobs() if job.get("folder")]
     load_plugins(cell.plugins, list(dict.fromkeys(folders)))
     if data_root is None and find_dataset(cell.dataset, None).prepare is not None:

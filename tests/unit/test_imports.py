@@ -252,7 +252,17 @@ IMPORTED: dict[str, set[str]] = {
         "registry",
         "store",
     },
-    "planning": {"data", "errors", "grid", "paths", "plain_text", "report", "store", "training"},
+    "planning": {
+        "data",
+        "errors",
+        "evaluations",
+        "grid",
+        "paths",
+        "plain_text",
+        "report",
+        "store",
+        "training",
+    },
     "queue": {"errors", "evaluations", "failpoints", "grid", "notebook_html", "threads"},
     "display": {"plain_text", "queue"},
     "inference": {
@@ -270,7 +280,6 @@ IMPORTED: dict[str, set[str]] = {
     },
     "figures": {"data", "errors", "grid", "inference", "registry", "report", "store"},
     "document": {
-        "data",
         "errors",
         "figures",
         "grid",

@@ -9,6 +9,7 @@ import pytest
 from support.graded_stores import commit, drawn
 from support.records import PREDICTIONS, make_record
 from support.refusals import Command, assert_refused, make_command
+from support.stored import train_into
 
 from stn_cluster.config_file import parse_config
 from stn_cluster.data.datasets import load_dataset
@@ -43,6 +44,55 @@ def test_a_figure_is_written_in_the_format_of_its_name(
     )
     assert (told.code, told.out, told.err) == (0, f"{output}\n", "")
     assert output.read_bytes().startswith(MAGIC[format])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with weights: of networks with and without transformers, and of two recipes."""
+    store = Store.open(tmp_path_factory.mktemp("trained") / "store", create=True)
+    fields = {"models": ["FCN", "ST-FCN"], "transforms": ["none", "affine"], "distortions": ["R"]}
+    for name, recipe in (("a", "smoke"), ("b", {"name": "smoke", "iterations": 12})):
+        train_into(store, resolve(parse_config({"recipe": recipe, **fields})), name)
+    return store
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [[], ["--choose", "worst", "--count", "2"], ["--choose", "improved"], ["--image", "3599"]],
+    ids=" ".join,
+)
+def test_transformations_are_drawn_of_trained_cells(
+    chosen: list[str], trained: Store, tmp_path: Path, command: Command
+) -> None:
+    output = tmp_path / "one.png"
+    given = ("figure", "transformations", "ST-FCN/affine/R", *chosen, "--store", trained.uri)
+    told = command(*given, "--recipe", "smoke", "--output", output)
+    assert (told.code, told.out, told.err) == (0, f"{output}\n", "")
+    assert output.read_bytes().startswith(MAGIC["png"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "name the cells to draw"),
+        (["ST-FCN/affine/R"], "ST-FCN/affine/R: which of recipe='smoke'; recipe='smoke+"),
+        (["ST-FCN/affine/R", "--recipe", "fast"], "no cell matches recipe=fast"),
+        (
+            ["FCN/none/R", "--recipe", "smoke"],
+            "FCN/none/R/seed0: its network has no spatial transformer",
+        ),
+        (["ST-FCN/tps/R"], "unknown cell 'ST-FCN/tps/R'"),
+        (["ST-FCN/affine/R", "--recipe", "smoke", "--image", "3600"], "images 0 to 3,599"),
+        (["ST-FCN/affine/R", "--choose", "best"], "unknown choice of images 'best'"),
+    ],
+)
+def test_transformations_that_cannot_be_drawn_are_said_in_a_line(
+    arguments: list[str], part: str, trained: Store, tmp_path: Path, command: Command
+) -> None:
+    output = tmp_path / "one.png"
+    given = ("figure", "transformations", *arguments, "--store", trained.uri)
+    assert_refused(command(*given, "--output", output), part)
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("kind", ["hardest", "saved"])
