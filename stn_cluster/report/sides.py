@@ -214,10 +214,11 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
     """Cells of two stores, by data set and label."""
     chosen = (current_cells(matching(store.results(), filters)).sort_index() for store in (a, b))
     of_a, of_b = map(_by_label, chosen)
+    several = len({dataset for dataset, _ in (*of_a, *of_b)}) > 1
     pairs, failed_a, failed_b = [], [], []
     met: set[str] = set()  # keys
     for place, rows in of_a.items():
-        for name, row, other in _same_cells(place, rows, of_b.get(place, {})):
+        for name, row, other in _same_cells(place, rows, of_b.get(place, {}), several):
             met |= {row["key"], other["key"]}
             if row["status"] != "succeeded":
                 failed_a.append(name)
@@ -233,11 +234,11 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
         a,
         b,
         pairs,
-        only_a=_unmet(of_a, of_b, met),
-        only_b=_unmet(of_b, of_a, met),
+        only_a=_unmet(of_a, of_b, met, several),
+        only_b=_unmet(of_b, of_a, met, several),
         failed_a=failed_a,
         failed_b=failed_b,
-        lost=_unmet(of_a, of_b, met, status="succeeded"),
+        lost=_unmet(of_a, of_b, met, several, status="succeeded"),
     )
 
 
@@ -245,6 +246,7 @@ def _unmet(
     these: Mapping[Place, Mapping[str, Row]],
     those: Mapping[Place, object],
     met: set[str],
+    several: bool,
     status: str | None = None,
 ) -> list[str]:
     """Names of cells without a partner, with the recipe where the other store has another one.
@@ -252,11 +254,19 @@ def _unmet(
     With a status, of those that have it.
     """
     return [
-        f"{place[1]} ({place[0]}, {recipe})" if place in those else place[1]
+        _name(place, recipe if place in those else None, several)
         for place, rows in these.items()
         for recipe, row in rows.items()
         if row["key"] not in met and status in (None, row["status"])
     ]
+
+
+def _name(place: Place, recipe: str | None, several: bool) -> str:
+    """A label, with the data set if there are several, and the recipe if one is given."""
+    dataset, label = place
+    if recipe is not None:
+        return f"{label} ({dataset}, {recipe})"
+    return f"{label} ({dataset})" if several else label
 
 
 def _by_label(rows: pd.DataFrame) -> dict[Place, dict[str, Row]]:
@@ -268,17 +278,17 @@ def _by_label(rows: pd.DataFrame) -> dict[Place, dict[str, Row]]:
 
 
 def _same_cells(
-    place: Place, a: Mapping[str, Row], b: Mapping[str, Row]
+    place: Place, a: Mapping[str, Row], b: Mapping[str, Row], several: bool
 ) -> Iterable[tuple[str, Row, Row]]:
     """Pairs of one data set and label: those of the same recipe, or else the only ones."""
     dataset, label = place
     common = [recipe for recipe in a if recipe in b]
     if common:
         for recipe in common:
-            name = f"{label} ({dataset}, {recipe})" if len(common) > 1 else label
+            name = _name(place, recipe if len(common) > 1 else None, several)
             yield name, a[recipe], b[recipe]
     elif len(a) == len(b) == 1:
-        yield label, next(iter(a.values())), next(iter(b.values()))
+        yield _name(place, None, several), next(iter(a.values())), next(iter(b.values()))
     elif b:
         recipes = f"{', '.join(a)} in A; {', '.join(b)} in B"
         raise UserError(f"{label} ({dataset}) has several recipes ({recipes}): name --recipe")

@@ -285,7 +285,6 @@ IMPORTED: dict[str, set[str]] = {
         "grid",
         "paths",
         "plain_text",
-        "registry",
         "report",
         "stn_cluster",
         "store",

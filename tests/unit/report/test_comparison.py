@@ -242,6 +242,18 @@ def test_rows_that_lack_a_seed_or_a_column_do_not_pass(command: Command, store: 
     assert command(*given, "--distortion", "R").code == 0
 
 
+def test_cells_of_two_data_sets_are_named_by_them(command: Command, tmp_path: Path) -> None:
+    before, after = (Store.open(tmp_path / name, create=True) for name in ("before", "after"))
+    for dataset in ("digits", "letters"):
+        commit(before, drawn(ROWS, distortions=("R",), dataset=dataset))
+    commit(after, drawn(ROWS, distortions=("R",)))
+    commit(after, [one for one in drawn(ROWS, dataset="letters") if one[0].label == CNN])
+    told = command("compare", before.uri, after.uri, "--fail-if-worse", "1")
+    for name in (f"{CNN} (digits)", f"{CNN} (letters)"):
+        assert any(line.startswith(f"{name} ") for line in told.out.splitlines())
+    assert f"B has no result of {FCN} (letters), {ST_CNN} (letters) (" in told.out
+
+
 def test_what_is_compared_with_itself_is_said(command: Command, tmp_path: Path) -> None:
     before, after, _ = two_stores(tmp_path, extra=0)
     said = "A and B are the same result, compared with itself."
