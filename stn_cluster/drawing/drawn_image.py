@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +29,7 @@ def decode(request: Mapping[str, Any]) -> Tensor:
     side, channels = request["side"], request["channels"]
     try:
         content = base64.b64decode(request["pixels"], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise UserError(f"pixels: not base64: {error}", "pixels") from None
     if len(content) != side * side * channels:
         raise UserError(

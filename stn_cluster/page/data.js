@@ -13,10 +13,11 @@ import { useValue } from "./store.js";
  * Loads JSON, again whenever the server was found again, and every some seconds if wanted.
  * An answer that has not changed (304) changes nothing.
  * @param {string | null} path null: nothing is loaded
- * @param {{every?: number, merge?: (old: any, next: any) => any}} [options] every: seconds
+ * @param {{every?: number | ((data: any) => number), merge?: (old: any, next: any) => any}} [options]
+ *   every: seconds, or what they are by the data; 0: once
  * @returns {Loaded}
  */
-export function useData(path, { every = 0, merge } = {}) {
+export function useData(path, { every = 0, merge = shared } = {}) {
   const [state, setState] = useState({ path, data: null, error: null, loading: path !== null });
   const { found, signedOut } = useValue(connection);
   const tag = useRef(null);
@@ -27,6 +28,7 @@ export function useData(path, { every = 0, merge } = {}) {
     if (path === null) return undefined;
     const stop = new AbortController();
     let timer;
+    let pause = typeof every === "function" ? 0 : every;
     let known = tag.current && tag.current.path === path ? tag.current.etag : null;
     if (known === null) setState((old) => (old.path === path ? old : { path, data: null, error: null, loading: true }));
     const load = async () => {
@@ -37,9 +39,10 @@ export function useData(path, { every = 0, merge } = {}) {
           const next = await response.json();
           known = response.headers.get("ETag");
           tag.current = { path, etag: known };
+          if (typeof every === "function") pause = every(next);
           setState((old) => ({
             path,
-            data: merge && old.data ? merge(old.data, next) : next,
+            data: old.data ? merge(old.data, next) : next,
             error: null,
             loading: false,
           }));
@@ -51,7 +54,7 @@ export function useData(path, { every = 0, merge } = {}) {
         const shown = error instanceof ApiError ? error : new ApiError(0, { message: String(error) });
         setState((old) => ({ ...old, path, error: shown, loading: false }));
       }
-      if (every && !stop.signal.aborted) timer = setTimeout(again, every * 1000);
+      if (pause && !stop.signal.aborted) timer = setTimeout(again, pause * 1000);
     };
     const again = () => {
       if (document.hidden) timer = setTimeout(again, 1000);
@@ -62,7 +65,7 @@ export function useData(path, { every = 0, merge } = {}) {
       stop.abort();
       clearTimeout(timer);
     };
-  }, [path, every, turn, found, signedOut]);
+  }, [path, typeof every === "function" ? null : every, turn, found, signedOut]);
 
   if (state.path !== path) return { data: null, error: null, loading: path !== null, reload };
   return { ...state, reload };

@@ -99,6 +99,8 @@ function SignIn() {
   </form>`;
 }
 
+// The printed address may be opened where the page already is: then only the fragment changes.
+window.addEventListener("hashchange", signInByAddress);
 signInByAddress().then(() => {
   const root = document.getElementById("app");
   root.replaceChildren();

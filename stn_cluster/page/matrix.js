@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { putJson, withQuery } from "./api.js";
-import { shared, useData } from "./data.js";
+import { useData } from "./data.js";
 import { counted, network, newJobId } from "./formats.js";
 import { useJob } from "./job_model.js";
 import { JobCells } from "./job_cells.js";
@@ -23,7 +23,7 @@ export function MatrixPage({ page, route }) {
   const [rerun, setRerun] = useState(null); // the job that trains entries again, in place
   const filters = useMemo(() => filtersOf(query), [query]);
   const switches = useMemo(() => switchesOf(query), [query.get("show"), query.get("at"), query.get("base")]);
-  const loaded = useData(withQuery("/matrix", { ...filters, job }), { every: job ? POLL_OF_JOB : POLL, merge: shared });
+  const loaded = useMatrix({ ...filters, job });
   const live = useJob(job || rerun);
   useNews(live.model.ended, loaded.reload);
   const matrices = loaded.data ? loaded.data.matrices : [];
@@ -37,6 +37,13 @@ export function MatrixPage({ page, route }) {
     : html`<div class="controls"><${Switches} switches=${switches} matrices=${matrices} /><${Filters} seen=${seen} filters=${filters} /></div>
       ${loaded.error && loaded.data && loaded.error.status !== 0 && html`<${Failed} error=${loaded.error} retry=${loaded.reload} />`}
       ${notYet(loaded, "the matrix") || html`<${Matrices} page=${page} matrices=${matrices} switches=${switches} live=${live} filtered=${Object.values(filters).some((one) => one.length)} onRerun=${setRerun} />`}`}`;
+}
+
+/** The matrix: first without intervals and marks, which take the predictions, then with them. */
+function useMatrix(query) {
+  const whole = useData(withQuery("/matrix", query), { every: query.job ? POLL_OF_JOB : POLL });
+  const quick = useData(whole.data ? null : withQuery("/matrix", { ...query, interval: false }));
+  return whole.data || !quick.data ? whole : { ...quick, reload: whole.reload };
 }
 
 /** Looks for news when cells have ended, not more than once a second. */

@@ -34,7 +34,7 @@ export function useSeen(matrices, filters) {
 /** The filters: a menu for each field that has several values. */
 export function Filters({ seen, filters }) {
   const shown = FILTERS.filter((name) => seen[name].size > 1 || filters[name].length);
-  const set = FILTERS.some((name) => filters[name].length) || filters.seed.length;
+  const set = FILTERS.some((name) => filters[name].length > 0) || filters.seed.length > 0;
   return html`<div class="filters" role="group" aria-label="Filters">
     ${shown.map((name) => html`<${Menu} key=${name} name=${name} values=${[...seen[name]]} chosen=${filters[name]} />`)}
     ${set && html`<button type="button" class="link" onClick=${() => adjust(Object.fromEntries([...FILTERS, "seed"].map((name) => [name, null])))}>Show all</button>`}

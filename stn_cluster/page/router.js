@@ -4,8 +4,10 @@ import { useEffect, useMemo } from "./lib.js";
 import { withQuery } from "./api.js";
 import { useValue, watched } from "./store.js";
 
-const fragment = watched(window.location.hash);
-window.addEventListener("hashchange", () => fragment.set(window.location.hash));
+/** A token in the fragment is no address of a view, and never becomes part of one. */
+const shown = () => (window.location.hash.startsWith("#t=") ? "" : window.location.hash);
+const fragment = watched(shown());
+window.addEventListener("hashchange", () => fragment.set(shown()));
 
 /**
  * @typedef {{view: string, rest: string, query: URLSearchParams}} Route

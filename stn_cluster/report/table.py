@@ -8,6 +8,7 @@ from collections.abc import Collection
 from itertools import product
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from stn_cluster.errors import UserError
@@ -103,7 +104,7 @@ def comparison_table(
         for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     wanted_status = filters.pop("status", None)
-    cells = _current(_wanted(results, filters))
+    cells = current_cells(_wanted(results, filters))
     return table_of_cells(
         cells,
         results if interval and isinstance(results, Store) else None,
@@ -126,7 +127,7 @@ def table_of_cells(
     """Computes the `comparison_table` of cells, each once.
 
     Args:
-        cells: from `current_cells`.
+        cells: from `cells_of_table`.
         store: where their predictions are, for intervals and marks; None: without them.
         reference: see `comparison_table`, as the next two.
         status: only entries with this status, or one of these.
@@ -134,14 +135,12 @@ def table_of_cells(
     """
     published = find_reference(reference)
     rows: list[dict[str, Any]] = []
-    for group, members in cells.groupby(_GROUP, sort=False):
-        by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
-        networks = members[["model", "transform"]].drop_duplicates()
-        for (model, transform), distortion in product(
-            networks.itertuples(index=False, name=None), members["distortion"].unique()
-        ):
+    for group, entries in _entries(cells).items():
+        networks = dict.fromkeys(names[:2] for names in entries)
+        distortions = dict.fromkeys(names[2] for names in entries)
+        for (model, transform), distortion in product(networks, distortions):
             names = dict(zip(_ENTRY, (*group, model, transform, distortion), strict=True))
-            numbers = _numbers(by_entry.get((model, transform, distortion), members[:0]))
+            numbers = _numbers(entries.get((model, transform, distortion), ()))
             error = reference_error(published, model, transform, distortion)
             delta = numbers["test_error_mean"] - error
             outcome = numbers.pop("status")
@@ -160,7 +159,7 @@ def table_of_cells(
     return found
 
 
-def current_cells(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
+def cells_of_table(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
     """Cells that a `comparison_table` is made of: one for each entry and seed, the missing ones
     too.
 
@@ -172,13 +171,13 @@ def current_cells(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame
         dataset, recipe, model, transform, distortion, seed, key, status (succeeded, failed or
         missing), test_error (percent), accepted_at.
     """
-    return _current(_wanted(results, filters))
+    return current_cells(_wanted(results, filters))
 
 
 def shown_keys(store: Store, **filters: Any) -> list[str]:
     """Keys of the results that a `comparison_table` with these filters shows."""
     cells = {name: wanted for name, wanted in filters.items() if name != "status"}
-    keys: list[str] = _current(_wanted(store, cells))["key"].unique().tolist()
+    keys: list[str] = current_cells(_wanted(store, cells))["key"].unique().tolist()
     return keys
 
 
@@ -192,7 +191,7 @@ def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
 
 
 def with_results(store: Store, cells: Collection[Named]) -> pd.DataFrame:
-    """Cells with their results, those without one being `missing`: see `current_cells`.
+    """Cells with their results, those without one being `missing`: see `cells_of_table`.
 
     The store may have a key under another recipe's name, as the name is not part of the key.
 
@@ -245,19 +244,35 @@ def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFr
     return select(with_untrained(_cells(results), alone=named), filters)
 
 
-def _current(cells: pd.DataFrame) -> pd.DataFrame:
+def current_cells(cells: pd.DataFrame) -> pd.DataFrame:
     """Newest key of each entry and seed: a revised recipe or component replaces the old one."""
     by_time = cells.sort_values("accepted_at", kind="stable", na_position="first")
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")
 
 
-def _numbers(seeds: pd.DataFrame) -> dict[str, Any]:
+def _entries(
+    cells: pd.DataFrame,
+) -> dict[tuple[str, str], dict[tuple[str, str, str], list[tuple[str, float]]]]:
+    """Status and error of the seeds of each entry, by data set and recipe, then by the rest.
+
+    Of lists, as a frame for each of ten thousand entries takes half a minute.
+    """
+    found: dict[Any, dict[Any, list[tuple[str, float]]]] = {}
+    columns = [cells[name].tolist() for name in (*_ENTRY, "status", "test_error")]
+    for dataset, recipe, *names, status, error in zip(*columns, strict=True):
+        entries = found.setdefault((dataset, recipe), {})
+        entries.setdefault(tuple(names), []).append((status, error))
+    return found
+
+
+def _numbers(seeds: Collection[tuple[str, float]]) -> dict[str, Any]:
     """Summary of the seeds of one entry."""
-    status = set(seeds["status"])
-    errors = seeds.loc[seeds["status"] == "succeeded", "test_error"]
+    status = {status for status, _ in seeds}
+    errors = np.array([error for status, error in seeds if status == "succeeded"], float)
+    errors = errors[~np.isnan(errors)]  # of those that were not tested
     return {
-        "n_seeds": len(errors),
-        "test_error_mean": errors.mean(),
-        "test_error_std": errors.std(ddof=1),
+        "n_seeds": sum(status == "succeeded" for status, _ in seeds),
+        "test_error_mean": errors.mean() if len(errors) else np.nan,
+        "test_error_std": errors.std(ddof=1) if len(errors) > 1 else np.nan,
         "status": next((name for name in ("succeeded", "failed") if name in status), "missing"),
     }

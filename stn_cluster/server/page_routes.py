@@ -84,7 +84,7 @@ class Token(Frozen):
     token: Annotated[str, StringConstraints(max_length=1000)]
 
 
-@router.post("/session", status_code=HTTPStatus.NO_CONTENT)
+@router.post("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
 def begin_session(given: Token, request: Request) -> Response:
     """Trades the token for a cookie that a browser sends with every request."""
     token: str | None = request.app.state.token
@@ -105,7 +105,7 @@ def begin_session(given: Token, request: Request) -> Response:
     return response
 
 
-@router.delete("/session", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
 def end_session(request: Request) -> Response:
     """Takes the cookie away."""
     response = Response(status_code=HTTPStatus.NO_CONTENT)

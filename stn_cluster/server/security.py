@@ -16,6 +16,7 @@ from stn_cluster.server.session import cookie_name, cookie_of, is_valid
 
 # Probes need no token, nor do the page's files, nor what trades the token for a session.
 OPEN = ("/v1/health", "/v1/ready", "/v1/session", "/v1/docs", "/")
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 OPEN_FOLDER = "/page/"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -59,7 +60,7 @@ class SecurityMiddleware:
         body = b""
         if refused is None:
             try:
-                most = MAX_BODY if scope["method"] in ("PUT", "POST") else 0
+                most = 0 if scope["method"] in SAFE else MAX_BODY
                 body = await _read(receive, Headers(scope=scope), most)
             except _TooLargeError:
                 refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most:,} bytes"
@@ -75,7 +76,7 @@ class SecurityMiddleware:
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
         if self._token and not is_open and not self._is_allowed(scope, headers):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"
-        if method not in ("GET", "HEAD", "OPTIONS"):
+        if method not in SAFE:
             if not _is_own(headers):
                 return HTTPStatus.FORBIDDEN, "Origin: a page of another server may not do this"
             if not _is_json(headers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from stn_cluster.server.http_server import http_server
 from stn_cluster.server.listen import ListenAddress
 from stn_cluster.server.request_log import log_as_json
 from stn_cluster.server.service_routes import SERVICE
+from stn_cluster.server.view_store import page_address
 from stn_cluster.store import Store, redact, refuse_published
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,11 @@ LOOK_SECONDS = 5.0  # time between checks that the coordinator still exists
 
 
 def serve(
-    settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
+    settings: Settings,
+    listen: ListenAddress,
+    address: str = "auto",
+    gpu: bool | None = None,
+    announce: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
@@ -45,6 +51,7 @@ def serve(
         listen: address to listen on.
         address: address of the Ray cluster; this machine must be its head node.
         gpu: whether each worker has a GPU; default: yes if a node has one.
+        announce: is told the page's address, with the token.
 
     Raises:
         UserError: the input is wrong, there is no Ray cluster, or another service holds the store
@@ -78,11 +85,15 @@ def serve(
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(backend, client, listen, listening)
+        _serve(backend, client, listen, listening, announce)
 
 
 def _serve(
-    backend: Backend, client: CoordinatorClient, listen: ListenAddress, listening: socket.socket
+    backend: Backend,
+    client: CoordinatorClient,
+    listen: ListenAddress,
+    listening: socket.socket,
+    announce: Callable[[str], None],
 ) -> None:
     app = create_app(backend, listen.token, listen.loopback, SERVICE)
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -91,6 +102,7 @@ def _serve(
         with http_server(app, listening) as server:
             fields = {"url": server.url, "store": backend.store.name, "version": __version__}
             log.info("serving", extra=fields)
+            announce(page_address(server.url, listen.token))
             while server.thread.is_alive() and not stop_requested.wait(LOOK_SECONDS) and not ended:
                 ended = _end_of_coordinator(client)
             log.info(STOPPING)
