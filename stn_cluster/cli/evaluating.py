@@ -17,7 +17,7 @@ from stn_cluster.cli.options import (
     store_or_client,
     with_machine,
 )
-from stn_cluster.cli.output import write
+from stn_cluster.cli.output import say, write
 from stn_cluster.errors import UserError
 
 FormatOption = Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")]
@@ -98,11 +98,18 @@ def robustness(
 
 def _print(kind: str, filters: Filters, store: str | None, server: str | None, format: str) -> None:
     from stn_cluster.report import evaluation_tables
-    from stn_cluster.store import Store
+    from stn_cluster.store import Store, count_due, select
 
     source = store_or_client(store, server)
     if isinstance(source, Store):
+        if filters:
+            select(source.results(), filters)  # refuses what matches no cell
         write(getattr(evaluation_tables, kind)(source, format, **filters))
+        if due := count_due(source, **filters):
+            say(
+                f"{due:,} {'evaluation is' if due == 1 else 'evaluations are'} due again, as the "
+                "cell was trained anew since"
+            )
     else:
         write(getattr(source, kind)(format, **filters))
 

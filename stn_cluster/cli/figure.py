@@ -57,6 +57,10 @@ def figure(
     if cells and kind != "transformations":
         raise UserError(f"figure {kind} takes no labels; choose by filters, as --model CNN")
     choice = Choice(choose, count, tuple(image or ()))
+    if kind != "transformations" and choice != Choice():
+        raise UserError(
+            f"figure {kind}: --choose, --count and --image are of `figure transformations`"
+        )
     opened = Store.open(store)
     opened.check()
     theme = DARK if dark else LIGHT

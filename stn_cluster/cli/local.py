@@ -63,9 +63,9 @@ def plan(
     data_root: DataRootOption = None,
     format: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """Say what `run` would do with a config: cells that the store has, hours, disk, and how wide
-    the intervals will be. Nothing is written; a store without a history takes a short
-    calibration, which fetches MNIST as `run` does."""
+    """Say what `run` would do with a config: cells and evaluations that the store has, hours and
+    disk of training, and how wide the intervals will be. Nothing is written; a store without a
+    history takes a short calibration, which fetches MNIST as `run` does."""
     from stn_cluster.cluster.make_jobs import grid_job
     from stn_cluster.planning.plan import plan_grid
     from stn_cluster.planning.plan_text import check_plan_format, render_plan
@@ -73,10 +73,12 @@ def plan(
     check_plan_format(format)
     if workers is not None and workers < 1:
         raise UserError(f"workers: at least 1, not {workers}")
-    job = grid_job(config, overrides=overrides or (), data_root=data_root)
+    job = grid_job(config, overrides=overrides or (), data_root=data_root, store=store)
     place = str(Path("results") / job.name) if store is None else store
     with warnings_said():
-        found = plan_grid(job.cells, place, workers=workers, data_root=data_root)
+        found = plan_grid(
+            job.cells, place, evaluations=job.evaluations, workers=workers, data_root=data_root
+        )
     write(render_plan(found, format))
 
 

@@ -125,7 +125,10 @@ def _print_log(title: str, text: str) -> None:
 def _watch(client: Client, job_id: str, server: str | None) -> None:
     message = f"the job continues; `stn-cluster watch {job_id}` watches it again"
     status = follow(client.watch(job_id), interrupted=message)
-    print_result(client.table(job_id=job_id), status.cells, _place(server))
+    table = client.table(job_id=job_id)
+    if len({status.cell.tested_on is None for status in status.cells}) > 1:
+        table += "\n" + client.transfer(job_id=job_id)
+    print_result(table, status.cells, _place(server))
 
 
 def _place(server: str | None) -> str:

@@ -309,14 +309,16 @@ class Client:
         query = {**_as_lists(filters), "format": "parquet"}
         return from_parquet(self._request("GET", "/evaluations", query).content)
 
-    def transfer(self, format: str = "text", **filters: Any) -> str:
+    def transfer(self, format: str = "text", *, job_id: str | None = None, **filters: Any) -> str:
         """The table of cells trained on one distortion and tested on others, as text.
 
         Args:
             format: text, md, csv, latex or html.
+            job_id: only the evaluations of this job, at all of their severities.
             filters: see `load_evaluations`.
         """
-        return self._request("GET", "/transfer", {**_as_lists(filters), "format": format}).text
+        path = f"{_job(job_id)}/transfer" if job_id else "/transfer"
+        return self._request("GET", path, {**_as_lists(filters), "format": format}).text
 
     def robustness(self, format: str = "text", **filters: Any) -> str:
         """The tables of the error by severity, as text; see `transfer`."""

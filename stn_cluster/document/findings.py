@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,11 +37,14 @@ def _finding(column: pd.DataFrame) -> str:
     if done.empty:
         return "no result."
     rows = done.to_dict("records")
-    best = min(rows, key=lambda row: float(row["test_error_mean"]))
-    start = (
-        f"the smallest error is {best['test_error_mean']:.2f} % "
-        f"[{best['low']:.2f}, {best['high']:.2f}], of {network_name(best)}"
-    )
+    best = min(rows, key=_place)
+    start = f"the smallest error is {_error(best)}, of {network_name(best)}"
+    least = min(rows, key=lambda row: float(row["test_error_mean"]))
+    if best["marked"] is True and least["marked"] is not None and least is not best:
+        start = (
+            f"over the seeds that all have, the best is {network_name(best)}, whose error is "
+            f"{_error(best)}"
+        )
     if len(done) == 1:
         return f"{start}; there is no other to compare it with."
     if best["marked"] is not True:
@@ -53,6 +57,16 @@ def _finding(column: pd.DataFrame) -> str:
     untold = sum(row["marked"] is None for row in rows)
     rest = f"; {untold} could not be compared" if untold else ""
     return f"{start}; {others}{rest} ({about})."
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[float, float]:
+    """Sorts the best of a column first: its rank is over the seeds that all have."""
+    rank = math.inf if pd.isna(row["rank"]) else float(row["rank"])
+    return rank, float(row["test_error_mean"])
+
+
+def _error(row: Mapping[Any, Any]) -> str:
+    return f"{row['test_error_mean']:.2f} % [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def ranks(evidence: Evidence) -> Iterator[Grid]:

@@ -17,7 +17,7 @@ from stn_cluster.document.embedded import as_text
 from stn_cluster.document.section import Grid
 from stn_cluster.document.sheets import ACROSS, SHEET
 from stn_cluster.plain_text import one_line
-from stn_cluster.report.render import latex_escape, markdown_escape, render
+from stn_cluster.report.render import latex_escape, latex_row, markdown_escape, render
 from stn_cluster.report.statistics.intervals import normal_quantile
 from stn_cluster.report.statistics.questions import LEVEL
 
@@ -131,9 +131,6 @@ def _markdown_table(grid: Grid) -> _Verbatim:
 
 
 def _latex_table(grid: Grid) -> _Verbatim:
-    def line(texts: tuple[str, ...]) -> str:
-        return rf"{' & '.join(map(latex_escape, texts))} \\"
-
     if not grid.rows:
         return _Verbatim("")
     columns = "".join("r" if index in grid.numbers else "l" for index in range(len(grid.header)))
@@ -142,10 +139,10 @@ def _latex_table(grid: Grid) -> _Verbatim:
         rf"\begin{{longtable}}{{{columns}}}",
         *title,
         r"\toprule",
-        line(grid.header),
+        latex_row(grid.header),
         r"\midrule",
         r"\endhead",
-        *map(line, grid.rows),
+        *map(latex_row, grid.rows),
         r"\bottomrule",
         r"\end{longtable}",
     ]

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from stn_cluster.document.embedded import Embedded, EmbeddedCell, TestSet
 from stn_cluster.errors import UserError
+from stn_cluster.figures.stored_images import stored_images
 from stn_cluster.figures.votes import Votes
-from stn_cluster.grid import Cell
-from stn_cluster.registry import find_dataset, load_plugins, with_present_name
 from stn_cluster.store import Store
 
 MOST_TEST_SETS = 12  # whose images are made
@@ -31,7 +30,6 @@ def load_images(
         data_root: folder of the data sets' files.
         left_out: gets the test sets whose images cannot be made, and why.
     """
-    folders = [Path(job["folder"]) for job in store.jobs() if job.get("folder")]
     found = {}
     reasons: dict[str, list[str]] = {}  # titles by reason
     if len(test_sets) > MOST_TEST_SETS:
@@ -39,7 +37,9 @@ def load_images(
         reasons[f"only those of the first {MOST_TEST_SETS} test sets are made"] = titles
     for test_set in test_sets[:MOST_TEST_SETS]:
         try:
-            found[test_set.test_set] = _load(test_set, list(dict.fromkeys(folders)), data_root)
+            wrong, truth = test_set.wrong, test_set.truth
+            made = stored_images(test_set.spec, store, data_root, truth, wrong, test_set.images)
+            found[test_set.test_set] = made.images[wrong]
             continue
         except UserError as error:
             reason = str(error)
@@ -51,24 +51,6 @@ def load_images(
     for reason, titles in reasons.items():
         left_out[f"Images of {'; '.join(titles)}"] = reason
     return found
-
-
-def _load(test_set: TestSet, folders: list[Path], data_root: Path | None) -> Images:
-    from stn_cluster.data.test_images import load_test_images  # imports torch
-
-    try:
-        cell = with_present_name(Cell.model_validate_json(test_set.spec))
-        _ = cell.test_set
-    except (ValueError, KeyError) as error:
-        raise UserError("its cells are of another version") from error
-    load_plugins(cell.plugins, folders)
-    if data_root is None and find_dataset(cell.dataset, None).prepare is not None:
-        raise UserError("name the folder of the data's files with --data-root")
-    loaded = load_test_images(cell, data_root)
-    same = len(loaded.labels) == test_set.images
-    if not same or (loaded.labels[test_set.wrong] != test_set.truth).any():
-        raise UserError(f"data set {cell.dataset} is not what its cells were tested on")
-    return loaded.images[test_set.wrong]
 
 
 def votes_of(embedded: Embedded, images: Mapping[str, Images]) -> list[Votes]:

@@ -54,7 +54,7 @@ def matrix_view(
 
     Args:
         store: the store.
-        cells: from `report.table.current_cells`, with a column train_seconds.
+        cells: from `report.table.cells_of_table`, with a column train_seconds.
         progress: states of cells of a job, by key; others have the store's.
         interval: whether intervals and marks are computed, which takes the predictions.
         reference: numbers to compare with, see `comparison_table`.

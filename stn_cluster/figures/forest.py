@@ -20,7 +20,8 @@ from stn_cluster.figures.theme import (
 def forest_figure(table: pd.DataFrame, distortion: str, theme: Theme = LIGHT) -> Figure:
     """Draws the errors of a column with their 95 % intervals, beside the published ones.
 
-    Filled points cannot be told from the column's best, which is one of them; empty ones can.
+    Filled points cannot be told from the column's best, which is one of them; empty ones can;
+    what could not be compared with it is a cross.
 
     Args:
         table: a `comparison_table` with intervals, of one data set and recipe.
@@ -35,18 +36,22 @@ def forest_figure(table: pd.DataFrame, distortion: str, theme: Theme = LIGHT) ->
     (axes,) = new_axes(figure, theme)
     hue, published = theme.series[0], theme.series[1]
     axes.hlines(column.index, column["low"], column["high"], color=hue, linewidth=2)
-    best = column["test_error_mean"].idxmin()
-    near = column["marked"].eq(True) | (column.index == best)
-    groups = ((near, hue, "may be the best"), (~near, theme.background, "worse than the best"))
-    for chosen, face, name in groups:
-        axes.plot(
-            column["test_error_mean"][chosen],
-            column.index[chosen],
-            "o",
-            color=hue,
-            markerfacecolor=face,
-            label=name,
-        )
+    near, far = column["marked"].eq(True), column["marked"].eq(False)
+    groups = (
+        (near, "o", hue, "may be the best"),
+        (far, "o", theme.background, "worse than the best"),
+        (~near & ~far, "x", hue, "not compared"),
+    )
+    for chosen, marker, face, name in groups:
+        if chosen.any():
+            axes.plot(
+                column["test_error_mean"][chosen],
+                column.index[chosen],
+                marker,
+                color=hue,
+                markerfacecolor=face,
+                label=name,
+            )
     if column["reference_error"].notna().any():
         axes.plot(
             column["reference_error"],

@@ -24,7 +24,7 @@ from stn_cluster.figures.transfer_map import transfer_figure
 from stn_cluster.figures.transformations import transformations_figure
 from stn_cluster.figures.votes import load_votes
 from stn_cluster.report.evaluation_tables import evaluation_means
-from stn_cluster.report.table import comparison_table
+from stn_cluster.report.table import comparison_table, current_cells
 from stn_cluster.store import Store, load_evaluations, load_results
 
 
@@ -40,9 +40,9 @@ class Wanted:
     choice: Choice = field(default_factory=Choice)  # of its images
 
     def results(self) -> pd.DataFrame:
-        """Cells that have succeeded."""
-        rows = load_results(self.store, **self.filters)
-        return rows[rows["status"] == "succeeded"]
+        """Cells that have succeeded, by their newest keys."""
+        rows = current_cells(load_results(self.store, **self.filters))
+        return rows[rows["status"] == "succeeded"].sort_index()
 
     def table(self) -> pd.DataFrame:
         """Their comparison table, with intervals."""
@@ -85,7 +85,8 @@ def _transformations(wanted: Wanted) -> Figure:
             "name the cells to draw, as in `figure transformations ST-CNN/tps/RTS/seed0`"
         )
     seen = [
-        load_seen(wanted.store, label, wanted.choice, wanted.data_root) for label in wanted.labels
+        load_seen(wanted.store, label, wanted.choice, wanted.data_root, wanted.filters)
+        for label in wanted.labels
     ]
     return transformations_figure(seen, wanted.theme)
 

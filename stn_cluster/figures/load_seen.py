@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError, unknown
+from stn_cluster.figures.stored_images import stored_images
 from stn_cluster.figures.transformations import Seen
 from stn_cluster.figures.votes import load_votes
+from stn_cluster.grid import NO_TRAINING
+from stn_cluster.report.grading import grade
+from stn_cluster.report.table import current_cells
 from stn_cluster.store import Store, load_predictions, load_results
 
 if TYPE_CHECKING:
@@ -39,7 +43,13 @@ class Choice:
             raise UserError(f"number of images: at least 1, not {self.count}")
 
 
-def load_seen(store: Store, label: str, choice: Choice, data_root: Path | None) -> Seen:
+def load_seen(
+    store: Store,
+    label: str,
+    choice: Choice,
+    data_root: Path | None,
+    filters: Mapping[str, Any] | None = None,
+) -> Seen:
     """Loads a cell's network and lets it look at some of its test images, rounded to 8 bits.
 
     Args:
@@ -47,20 +57,20 @@ def load_seen(store: Store, label: str, choice: Choice, data_root: Path | None) 
         label: the cell's label, with or without the seed, or its key.
         choice: which images.
         data_root: folder of the data sets' files.
+        filters: as in `load_results`, where several cells have this label.
 
     Raises:
         NotFoundError: there is no such cell, or its weights are not here.
         UserError: its network has no spatial transformer, no image is as chosen, or the data set
             is missing or another one.
     """
-    from stn_cluster.data.test_images import load_test_images
     from stn_cluster.inference.apply_models import predict, transformations
     from stn_cluster.inference.stored_cells import find_cell
     from stn_cluster.inference.trained_models import load_model
 
-    stored = find_cell(store, label, None, None, {})
+    stored = find_cell(store, label, None, None, dict(filters or {}))
     model = load_model(store, stored.cell.key, data_root=data_root)
-    test = load_test_images(stored.cell, data_root)
+    test = _test_images(store, stored.cell, data_root)
     chosen = _chosen(store, stored.cell, test, choice, data_root)
     images = test.images[chosen]
     pixels = (images if images.ndim == 4 else images[..., None]).transpose(0, 3, 1, 2)
@@ -81,6 +91,14 @@ def load_seen(store: Store, label: str, choice: Choice, data_root: Path | None) 
     )
 
 
+def _test_images(store: Store, cell: Cell, data_root: Path | None) -> TestImages:
+    """The cell's test images, whose classes must be those that its predictions were graded by."""
+    rows = load_results(store, key=cell.key, status="succeeded")
+    graded = grade(store, rows, data_root).cells.get(cell.key)
+    truth = None if graded is None else graded.truth.astype(np.int64)
+    return stored_images(rows["spec"].iloc[0], store, data_root, truth)
+
+
 def _chosen(
     store: Store, cell: Cell, test: TestImages, choice: Choice, data_root: Path | None
 ) -> NDArray[np.intp]:
@@ -96,8 +114,14 @@ def _chosen(
         order: NDArray[np.intp] = np.argsort(-sure, kind="stable")
         found: NDArray[np.intp] = order[wrong[order]]
     else:
-        results = load_results(
-            store, dataset=cell.dataset, distortion=cell.distortion, status="succeeded"
+        results = current_cells(
+            load_results(
+                store,
+                dataset=cell.dataset,
+                recipe=[cell.recipe, NO_TRAINING],
+                distortion=cell.distortion,
+                status="succeeded",
+            )
         )
         votes = load_votes(store, results, data_root)
         others = votes.wrong[~votes.transformed].mean(axis=0) if not votes.transformed.all() else []

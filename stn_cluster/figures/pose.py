@@ -31,10 +31,7 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     figure = new_figure(theme, 5 + 4.5 * len(measures), 3 + 0.6 * len(known))
     panels = new_axes(figure, theme, 1, len(measures))
     places = np.arange(len(known))[::-1]
-    names = [
-        f"{row['label']} on {row['on']}" + (f"@{row['severity']:g}" if row["severity"] != 1 else "")
-        for row in known.to_dict("records")
-    ]
+    names = _names(known)
     for panel, measure in zip(panels, measures, strict=True):
         left, nothing = known[f"pose_{measure}"], known[f"identity_{measure}"]
         panel.hlines(places, left, nothing, color=theme.faint, linewidth=2)
@@ -48,3 +45,16 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         panel.set_xlabel(MEASURES[measure])
     add_legend(figure, panels[0], theme)
     return figure
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """What each row is: the cell, with data set and recipe if there are several, and its test."""
+    several = len(rows[["trained_dataset", "recipe"]].drop_duplicates()) > 1
+    names = []
+    for row in rows.to_dict("records"):
+        of = f" ({row['trained_dataset']}, {row['recipe']})" if several else ""
+        at = f"@{row['severity']:g}" if row["severity"] != 1 else ""
+        other = f" of {row['dataset']}" if row["dataset"] != row["trained_dataset"] else ""
+        worst = f", worst of {row['worst_of']}" if row["worst_of"] > 1 else ""
+        names.append(f"{row['label']}{of} on {row['on']}{at}{other}{worst}")
+    return names

@@ -10,12 +10,14 @@ from stn_cluster.figures.table_parts import network_name
 from stn_cluster.figures.theme import (
     LIGHT,
     Theme,
+    add_caption,
     add_legend,
     new_axes,
     new_figure,
     set_title,
     style_of,
 )
+from stn_cluster.report.evaluation_tables import seeds_and_room, title_of_evaluations
 
 CLEAN = "clean"  # is severity 0
 
@@ -68,4 +70,5 @@ def severity_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         panel.grid(color=theme.faint, linewidth=0.5)
     panels[0].set_ylabel("test error, %")
     add_legend(figure, panels[0], theme, columns=3)
+    add_caption(figure, theme, [f"{title_of_evaluations(rows)}.", *seeds_and_room(rows)[:1]])
     return figure

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from stn_cluster.errors import UserError
 from stn_cluster.figures.table_parts import network_name
-from stn_cluster.figures.theme import LIGHT, Theme, new_axes, new_figure, set_title
+from stn_cluster.figures.theme import LIGHT, Theme, add_caption, new_axes, new_figure, set_title
+from stn_cluster.report.evaluation_tables import NO_ROOM, seeds_and_room, title_of_evaluations
 
 
 def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
@@ -33,9 +34,10 @@ def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     if len(rows[["trained_dataset", "recipe", "dataset"]].drop_duplicates()) > 1:
         raise UserError("a figure is of one data set and recipe; choose with --dataset, --recipe")
     labels = [f"{network_name(r)}, {r['trained_on']}" for r in rows.to_dict("records")]
-    errors = rows.assign(network=labels).pivot_table("test_error_mean", "network", "on", sort=False)
-    order = [*dict.fromkeys(labels)]
-    errors = errors.loc[order]
+    entries = rows.assign(network=labels).set_index(["network", "on"])
+    order, tests = dict.fromkeys(labels), dict.fromkeys(rows["on"])
+    errors = entries["test_error_mean"].unstack().loc[[*order], [*tests]]
+    full = entries["no_room"].unstack(fill_value=False).loc[[*order], [*tests]].to_numpy(bool)
     figure = new_figure(theme, 6 + 2 * len(errors.columns), 2.5 + 0.6 * len(errors))
     (axes,) = new_axes(figure, theme)
     values = errors.to_numpy(float)
@@ -45,13 +47,16 @@ def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     axes.imshow(values, cmap=colours, norm=norm, aspect="auto")
     for y, x in zip(*np.nonzero(np.isfinite(values)), strict=True):
         ink = "black" if norm(values[y, x]) > 0.5 else "white"
-        axes.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", color=ink, fontsize=8)
+        star = NO_ROOM if full[y, x] else ""
+        axes.text(
+            x, y, f"{values[y, x]:.2f}{star}", ha="center", va="center", color=ink, fontsize=8
+        )
     axes.set_xticks(range(len(errors.columns)), list(errors.columns))
-    axes.set_yticks(range(len(errors)), order)
+    axes.set_yticks(range(len(errors)), [*order])
     axes.xaxis.tick_top()
     axes.set_xlabel("tested on")
     axes.xaxis.set_label_position("top")
     axes.set_ylabel("network, trained on")
-    dataset, recipe = rows.iloc[0][["dataset", "recipe"]]
-    set_title(axes, theme, f"{dataset}, recipe {recipe}: test error, %")
+    set_title(axes, theme, f"{title_of_evaluations(rows)}: test error, %")
+    add_caption(figure, theme, seeds_and_room(rows))
     return figure

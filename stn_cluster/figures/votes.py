@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError
-from stn_cluster.grid import Cell
-from stn_cluster.registry import with_present_name
-from stn_cluster.store import Store, read_classes
+from stn_cluster.figures.stored_images import stored_images
+from stn_cluster.grid import NO_TRAINING
+from stn_cluster.report.grading import grade
+from stn_cluster.store import Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,37 +46,53 @@ class Votes:
 def load_votes(store: Store, results: pd.DataFrame, data_root: Path | None) -> Votes:
     """Loads predictions and distorted images of the test set that most of the cells share.
 
+    Cells whose predictions cannot be graded are left out.
+
     Args:
         store: the store.
         results: succeeded cells of it, as `load_results` gives them.
         data_root: folder of the data sets' files.
 
     Raises:
-        UserError: no cell has predictions, the cells are of several distortions, or the data set
-            is missing or another one.
+        UserError: no cell has predictions, the cells are of several distortions, data sets or
+            recipes, or the data set is missing or another one.
     """
-    from stn_cluster.data.test_images import load_test_images  # imports torch
-
-    found = read_classes(store, results["attempt"].tolist())
-    rows = results[results["attempt"].isin(found)]
-    cells = [with_present_name(Cell.model_validate_json(spec)) for spec in rows["spec"].tolist()]
-    if not cells:
+    if results.empty:
         raise UserError("there is nothing to draw: no cell has predictions")
-    if len({(cell.dataset, cell.distortion) for cell in cells}) > 1:
-        shown = ", ".join(dict.fromkeys(f"{cell.dataset} {cell.distortion}" for cell in cells))
-        raise UserError(f"a figure of images is of one distortion; choose one of {shown}")
-    ((name, _),) = Counter(cell.test_set for cell in cells).most_common(1)
-    same = [cell.test_set == name for cell in cells]
-    first = cells[same.index(True)]
-    test_set = load_test_images(first, data_root)
-    predicted = np.array([found[attempt][1] for attempt in rows["attempt"][same]])
-    if predicted.shape[1] != len(test_set.labels):
-        raise UserError(f"data set {first.dataset!r} is not what its cells were tested on")
+    title = _title(results)
+    grades = grade(store, results, data_root)
+    if not grades.cells:
+        reasons = "; ".join(dict.fromkeys(grades.reasons.values()))
+        raise UserError(f"there is nothing to draw: {reasons}")
+    ((name, _),) = Counter(one.test_set for one in grades.cells.values()).most_common(1)
+    graded = [one for one in grades.cells.values() if one.test_set == name]
+    rows = results.set_index("key").loc[[one.key for one in graded]]
+    truth = graded[0].truth.astype(np.int64)
+    test_set = stored_images(rows["spec"].iloc[0], store, data_root, truth)
     return Votes(
-        f"{first.dataset}, recipe {rows['recipe'][same].iloc[0]}, {first.distortion}",
+        title,
         test_set.images,
-        test_set.labels,
-        predicted.astype(np.int64),
-        (rows["transform"][same] != "none").to_numpy(),
+        truth,
+        np.array([one.predicted for one in graded]).astype(np.int64),
+        (rows["transform"] != "none").to_numpy(),
         test_set.class_names,
     )
+
+
+def _title(results: pd.DataFrame) -> str:
+    """'mnist, recipe fast, RTS'; networks that were not trained here stand beside any recipe.
+
+    Raises:
+        UserError: they are of several.
+    """
+    trained = results[results["recipe"] != NO_TRAINING]
+    names = (results if trained.empty else trained)[["dataset", "recipe", "distortion"]]
+    shown = list(names.drop_duplicates().itertuples(index=False, name=None))
+    if len(shown) > 1 or len(results[["dataset", "distortion"]].drop_duplicates()) > 1:
+        every = results[["dataset", "recipe", "distortion"]].drop_duplicates()
+        listed = "; ".join(", ".join(row) for row in every.itertuples(index=False, name=None))
+        raise UserError(
+            f"a figure of images is of one data set, recipe and distortion; choose one of {listed}"
+        )
+    [(dataset, recipe, distortion)] = shown
+    return f"{dataset}, recipe {recipe}, {distortion}"

@@ -14,13 +14,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from stn_cluster.evaluations import Evaluation
 from stn_cluster.grid import Cell
 from stn_cluster.paths import user_path
 from stn_cluster.planning.forecast import cell_bytes, forecast, read_history
 from stn_cluster.report.statistics.intervals import normal_quantile, wilson
 from stn_cluster.report.statistics.power import smallest_significant
 from stn_cluster.report.statistics.questions import LEVEL
-from stn_cluster.store import CELLS, OutdatedWarning, Store, as_frame, is_published, redact
+from stn_cluster.store import (
+    CELLS,
+    OutdatedWarning,
+    Store,
+    as_frame,
+    is_published,
+    load_evaluations,
+    redact,
+)
 
 _ENDS = ("succeeded", "failed")
 ERRORS = (0.5, 1.0, 2.0, 5.0)  # percent, for which widths are forecast
@@ -67,6 +76,8 @@ class Plan:
     bytes: float  # that they add to the store
     free_bytes: int | None  # on the store's disk; None if it is not local
     images: tuple[TestImages, ...]
+    evaluations: int = 0  # of trained cells on other test sets; not in the times and bytes
+    evaluated: int = 0  # of these, that the store has
 
     @property
     def to_train(self) -> int:
@@ -78,6 +89,7 @@ def plan_grid(
     cells: Sequence[Cell],
     store: str,
     *,
+    evaluations: Sequence[Evaluation] = (),
     workers: int | None = None,
     data_root: str | Path | None = None,
 ) -> Plan:
@@ -87,6 +99,7 @@ def plan_grid(
     Args:
         cells: from `registry.resolve`.
         store: path or URI of the store, which need not exist yet.
+        evaluations: those that the config asks for.
         workers: number of workers; default: one per core.
         data_root: folder of data files, if a calibration is necessary.
 
@@ -130,7 +143,17 @@ def plan_grid(
         bytes=sum(cell_bytes(*pair, n_test) for pair in zip(new, found.cells, strict=True)),
         free_bytes=_free_bytes(store),
         images=tuple(_images(name, n_test[name], repeats.get(name, 1)) for name in datasets),
+        evaluations=len(evaluations),
+        evaluated=_evaluated(opened, evaluations),
     )
+
+
+def _evaluated(store: Store | None, evaluations: Sequence[Evaluation]) -> int:
+    """Number of evaluations that a store has, of its cells' current results."""
+    if store is None or not evaluations:
+        return 0
+    done = set(load_evaluations(store, status="succeeded")["evaluation"])
+    return sum(one.key in done for one in evaluations)
 
 
 def _keys_of(cells: Sequence[Cell], rows: pd.DataFrame) -> list[str]:

@@ -62,6 +62,13 @@ def _lines(plan: Plan) -> Iterable[str]:
         yield f"time       {_time(plan)}"
         free = "" if plan.free_bytes is None else f", of {_size(plan.free_bytes)} that are free"
         yield f"disk       {_size(plan.bytes)}{free}"
+    if plan.evaluations:
+        due = plan.evaluations - plan.evaluated
+        apart = ", which neither time nor disk include" if due and plan.to_train else ""
+        yield (
+            f"evaluated  {plan.evaluations:,} evaluations: {plan.evaluated:,} stored, {due:,} to "
+            f"compute{apart}"
+        )
     for images in plan.images:
         yield from _precision(images)
     yield f"seeds      {_seeds(plan.seeds)}"

@@ -54,6 +54,7 @@ class PairResult:
     question: Question
     test: str
     specs: Mapping[str, tuple[Any, Any]]  # fields in which they differ; None: at its default
+    same_result: bool = False  # both sides are the same attempts: nothing is compared
 
     @property
     def note(self) -> str:
@@ -76,6 +77,7 @@ class Comparison:
     only_in_b: tuple[str, ...] = ()
     failed_in_a: tuple[str, ...] = ()
     failed_in_b: tuple[str, ...] = ()
+    lost_in_b: tuple[str, ...] = ()  # those of `only_in_a` that have a result
 
     def worse(self, points: float) -> tuple[PairResult, ...]:
         """Pairs in which B is worse than A by more than `points`, as far as their intervals tell.
@@ -127,6 +129,7 @@ def compare(
         tuple(sides.only_b),
         tuple(sides.failed_a),
         tuple(sides.failed_b),
+        tuple(sides.lost),
     )
 
 
@@ -201,6 +204,7 @@ def _result(pair: Pair, kind: Kind, of_a: Grades, of_b: Grades, level: float) ->
         question=found.question,
         test=found.test,
         specs=_differences(row_a, row_b, ignored=("seed",) if kind is Kind.ROWS else ()),
+        same_result=[row["attempt"] for row in pair.a] == [row["attempt"] for row in pair.b],
     )
 
 

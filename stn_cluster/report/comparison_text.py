@@ -12,6 +12,7 @@ from stn_cluster.report.comparison import Comparison, PairResult
 from stn_cluster.report.render import markdown_escape
 from stn_cluster.report.sides import Kind
 
+_MOST_NAMES = 10  # missing cells that the verdict names
 _MOST_IMAGES = 20  # images that a text lists
 _HEADER = (*("", "n", "b", "c", "error A", "error B", "B - A", "low", "high", "p"), "question")
 
@@ -39,8 +40,11 @@ def check_comparison_format(format: str) -> None:
 
 
 def passed(comparison: Comparison, points: float) -> bool:
-    """Whether no pair is worse by more than `points`, and no cell failed in B alone."""
-    return not comparison.worse(points) and not comparison.failed_in_b
+    """Whether no pair is worse by more than `points`, and B has a result of all that A has.
+
+    A cell that failed in B, or that B lacks, may be as much worse as any.
+    """
+    return not (comparison.worse(points) or comparison.failed_in_b or comparison.lost_in_b)
 
 
 def _json(comparison: Comparison, points: float | None) -> str:
@@ -56,6 +60,8 @@ def _json(comparison: Comparison, points: float | None) -> str:
         found["check"] = {
             "points": points,
             "worse": worse,
+            "failed": list(comparison.failed_in_b),
+            "missing": list(comparison.lost_in_b),
             "passed": passed(comparison, points),
         }
     return in_json(json.dumps(found, indent=2, ensure_ascii=False, default=str))
@@ -83,6 +89,7 @@ def comparison_fields(pair: PairResult) -> dict[str, Any]:
         "question": pair.question.value,
         "test": pair.test,
         "note": pair.note,
+        "same_result": pair.same_result,
         "only_a": list(pair.only_a),
         "only_b": list(pair.only_b),
         "specs": {name: {"a": a, "b": b} for name, (a, b) in pair.specs.items()},
@@ -140,6 +147,9 @@ def _sentences(comparison: Comparison, points: float | None) -> Iterable[str]:
         yield f"Only B gets: {_images(first.only_b)}."
     if comparison.kind is not Kind.STORES:
         yield from _notes(pairs)
+    if same := [pair.name for pair in pairs if pair.same_result]:
+        which = "" if len(same) == len(pairs) else f"{', '.join(same)}: "
+        yield f"{which}A and B are the same result, compared with itself."
     yield f"Specs: {_specs(pairs)}."
     parts = {
         "Only in A": comparison.only_in_a,
@@ -191,9 +201,13 @@ def _value(value: Any) -> str:
 def _verdict(comparison: Comparison, points: float) -> str:
     worse = comparison.worse(points)
     if passed(comparison, points):
-        return f"Check: no pair is worse by more than {points:g} points."
+        return f"Check: no pair is worse by more than {points:g} points, and no result is missing."
     texts = [f"{pair.name} is worse by at least {_signed(pair.low)}" for pair in worse]
     texts += [f"{name} failed in B" for name in comparison.failed_in_b]
+    if lost := comparison.lost_in_b:
+        names = ", ".join(lost[:_MOST_NAMES])
+        more = f" and {len(lost) - _MOST_NAMES:,} more" if len(lost) > _MOST_NAMES else ""
+        texts.append(f"B has no result of {names}{more} (filters narrow the check, as --seed 0)")
     return f"Check failed (more than {points:g} points): {'; '.join(texts)}."
 
 

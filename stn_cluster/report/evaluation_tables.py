@@ -15,6 +15,7 @@ from stn_cluster.grid import base_distortion
 from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
 from stn_cluster.report.render import CSV, check_format, render_matrices
+from stn_cluster.report.table import current_cells
 from stn_cluster.store import Store, as_csv, as_json, load_evaluations
 
 JSON = "json"
@@ -35,6 +36,8 @@ def evaluation_means(
 ) -> pd.DataFrame:
     """Means of evaluations over seeds: a row for each network, what it was trained on, and test.
 
+    Of each entry and seed of the matrix, the newest key counts.
+
     Args:
         store: a store, or its path or URI.
         evaluations: ids of evaluations; None: all.
@@ -50,7 +53,10 @@ def evaluation_means(
     rows = load_evaluations(opened, **filters)
     if evaluations is not None:
         rows = rows[rows["evaluation"].isin(evaluations)]
-    specs = opened.results()[["key", "spec"]].set_index("key")["spec"].to_dict()
+    cells = opened.results()
+    newest = current_cells(cells[cells["key"].isin(rows["key"])])["key"]
+    rows = rows[rows["key"].isin(newest)]
+    specs = cells[["key", "spec"]].set_index("key")["spec"].to_dict()
     rows = rows.assign(
         no_room=[
             row["distortion"] == "RTS" and _fills(json.loads(specs[row["key"]]), row["canvas"])
@@ -138,7 +144,7 @@ def _rendered(
 def _transfer_matrices(part: pd.DataFrame) -> list[Matrix]:
     part = part.assign(column=[_column(row) for row in part.to_dict("records")])
     columns = sorted(part["column"].unique(), key=lambda name: _rank(part, name))
-    return [_matrix(part, _title(part), columns)]
+    return [_matrix(part, title_of_evaluations(part), columns)]
 
 
 def _robustness_matrices(part: pd.DataFrame) -> list[Matrix]:
@@ -155,7 +161,7 @@ def _robustness_matrices(part: pd.DataFrame) -> list[Matrix]:
         )
         rows = rows[rows[_ROW].apply(tuple, axis=1).isin(own[_ROW].apply(tuple, axis=1))]
         ordered = rows.sort_values(["severity", "worst_of"])["column"].unique()
-        title = f"{_title(part)}, tested on {on}, by severity"
+        title = f"{title_of_evaluations(part)}, tested on {on}, by severity"
         matrices.append(_matrix(rows, title, list(ordered)))
     return matrices
 
@@ -187,9 +193,7 @@ def _entry(entry: dict[Any, Any] | None, seeds: int) -> str:
 
 def _legend(rows: pd.DataFrame, lines: Sequence[Sequence[str]], seeds: int) -> list[str]:
     over = f": mean ±standard deviation over {seeds} seeds." if seeds > 1 else ", one seed."
-    legend = [f"Test error in percent{over}"]
-    if rows["no_room"].any():
-        legend.append(f"{NO_ROOM}: images fill the canvas, where RTS turns and scales only.")
+    legend = [f"Test error in percent{over}", *_room(rows)]
     texts = {text for line in lines for text in line}
     if "missing" in texts:
         legend.append("missing: not evaluated.")
@@ -198,7 +202,20 @@ def _legend(rows: pd.DataFrame, lines: Sequence[Sequence[str]], seeds: int) -> l
     return legend
 
 
-def _title(part: pd.DataFrame) -> str:
+def seeds_and_room(rows: pd.DataFrame) -> list[str]:
+    """Sentences for a figure of means: how many seeds they are over, and what `NO_ROOM` marks."""
+    counts = sorted(set(rows["n_seeds"]))
+    over = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    return [f"Means over {over} seeds." if counts[-1] > 1 else "One seed.", *_room(rows)]
+
+
+def _room(rows: pd.DataFrame) -> list[str]:
+    sentence = f"{NO_ROOM}: images fill the canvas, where RTS turns and scales only."
+    return [sentence] if rows["no_room"].any() else []
+
+
+def title_of_evaluations(part: pd.DataFrame) -> str:
+    """Data set, recipe and test images of means that have one of each: 'mnist, recipe fast'."""
     [(trained, recipe, dataset), *_] = part[_BLOCK].itertuples(index=False, name=None)
     other = f", tested on {dataset}" if dataset != trained else ""
     return f"{trained}, recipe {recipe}{other}"

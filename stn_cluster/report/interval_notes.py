@@ -46,6 +46,7 @@ def notes(
     found = [*_intervals(part, graded=bool(columns)), *_marks(columns, comparisons, correction)]
     if reasons:
         found.append(f"No marks where predictions cannot be graded: {'; '.join(reasons)}.")
+    found += _common_seeds(columns)
     others = part["marks_question"].isna() & (part["status"] == "succeeded")
     if columns and others.any() and not reasons:
         found.append("Entries without a rank were tested on other images than their column.")
@@ -100,6 +101,21 @@ def _marks(columns: Sequence[Column], comparisons: int, correction: str) -> Iter
         seeds = "One seed says" if fewest == 1 else "Two seeds say"
         if fewest < METHOD_SEEDS:
             yield f"{seeds} nothing about the methods."
+
+
+def _common_seeds(columns: Sequence[Column]) -> Iterable[str]:
+    """Columns whose marks leave out seeds that only some of the entries have."""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        seeded = [entry for entry in column.entries if entry.trained]
+        if column.seeds and any(len(entry.graded) > len(column.seeds) for entry in seeded):
+            seeds = ", ".join(map(str, column.seeds))
+            names.setdefault(seeds, []).append(column.entries[0].names[4])
+    for seeds, distortions in names.items():
+        yield (
+            f"{', '.join(distortions)}: marks and ranks are over the seeds that all entries have "
+            f"({seeds}), errors over all."
+        )
 
 
 def _sight(columns: Sequence[Column], comparisons: int) -> Iterable[str]:

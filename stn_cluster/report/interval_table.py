@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -70,7 +70,8 @@ class Column:
     """Entries of one distortion that were tested on the same images, and all their pairs."""
 
     entries: tuple[Entry, ...]
-    best: int  # index of the entry with the smallest error
+    seeds: tuple[int, ...]  # that its marks and ranks are over, if all entries have enough of them
+    best: int  # index of the entry with the smallest error, over these seeds
     pairs: Pairs
     ranks: tuple[RankInterval, ...]
     adjusted: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # corrected p
@@ -198,7 +199,6 @@ def _columns(entries: Iterator[Entry] | Any) -> Iterator[Column]:
 
 
 def _column(entries: list[Entry]) -> Column:
-    best = int(np.argmin([entry.error for entry in entries]))
     seeded = [entry for entry in entries if entry.trained] or entries
     seeds = sorted(set.intersection(*(set(entry.graded) for entry in seeded)))
     if len(seeds) >= METHOD_SEEDS:
@@ -209,7 +209,11 @@ def _column(entries: list[Entry]) -> Column:
         wrong = [entry.wrong(list(entry.graded)) for entry in entries]
         pairs = pairs_of_networks(wrong)
         rates = np.array([one.mean(axis=(0, 1))[None] for one in wrong])
-    return Column(tuple(entries), best, pairs, tuple(rank_intervals(rates, pairs.question)))
+        seeds = []
+    # Of the same networks as the pairs: an entry's other seeds make it neither better nor worse.
+    best = int(np.argmin(rates.mean(axis=(1, 2))))
+    ranks = tuple(rank_intervals(rates, pairs.question))
+    return Column(tuple(entries), tuple(seeds), best, pairs, ranks)
 
 
 def _corrected(columns: list[Column], correction: str) -> list[Column]:
@@ -217,10 +221,7 @@ def _corrected(columns: list[Column], correction: str) -> list[Column]:
     p = np.concatenate([column.pairs.p for column in columns]) if columns else np.zeros(0)
     ends = np.cumsum([len(column.pairs.p) for column in columns])
     parts = np.split(CORRECTIONS[correction](p), ends[:-1]) if columns else []
-    return [
-        Column(column.entries, column.best, column.pairs, column.ranks, part)
-        for column, part in zip(columns, parts, strict=True)
-    ]
+    return [replace(column, adjusted=part) for column, part in zip(columns, parts, strict=True)]
 
 
 def _coverage(store: Store, cells: pd.DataFrame) -> dict[Names, dict[str, int]]:

@@ -90,8 +90,10 @@ def _markdown_matrix(matrix: Matrix) -> str:
 
 
 def markdown_escape(text: str) -> str:
-    """Text without Markdown's signs for cells, code, HTML, links and emphasis."""
-    return re.sub(r"[\\|`<\[*&~]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", text)
+    """Text without Markdown's signs for cells, code, HTML, links, formulas and emphasis."""
+    return re.sub(
+        r"[\\|`<\[*&~$]|^[#>]|(?<![^\W_])_|_(?![^\W_])", lambda match: f"\\{match[0]}", text
+    )
 
 
 def _latex(shown: Sequence[Matrix], nothing: str) -> str:
@@ -99,9 +101,6 @@ def _latex(shown: Sequence[Matrix], nothing: str) -> str:
 
 
 def _latex_matrix(matrix: Matrix) -> str:
-    def line(texts: Sequence[str]) -> str:
-        return rf"{' & '.join(map(latex_escape, texts))} \\"
-
     caption = latex_escape(f"{matrix.title}. {' '.join(matrix.legend)}")
     columns = "ll" + "r" * (len(matrix.header) - 2)
     lines = [
@@ -109,9 +108,9 @@ def _latex_matrix(matrix: Matrix) -> str:
         rf"\caption{{{caption}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        line(matrix.header),
+        latex_row(matrix.header),
         r"\midrule",
-        *map(line, matrix.rows),
+        *map(latex_row, matrix.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -130,6 +129,12 @@ _LATEX = {
     RING: r"$^{\circ}$",
     DAGGER: r"$^{\dagger}$",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def latex_row(texts: Sequence[str]) -> str:
+    """Row of a table in LaTeX; at its beginning, [ or * would belong to the line before."""
+    row = " & ".join(map(latex_escape, texts))
+    return rf"{'{}' if row[:1] in ('[', '*') else ''}{row} \\"
 
 
 def latex_escape(text: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from stn_cluster.errors import UserError, error_line, unknown
 from stn_cluster.grid import NO_TRAINING
 from stn_cluster.paths import user_path
+from stn_cluster.report.table import current_cells
 from stn_cluster.report.untrained import with_untrained
 from stn_cluster.store import Store, matching, redact
 
@@ -54,6 +55,7 @@ class Sides:
     only_b: Sequence[str] = ()
     failed_a: Sequence[str] = ()  # labels of cells that B has and that failed in A
     failed_b: Sequence[str] = ()
+    lost: Sequence[str] = ()  # those of `only_a` that have a result
 
 
 def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) -> Sides:
@@ -85,7 +87,7 @@ def find_sides(a: str, b: str, store: str | None, filters: Mapping[str, Any]) ->
     if kind is Kind.ROWS:
         results = results.assign(trained=results["recipe"] != NO_TRAINING)
         results = with_untrained(results, alone=True)
-    rows = _newest(matching(results, filters))
+    rows = current_cells(matching(results, filters)).sort_index()
     if kind is Kind.ROWS:
         return _rows(a, b, rows, opened)
     cells = [_cell(text, rows, opened) for text in (a, b)]
@@ -112,13 +114,6 @@ def _opened(uri: str) -> Store:
     store = Store.open(uri)
     store.check()
     return store
-
-
-def _newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Newest key of each cell: a revised recipe or component replaces the old one."""
-    by_time = rows.sort_values("accepted_at", kind="stable")
-    names = ["dataset", "recipe", "model", "label"]
-    return by_time.drop_duplicates(names, keep="last").sort_index()
 
 
 def _records(rows: pd.DataFrame) -> list[Row]:
@@ -156,10 +151,12 @@ def _rows(a: str, b: str, rows: pd.DataFrame, store: Store) -> Sides:
     if not common:
         raise UserError(f"{a} and {b}: no distortion has results of both")
     several = len({column[:2] for column in common}) > 1
-    only_a, only_b, failed_a, failed_b = [], [], [], []
+    only_a, only_b, failed_a, failed_b, lost = [], [], [], [], []
     for column in dict.fromkeys([*of_a, *of_b]):
         one, other = of_a.get(column, []), of_b.get(column, [])
-        only_a += [_cell_name(row, several) for row in _partnerless(one, other)]
+        alone = _partnerless(one, other)
+        only_a += [_cell_name(row, several) for row in alone]
+        lost += [_cell_name(row, several) for row in alone if row["status"] == "succeeded"]
         only_b += [_cell_name(row, several) for row in _partnerless(other, one)]
         failed_a += [_cell_name(row, several) for row in _failed(one, other)]
         done = [row for row in one if row["status"] == "succeeded"]
@@ -176,6 +173,7 @@ def _rows(a: str, b: str, rows: pd.DataFrame, store: Store) -> Sides:
         only_b,
         failed_a,
         failed_b,
+        lost,
     )
 
 
@@ -214,11 +212,13 @@ def _cell_name(row: Row, several: bool) -> str:
 
 def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
     """Cells of two stores, by data set and label."""
-    of_a, of_b = (_by_label(_newest(matching(store.results(), filters))) for store in (a, b))
+    chosen = (current_cells(matching(store.results(), filters)).sort_index() for store in (a, b))
+    of_a, of_b = map(_by_label, chosen)
+    several = len({dataset for dataset, _ in (*of_a, *of_b)}) > 1
     pairs, failed_a, failed_b = [], [], []
     met: set[str] = set()  # keys
     for place, rows in of_a.items():
-        for name, row, other in _same_cells(place, rows, of_b.get(place, {})):
+        for name, row, other in _same_cells(place, rows, of_b.get(place, {}), several):
             met |= {row["key"], other["key"]}
             if row["status"] != "succeeded":
                 failed_a.append(name)
@@ -234,23 +234,39 @@ def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
         a,
         b,
         pairs,
-        only_a=_unmet(of_a, of_b, met),
-        only_b=_unmet(of_b, of_a, met),
+        only_a=_unmet(of_a, of_b, met, several),
+        only_b=_unmet(of_b, of_a, met, several),
         failed_a=failed_a,
         failed_b=failed_b,
+        lost=_unmet(of_a, of_b, met, several, status="succeeded"),
     )
 
 
 def _unmet(
-    these: Mapping[Place, Mapping[str, Row]], those: Mapping[Place, object], met: set[str]
+    these: Mapping[Place, Mapping[str, Row]],
+    those: Mapping[Place, object],
+    met: set[str],
+    several: bool,
+    status: str | None = None,
 ) -> list[str]:
-    """Names of cells without a partner, with the recipe where the other store has another one."""
+    """Names of cells without a partner, with the recipe where the other store has another one.
+
+    With a status, of those that have it.
+    """
     return [
-        f"{place[1]} ({place[0]}, {recipe})" if place in those else place[1]
+        _name(place, recipe if place in those else None, several)
         for place, rows in these.items()
         for recipe, row in rows.items()
-        if row["key"] not in met
+        if row["key"] not in met and status in (None, row["status"])
     ]
+
+
+def _name(place: Place, recipe: str | None, several: bool) -> str:
+    """A label, with the data set if there are several, and the recipe if one is given."""
+    dataset, label = place
+    if recipe is not None:
+        return f"{label} ({dataset}, {recipe})"
+    return f"{label} ({dataset})" if several else label
 
 
 def _by_label(rows: pd.DataFrame) -> dict[Place, dict[str, Row]]:
@@ -262,17 +278,17 @@ def _by_label(rows: pd.DataFrame) -> dict[Place, dict[str, Row]]:
 
 
 def _same_cells(
-    place: Place, a: Mapping[str, Row], b: Mapping[str, Row]
+    place: Place, a: Mapping[str, Row], b: Mapping[str, Row], several: bool
 ) -> Iterable[tuple[str, Row, Row]]:
     """Pairs of one data set and label: those of the same recipe, or else the only ones."""
     dataset, label = place
     common = [recipe for recipe in a if recipe in b]
     if common:
         for recipe in common:
-            name = f"{label} ({dataset}, {recipe})" if len(common) > 1 else label
+            name = _name(place, recipe if len(common) > 1 else None, several)
             yield name, a[recipe], b[recipe]
     elif len(a) == len(b) == 1:
-        yield label, next(iter(a.values())), next(iter(b.values()))
+        yield _name(place, None, several), next(iter(a.values())), next(iter(b.values()))
     elif b:
         recipes = f"{', '.join(a)} in A; {', '.join(b)} in B"
         raise UserError(f"{label} ({dataset}) has several recipes ({recipes}): name --recipe")

@@ -104,7 +104,7 @@ def comparison_table(
         for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
     wanted_status = filters.pop("status", None)
-    cells = _current(_wanted(results, filters))
+    cells = current_cells(_wanted(results, filters))
     return table_of_cells(
         cells,
         results if interval and isinstance(results, Store) else None,
@@ -127,7 +127,7 @@ def table_of_cells(
     """Computes the `comparison_table` of cells, each once.
 
     Args:
-        cells: from `current_cells`.
+        cells: from `cells_of_table`.
         store: where their predictions are, for intervals and marks; None: without them.
         reference: see `comparison_table`, as the next two.
         status: only entries with this status, or one of these.
@@ -159,7 +159,7 @@ def table_of_cells(
     return found
 
 
-def current_cells(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
+def cells_of_table(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
     """Cells that a `comparison_table` is made of: one for each entry and seed, the missing ones
     too.
 
@@ -171,13 +171,13 @@ def current_cells(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame
         dataset, recipe, model, transform, distortion, seed, key, status (succeeded, failed or
         missing), test_error (percent), accepted_at.
     """
-    return _current(_wanted(results, filters))
+    return current_cells(_wanted(results, filters))
 
 
 def shown_keys(store: Store, **filters: Any) -> list[str]:
     """Keys of the results that a `comparison_table` with these filters shows."""
     cells = {name: wanted for name, wanted in filters.items() if name != "status"}
-    keys: list[str] = _current(_wanted(store, cells))["key"].unique().tolist()
+    keys: list[str] = current_cells(_wanted(store, cells))["key"].unique().tolist()
     return keys
 
 
@@ -191,7 +191,7 @@ def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
 
 
 def with_results(store: Store, cells: Collection[Named]) -> pd.DataFrame:
-    """Cells with their results, those without one being `missing`: see `current_cells`.
+    """Cells with their results, those without one being `missing`: see `cells_of_table`.
 
     The store may have a key under another recipe's name, as the name is not part of the key.
 
@@ -244,7 +244,7 @@ def _wanted(results: Store | pd.DataFrame, filters: dict[str, Any]) -> pd.DataFr
     return select(with_untrained(_cells(results), alone=named), filters)
 
 
-def _current(cells: pd.DataFrame) -> pd.DataFrame:
+def current_cells(cells: pd.DataFrame) -> pd.DataFrame:
     """Newest key of each entry and seed: a revised recipe or component replaces the old one."""
     by_time = cells.sort_values("accepted_at", kind="stable", na_position="first")
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")

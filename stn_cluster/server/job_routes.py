@@ -11,7 +11,14 @@ from stn_cluster.client.schemas import MAX_PAGE, CellPage, CellQuery, JobId
 from stn_cluster.queue.jobs import CellState, JobStatus, Page
 from stn_cluster.report.evaluation_tables import transfer
 from stn_cluster.server.backend import BackendDep
-from stn_cluster.server.result_routes import TABLES, TableQuery, documented, render_table
+from stn_cluster.server.result_routes import (
+    OF_EVALUATIONS,
+    TABLES,
+    EvaluationTableQuery,
+    TableQuery,
+    documented,
+    render_table,
+)
 
 router = APIRouter(tags=["jobs"])
 
@@ -62,3 +69,18 @@ def job_table(
         text = transfer(backend.store, query.format, evaluations=ids, **query.used())
         return PlainTextResponse(text, media_type=TABLES[query.format])
     return render_table(backend, query, {**query.used(), "key": keys})
+
+
+@router.get(
+    "/jobs/{job_id}/transfer",
+    response_class=PlainTextResponse,
+    responses=documented(OF_EVALUATIONS.values()),
+)
+def job_transfer(
+    job_id: JobId, query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """A job's evaluations, those of cells that it trains too, at all severities that it has."""
+    names = [status.cell for status in backend.client.cells(job_id)]
+    ids = [name.key for name in names if name.tested_on is not None]
+    text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])

@@ -13,7 +13,7 @@ from stn_cluster.exploring.failures import failures
 from stn_cluster.exploring.matrix_view import Progress, matrix_view
 from stn_cluster.report.comparison import compare
 from stn_cluster.report.comparison_text import comparison_fields
-from stn_cluster.report.table import current_cells, with_results
+from stn_cluster.report.table import cells_of_table, with_results
 from stn_cluster.server.kept_answers import KeptAnswers
 from stn_cluster.server.store_backend import StoreBackend, StoreDep
 
@@ -61,7 +61,7 @@ def _matrix(backend: StoreBackend, query: MatrixQuery) -> bytes:
     store = backend.store
     progress: dict[str, Progress] = {}
     if query.job is None:
-        cells = current_cells(store, **query.used())
+        cells = cells_of_table(store, **query.used())
     else:
         statuses = [one for one in backend.job_cells(query.job) if one.cell.tested_on is None]
         cells = with_results(store, [one.cell for one in statuses])

@@ -26,7 +26,7 @@ _MEDIA = {
 }
 TABLES = {"text": "text/plain", "md": "text/markdown", "csv": "text/csv", "latex": "text/plain"}
 TABLES["html"] = "text/html"
-_OF_EVALUATIONS = {**TABLES, "json": "application/json"}
+OF_EVALUATIONS = {**TABLES, "json": "application/json"}
 
 
 class ResultQuery(ResultFilters):
@@ -101,27 +101,27 @@ def evaluations(query: Annotated[EvaluationQuery, Query()], backend: StoreDep) -
 @router.get(
     "/transfer",
     response_class=PlainTextResponse,
-    responses=documented(_OF_EVALUATIONS.values()),
+    responses=documented(OF_EVALUATIONS.values()),
 )
 def transfer_table(
     query: Annotated[EvaluationTableQuery, Query()], backend: StoreDep
 ) -> PlainTextResponse:
     """Errors of cells that were trained on one distortion and tested on others."""
     text = transfer(backend.store, query.format, **query.used())
-    return PlainTextResponse(text, media_type=_OF_EVALUATIONS[query.format])
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])
 
 
 @router.get(
     "/robustness",
     response_class=PlainTextResponse,
-    responses=documented(_OF_EVALUATIONS.values()),
+    responses=documented(OF_EVALUATIONS.values()),
 )
 def robustness_table(
     query: Annotated[EvaluationTableQuery, Query()], backend: StoreDep
 ) -> PlainTextResponse:
     """Errors of cells by the severity of the test distortion."""
     text = robustness(backend.store, query.format, **query.used())
-    return PlainTextResponse(text, media_type=_OF_EVALUATIONS[query.format])
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])
 
 
 @router.get("/table", response_class=PlainTextResponse, responses=documented(TABLES.values()))

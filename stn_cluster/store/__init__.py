@@ -28,7 +28,7 @@ from stn_cluster.store.schema import (
 )
 from stn_cluster.store.some_rows import read_where
 from stn_cluster.store.store import Store, load_results
-from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, load_evaluations
+from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, count_due, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end
 from stn_cluster.store.verifications import (
@@ -65,6 +65,7 @@ __all__ = [
     "as_file",
     "as_frame",
     "as_json",
+    "count_due",
     "differences",
     "export",
     "from_parquet",

@@ -82,6 +82,24 @@ def load_evaluations(
     return frame.drop(columns=["place", "rank"]).reset_index(drop=True)
 
 
+def count_due(store: Store, **filters: Any) -> int:
+    """Number of test sets that a cell was evaluated on before it was trained anew, and not since.
+
+    Args:
+        store: the store.
+        filters: of the cells, as in `load_results`.
+
+    Raises:
+        UserError, StoreError: see `load_evaluations`.
+    """
+    cells = matching(store.results(), {**filters, "status": "succeeded"})
+    rows = as_frame(store.read("evaluations", columns=["evaluation", "key", "attempt"]))
+    rows = rows[rows["key"].isin(cells["key"])]
+    current = rows["attempt"].isin(cells["attempt"])
+    done = set(rows.loc[current, "evaluation"])
+    return len(set(rows.loc[~current, "evaluation"]) - done)
+
+
 def asked_name(distortion: str, variant: str) -> str:
     """What a test distortion is asked for as: 'P', or 'P:xy' with another variant."""
     if distortion not in names("distortion"):  # of a plug-in

@@ -1,21 +1,26 @@
 """A crash at every boundary between two durable writes: recovery reaches the same final table.
 
 All of submission, claim and result are hit here in the many lives of three services; `make chaos`
-hits these and those of checkpoints and losses, each by itself.
+hits these and those of checkpoints and losses, each by itself, and all that evaluations of cells
+pass which are trained already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.packs import make_cells
 from support.services import make_job, one_node, wait_until
+from support.stored import train_into
 
 from stn_cluster.cluster.connect import start
+from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.failpoints import VARIABLE, Failpoint
 from stn_cluster.queue.attempts import WEIGHTS
@@ -49,9 +54,19 @@ TOGETHER: list[Points] = [
 QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
 CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
 REQUEUES = (P.REQUEUE_WRITTEN, P.REQUEUE_COMMITTED)
+OF_CELLS = (
+    *(P.WEIGHTS_WRITTEN, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
+    *(P.CURVES_DRAFTED, P.CURVES_WRITTEN, P.CELLS_DRAFTED, P.CELLS_WRITTEN),
+)
 # A loss is noted only where a worker has died.
 BY_ITSELF: list[Points] = [
     (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,) for point in P
+]
+
+
+# What a service comes by that has nothing to train; a loss only where a worker has died, as above.
+OF_EVALUATIONS = [
+    points for points in BY_ITSELF if not {*points} & {*CHECKPOINTS, *REQUEUES, *OF_CELLS}
 ]
 
 
@@ -74,7 +89,15 @@ def states(store: Store) -> list[str]:
     return [name for c in cells for _, name in store.checkpoints(c.key) if name != WEIGHTS]
 
 
-def run_with_crashes(points: Points, folder: Path) -> Store:
+def evaluation_job(store: Store) -> Job:
+    """Two test sets, one of them at its worst of two, for each cell of a store."""
+    asked = {"of": "store", "on": ["R", "E"], "worst_of": 2}
+    return grid_job({"name": "j", "evaluate": asked}, job_id="j", store=store)
+
+
+def run_with_crashes(
+    points: Points, folder: Path, of: Callable[[Store], Job] = lambda _: make_small_job()
+) -> Store:
     """The store of a service that ran the job, and died once at each of the points.
 
     Fails if a point was not come by, the job does not end, or training state is left behind.
@@ -92,7 +115,7 @@ def run_with_crashes(points: Points, folder: Path) -> Store:
     counts = dict.fromkeys(REQUEUES, 2)
     faults = [f"{point}:{counts.get(point, 1)}:{marker}" for point, marker in markers.items()]
     client = start(settings, environment={VARIABLE: ",".join(faults)})
-    client.submit(make_small_job())
+    client.submit(of(store))
     wait_until(lambda: client.status("j").ended, SECONDS, every=0.5)
     wait_until(lambda: all(marker.exists() for marker in markers.values()), 60)
     wait_until(lambda: not states(store), 60)
@@ -102,13 +125,15 @@ def run_with_crashes(points: Points, folder: Path) -> Store:
 
 
 @contextmanager
-def crashing(groups: Sequence[Points], folder: Path) -> Iterator[Crashed]:
+def crashing(
+    groups: Sequence[Points], folder: Path, run: Callable[[Points, Path], Store] = run_with_crashes
+) -> Iterator[Crashed]:
     """Runs a service for each group of points, some side by side."""
     with one_node(SIDE_BY_SIDE), ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         found = {}
         for number, points in enumerate(groups):
             (folder / str(number)).mkdir()
-            found[points] = pool.submit(run_with_crashes, points, folder / str(number))
+            found[points] = pool.submit(run, points, folder / str(number))
         try:
             yield found
         finally:
@@ -124,6 +149,21 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
 @pytest.fixture(scope="module")
 def by_itself(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
     with crashing([(), *BY_ITSELF, *TOGETHER[:-1]], tmp_path_factory.mktemp("by-itself")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def of_trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
+    """Services that evaluate the cells of copies of one store."""
+    trained = tmp_path_factory.mktemp("trained")
+    cells = make_cells(models=["FCN", "ST-FCN"], transforms=["none", "affine"], distortions=["R"])
+    train_into(Store.open(trained / "store", create=True), cells)
+
+    def run(points: Points, folder: Path) -> Store:
+        shutil.copytree(trained / "store", folder / "store")
+        return run_with_crashes(points, folder, evaluation_job)
+
+    with crashing([(), *OF_EVALUATIONS], tmp_path_factory.mktemp("of-trained"), run) as found:
         yield found
 
 
@@ -174,3 +214,15 @@ def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crash
 def test_a_crash_changes_nothing_in_the_table(points: Points, by_itself: Crashed) -> None:
     store = by_itself[points].result()
     assert table(store) == table(by_itself[()].result())
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("points", OF_EVALUATIONS, ids=named)
+def test_a_crash_changes_no_evaluation_of_trained_cells_and_writes_none_twice(
+    points: Points, of_trained: Crashed
+) -> None:
+    store, undisturbed = of_trained[points].result(), of_trained[()].result()
+    rows = store.read("evaluations").to_pylist()
+    assert len({(row["evaluation"], row["attempt"]) for row in rows}) == len(rows) == 8
+    assert evaluations_of(store) == evaluations_of(undisturbed)
+    assert cells_of(store) == cells_of(undisturbed)

@@ -75,11 +75,16 @@ def test_evaluations_are_a_job_and_rows_and_tables(http: TestClient, done: str) 
     assert log[0]["ending"] == "succeeded"
 
 
-def test_a_jobs_cells_are_evaluated_once_they_are_trained(http: TestClient) -> None:
+def test_a_jobs_cells_are_evaluated_once_they_are_trained(http: TestClient, done: str) -> None:
     status = run(http, "with", seeds=[55], evaluate={"on": ["R", "E"]})
     assert (status["counts"], status["evaluations"]) == ({"succeeded": 3}, 2)
     rows = http.get("/v1/evaluations", params={"seed": 55}).json()
     assert [row["on"] for row in rows] == ["R", "E"]
+    assert "trained on" not in http.get("/v1/jobs/with/table").text
+    of_job = http.get("/v1/jobs/with/transfer", params={"format": "csv"}).text
+    assert len(of_job.splitlines()) == 1 + 2
+    assert "No evaluations" in http.get("/v1/jobs/done/transfer").text
+    assert http.get("/v1/jobs/nope/transfer").status_code == 404
 
 
 @pytest.mark.parametrize(

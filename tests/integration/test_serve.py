@@ -113,7 +113,10 @@ def test_a_laptop_asks_for_evaluations(laptop: dict[str, str], server: Server) -
     command = ("-m", "stn_cluster.cli")
     config = str(CONFIGS / "smoke.yaml")
     few = ("--set", "models=[FCN]", "--set", "distortions=[R]")
-    on_laptop(laptop, server, *command, "submit", config, *few, "--job-id=one", "--watch")
+    few += ("--set", "evaluate={on: [R]}")
+    table = on_laptop(laptop, server, *command, "submit", config, *few, "--job-id=one", "--watch")
+    assert "trained on  R" in table  # below the cells' own table
+    assert "paper" in table.partition("trained on")[0]
     asked = ("--model=FCN", "--distortion=R", "--on=clean,E", "--severity=2")
     job = on_laptop(laptop, server, *command, "evaluate", *asked).strip()
     table = on_laptop(laptop, server, *command, "watch", job)

@@ -14,7 +14,8 @@ from stn_cluster.figures.transfer_map import transfer_figure
 def means(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
     """Of (trained on, tested on, severity, error)."""
     frame = pd.DataFrame(rows, columns=["trained_on", "on", "severity", "test_error_mean"])
-    names = {"trained_dataset": "digits", "recipe": "fast", "dataset": "digits"}
+    names: dict[str, object] = {"trained_dataset": "digits", "recipe": "fast", "dataset": "digits"}
+    names |= {"n_seeds": 1, "no_room": False}
     return frame.assign(model="CNN", transform="none", worst_of=1, status="succeeded", **names)
 
 
@@ -48,3 +49,15 @@ def test_transfer_has_each_error_in_its_square() -> None:
     np.testing.assert_array_equal(np.ma.filled(shades, -1), [[2, 20], [-1, 3]])
     with pytest.raises(UserError, match="`stn-cluster evaluate` makes evaluations"):
         transfer_figure(rows[:0])
+
+
+def test_captions_name_the_test_images_the_seeds_and_what_has_no_room() -> None:
+    rows = means(("R", "R", 1, 2.0), ("R", "RTS", 1, 20.0), ("R", "RTS", 2, 30.0))
+    rows = rows.assign(dataset="letters", n_seeds=[3, 2, 2], no_room=rows["on"] == "RTS")
+    figure = transfer_figure(rows)
+    title = "digits, recipe fast, tested on letters"
+    assert figure.axes[0].get_title("left") == f"{title}: test error, %"
+    assert {text.get_text() for text in figure.axes[0].texts} == {"2.00", "20.00*"}
+    assert "Means over 2 to 3 seeds.\n*: images fill the canvas" in figure.get_supxlabel()
+    caption = severity_figure(rows).get_supxlabel()
+    assert caption == f"{title}.\nMeans over 2 to 3 seeds."

@@ -63,6 +63,17 @@ def test_a_forest_plot_has_each_error_with_its_interval(table: pd.DataFrame) -> 
     assert axes.get_xlim()[0] == 0
 
 
+def test_a_forest_plot_says_nothing_of_what_was_not_compared(store: Store) -> None:
+    """Without labels, nothing is marked: no point may look worse than the best."""
+    commit(store, drawn(ERRORS), version=1)
+    table = comparison_table(store, interval=True)
+    assert table["marked"].isna().all()
+    lines = forest_figure(table, "R").axes[0].lines
+    labels = {str(line.get_label()): line.get_marker() for line in lines}
+    assert labels["not compared"] == "x"
+    assert not {"may be the best", "worse than the best"} & {*labels}
+
+
 def test_a_heat_map_has_each_error_in_its_square(table: pd.DataFrame) -> None:
     figure = matrix_figure(table)
     axes = figure.axes[0]
@@ -172,6 +183,7 @@ def test_images_that_only_transformers_save_or_lose(votes: Votes) -> None:
 
 def test_a_pose_is_drawn_beside_doing_nothing() -> None:
     rows = pd.DataFrame({"label": "ST-CNN/affine/R/seed0", "on": "RTS", "severity": [1.5]})
+    rows = rows.assign(trained_dataset="digits", dataset="digits", recipe="fast", worst_of=1)
     for name, left, nothing in (("degrees", 8.0, 45.0), ("residual_px", 1.5, 6.0)):
         rows[f"pose_{name}"], rows[f"identity_{name}"] = left, nothing
     rows = rows.assign(pose_log2_scale=np.nan, pose_shift_px=np.nan)
@@ -180,6 +192,11 @@ def test_a_pose_is_drawn_beside_doing_nothing() -> None:
     assert names_of(figure) == ["ST-CNN/affine/R/seed0 on RTS@1.5"]
     nothing, left = (line.get_xdata().tolist() for line in figure.axes[0].lines)
     assert (nothing, left) == ([45.0], [8.0])
+    others = pd.concat([rows, rows.assign(recipe="paper", dataset="letters", worst_of=10)])
+    assert names_of(pose_figure(others)) == [
+        "ST-CNN/affine/R/seed0 (digits, fast) on RTS@1.5",
+        "ST-CNN/affine/R/seed0 (digits, paper) on RTS@1.5 of letters, worst of 10",
+    ]
     with pytest.raises(UserError, match="no evaluations with a known pose"):
         pose_figure(rows.assign(pose_residual_px=np.nan))
 

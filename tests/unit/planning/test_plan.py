@@ -12,9 +12,10 @@ import pytest
 from safetensors.torch import save_file
 from statsmodels.stats.proportion import proportion_confint
 from support.coloured import write_discs
-from support.records import make_record
+from support.records import make_evaluation_row, make_record
 from support.refusals import Command, assert_refused, everything, make_command
 
+from stn_cluster.cluster.make_jobs import grid_job
 from stn_cluster.config_file import parse_config
 from stn_cluster.grid import Cell
 from stn_cluster.planning import forecast
@@ -88,6 +89,31 @@ def test_failed_cells_are_trained_again_and_old_devices_do_not_count(store: Stor
     assert (plan.stored, plan.failed, plan.to_train) == (0, 3, 8)
     assert plan.worker_seconds == pytest.approx(80)
     assert plan.devices == {"history": "a new one"}
+
+
+@pytest.mark.usefixtures("no_calibration")
+def test_evaluations_are_counted_apart(store: Store, command: Command, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "{recipe: smoke, models: [FCN], evaluate: {on: [clean, E], severity: [1, 2]}}"
+    )
+    history(store, [cell for cell in cells() if cell.model == "FCN"], 10.0)
+    job = grid_job(config)
+    assert len(job.evaluations) == 4 * 3
+    attempts = {row["key"]: row["attempt"] for row in store.results().to_dict("records")}
+    first = job.evaluations[0]
+    row = make_evaluation_row(first.cell, "E", attempt=attempts[first.cell.key])
+    store.commit_evaluations([row | {"evaluation": first.key}])
+    told = command("plan", config, "--store", store.uri)
+    assert "evaluated  12 evaluations: 1 stored, 11 to compute\n" in told.out
+    more = command("plan", config, "--store", store.uri, "--set", "seeds=[0, 1]").out
+    assert "24 evaluations: 1 stored, 23 to compute, which neither time nor disk include" in more
+    of_store = tmp_path / "of-store.yaml"  # those of the store that is named
+    of_store.write_text("{name: x, evaluate: {of: store, on: [E]}}")
+    told = command("plan", of_store, "--store", store.uri, "--format", "json")
+    found = json.loads(told.out)
+    assert (found["cells"], found["evaluations"]) == (0, 4)
+    assert_refused(command("plan", of_store, "--store", tmp_path / "none"), "no result store here")
 
 
 def test_a_new_store_is_planned_by_a_calibration_that_leaves_nothing(

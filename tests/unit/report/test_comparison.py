@@ -196,6 +196,8 @@ def test_the_check_fails_where_even_the_lower_end_is_worse(
     assert json.loads(told.out)["check"] == {
         "points": 1.0,
         "worse": [f"{CNN} and {FCN}"],
+        "failed": [],
+        "missing": [],
         "passed": False,
     }
 
@@ -211,6 +213,56 @@ def test_the_check_fails_where_a_cell_failed_in_b_alone(command: Command, tmp_pa
     other_way = command("compare", after.uri, before.uri, "--fail-if-worse", "5")
     assert other_way.code == 0
     assert "Failed in A: CNN/none/RTS/seed0." in other_way.out
+
+
+def test_the_check_fails_where_b_lacks_a_result_of_a(command: Command, tmp_path: Path) -> None:
+    """Nothing shows that it is not worse; a failure of A alone is nothing that B could lack."""
+    before, after, results = two_stores(tmp_path, extra=0)
+    missing, failed = (make_cell("CNN", "none", name) for name in ("RTS", "P"))
+    commit(before, [(missing, results[0][1])])
+    before.commit([make_record(failed, error=None)])
+    given = (before.uri, after.uri, "--fail-if-worse", "5")
+    told = command("compare", *given)
+    assert told.code == 3
+    verdict = "B has no result of CNN/none/RTS/seed0 (filters narrow the check, as --seed 0)"
+    assert verdict in told.out.splitlines()[-1]
+    check = json.loads(command("compare", *given, "--format", "json").out)["check"]
+    assert (check["missing"], check["passed"]) == (["CNN/none/RTS/seed0"], False)
+    assert command("compare", *given, "--distortion", "R").code == 0
+    assert command("compare", after.uri, before.uri, "--fail-if-worse", "5").code == 0
+
+
+def test_rows_that_lack_a_seed_or_a_column_do_not_pass(command: Command, store: Store) -> None:
+    results = drawn(ROWS, seeds=2)
+    commit(store, [one for one in results if not one[0].label.startswith("CNN/none/E")])
+    given = ("compare", "FCN/none", "CNN/none", "--store", store.uri, "--fail-if-worse", "50")
+    told = command(*given)
+    assert told.code == 3
+    assert "no result of FCN/none/E/seed0, FCN/none/E/seed1 (" in told.out
+    assert command(*given, "--distortion", "R").code == 0
+
+
+def test_cells_of_two_data_sets_are_named_by_them(command: Command, tmp_path: Path) -> None:
+    before, after = (Store.open(tmp_path / name, create=True) for name in ("before", "after"))
+    for dataset in ("digits", "letters"):
+        commit(before, drawn(ROWS, distortions=("R",), dataset=dataset))
+    commit(after, drawn(ROWS, distortions=("R",)))
+    commit(after, [one for one in drawn(ROWS, dataset="letters") if one[0].label == CNN])
+    told = command("compare", before.uri, after.uri, "--fail-if-worse", "1")
+    for name in (f"{CNN} (digits)", f"{CNN} (letters)"):
+        assert any(line.startswith(f"{name} ") for line in told.out.splitlines())
+    assert f"B has no result of {FCN} (letters), {ST_CNN} (letters) (" in told.out
+
+
+def test_what_is_compared_with_itself_is_said(command: Command, tmp_path: Path) -> None:
+    before, after, _ = two_stores(tmp_path, extra=0)
+    said = "A and B are the same result, compared with itself."
+    for given in ((CNN, CNN), ("CNN/none", "CNN/none")):
+        told = command("compare", *given, "--store", before.uri)
+        assert (told.code, said in told.out.splitlines()) == (0, True)
+    assert said in command("compare", before.uri, before.uri).out
+    assert as_json(command, CNN, CNN, "--store", before.uri)["same_result"] is True
+    assert said not in command("compare", before.uri, after.uri).out
 
 
 def test_rows_name_the_cells_that_have_no_partner_or_failed(command: Command, store: Store) -> None:

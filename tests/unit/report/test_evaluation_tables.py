@@ -70,6 +70,18 @@ def test_means_are_over_seeds_and_say_of_how_many(store: Store) -> None:
     assert "missing: not evaluated." in text
 
 
+def test_a_revised_cell_is_no_second_seed(store: Store) -> None:
+    """Both keys have their evaluations; the newer one counts, as in the comparison table."""
+    old, new = (make_cell("CNN", "none", "R", revision=revision) for revision in (1, 2))
+    for cell, attempt, error in ((old, "a", 8.0), (new, "b", 2.0)):
+        store.commit([make_record(cell, attempt=attempt)])
+        store.commit_evaluations([make_evaluation_row(cell, "E", error, attempt)])
+    [row] = evaluation_means(store).to_dict("records")
+    assert (row["n_seeds"], row["test_error_mean"]) == (1, 2.0)
+    [row] = evaluation_means(store, key=old.key).to_dict("records")
+    assert row["test_error_mean"] == 8.0
+
+
 def test_a_failed_evaluation_is_no_number(store: Store) -> None:
     store.commit([make_record(R, attempt="a")])
     store.commit_evaluations([make_evaluation_row(R, "E", None, "a")])

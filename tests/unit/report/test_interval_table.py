@@ -154,6 +154,31 @@ def test_columns_answer_what_their_seeds_allow(store: Store) -> None:
     assert "over seeds and images, where n >= 3: these methods" in text
 
 
+def uncommon_seeds(store: Store) -> None:
+    """tps is the best of the seeds that both have; other seeds of CNN have hardly an error."""
+    rows = {("CNN", "none"): 0.05, ("ST-CNN", "tps"): 0.03}
+    results = drawn(rows, distortions=("R",), seeds=3)
+    commit(store, results + drawn({("CNN", "none"): 0.001}, distortions=("R",), seeds=7)[3:])
+
+
+def test_the_best_of_a_column_is_that_of_the_seeds_which_its_ranks_are_over(store: Store) -> None:
+    uncommon_seeds(store)
+    table = comparison_table(store, interval=True)
+    cnn, tps = entry(table, "CNN", "none", "R"), entry(table, "ST-CNN", "tps", "R")
+    assert cnn["test_error_mean"] < tps["test_error_mean"]  # over all of its seeds
+    assert (tps["rank"], tps["p_best"], tps["marked"]) == (1, 1, True)
+    assert (cnn["rank"], cnn["n_seeds"]) == (2, 7)
+    ((_, notes),) = table.attrs["notes"].items()
+    said = "R: marks and ranks are over the seeds that all entries have (0, 1, 2), errors over all."
+    assert said in notes
+
+
+def test_seeds_that_all_have_need_no_word(store: Store) -> None:
+    commit(store, drawn(ROWS, seeds=3))
+    ((_, notes),) = comparison_table(store, interval=True).attrs["notes"].items()
+    assert not any("seeds that all" in note for note in notes)
+
+
 def test_distorted_versions_count_as_their_base_image(store: Store) -> None:
     results = drawn({("FCN", "none"): 0.1, ("CNN", "none"): 0.1}, distortions=("R",), images=2000)
     alike = [(cell, np.tile(wrong[:200], 10)) for cell, wrong in results]
@@ -211,6 +236,19 @@ def test_latex_shows_the_signs_of_a_name(store: Store) -> None:
     commit(store, drawn({("a<b>|c", "none"): 0.05}))
     latex = render(comparison_table(store.uri, interval=True), "latex")
     assert r"a\textless{}b\textgreater{}\textbar{}c & none" in latex
+
+
+@pytest.mark.parametrize("name", ["[a]", "*a"])
+def test_a_row_of_latex_is_no_argument_of_the_line_before(store: Store, name: str) -> None:
+    commit(store, drawn({(name, "none"): 0.05}, distortions=("R",)))
+    assert f"\n{{}}{name} & none" in render(comparison_table(store.uri), "latex")
+
+
+def test_markdown_has_no_formulas_headings_or_quotes_of_a_name(store: Store) -> None:
+    commit(store, drawn({("$x$", "none"): 0.05, ("# a", "none"): 0.1, (">b", "none"): 0.1}))
+    markdown = render(comparison_table(store.uri), "md")
+    for text in (r"| \$x\$ | none", r"| \# a | none", r"| \>b | none"):
+        assert text in markdown
 
 
 def test_two_data_sets_are_one_family_and_never_one_column(store: Store) -> None:

@@ -7,7 +7,7 @@ from support.records import TEST_SET, make_cell, make_evaluation_row, make_recor
 
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.errors import StoreError, UserError
-from stn_cluster.store import Store, load_evaluations
+from stn_cluster.store import Store, count_due, load_evaluations
 
 CELL = make_cell("ST-CNN", "tps", "R", seed=3)
 
@@ -52,6 +52,16 @@ def test_filters_are_of_the_cell_and_of_the_test_set(
     trained: Store, filters: dict[str, object], found: int
 ) -> None:
     assert len(load_evaluations(trained, **filters)) == found
+
+
+def test_evaluations_of_an_earlier_attempt_are_due_until_they_are_computed_again(
+    trained: Store,
+) -> None:
+    assert count_due(trained) == 0
+    trained.commit([make_record(CELL, attempt="b")])
+    assert (count_due(trained), count_due(trained, model="CNN")) == (3, 0)
+    trained.commit_evaluations([make_evaluation_row(CELL, "RTS", attempt="b")])
+    assert count_due(trained, model="ST-CNN") == 2
 
 
 def test_an_unknown_filter_is_refused(trained: Store) -> None:

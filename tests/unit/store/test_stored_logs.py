@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.records import make_cell, make_record
+from support.records import make_cell, make_evaluation_row, make_record
 
 from stn_cluster.errors import NotFoundError
 from stn_cluster.store import Store, stored_logs
@@ -40,6 +40,36 @@ def test_the_log_of_a_cell_without_a_result_is_found_by_its_job(store: Store) ->
     store.append_log(CELL.key, "a", "1 begins\n")
     [log] = stored_logs(store, CELL.label)
     assert log.text == "1 begins\n"
+
+
+def test_the_logs_of_an_evaluation_are_found_by_its_id(store: Store) -> None:
+    store.commit([make_record(CELL, attempt="a")])
+    rows = [make_evaluation_row(CELL, "E", error, "a") for error in (None, 2.5)]
+    name = rows[0]["evaluation"]
+    for row, attempt in zip(rows, ("x", "y"), strict=True):
+        store.append_log(name, attempt, f"{attempt} ends\n")
+        store.commit_evaluations([row])
+    failed, succeeded = stored_logs(store, name)
+    assert (failed.attempt, failed.ending, failed.job_id) == ("x", "failed", rows[0]["job_id"])
+    assert failed.text.startswith("x ends\n")
+    assert rows[0]["error"] in failed.text
+    assert (succeeded.attempt, succeeded.ending) == ("y", "succeeded")
+    assert (succeeded.key, succeeded.text) == (name, "y ends\n")
+
+
+def test_a_lost_attempt_at_an_evaluation_has_no_result_and_a_lost_log_no_text(store: Store) -> None:
+    store.commit([make_record(CELL, attempt="a")])
+    row = make_evaluation_row(CELL, "E", 2.5, "a")
+    store.commit_evaluations([row])
+    [log] = stored_logs(store, row["evaluation"])
+    assert (log.attempt, log.ending, log.text) == ("(unknown)", "succeeded", "")
+    for attempt in ("lost", "last"):
+        store.append_log(row["evaluation"], attempt, "begins\n")
+    lost, last = stored_logs(store, row["evaluation"])
+    assert [(log.attempt, log.ending) for log in (lost, last)] == [
+        ("lost", "no result"),
+        ("last", "succeeded"),
+    ]
 
 
 def test_an_unknown_cell_is_told_with_the_nearest(store: Store) -> None:
