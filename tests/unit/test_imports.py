@@ -410,7 +410,7 @@ ONLY_IN = {
     "pyarrow": ("store/",),
     "typer": ("cli/",),
     "fastapi": ("server/",),
-    "uvicorn": ("server/http_server.py",),
+    "uvicorn": ("server/http_server.py", "server/timed_protocol.py"),
     "prometheus_client": ("server/metrics_routes.py",),
     "httpx": ("client/", "data/mnist_download.py"),
     "scipy": ("report/statistics/",),
