@@ -30,14 +30,27 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> GridConfig:
         UserError: the file is missing, empty, malformed, or a field is wrong.
     """
     path = user_path(path)
-    document = _read(path)
+    document = _document(_read(path), str(path))
     document.setdefault("name", _name(path))
     for override in overrides:
         _apply(document, override)
+    return _parsed(document, str(path))
+
+
+def parse_yaml(text: str, source: str = "config") -> GridConfig:
+    """Makes a `GridConfig` from the text of a YAML file; `source` names it in errors.
+
+    Raises:
+        UserError: it is empty, malformed, or a field is wrong.
+    """
+    return _parsed(_document(text, source), source)
+
+
+def _parsed(document: dict[str, Any], source: str) -> GridConfig:
     for field, value in document.items():
         if value is None or (field == "cells" and value == []):
-            raise UserError(f"{path}: {field}: is empty; give it a value, or leave it out")
-    return parse_config(document, source=str(path))
+            raise UserError(f"{source}: {field}: is empty; give it a value, or leave it out")
+    return parse_config(document, source=source)
 
 
 def parse_config(document: dict[str, Any], source: str = "config") -> GridConfig:
@@ -81,13 +94,16 @@ def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._+]+", "-", path.stem).strip("-._+")[:64] or "grid"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text: {error}") from None
+
+
+def _document(text: str, path: str) -> dict[str, Any]:
     try:
         document = read_yaml(text)
     except yaml.MarkedYAMLError as error:

@@ -27,6 +27,7 @@ from stn_cluster.cli import (
     results,
     trained,
     verify,
+    view,
 )
 from stn_cluster.cli.output import ReaderGoneError, say, standard_streams
 from stn_cluster.cli.progress import BUG, DONE, INTERRUPTED, WRONG_INPUT
@@ -59,7 +60,7 @@ for command in (
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare, figure.figure),
     *(report.report, evaluating.evaluate, evaluating.transfer, evaluating.robustness),
-    *(verify.verify, trained.export, describe.components, describe.schema),
+    *(verify.verify, view.view, trained.export, describe.components, describe.schema),
 ):
     app.command()(command)
 

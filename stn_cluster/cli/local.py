@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,13 +42,17 @@ def run(
     store: StoreOption = None,
     overrides: OverridesOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train all cells again.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Serve a page of the run, and print its address.")
+    ] = False,
 ) -> None:
     """Train the cells of a config that the store lacks, on this machine, and print the table."""
     from stn_cluster.cluster.make_jobs import grid_job
 
     data_root = machine.get("data_root")
     job = grid_job(config, overrides=overrides or (), data_root=data_root, force=force, store=store)
-    run_job_here(job, str(Path("results") / job.name) if store is None else store, machine)
+    place = str(Path("results") / job.name) if store is None else store
+    run_job_here(job, place, machine, page=page)
 
 
 def plan(
@@ -149,11 +154,17 @@ def serve(
     check_cluster(address)  # before Ray is imported
     from stn_cluster.server.serve import serve as serve_until_stopped
 
-    serve_until_stopped(settings, listen, address=address, gpu=gpu)
+    serve_until_stopped(settings, listen, address=address, gpu=gpu, announce=_say_address)
 
 
-def run_job_here(job: Job, store: str, machine: MachineOptions) -> None:
-    """Runs a job, shows its progress, then prints its table."""
+def _say_address(address: str) -> None:
+    """Says where the page is; a log, where others may read, gets no token."""
+    shown = address if sys.stdout.isatty() else address.partition("#")[0]
+    write(f"page: {shown}\n")
+
+
+def run_job_here(job: Job, store: str, machine: MachineOptions, page: bool = False) -> None:
+    """Runs a job, shows its progress, and its page if that is wanted, then prints its table."""
     from stn_cluster.cluster.run_local import run_job
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.report.folder import write_report
@@ -161,7 +172,12 @@ def run_job_here(job: Job, store: str, machine: MachineOptions) -> None:
 
     if job.left_out:
         say(job.left_out)
-    statuses = run_job(job, make_settings(store, **machine))
+    beside = None
+    if page:
+        from stn_cluster.server.run_page import page_of_run
+
+        beside = page_of_run(lambda address: say(f"page: {address}"))
+    statuses = run_job(job, make_settings(store, **machine), beside)
     status = follow(statuses, interrupted="run the same command again to resume")
     place = f"--store {shlex.quote(redact(store))}"
     print_result(write_report(store, job.cells, job.evaluations), status.cells, place)

@@ -17,6 +17,7 @@ from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.queue.jobs import JOB_ID, CellStatus, counted_cells
 
 PORT = 8267  # default port of the server
+VIEW_PORT = 8268  # and of `view`
 MAX_PAGE = 5000  # cells
 TOKEN_VARIABLE = "STN_CLUSTER_TOKEN"
 VERSION_HEADER = "stn-cluster-version"  # in every response

@@ -33,6 +33,10 @@ from stn_cluster.thread_binding import binding_remark
 if TYPE_CHECKING:
     import pandas as pd
 
+    from stn_cluster.cluster.coordinator_client import CoordinatorClient
+
+    Beside = Callable[[CoordinatorClient, Settings, str], contextlib.AbstractContextManager[None]]
+
 DATA_ROOT = "data"  # default; a full path is sent to workers, which have another working folder
 STOP_SECONDS = 120.0  # time for running steps and their checkpoints after an interrupt
 TAKEOVER_SECONDS = 10.0  # time for the processes of a killed run to end
@@ -98,7 +102,7 @@ def run_shown(
                 watch(status)
 
 
-def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
+def run_job(job: Job, settings: Settings, beside: Beside | None = None) -> Generator[JobStatus]:
     """Trains a job's cells on an embedded Ray.
 
     Other jobs in the queue are not touched; if the same job was interrupted, it is resumed.
@@ -109,6 +113,8 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
     Args:
         job: the job.
         settings: settings of the run's own service.
+        beside: what runs as long as the job does, such as a page: it is given the coordinator's
+            client, the service's settings and the job's id. Not used if all results are stored.
 
     Yields:
         The job's status with its cells, about twice per second until it has ended.
@@ -121,10 +127,10 @@ def run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         yield _published(job, Store.open(settings.store))
         return
     with interrupts():
-        yield from _run_job(job, settings)
+        yield from _run_job(job, settings, beside)
 
 
-def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
+def _run_job(job: Job, settings: Settings, beside: Beside | None) -> Generator[JobStatus]:
     data_root = Path(settings.data_root or DATA_ROOT).resolve()
     prepare_datasets(job.tested_cells, data_root)
     job, stored = _look(job, settings)
@@ -160,15 +166,16 @@ def _run_job(job: Job, settings: Settings) -> Generator[JobStatus]:
         finished = False
         try:
             client.submit(job)
-            for status in client.watch(job.job_id):
-                yield replace(status, waiting=(*remarks, *status.waiting))
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-                if lost := lost_processes():
-                    raise EndedError(
-                        f"Ray's {', '.join(lost)} has ended (out of memory, or killed): run the "
-                        "same again to resume"
-                    )
+            with contextlib.nullcontext() if beside is None else beside(client, own, job.job_id):
+                for status in client.watch(job.job_id):
+                    yield replace(status, waiting=(*remarks, *status.waiting))
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
+                    if lost := lost_processes():
+                        raise EndedError(
+                            f"Ray's {', '.join(lost)} has ended (out of memory, or killed): run "
+                            "the same again to resume"
+                        )
             finished = True
         finally:
             if interrupted.is_set():

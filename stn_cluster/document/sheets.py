@@ -65,14 +65,24 @@ def make_sheets(
 
 
 def _side(images: Images | None) -> int:
-    return MOST_SIDE if images is None else min(MOST_SIDE, images.shape[1])
+    return MOST_SIDE if images is None else side_of(images)
+
+
+def side_of(images: Images) -> int:
+    """Side of an image on a sheet, in pixels."""
+    return min(MOST_SIDE, int(images.shape[1]))
 
 
 def _sheet(images: Images) -> str:
-    """URL of a PNG with `ACROSS` images in a row."""
+    """URL of a sheet."""
+    return f"data:image/png;base64,{base64.b64encode(png_sheet(images)).decode()}"
+
+
+def png_sheet(images: Images) -> bytes:
+    """A PNG with `ACROSS` images in a row, each `side_of(images)` wide and high."""
     from PIL import Image
 
-    side = _side(images)
+    side = side_of(images)
     down = -(-len(images) // ACROSS)
     mode = "RGB" if images.ndim == 4 else "L"
     sheet = Image.new(mode, (side * min(ACROSS, len(images)), side * down))
@@ -83,4 +93,4 @@ def _sheet(images: Images) -> str:
         sheet.paste(picture, (place % ACROSS * side, place // ACROSS * side))
     content = io.BytesIO()
     sheet.save(content, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return content.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.plain_text import one_line
@@ -34,12 +35,22 @@ def check_plan_format(format: str) -> None:
         raise UserError(f"--format: {unknown('format', format, PLAN_FORMATS)}", "format")
 
 
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """Fields of a plan in JSON."""
+    return asdict(plan) | {"to_train": plan.to_train}
+
+
 def _json(plan: Plan) -> str:
-    return json.dumps(asdict(plan) | {"to_train": plan.to_train}, indent=2)
+    return json.dumps(plan_fields(plan), indent=2)
 
 
 def _text(plan: Plan) -> str:
-    return "\n".join(map(one_line, _lines(plan)))
+    return "\n".join(plan_lines(plan))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Lines for people."""
+    return list(map(one_line, _lines(plan)))
 
 
 def _lines(plan: Plan) -> Iterable[str]:

@@ -143,7 +143,7 @@ _BUILT_IN = (
         "RTS",
         "data.distortions:rotation_translation_scale",
         revision=2,
-        variants=(("plain", 42), ("frame", 42)),
+        variants=(("frame", 42), ("plain", 42)),
         variant_names=(("rotated-frame", "plain"),),
     ),
     _built_in("distortion", "P", "data.distortions:projective", revision=2, variants=_P_READINGS),

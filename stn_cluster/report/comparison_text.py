@@ -48,7 +48,7 @@ def passed(comparison: Comparison, points: float) -> bool:
 
 
 def _json(comparison: Comparison, points: float | None) -> str:
-    rows = [_fields(pair) for pair in comparison.pairs]
+    rows = [comparison_fields(pair) for pair in comparison.pairs]
     found: dict[str, Any] = {"kind": comparison.kind.value, "a": comparison.a, "b": comparison.b}
     if comparison.kind is Kind.CELLS:
         found = rows[0] | {"kind": comparison.kind.value}
@@ -67,7 +67,7 @@ def _json(comparison: Comparison, points: float | None) -> str:
     return in_json(json.dumps(found, indent=2, ensure_ascii=False, default=str))
 
 
-def _fields(pair: PairResult) -> dict[str, Any]:
+def comparison_fields(pair: PairResult) -> dict[str, Any]:
     """Fields of a pair in JSON: errors in percent, differences in points."""
     return {
         "name": pair.name,

@@ -16,8 +16,9 @@ from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
 from stn_cluster.report.render import CSV, check_format, render_matrices
 from stn_cluster.report.table import current_cells
-from stn_cluster.store import Store, as_csv, load_evaluations
+from stn_cluster.store import Store, as_csv, as_json, load_evaluations
 
+JSON = "json"
 NO_ROOM = "*"  # behind an error on RTS where images fill the canvas
 _NOTHING = "No evaluations: `stn-cluster evaluate` makes them."
 _ROW = ["model", "transform", "trained_on"]
@@ -94,7 +95,7 @@ def transfer(
 
     Args:
         store: a store, or its path or URI.
-        format: text, md, csv, latex or html; csv has a line for each entry.
+        format: text, md, csv, latex, html or json; csv and json have a line for each entry.
         evaluations: ids of evaluations; None: all.
         filters: see `load_evaluations`.
 
@@ -131,6 +132,8 @@ def robustness(
 def _rendered(
     means: pd.DataFrame, format: str, make: Callable[[pd.DataFrame], list[Matrix]]
 ) -> str:
+    if format == JSON:
+        return as_json(means) + "\n"
     check_format(format)
     if format == CSV:
         return as_csv(means)

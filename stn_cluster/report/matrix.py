@@ -64,7 +64,6 @@ def _matrix(
         texts = [" ".join(filter(None, entry_parts(entry, seeds))) for entry in entries]
         mean = [_row_mean(entries, seeds)] if len(distortions) > 1 else []
         rows.append((model, transform, *texts, *mean))
-    captions = notes.get((dataset, recipe), ())
     return Matrix(
         title=one_line(f"{dataset}, recipe {recipe}"),
         header=(
@@ -73,8 +72,22 @@ def _matrix(
             *(["mean"] if len(distortions) > 1 else []),
         ),
         rows=tuple(tuple(map(one_line, row)) for row in rows),
-        legend=tuple(map(one_line, (*_legend(dataset, recipe, part), *captions))),
+        legend=matrix_legend(dataset, recipe, part, notes),
     )
+
+
+def matrix_legend(
+    dataset: str, recipe: str, part: pd.DataFrame, notes: Mapping[tuple[str, str], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Sentences below a matrix.
+
+    Args:
+        dataset, recipe: whose it is.
+        part: its rows of the table.
+        notes: those of the table, from `interval_table`, if it has intervals.
+    """
+    captions = notes.get((dataset, recipe), ())
+    return tuple(map(one_line, (*_legend(dataset, recipe, part), *captions)))
 
 
 def matrix_rows(part: pd.DataFrame) -> Iterator[tuple[str, str, list[Mapping[Any, Any]]]]:

@@ -6,8 +6,9 @@ import os
 import warnings
 from collections.abc import Collection
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from stn_cluster.errors import UserError
@@ -33,6 +34,14 @@ COLUMNS = (
 _GROUP = ["dataset", "recipe"]
 _ENTRY = [*_GROUP, "model", "transform", "distortion"]
 _NEEDED = [*_ENTRY, "seed", "key", "status", "test_error", "accepted_at"]
+
+
+class Named(Protocol):
+    """A cell, or its names alone."""
+
+    @property
+    def key(self) -> str:
+        """See `Cell.key`."""
 
 
 class ComparisonTable(pd.DataFrame):
@@ -94,34 +103,75 @@ def comparison_table(
         results = store = Store.open(results)
         for line in store.outdated(lambda: shown_keys(store, **filters)):
             warnings.warn(line, OutdatedWarning, stacklevel=2)
-    published = find_reference(reference)
     wanted_status = filters.pop("status", None)
     cells = current_cells(_wanted(results, filters))
+    return table_of_cells(
+        cells,
+        results if interval and isinstance(results, Store) else None,
+        reference,
+        status=wanted_status,
+        correction=correction,
+        data_root=data_root,
+    )
+
+
+def table_of_cells(
+    cells: pd.DataFrame,
+    store: Store | None,
+    reference: str = "paper",
+    *,
+    status: Any = None,
+    correction: str = "holm",
+    data_root: str | os.PathLike[str] | None = None,
+) -> ComparisonTable:
+    """Computes the `comparison_table` of cells, each once.
+
+    Args:
+        cells: from `cells_of_table`.
+        store: where their predictions are, for intervals and marks; None: without them.
+        reference: see `comparison_table`, as the next two.
+        status: only entries with this status, or one of these.
+        correction, data_root: see `comparison_table`.
+    """
+    published = find_reference(reference)
     rows: list[dict[str, Any]] = []
-    for group, members in cells.groupby(_GROUP, sort=False):
-        by_entry = dict(iter(members.groupby(["model", "transform", "distortion"])))
-        networks = members[["model", "transform"]].drop_duplicates()
-        for (model, transform), distortion in product(
-            networks.itertuples(index=False, name=None), members["distortion"].unique()
-        ):
+    for group, entries in _entries(cells).items():
+        networks = dict.fromkeys(names[:2] for names in entries)
+        distortions = dict.fromkeys(names[2] for names in entries)
+        for (model, transform), distortion in product(networks, distortions):
             names = dict(zip(_ENTRY, (*group, model, transform, distortion), strict=True))
-            numbers = _numbers(by_entry.get((model, transform, distortion), members[:0]))
+            numbers = _numbers(entries.get((model, transform, distortion), ()))
             error = reference_error(published, model, transform, distortion)
             delta = numbers["test_error_mean"] - error
-            status = numbers.pop("status")
+            outcome = numbers.pop("status")
             rows.append(
-                {**names, **numbers, "reference_error": error, "delta": delta, "status": status}
+                {**names, **numbers, "reference_error": error, "delta": delta, "status": outcome}
             )
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
-    table = in_table_order(select(table, {"status": wanted_status}))
-    if interval and isinstance(results, Store):
+    table = in_table_order(select(table, {"status": status}))
+    if store is not None:
         from stn_cluster.report.interval_table import add_intervals
 
         root = None if data_root is None else user_path(data_root)
-        table = add_intervals(table, results, cells, correction, root)
+        table = add_intervals(table, store, cells, correction, root)
     found = ComparisonTable(table)
     found.attrs.update(table.attrs)
     return found
+
+
+def cells_of_table(results: Store | pd.DataFrame, **filters: Any) -> pd.DataFrame:
+    """Cells that a `comparison_table` is made of: one for each entry and seed, the missing ones
+    too.
+
+    Args:
+        results: see `comparison_table`.
+        filters: its filters of cells.
+
+    Returns:
+        dataset, recipe, model, transform, distortion, seed, key, status (succeeded, failed or
+        missing), test_error (percent), accepted_at.
+    """
+    return current_cells(_wanted(results, filters))
 
 
 def shown_keys(store: Store, **filters: Any) -> list[str]:
@@ -134,16 +184,31 @@ def shown_keys(store: Store, **filters: Any) -> list[str]:
 def cells_table(store: Store, cells: Collection[Cell]) -> ComparisonTable:
     """Computes the `comparison_table` of these cells, with their own names.
 
+    Raises:
+        StoreError: a file in the store cannot be read.
+    """
+    return comparison_table(with_results(store, cells))
+
+
+def with_results(store: Store, cells: Collection[Named]) -> pd.DataFrame:
+    """Cells with their results, those without one being `missing`: see `cells_of_table`.
+
     The store may have a key under another recipe's name, as the name is not part of the key.
+
+    Args:
+        store: the store.
+        cells: with the names and the key of a `Cell`.
 
     Raises:
         StoreError: a file in the store cannot be read.
     """
     names = [*_ENTRY, "seed", "key"]
-    cell_names = pd.DataFrame([{name: getattr(cell, name) for name in names} for cell in cells])
+    cell_names = pd.DataFrame(
+        [{name: getattr(cell, name) for name in names} for cell in cells], columns=names
+    )
     rows = load_results(store)[["key", "status", "test_error", "accepted_at"]]
-    with_results = cell_names.merge(rows, on="key", how="left")
-    return comparison_table(with_results.fillna({"status": "missing"}))
+    found = cell_names.merge(rows, on="key", how="left")
+    return found.fillna({"status": "missing"})
 
 
 def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
@@ -185,13 +250,29 @@ def current_cells(cells: pd.DataFrame) -> pd.DataFrame:
     return by_time.drop_duplicates([*_ENTRY, "seed"], keep="last")
 
 
-def _numbers(seeds: pd.DataFrame) -> dict[str, Any]:
+def _entries(
+    cells: pd.DataFrame,
+) -> dict[tuple[str, str], dict[tuple[str, str, str], list[tuple[str, float]]]]:
+    """Status and error of the seeds of each entry, by data set and recipe, then by the rest.
+
+    Of lists, as a frame for each of ten thousand entries takes half a minute.
+    """
+    found: dict[Any, dict[Any, list[tuple[str, float]]]] = {}
+    columns = [cells[name].tolist() for name in (*_ENTRY, "status", "test_error")]
+    for dataset, recipe, *names, status, error in zip(*columns, strict=True):
+        entries = found.setdefault((dataset, recipe), {})
+        entries.setdefault(tuple(names), []).append((status, error))
+    return found
+
+
+def _numbers(seeds: Collection[tuple[str, float]]) -> dict[str, Any]:
     """Summary of the seeds of one entry."""
-    status = set(seeds["status"])
-    errors = seeds.loc[seeds["status"] == "succeeded", "test_error"]
+    status = {status for status, _ in seeds}
+    errors = np.array([error for status, error in seeds if status == "succeeded"], float)
+    errors = errors[~np.isnan(errors)]  # of those that were not tested
     return {
-        "n_seeds": len(errors),
-        "test_error_mean": errors.mean(),
-        "test_error_std": errors.std(ddof=1),
+        "n_seeds": sum(status == "succeeded" for status, _ in seeds),
+        "test_error_mean": errors.mean() if len(errors) else np.nan,
+        "test_error_std": errors.std(ddof=1) if len(errors) > 1 else np.nan,
         "status": next((name for name in ("succeeded", "failed") if name in status), "missing"),
     }

@@ -1,37 +1,54 @@
-"""Backend of the routes: the coordinator, the store, and the server's own plug-ins."""
+"""Backend of a service's routes: the coordinator, the store, and the server's own plug-ins."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from stn_cluster.client.schemas import Submission
+from stn_cluster.client.schemas import AttemptRecord, Submission
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.make_evaluations import check_weights_are_here
 from stn_cluster.cluster.make_jobs import config_evaluations
 from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.rows import stored_results
-from stn_cluster.errors import StoreError, UserError
-from stn_cluster.queue.jobs import Job
+from stn_cluster.errors import NotFoundError, StoreError, UserError
+from stn_cluster.queue.jobs import CellStatus, Job
 from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
-from stn_cluster.store import Store
+from stn_cluster.server.store_backend import StoreBackend
 
 MAX_CELLS = 200_000  # per job
+READY_SECONDS = 5.0  # time for the coordinator's answer to a probe
 
 
-@dataclass(eq=False)
-class Backend:
+@dataclass(eq=False, kw_only=True)
+class Backend(StoreBackend):
     """A store and its coordinator, for the routes."""
 
     client: CoordinatorClient
-    store: Store
-    data_root: Path | None = None
-    plugins: tuple[str, ...] = ()
     # Names and revisions of data sets whose files were checked.
     datasets: set[tuple[str, int | str]] = field(default_factory=set)
+
+    def check(self) -> None:
+        """Raises ServiceError if the coordinator does not answer."""
+        self.client.with_patience(0, timeout=READY_SECONDS).settings()
+
+    def job_cells(self, job_id: str) -> Sequence[CellStatus]:
+        """See `StoreBackend.job_cells`."""
+        return self.client.cells(job_id)
+
+    def attempts(self, key: str) -> Sequence[AttemptRecord]:
+        """See `StoreBackend.attempts`."""
+        try:
+            return [AttemptRecord.of(attempt) for attempt in self.client.attempts(key)]
+        except NotFoundError:  # of an earlier queue
+            return ()
+
+    def log_of(self, key: str, attempt: str) -> str | None:
+        """See `StoreBackend.log_of`."""
+        return self.client.log_of(key, attempt)
 
     def job(self, job_id: str, submission: Submission) -> Job:
         """Makes the job of a submission.

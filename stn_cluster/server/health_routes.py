@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 
 from stn_cluster import __version__
 from stn_cluster.client.schemas import ServiceInfo
-from stn_cluster.server.backend import BackendDep
+from stn_cluster.server.store_backend import StoreDep
 
 router = APIRouter(tags=["service"])
 
@@ -21,13 +21,13 @@ async def health() -> Literal["ok"]:
 
 
 @router.get("/ready")
-def ready(backend: BackendDep) -> Literal["ok"]:
+def ready(backend: StoreDep) -> Literal["ok"]:
     """Checks that the coordinator responds, too; needs no token."""
-    backend.client.with_patience(0, timeout=5).settings()
+    backend.check()
     return "ok"
 
 
 @router.get("/service", dependencies=[Security(HTTPBearer(auto_error=False))])
-def info(backend: BackendDep) -> ServiceInfo:
+def info(backend: StoreDep) -> ServiceInfo:
     """Version and store of the service."""
     return ServiceInfo(__version__, backend.store.name)

@@ -1,31 +1,26 @@
-"""Routes of jobs: submit, list, status, cancel, retry."""
+"""Routes of jobs: list, status, cells, table."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
 
-from stn_cluster.client.schemas import (
-    MAX_PAGE,
-    CellPage,
-    CellQuery,
-    JobId,
-    Rerun,
-    Submission,
-    Waiting,
-)
-from stn_cluster.cluster.make_jobs import rerun_job
-from stn_cluster.cluster.publish_plugins import publish_plugins
+from stn_cluster.client.schemas import MAX_PAGE, CellPage, CellQuery, JobId
 from stn_cluster.queue.jobs import CellState, JobStatus, Page
+from stn_cluster.report.evaluation_tables import transfer
 from stn_cluster.server.backend import BackendDep
+from stn_cluster.server.result_routes import (
+    OF_EVALUATIONS,
+    TABLES,
+    EvaluationTableQuery,
+    TableQuery,
+    documented,
+    render_table,
+)
 
 router = APIRouter(tags=["jobs"])
-CREATED: dict[int | str, dict[str, Any]] = {
-    HTTPStatus.CREATED.value: {"model": JobStatus, "description": "The job is new."}
-}
 
 
 class PageQuery(CellQuery):
@@ -34,35 +29,6 @@ class PageQuery(CellQuery):
     state: list[CellState] = []
     offset: Annotated[int, Query(ge=0, lt=2**31)] = 0
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000
-
-
-@router.put("/jobs/{job_id}", responses=CREATED)
-def submit(
-    job_id: JobId, submission: Submission, backend: BackendDep, response: Response
-) -> JobStatus:
-    """Submits a job under an id that the client chooses, so that it can repeat the request if it
-    gets no response. After the response, the job is never lost."""
-    job = backend.job(job_id, submission)
-    publish_plugins(job.items, backend.store)
-    new = backend.client.submit(job)
-    response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return replace(backend.client.status(job_id), left_out=job.left_out)
-
-
-@router.put("/reruns/{job_id}", responses=CREATED)
-def rerun(job_id: JobId, request: Rerun, backend: BackendDep, response: Response) -> JobStatus:
-    """Trains cells of the store and of its jobs again, as a new job; their history is kept."""
-    job = rerun_job(
-        backend.store,
-        request.filters.used(),
-        data_root=backend.data_root,
-        job_id=job_id,
-        priority=request.priority,
-    )
-    publish_plugins(job.cells, backend.store)
-    new = backend.client.submit(job)
-    response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-    return backend.client.status(job_id)
 
 
 @router.get("/jobs")
@@ -86,14 +52,35 @@ def cells(job_id: JobId, query: Annotated[PageQuery, Query()], backend: BackendD
     return CellPage(statuses, query.offset + query.limit if more else None)
 
 
-@router.post("/jobs/{job_id}/cancel")
-def cancel(job_id: JobId, backend: BackendDep) -> JobStatus:
-    """Cancels the job: cells that no other job wants stop."""
-    backend.client.cancel(job_id)
-    return backend.client.status(job_id)
+@router.get(
+    "/jobs/{job_id}/table",
+    response_class=PlainTextResponse,
+    responses=documented(TABLES.values()),
+)
+def job_table(
+    job_id: JobId, query: Annotated[TableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """The comparison table of a job's cells; of a job of evaluations alone, theirs, as `transfer`
+    has it."""
+    names = [status.cell for status in backend.client.cells(job_id)]
+    keys = [name.key for name in names if name.tested_on is None]
+    if not keys:
+        ids = [name.key for name in names]
+        text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+        return PlainTextResponse(text, media_type=TABLES[query.format])
+    return render_table(backend, query, {**query.used(), "key": keys})
 
 
-@router.post("/jobs/{job_id}/retry")
-def retry(job_id: JobId, backend: BackendDep) -> Waiting:
-    """Queues the job's failed and cancelled cells again."""
-    return Waiting(backend.client.retry(job_id))
+@router.get(
+    "/jobs/{job_id}/transfer",
+    response_class=PlainTextResponse,
+    responses=documented(OF_EVALUATIONS.values()),
+)
+def job_transfer(
+    job_id: JobId, query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+) -> PlainTextResponse:
+    """A job's evaluations, those of cells that it trains too, at all severities that it has."""
+    names = [status.cell for status in backend.client.cells(job_id)]
+    ids = [name.key for name in names if name.tested_on is not None]
+    text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])

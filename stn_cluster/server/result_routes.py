@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
-from stn_cluster.client.schemas import OUTDATED_HEADER, JobId, ResultFilters, Word
+from stn_cluster.client.schemas import OUTDATED_HEADER, ResultFilters, Word
 from stn_cluster.evaluate_config import LARGEST_SEVERITY, LARGEST_WORST_OF
 from stn_cluster.report.evaluation_tables import robustness, transfer
 from stn_cluster.report.render import render
 from stn_cluster.report.table import comparison_table, shown_keys
-from stn_cluster.server.backend import Backend, BackendDep
+from stn_cluster.server.store_backend import StoreBackend, StoreDep
 from stn_cluster.store import Store, as_file, export, load_evaluations, load_results
 
 router = APIRouter(tags=["results"])
@@ -24,8 +24,9 @@ _MEDIA = {
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
-_TABLES = {"text": "text/plain", "md": "text/markdown", "csv": "text/csv", "latex": "text/plain"}
-_TABLES["html"] = "text/html"
+TABLES = {"text": "text/plain", "md": "text/markdown", "csv": "text/csv", "latex": "text/plain"}
+TABLES["html"] = "text/html"
+OF_EVALUATIONS = {**TABLES, "json": "application/json"}
 
 
 class ResultQuery(ResultFilters):
@@ -61,7 +62,7 @@ class EvaluationQuery(EvaluationFilters):
 class EvaluationTableQuery(EvaluationFilters):
     """Selection and format of a table of evaluations."""
 
-    format: Literal["text", "md", "csv", "latex", "html"] = "text"
+    format: Literal["text", "md", "csv", "latex", "html", "json"] = "text"
 
 
 class TableQuery(ResultFilters):
@@ -73,12 +74,13 @@ class TableQuery(ResultFilters):
     correction: Word = "holm"  # of the marks: holm or benjamini-hochberg
 
 
-def _documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
+def documented(media: Iterable[str]) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route, by their media types."""
     return {200: {"content": {kind: {} for kind in media}}}
 
 
-@router.get("/results", response_class=StreamingResponse, responses=_documented(_MEDIA.values()))
-def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> StreamingResponse:
+@router.get("/results", response_class=StreamingResponse, responses=documented(_MEDIA.values()))
+def results(query: Annotated[ResultQuery, Query()], backend: StoreDep) -> StreamingResponse:
     """Rows of the store in the order of their acceptance, streamed."""
     store = backend.store
     tables = store.scan(query.used(), query.latest)
@@ -89,74 +91,49 @@ def results(query: Annotated[ResultQuery, Query()], backend: BackendDep) -> Stre
     return StreamingResponse(body, media_type=_MEDIA[query.format], headers=outdated)
 
 
-@router.get("/evaluations", response_class=Response, responses=_documented(_MEDIA.values()))
-def evaluations(query: Annotated[EvaluationQuery, Query()], backend: BackendDep) -> Response:
+@router.get("/evaluations", response_class=Response, responses=documented(_MEDIA.values()))
+def evaluations(query: Annotated[EvaluationQuery, Query()], backend: StoreDep) -> Response:
     """Evaluations of the cells' current results, as `load_evaluations` gives them."""
     rows = load_evaluations(backend.store, predictions=False, **query.used())
     return Response(as_file(rows, query.format), media_type=_MEDIA[query.format])
 
 
-@router.get("/transfer", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
+@router.get(
+    "/transfer",
+    response_class=PlainTextResponse,
+    responses=documented(OF_EVALUATIONS.values()),
+)
 def transfer_table(
-    query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+    query: Annotated[EvaluationTableQuery, Query()], backend: StoreDep
 ) -> PlainTextResponse:
     """Errors of cells that were trained on one distortion and tested on others."""
     text = transfer(backend.store, query.format, **query.used())
-    return PlainTextResponse(text, media_type=_TABLES[query.format])
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])
 
 
 @router.get(
-    "/robustness", response_class=PlainTextResponse, responses=_documented(_TABLES.values())
+    "/robustness",
+    response_class=PlainTextResponse,
+    responses=documented(OF_EVALUATIONS.values()),
 )
 def robustness_table(
-    query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
+    query: Annotated[EvaluationTableQuery, Query()], backend: StoreDep
 ) -> PlainTextResponse:
     """Errors of cells by the severity of the test distortion."""
     text = robustness(backend.store, query.format, **query.used())
-    return PlainTextResponse(text, media_type=_TABLES[query.format])
+    return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])
 
 
-@router.get("/table", response_class=PlainTextResponse, responses=_documented(_TABLES.values()))
-def table(query: Annotated[TableQuery, Query()], backend: BackendDep) -> PlainTextResponse:
+@router.get("/table", response_class=PlainTextResponse, responses=documented(TABLES.values()))
+def table(query: Annotated[TableQuery, Query()], backend: StoreDep) -> PlainTextResponse:
     """The comparison table: mean error over seeds, and the reference's number."""
-    return _table(backend, query, query.used())
+    return render_table(backend, query, query.used())
 
 
-@router.get(
-    "/jobs/{job_id}/table",
-    response_class=PlainTextResponse,
-    responses=_documented(_TABLES.values()),
-)
-def job_table(
-    job_id: JobId, query: Annotated[TableQuery, Query()], backend: BackendDep
+def render_table(
+    backend: StoreBackend, query: TableQuery, filters: dict[str, Any]
 ) -> PlainTextResponse:
-    """The comparison table of a job's cells; of a job of evaluations alone, theirs, as `transfer`
-    has it."""
-    names = [status.cell for status in backend.client.cells(job_id)]
-    keys = [name.key for name in names if name.tested_on is None]
-    if not keys:
-        ids = [name.key for name in names]
-        text = transfer(backend.store, query.format, evaluations=ids, **query.used())
-        return PlainTextResponse(text, media_type=_TABLES[query.format])
-    return _table(backend, query, {**query.used(), "key": keys})
-
-
-@router.get(
-    "/jobs/{job_id}/transfer",
-    response_class=PlainTextResponse,
-    responses=_documented(_TABLES.values()),
-)
-def job_transfer(
-    job_id: JobId, query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
-) -> PlainTextResponse:
-    """A job's evaluations, those of cells that it trains too, at all severities that it has."""
-    names = [status.cell for status in backend.client.cells(job_id)]
-    ids = [name.key for name in names if name.tested_on is not None]
-    text = transfer(backend.store, query.format, evaluations=ids, **query.used())
-    return PlainTextResponse(text, media_type=_TABLES[query.format])
-
-
-def _table(backend: Backend, query: TableQuery, filters: dict[str, Any]) -> PlainTextResponse:
+    """The comparison table of the cells that match filters."""
     table = comparison_table(
         backend.store,
         query.reference,
@@ -167,7 +144,7 @@ def _table(backend: Backend, query: TableQuery, filters: dict[str, Any]) -> Plai
     )
     outdated = _outdated(backend.store, lambda: shown_keys(backend.store, **filters))
     text = render(table, query.format)
-    return PlainTextResponse(text, media_type=_TABLES[query.format], headers=outdated)
+    return PlainTextResponse(text, media_type=TABLES[query.format], headers=outdated)
 
 
 def _outdated(store: Store, keys: Callable[[], Iterable[str]]) -> dict[str, str]:

@@ -1,23 +1,44 @@
-"""Security middleware: checks the token, the Host, the content type and the body's size."""
+"""Security middleware: checks the token or session, the Host, the origin, the content type and the
+body's size; and tells browsers what pages of this server may do."""
 
 from __future__ import annotations
 
 import hmac
 import re
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stn_cluster.server.error_responses import error_response
+from stn_cluster.server.session import cookie_name, cookie_of, is_valid
 
-OPEN = ("/v1/health", "/v1/ready")  # probes need no token
+# Probes need no token, nor do the page's files, nor what trades the token for a session.
+OPEN = ("/v1/health", "/v1/ready", "/v1/session", "/v1/docs", "/")
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
+OPEN_FOLDER = "/page/"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+BODY_SECONDS = 30.0  # time that a body may take
 MAX_BODY = 2 * 2**20  # bytes; a config of 100,000 seeds has half of it
 
 
 class SecurityMiddleware:
     """ASGI middleware that refuses unauthorised and unsafe requests.
+
+    A browser's write must come from this server's own page, whoever is logged in.
 
     Args:
         app: the application behind it.
@@ -36,33 +57,70 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refused(scope["method"], scope["path"], Headers(scope=scope))
+        send = _with_headers(send)
+        refused = self._refused(scope)
         body = b""
         if refused is None:
             try:
-                most = MAX_BODY if scope["method"] in ("PUT", "POST") else 0
-                body = await _read(receive, Headers(scope=scope), most)
+                most = 0 if scope["method"] in SAFE else MAX_BODY
+                with anyio.fail_after(BODY_SECONDS):
+                    body = await _read(receive, Headers(scope=scope), most)
             except _TooLargeError:
                 refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most:,} bytes"
+            except TimeoutError:
+                refused = HTTPStatus.REQUEST_TIMEOUT, f"a body within {BODY_SECONDS:g} seconds"
         if refused is not None:
             await error_response(*refused)(scope, receive, send)
             return
         await self._app(scope, _replayed(body, receive), send)
 
-    def _refused(self, method: str, path: str, headers: Headers) -> tuple[HTTPStatus, str] | None:
+    def _refused(self, scope: Scope) -> tuple[HTTPStatus, str] | None:
+        method, path, headers = scope["method"], scope["path"], Headers(scope=scope)
         if self._loopback and not _is_local(_name(headers.get("host", ""))):
             return HTTPStatus.BAD_REQUEST, f"Host: one of {', '.join(LOCAL_HOSTS)}"
-        if self._token and path not in OPEN and not self._bears_token(headers):
+        is_open = path in OPEN or path.startswith(OPEN_FOLDER)
+        if self._token and not is_open and not self._is_allowed(scope, headers):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"
-        if method not in ("GET", "HEAD", "OPTIONS") and not _is_json(headers):
-            return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type: application/json"
+        if method not in SAFE:
+            if not _is_own(headers):
+                return HTTPStatus.FORBIDDEN, "Origin: a page of another server may not do this"
+            if not _is_json(headers):
+                return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type: application/json"
         return None
+
+    def _is_allowed(self, scope: Scope, headers: Headers) -> bool:
+        if "authorization" in headers:
+            return self._bears_token(headers)
+        name = cookie_name((scope.get("server") or ("", 0))[1])
+        cookie = cookie_of(headers.get("cookie", ""), name)
+        return cookie is not None and is_valid(self._token or "", cookie)
 
     def _bears_token(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
         wanted = (self._token or "").encode()
         # Constant-time comparison: its duration must not reveal how much of the token is correct.
         return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), wanted)
+
+
+def _is_own(headers: Headers) -> bool:
+    """Whether a request comes from a page of this server, or from no page at all."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+
+
+def _with_headers(send: Send) -> Send:
+    """Makes a `send` that adds the headers for browsers."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers
 
 
 class _TooLargeError(Exception):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-
-import uvicorn
 
 from stn_cluster import __version__
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
@@ -22,8 +20,11 @@ from stn_cluster.errors import EndedError, ServiceError, UserError
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
+from stn_cluster.server.http_server import http_server
 from stn_cluster.server.listen import ListenAddress
 from stn_cluster.server.request_log import log_as_json
+from stn_cluster.server.service_routes import SERVICE
+from stn_cluster.server.view_store import page_address
 from stn_cluster.store import Store, redact, refuse_published
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,15 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 15.0  # time that a request waits while Ray restarts the coordinator
 ANSWER_SECONDS = 60.0  # timeout of the coordinator's response to a request
 STOP_SECONDS = 120.0  # time for running steps and their checkpoints when it stops
-DRAIN_SECONDS = 5  # time for requests in progress when it stops
 LOOK_SECONDS = 5.0  # time between checks that the coordinator still exists
 
 
 def serve(
-    settings: Settings, listen: ListenAddress, address: str = "auto", gpu: bool | None = None
+    settings: Settings,
+    listen: ListenAddress,
+    address: str = "auto",
+    gpu: bool | None = None,
+    announce: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
@@ -47,6 +51,7 @@ def serve(
         listen: address to listen on.
         address: address of the Ray cluster; this machine must be its head node.
         gpu: whether each worker has a GPU; default: yes if a node has one.
+        announce: is told the page's address, with the token.
 
     Raises:
         UserError: the input is wrong, there is no Ray cluster, or another service holds the store
@@ -74,42 +79,33 @@ def serve(
                     f"{ours}; serve it with the same, or end that service first"
                 )
         backend = Backend(
+            mode="serve",
             client=client.with_patience(PATIENCE_SECONDS, ANSWER_SECONDS),
             store=Store.open(settings.store),
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(backend, client, listen, listening)
+        _serve(backend, client, listen, listening, announce)
 
 
 def _serve(
-    backend: Backend, client: CoordinatorClient, listen: ListenAddress, listening: socket.socket
+    backend: Backend,
+    client: CoordinatorClient,
+    listen: ListenAddress,
+    listening: socket.socket,
+    announce: Callable[[str], None],
 ) -> None:
-    app = create_app(backend, listen.token, listen.loopback)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # RequestLog logs requests as JSON
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        limit_concurrency=1000,
-    )
-    server = uvicorn.Server(config)
-    # In a thread, where uvicorn installs no signal handlers: there is more to do after its end.
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    app = create_app(backend, listen.token, listen.loopback, SERVICE)
     signals = (signal.SIGINT, signal.SIGTERM)
     with interrupts(signals, raises=False) as stop_requested:  # again, as Ray has its own handlers
-        thread.start()
-        host, port = listening.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        fields = {"url": url, "store": backend.store.name, "version": __version__}
-        log.info("serving", extra=fields)
         ended: EndedError | None = None
-        while thread.is_alive() and not stop_requested.wait(LOOK_SECONDS) and not ended:
-            ended = _end_of_coordinator(client)
-        log.info(STOPPING)
-        server.should_exit = True
-        thread.join()
+        with http_server(app, listening) as server:
+            fields = {"url": server.url, "store": backend.store.name, "version": __version__}
+            log.info("serving", extra=fields)
+            announce(page_address(server.url, listen.token))
+            while server.thread.is_alive() and not stop_requested.wait(LOOK_SECONDS) and not ended:
+                ended = _end_of_coordinator(client)
+            log.info(STOPPING)
         if ended or not stop_requested.is_set():
             reason = ended or "the service has ended"
             raise EndedError(f"{reason}; its queue and store are unchanged")

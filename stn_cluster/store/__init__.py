@@ -7,6 +7,7 @@ from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, 
 from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
+    FULL,
     StoredLabels,
     load_predictions,
     read_classes,
@@ -25,6 +26,7 @@ from stn_cluster.store.schema import (
     VERIFICATIONS,
     Kind,
 )
+from stn_cluster.store.some_rows import read_where
 from stn_cluster.store.store import Store, load_results
 from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, count_due, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
@@ -44,6 +46,7 @@ __all__ = [
     "EVALUATION_FILTERS",
     "EXPORTS",
     "FILTERS",
+    "FULL",
     "PREDICTIONS",
     "SCHEMAS",
     "SCHEMA_VERSION",
@@ -76,6 +79,7 @@ __all__ = [
     "newest",
     "read_classes",
     "read_labels",
+    "read_where",
     "redact",
     "refuse_published",
     "select",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import pandas as pd
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
-from stn_cluster.grid import Cell
+from stn_cluster.grid import Cell, short_hash
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
@@ -52,7 +52,7 @@ class Store:
         self._test_sets: set[str] | None = None  # stored test sets; None: not read yet
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Store:
+    def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Self:
         """Opens the store at a local path or a URI (s3://, gs://, file://).
 
         Args:
@@ -215,6 +215,15 @@ class Store:
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
 
+    def revision(self) -> str:
+        """Text that changes whenever a row or a job is added: 16 hex digits.
+
+        Raises:
+            StoreError: the store cannot be listed.
+        """
+        files = [self._files.dated(folder) for folder in (*SCHEMAS, "jobs")]
+        return short_hash(files, digits=16)
+
     def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
         """Predictions of attempts for their cells' own test sets, by attempt.
 
@@ -358,6 +367,11 @@ class Store:
     def has_weights(self, key: str) -> bool:
         """Whether there are published weights of a cell."""
         return self._files.is_file(f"weights/{key}.safetensors")
+
+    def published_weights(self) -> set[str]:
+        """Keys of the cells with published weights."""
+        names = self._files.names("weights", ".safetensors")
+        return {name.removeprefix("weights/").removesuffix(".safetensors") for name in names}
 
     def has_checkpoint(self, key: str, attempt: str, name: str) -> bool:
         """Whether there is this checkpoint of an attempt."""

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
+from stn_cluster.server.service_routes import SERVICE
 from stn_cluster.store import Store
 from support.services import one_node, serve
 
@@ -27,8 +28,9 @@ def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backen
     with one_node(2):
         client = serve(folder, data_root=str(data_root))
         yield Backend(
-            client.with_patience(15, timeout=60),
-            Store.open(folder / "store"),
+            mode="serve",
+            client=client.with_patience(15, timeout=60),
+            store=Store.open(folder / "store"),
             plugins=plugins,
             data_root=data_root,
         )
@@ -37,7 +39,7 @@ def http_service(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[Backen
 
 def browser(backend: Backend, **options: Any) -> TestClient:
     """Client of the application; it gets internal errors as responses, like other clients."""
-    app = create_app(backend, **options)
+    app = create_app(backend, routers=SERVICE, **options)
     return TestClient(app, base_url="http://127.0.0.1:8267", raise_server_exceptions=False)
 
 

@@ -57,8 +57,8 @@ def test_components_lists_all_that_a_config_can_name() -> None:
     assert listed["R"].endswith("; 28 pixels")
     assert " resnet18," in listed["torchvision:NAME"]
     assert listed["P:xy-enlarged"] == "42 pixels, which plain P is"
-    assert listed["RTS:rotated-frame"] == "42 pixels, which plain RTS is"
-    assert {"none", "tps", "RTS:frame", "mnist-validation", "smoke"} <= listed.keys()
+    assert listed["RTS:frame"] == "42 pixels, which plain RTS is"
+    assert {"none", "tps", "RTS:rotated-frame", "mnist-validation", "smoke"} <= listed.keys()
 
 
 @pytest.mark.parametrize("arguments", [("mine.yaml",), ("--plugins", "lines_of_mine")])

@@ -80,7 +80,7 @@ def test_an_identity_tells_weights_test_set_severity_draws_and_revisions() -> No
 
 def test_identities_stay_what_they_are() -> None:
     """Rows of published stores have them."""
-    found = asked(cell_of(), on=("clean", "R", "RTS@2"), worst_of=10)
+    found = asked(cell_of(), on=("clean", "R", "RTS:rotated-frame@2"), worst_of=10)
     assert {one.tested_on: one.key for one in found} == KNOWN
 
 
@@ -88,8 +88,8 @@ KNOWN = {
     "clean": "d1fa2da216fbc480",
     "R": "05f82d34cb52cf12",
     "R, worst of 10": "b09fbb59a78299c5",
-    "RTS@2": "112c66f3afbb3f3e",
-    "RTS@2, worst of 10": "93b3884e2d841d43",
+    "RTS:rotated-frame@2": "112c66f3afbb3f3e",
+    "RTS:rotated-frame@2, worst of 10": "93b3884e2d841d43",
 }
 
 

@@ -119,7 +119,8 @@ def test_a_frame_of_28_draws_and_distorts_what_it_always_did() -> None:
 )
 def test_canvases_are_one_frame_and_one_and_a_half(frame: int, canvases: tuple[int, int]) -> None:
     for text, canvas in zip(("R", "RTS"), canvases, strict=True):
-        assert parse_distortion(text, frame) == (text, "plain", canvas, text)
+        variant = {"R": "plain", "RTS": "frame"}[text]
+        assert parse_distortion(text, frame) == (text, variant, canvas, text)
         assert parse_distortion(f"{text}:{canvas}", frame)[3] == text
     assert parse_distortion("P:xy", frame)[2] == frame
     assert parse_distortion("R:100", frame) == ("R", "plain", 100, "R:100")

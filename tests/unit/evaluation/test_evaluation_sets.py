@@ -26,7 +26,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.registry import register_distortion
 
 CPU = torch.device("cpu")
-OWN = ("R", "RTS", "P", "E", "clean", "P:xy", "R:42", "P:28", "E:33", "RTS:frame")
+OWN = ("R", "RTS", "P", "E", "clean", "P:xy", "R:42", "P:28", "E:33", "RTS:rotated-frame")
 
 
 def cell_of(distortion: str) -> Cell:
@@ -152,7 +152,7 @@ def test_draw_0_is_the_plain_one_and_draw_k_adds_k_to_the_seeds_name() -> None:
     test = asked(cell, "RTS", 3)
     assert torch.equal(drawn_images(test, data, CPU, 0).parameters(), plain("RTS").parameters())
     for draw in (1, 2):
-        rng = generator("test", "digits", "RTS", "plain", 42, draw)
+        rng = generator("test", "digits", "RTS", "frame", 42, draw)
         drawn = drawn_images(test, data, CPU, draw).parameters().numpy()
         assert np.array_equal(drawn, make_distortion(cell).draw(rng, len(drawn)))
 

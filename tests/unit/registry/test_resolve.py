@@ -14,7 +14,7 @@ from stn_cluster.grid import Cell, Needs
 from stn_cluster.recipes import Recipe, fast
 from stn_cluster.registry import left_out, lookup, parse_distortion, resolve
 
-VARIANTS = {"R": ["plain"], "RTS": ["plain"], "E": ["plain"]}
+VARIANTS = {"R": ["plain"], "RTS": ["frame"], "E": ["plain"]}
 VARIANTS["P"] = ["xy-enlarged", "xy", "diagonal", "diagonal-enlarged"]
 steady = settings(derandomize=True, deadline=None)
 
@@ -240,10 +240,10 @@ def test_a_pair_of_filters_is_one_recipe_with_its_own_key() -> None:
         ("P:xy-42", ("P", "xy", 42, "P:xy-42")),
         ("P:diagonal-enlarged-42", ("P", "diagonal-enlarged", 42, "P:diagonal-enlarged")),
         ("P:diagonal-enlarged-28", ("P", "diagonal-enlarged", 28, "P:diagonal-enlarged-28")),
-        ("RTS", ("RTS", "plain", 42, "RTS")),
-        ("RTS:42", ("RTS", "plain", 42, "RTS")),
-        ("RTS:plain", ("RTS", "plain", 42, "RTS")),
-        ("RTS:60", ("RTS", "plain", 60, "RTS:60")),
+        ("RTS", ("RTS", "frame", 42, "RTS")),
+        ("RTS:42", ("RTS", "frame", 42, "RTS")),
+        ("RTS:plain", ("RTS", "plain", 42, "RTS:rotated-frame")),
+        ("RTS:60", ("RTS", "frame", 60, "RTS:60")),
         ("R:42", ("R", "plain", 42, "R:42")),
         ("R:plain-42", ("R", "plain", 42, "R:42")),
         ("E:128", ("E", "plain", 128, "E:128")),

@@ -95,12 +95,13 @@ def test_a_filter_that_matches_nothing_says_what_there_is(store: Store) -> None:
 
 @pytest.fixture
 def renamed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Makes `frame` the plain reading of RTS, as a later version may."""
+    """Makes `frame` the plain reading of RTS, as it is now; an older version had the other one."""
+    entry = components.lookup("distortion", "RTS")
+    older = replace(entry, variants=(("plain", 42), ("frame", 42)))
+    monkeypatch.setitem(components._entries, ("distortion", "RTS"), older)
 
     def rename() -> None:
-        entry = components.lookup("distortion", "RTS")
-        turned = replace(entry, variants=(("frame", 42), ("plain", 42)))
-        monkeypatch.setitem(components._entries, ("distortion", "RTS"), turned)
+        monkeypatch.setitem(components._entries, ("distortion", "RTS"), entry)
 
     return rename
 

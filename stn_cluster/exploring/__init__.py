@@ -1,0 +1,1 @@
+"""What a page shows of a store, as JSON; imports neither Ray nor PyTorch."""

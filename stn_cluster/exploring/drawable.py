@@ -1,0 +1,52 @@
+"""Cells whose networks can be shown a drawing, and the data sets that it is made for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stn_cluster.exploring.cell_details import class_names
+from stn_cluster.exploring.cell_view import repeat_command
+from stn_cluster.queue.attempts import WEIGHTS
+from stn_cluster.store import Store
+
+MOST_CELLS = 5000
+_NAMES = ("key", "label", "dataset", "recipe", "model", "transform", "distortion", "seed")
+_DIGITS = {"mnist", "digits"}  # whose images a drawing is made like
+
+
+def drawable(store: Store) -> dict[str, Any]:
+    """Data sets, and succeeded cells with what is known of their weights.
+
+    Returns:
+        datasets: name, frame (px), channels, background (0 to 255), class_names, kind (digits or
+        image). cells: names, canvas (px), weights, and the command that trains each; the first
+        5,000.
+    """
+    rows = store.results()
+    rows = rows[rows["status"] == "succeeded"].head(MOST_CELLS)
+    kept = {(key, attempt) for key, attempt, name in store.all_checkpoints() if name == WEIGHTS}
+    published = store.published_weights()
+    datasets: dict[str, dict[str, Any]] = {}
+    cells = []
+    for row in rows.to_dict("records"):
+        spec = json.loads(row["spec"])
+        data = spec.get("data", {})
+        name = row["dataset"]
+        if name not in datasets:
+            datasets[name] = {
+                "name": name,
+                "frame": data.get("frame", 28),
+                "channels": data.get("channels", 1),
+                "background": data.get("background", [0]),
+                "class_names": class_names(store, name, data.get("n_classes", 10)),
+                "kind": "digits" if name.partition("-validation")[0] in _DIGITS else "image",
+            }
+        own = {field: row[field] for field in _NAMES}
+        weights = (row["key"], row["attempt"]) in kept or row["key"] in published
+        is_file = bool((spec.get("network") or {}).get("weights"))
+        repeat = repeat_command(store, row["key"])
+        cells.append(
+            own | {"canvas": spec["canvas"], "weights": weights or is_file, "repeat": repeat}
+        )
+    return {"datasets": list(datasets.values()), "cells": cells}

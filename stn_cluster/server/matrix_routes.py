@@ -1,0 +1,105 @@
+"""Routes of many cells at once: the matrix, failures, and the comparison of two cells."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
+
+from stn_cluster.client.schemas import CellQuery, JobId, Key, Word
+from stn_cluster.exploring.failures import failures
+from stn_cluster.exploring.matrix_view import Progress, matrix_view
+from stn_cluster.report.comparison import compare
+from stn_cluster.report.comparison_text import comparison_fields
+from stn_cluster.report.table import cells_of_table, with_results
+from stn_cluster.server.kept_answers import KeptAnswers
+from stn_cluster.server.store_backend import StoreBackend, StoreDep
+
+router = APIRouter(tags=["results"])
+MOST_IMAGES = 500  # that only one of two cells gets
+
+
+class MatrixQuery(CellQuery):
+    """Cells of the matrix."""
+
+    job: JobId | None = None  # only its cells, with their progress
+    interval: bool = True  # intervals and marks, which take the predictions
+    reference: Word = "paper"
+
+
+@router.get("/matrix", response_class=Response)
+def matrix(
+    query: Annotated[MatrixQuery, Query()],
+    backend: StoreDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The matrix: entries with their cells, numbers, marks and progress. An answer that has not
+    changed is 304."""
+    kept: KeptAnswers = backend.kept
+    found = kept.answer(
+        (query.model_dump_json(), _revision(backend, query)),
+        lambda: _matrix(backend, query),
+    )
+    headers = {"ETag": found.tag, "Cache-Control": "no-cache"}
+    if if_none_match == found.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(found.body, media_type="application/json", headers=headers)
+
+
+def _revision(backend: StoreBackend, query: MatrixQuery) -> Any:
+    """What an answer depends on."""
+    if query.job is None:
+        return backend.store.revision()
+    statuses = backend.job_cells(query.job)
+    states = [(one.cell.key, one.state.value, one.step) for one in statuses]
+    return backend.store.revision(), hash(tuple(states))
+
+
+def _matrix(backend: StoreBackend, query: MatrixQuery) -> bytes:
+    store = backend.store
+    progress: dict[str, Progress] = {}
+    if query.job is None:
+        cells = cells_of_table(store, **query.used())
+    else:
+        statuses = [one for one in backend.job_cells(query.job) if one.cell.tested_on is None]
+        cells = with_results(store, [one.cell for one in statuses])
+        progress = {
+            one.cell.key: Progress(one.state.value, one.step, one.cell.iterations)
+            for one in statuses
+        }
+    seconds = store.results()[["key", "train_seconds"]]
+    view = matrix_view(
+        store,
+        cells.merge(seconds, on="key", how="left"),
+        progress=progress,
+        interval=query.interval,
+        reference=query.reference,
+        data_root=backend.data_root,
+    )
+    return json.dumps(view, allow_nan=False, ensure_ascii=False).encode()
+
+
+@router.get("/compare")
+def compared(a: Key, b: Key, backend: StoreDep) -> dict[str, Any]:
+    """Two cells on the same test images: their difference B - A, whether it may be chance, the
+    images that only one of them gets, and what differs in their specs."""
+    found = compare(a, b, store=backend.store.uri, data_root=backend.data_root)
+    (pair,) = found.pairs
+    fields = comparison_fields(pair)
+    return fields | {
+        "key_a": a,
+        "key_b": b,
+        "only_a": fields["only_a"][:MOST_IMAGES],
+        "only_b": fields["only_b"][:MOST_IMAGES],
+    }
+
+
+@router.get("/failures")
+def failed(backend: StoreDep, job: JobId | None = None) -> dict[str, Any]:
+    """Failed cells, those with the same error together."""
+    keys = None
+    if job is not None:
+        keys = frozenset(one.cell.key for one in backend.job_cells(job))
+    return failures(backend.store, keys)

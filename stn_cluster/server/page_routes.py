@@ -1,0 +1,113 @@
+"""Routes of the page itself: its files, what it is of, and its session."""
+
+from __future__ import annotations
+
+import hmac
+from functools import cache
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import StringConstraints
+from starlette.exceptions import HTTPException
+
+import stn_cluster
+from stn_cluster.grid import Frozen
+from stn_cluster.server.session import LASTS, cookie_name, new_cookie
+from stn_cluster.server.store_backend import StoreDep
+
+FILES = Path(stn_cluster.__file__).parent / "page"
+_MEDIA = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+files = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["page"])
+
+
+@cache
+def _file(name: str) -> tuple[bytes, str, str] | None:
+    """Content, tag and media type of a file of the page, or None."""
+    path = (FILES / name).resolve()
+    if not path.is_relative_to(FILES) or path.suffix not in _MEDIA or not path.is_file():
+        return None
+    content = path.read_bytes()
+    return content, f'"{sha256(content).hexdigest()[:32]}"', _MEDIA[path.suffix]
+
+
+@files.get("/")
+@files.get("/page/{name:path}")
+def page_file(
+    name: str = "index.html", if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """A file of the page."""
+    found = _file(name) if len(name) < 100 and name.isprintable() else None
+    if found is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    content, tag, media = found
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if if_none_match == tag:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content, media_type=media, headers=headers)
+
+
+@files.get("/v1/docs")
+def documents() -> Response:
+    """The page on the interface, which is made from /v1/openapi.json."""
+    return RedirectResponse("/#/docs")
+
+
+@router.get("/page")
+def page(backend: StoreDep) -> dict[str, Any]:
+    """What the page is of, and what it can do."""
+    return {
+        "version": stn_cluster.__version__,
+        "store": backend.store.name,
+        "mode": backend.mode,
+        "read_only": backend.read_only,
+        "jobs": backend.mode != "view",
+        "job": backend.job_id,
+        "draw": True,
+        "data_root": backend.data_root is not None,
+    }
+
+
+class Token(Frozen):
+    """The server's token."""
+
+    token: Annotated[str, StringConstraints(max_length=1000)]
+
+
+@router.post("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
+def begin_session(given: Token, request: Request) -> Response:
+    """Trades the token for a cookie that a browser sends with every request."""
+    token: str | None = request.app.state.token
+    response = Response(status_code=HTTPStatus.NO_CONTENT)
+    if token is None:  # there is nothing to prove
+        return response
+    if not hmac.compare_digest(given.token.encode(), token.encode()):
+        raise HTTPException(HTTPStatus.UNAUTHORIZED, "this is not the server's token")
+    response.set_cookie(
+        cookie_name(request.scope["server"][1]),
+        new_cookie(token),
+        max_age=LASTS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        path="/",
+    )
+    return response
+
+
+@router.delete("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
+def end_session(request: Request) -> Response:
+    """Takes the cookie away."""
+    response = Response(status_code=HTTPStatus.NO_CONTENT)
+    response.delete_cookie(cookie_name(request.scope["server"][1]), path="/")
+    return response
