@@ -130,6 +130,10 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
     plugins: PluginsOption = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let everybody on this machine do everything."),
+    ] = False,
     gpu: Annotated[
         bool | None,
         typer.Option("--gpu/--cpu", help="Default: a GPU per worker if a node has one."),
@@ -137,7 +141,8 @@ def serve(
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP.
 
-    A token is needed if other machines can connect.
+    Clients need its token: STN_CLUSTER_TOKEN, which it must have if other machines can connect;
+    else it makes one in its state, which clients of the same user find by themselves.
     """
     from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
@@ -147,7 +152,9 @@ def serve(
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
     settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
-    listen = ListenAddress(host, port, token)
+    if no_token and token:
+        raise UserError(f"--no-token: and {TOKEN_VARIABLE} is set; leave one of them out")
+    listen = ListenAddress(host, port, token, needs_token=not no_token)
     listen.check()
     refuse_published(settings.store)
     load_plugins(settings.plugins)

@@ -51,6 +51,12 @@ class Settings:
                 raise UserError(f"{name.replace('_', ' ')}: more than 0, not {value}")
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Its folders on this machine: that of the state, and that of a local store."""
+        local = (Path(self.store),) if "://" not in self.store else ()
+        return (Path(self.state), *local)
+
+    @property
     def scan_seconds(self) -> float:
         """Time between two checks for expired leases."""
         return min(5.0, self.lease_seconds / 4)
