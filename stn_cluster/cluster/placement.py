@@ -54,6 +54,8 @@ class Node:
     node_id: str
     alive: bool
     resources: Mapping[str, float]  # total amounts, used or not
+    address: str = ""  # of Ray's process on it
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,16 @@ def _blocks(needs: Needs, starved: Needs | None, full: bool, settings: Settings)
 
 def parse_nodes(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
     """Converts the result of `ray.nodes()`."""
-    return [Node(row["NodeID"], row["Alive"], row.get("Resources") or {}) for row in rows]
+    return [
+        Node(
+            row["NodeID"],
+            row["Alive"],
+            row.get("Resources") or {},
+            row.get("NodeManagerAddress") or "",
+            row.get("NodeManagerPort") or 0,
+        )
+        for row in rows
+    ]
 
 
 def worker_options(needs: Needs, settings: Settings) -> dict[str, Any]:
