@@ -29,6 +29,7 @@ from stn_cluster.cli.options import (
 from stn_cluster.cli.output import say, warnings_said, write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
+from stn_cluster.cluster.settings import LEASE_SECONDS
 from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,6 +131,14 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
     plugins: PluginsOption = None,
+    lease_seconds: Annotated[
+        float,
+        typer.Option("--lease-seconds", help="A worker that is silent for as long is lost."),
+    ] = LEASE_SECONDS,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let everybody on this machine do everything."),
+    ] = False,
     gpu: Annotated[
         bool | None,
         typer.Option("--gpu/--cpu", help="Default: a GPU per worker if a node has one."),
@@ -137,7 +146,8 @@ def serve(
 ) -> None:
     """Serve a store on a Ray cluster, over HTTP.
 
-    A token is needed if other machines can connect.
+    Clients need its token: STN_CLUSTER_TOKEN, which it must have if other machines can connect;
+    else it makes one in its state, which clients of the same user find by themselves.
     """
     from stn_cluster.cluster.ray_probe import check_cluster
     from stn_cluster.cluster.settings import make_settings
@@ -146,8 +156,11 @@ def serve(
     from stn_cluster.store import refuse_published
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
-    settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
-    listen = ListenAddress(host, port, token)
+    own: MachineOptions = {"plugins": tuple(plugins or ()), "lease_seconds": lease_seconds}
+    settings = make_settings(store, state=state, **own, **machine)
+    if no_token and token:
+        raise UserError(f"--no-token: and {TOKEN_VARIABLE} is set; leave one of them out")
+    listen = ListenAddress(host, port, token, needs_token=not no_token)
     listen.check()
     refuse_published(settings.store)
     load_plugins(settings.plugins)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
+from stn_cluster.client.local_tokens import find_token
 from stn_cluster.client.patience import Patience
 from stn_cluster.client.proxies import connection, proxy_for, through
 from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 60.0  # time to wait for an unavailable server
 WATCH_PATIENCE_SECONDS = 600.0  # the same while watching a job
 RETRY_SECONDS = 1.0
+DEFAULT_PORTS = {"http": 80, "https": 443}
 TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # seconds; the server may wait for its coordinator
 T = TypeVar("T")
 
@@ -52,7 +54,8 @@ class Client:
 
     Args:
         url: as in http://head:8267; default: STN_CLUSTER_SERVER.
-        token: the server's token; default: STN_CLUSTER_TOKEN, if that is set.
+        token: the server's token; default: STN_CLUSTER_TOKEN; if that is not set, the token that a
+            server of this user on this machine has made.
         patience: seconds to wait for an unavailable server.
 
     Every method raises UserError (or its subclasses NotFoundError and ConflictError) if the server
@@ -71,7 +74,6 @@ class Client:
         token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip()
         if not is_usable_token(token):
             raise UserError(f"{TOKEN_VARIABLE}: ASCII letters, digits and signs only")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._patience = patience
         try:
             base_url = httpx.URL(f"{self.url}/v1")
@@ -82,6 +84,8 @@ class Client:
             raise UserError(f"server {self.url!r}: names no host")
         if base_url.userinfo:
             raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
+        token = token or find_token(base_url.host, base_url.port or DEFAULT_PORTS[base_url.scheme])
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         proxy = proxy_for(base_url)
         self._where = through(self.url, proxy)  # for errors
         self._http = httpx.Client(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from stn_cluster.cluster.throughput import Throughput
 from stn_cluster.cluster.worker_pool import WorkerPool
 from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
 from stn_cluster.failpoints import failpoint
+from stn_cluster.private_files import umask_for
 from stn_cluster.provenance import git_commit
 from stn_cluster.queue import queries, submit
 from stn_cluster.queue.attempts import Attempt
@@ -98,6 +100,8 @@ class Coordinator:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         if remark := binding_remark():
             log.warning("%s", remark)
+        if ray.is_initialized():  # in a process of its own
+            os.umask(umask_for(*settings.folders))
         self.settings = settings
         self._held = ExitStack()
         self._stopped = False
@@ -262,7 +266,7 @@ class Coordinator:
         if parts.leases.training or not parts.throughput.paused(now):
             eta = parts.throughput.eta_seconds(cost_left, now)
         waiting = parts.scheduler.waiting(queued)
-        if parts.scheduler.watchdog.any_stalled:
+        if parts.scheduler.watchdog.has_lines:
             running, _ = await parts.database.read(queries.cells, job_id, _RUNNING)
             keys = {cell.cell.key for _, cell in running}
             waiting += parts.scheduler.watchdog.lines(keys, now)

@@ -10,9 +10,11 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from stn_cluster.cluster.ray_errors import why, why_text
 from stn_cluster.errors import UserError
+from stn_cluster.private_files import close_file
 
 REACH_SECONDS = 5.0  # timeout of a connection to the cluster's head
 ANSWER_SECONDS = 30.0  # timeout of its answer, with Ray's import
@@ -39,6 +41,7 @@ def check_cluster(address: str) -> None:
         UserError: there is none, it refuses, or does not answer; or the address cannot be one.
     """
     check_address(address)
+    close_file(_token_file())  # whoever reads it can run code as the service's user
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _PROBE, _place(address)],
@@ -82,6 +85,12 @@ def check_address(address: str) -> None:
             f"{_named(address)}: no Ray cluster to connect to; start one with `ray start --head` "
             f"({why(error)})"
         ) from error
+
+
+def _token_file() -> Path:
+    """Ray's file with the cluster's token."""
+    given = os.environ.get("RAY_AUTH_TOKEN_PATH", "").strip()
+    return Path(given) if given else Path.home() / ".ray" / "auth_token"
 
 
 def unusable(address: str, error: Exception) -> UserError:

@@ -22,6 +22,7 @@ from stn_cluster.cluster.signals import interrupts, say_stopping
 from stn_cluster.cluster.state_folder import check_state_folder, lock_state_folder
 from stn_cluster.errors import EndedError, UserError
 from stn_cluster.grid import GridConfig
+from stn_cluster.private_files import closed_to_others, refuse_writable
 from stn_cluster.queue.database import FILE, connect
 from stn_cluster.queue.jobs import CellName, CellState, CellStatus, Job, JobStatus
 from stn_cluster.queue.known_results import KnownResults
@@ -126,7 +127,7 @@ def run_job(job: Job, settings: Settings, beside: Beside | None = None) -> Gener
     if is_published(settings.store) and job.cells:
         yield _published(job, Store.open(settings.store))
         return
-    with interrupts():
+    with interrupts(), closed_to_others(*settings.folders):
         yield from _run_job(job, settings, beside)
 
 
@@ -197,6 +198,8 @@ def _look(job: Job, settings: Settings) -> tuple[Job, JobStatus | None]:
     """
     state = Path(settings.state)
     store = None
+    for folder in settings.folders:
+        refuse_writable(folder)
     with contextlib.ExitStack() as held:
         if Store.is_at(settings.store):
             store = Store.open(settings.store, create=bool(job.cells))

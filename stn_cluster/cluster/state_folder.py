@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from stn_cluster.errors import StoreError
 from stn_cluster.paths import check_folder
+from stn_cluster.private_files import close_folder, closed_to_others
 
 
 def check_state_folder(folder: Path) -> None:
@@ -32,7 +33,9 @@ def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> E
     """
     held = ExitStack()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with closed_to_others(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        close_folder(folder)
         held.enter_context(FileLock(folder / "lock", timeout=wait, thread_local=False))
     except Timeout:
         raise StoreError(f"another {what} holds this state folder: {folder}") from None

@@ -25,6 +25,7 @@ from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import limit, notice
+from stn_cluster.private_files import umask_for
 from stn_cluster.queue.attempts import Attempt, WorkerInfo
 from stn_cluster.thread_binding import unbind
 from stn_cluster.training.activity import Doing
@@ -83,6 +84,8 @@ class Worker:
     ) -> None:
         if ray.is_initialized() and ray.get_runtime_context().was_current_actor_reconstructed:
             raise RestartedError("its worker process has died")
+        if ray.is_initialized():  # in a process of its own
+            os.umask(umask_for(*settings.folders))
         self.name = name
         self.settings = settings
         self._send = report

@@ -7,7 +7,7 @@ import { Curve } from "./curve.js";
 import { useData } from "./data.js";
 import { count, duration, network, newJobId, percent, time } from "./formats.js";
 import { Log } from "./log.js";
-import { Badge, Command, Confirm, Empty, Facts, Heading, Text, notYet } from "./parts.js";
+import { Badge, Command, Confirm, Facts, Heading, Text, notYet } from "./parts.js";
 import { Predictions } from "./predictions.js";
 import { adjust, to, useTitle } from "./router.js";
 import { Transformations } from "./transformations.js";
@@ -34,7 +34,7 @@ function Cell({ page, cell, wanted, reload }) {
   const title = cell.model ? `${network(cell.model, cell.transform)} on ${cell.distortion}` : cell.label || cell.key;
   return html`<${Heading}><bdi>${title}</bdi>${cell.seed !== undefined && html`, seed ${cell.seed}`}</${Heading}>
     <${Seeds} cell=${cell} />
-    <div class="headline">${result && result.test_error !== null && html`<span class="big">${percent(result.test_error)}</span><span class="soft">test error${result.n_test ? ` on ${count(result.n_test)} images` : ""}</span>`}<${Badge} state=${cell.state} /></div>
+    <div class="headline">${result && result.test_error !== null && html`<span class="big">${percent(result.test_error)}</span><span class="soft">test error${result.n_test ? ` on ${count(result.n_test)} images` : ""}</span>`}<${Badge} state=${stateOf(cell)} /></div>
     <${Facts} rows=${[
       ["data set", cell.dataset && html`<bdi>${cell.dataset}</bdi>`],
       ["recipe", cell.recipe && html`<bdi>${cell.recipe}</bdi>`],
@@ -52,10 +52,16 @@ function Cell({ page, cell, wanted, reload }) {
     ${isCurrent && (cell.predictions || cell.confusion) && html`<${Predictions} cell=${cell} attempt=${attempt} />`}
     ${cell.evaluations && cell.evaluations.length > 0 && html`<section><h2>On other test sets</h2><${Evaluations} rows=${cell.evaluations} /></section>`}
     <section><h2>Attempts ${chosen && cell.attempts.length > 1 && html`<span class="soft">shown is ${attempt.slice(0, 8)}</span>`}</h2>
-      ${cell.attempts.length ? html`<${Attempts} attempts=${cell.attempts} shown=${attempt} onShow=${(one) => adjust({ attempt: one })} />` : html`<${Empty} title="It was not tried yet." />`}</section>
+      ${cell.attempts.length ? html`<${Attempts} attempts=${cell.attempts} shown=${attempt} onShow=${(one) => adjust({ attempt: one })} />` : html`<p class="soft">It was not tried yet.</p>`}</section>
     ${chosen && (chosen.log || running) && html`<section><h2>Log <span class="soft">of attempt ${attempt.slice(0, 8)}</span></h2><${Log} key=${attempt} cellKey=${cell.key} attempt=${attempt} running=${running} /></section>`}
     <${Actions} page=${page} cell=${cell} reload=${reload} />
-    <section><h2>Spec</h2>${cell.spec ? html`<${Spec} spec=${cell.spec} />` : html`<p class="soft">Not known yet.</p>`}</section>}`;
+    <section><h2>Spec</h2>${cell.spec ? html`<${Spec} spec=${cell.spec} />` : html`<p class="soft">Not known yet.</p>`}</section>`;
+}
+
+/** What happens to a cell now: its attempts know it before the store has a result. */
+function stateOf(cell) {
+  if (cell.attempts.some((one) => one.state === "running")) return "running";
+  return cell.state;
 }
 
 /** Links to the other seeds of the same entry. */

@@ -57,7 +57,7 @@ export function useData(path, { every = 0, merge = shared } = {}) {
       if (pause && !stop.signal.aborted) timer = setTimeout(again, pause * 1000);
     };
     const again = () => {
-      if (document.hidden) timer = setTimeout(again, 1000);
+      if (document.hidden || connection.get().lost !== null) timer = setTimeout(again, 1000);
       else load();
     };
     load();

@@ -1,7 +1,7 @@
 /** A job's event stream, resumed after the last event wherever it broke off. */
 
 import { address } from "./api.js";
-import { answered, notAnswered, setSignedOut, setTrouble } from "./connection.js";
+import { answered, connection, notAnswered, setSignedOut, setTrouble } from "./connection.js";
 
 const LONGEST_WAIT = 10_000; // ms
 const SILENCE = 45_000; // ms; the server sends something every 15 s
@@ -27,6 +27,8 @@ export function parsed(text) {
   return { events, rest };
 }
 
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
 /**
  * Follows a job until it ends or the following is stopped. An EventSource would not resume after
  * the server answered with an error while it started, and cannot say why.
@@ -43,7 +45,8 @@ export function follow(jobId, see) {
     while (!stop.signal.aborted) {
       const ended = await once().catch(() => false);
       if (ended || stop.signal.aborted) return;
-      await new Promise((done) => setTimeout(done, wait));
+      await pause(wait);
+      while (connection.get().lost !== null) await pause(200); // its health is asked for already
       wait = Math.min(wait * 2, LONGEST_WAIT);
     }
   };

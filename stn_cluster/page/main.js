@@ -44,7 +44,7 @@ function Top({ page, now }) {
   const shown = Object.entries(VIEWS).filter(([id, view]) => view.name && (id !== "jobs" || !page || page.jobs) && (id !== "draw" || !page || page.draw));
   return html`<header class="top">
     <a class="brand" href=${to("")}><img src="/page/icon.svg" alt="" width="24" height="24" /> <span>stn-cluster</span></a>
-    <nav class="views" aria-label="Views"><ul>${shown.map(([id, view]) => html`<li key=${id}><a href=${to(id, id === "matrix" && page && page.job ? { job: page.job } : {})} aria-current=${id === now ? "page" : undefined}>${view.name}</a></li>`)}</ul></nav>
+    <nav class="views" aria-label="Views"><ul>${shown.map(([id, view]) => html`<li key=${id}><a href=${to(id, id === "matrix" && page && page.job ? { job: page.job } : {})} aria-current=${id === now ? "page" : id === "matrix" && now === "cells" ? "true" : undefined}>${view.name}</a></li>`)}</ul></nav>
     ${page && html`<p class="store" title=${page.store}><span class="soft">${page.read_only ? "read-only" : page.mode}</span> <bdi>${page.store}</bdi></p>`}
   </header>`;
 }

@@ -20,6 +20,7 @@ from stn_cluster.server import (
     page_routes,
     result_routes,
 )
+from stn_cluster.server.request_limits import RequestLimits
 from stn_cluster.server.request_log import RequestLog
 from stn_cluster.server.security import SecurityMiddleware
 from stn_cluster.server.store_backend import StoreBackend
@@ -74,5 +75,6 @@ def create_app(
     app.openapi = lambda: page  # type: ignore[method-assign]
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(SecurityMiddleware, token=token, loopback=loopback)
+    app.add_middleware(RequestLimits)  # also of requests whose bodies have not come yet
     app.add_middleware(RequestLog)  # outermost, so that refused requests are logged, too
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
+
+from stn_cluster.server.timed_protocol import TimedProtocol
 
 DRAIN_SECONDS = 5  # time for requests in progress when it stops
 
@@ -36,8 +39,9 @@ def http_server(app: FastAPI, listening: socket.socket) -> Iterator[HttpServer]:
         access_log=False,  # RequestLog logs requests as JSON
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        limit_concurrency=1000,
+        http=TimedProtocol,
     )
+    _allow_connections()
     server = uvicorn.Server(config)
     # In a thread, where uvicorn installs no signal handlers: there is more to do after its end.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -48,3 +52,10 @@ def http_server(app: FastAPI, listening: socket.socket) -> Iterator[HttpServer]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _allow_connections() -> None:
+    """Lets this process have as many open files, and so connections, as the machine allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

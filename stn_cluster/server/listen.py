@@ -19,6 +19,7 @@ class ListenAddress:
     host: str = "127.0.0.1"
     port: int = PORT  # 0: any free port
     token: str | None = field(default=None, repr=False)
+    needs_token: bool = True  # else everybody on this machine may do everything
 
     @property
     def loopback(self) -> bool:

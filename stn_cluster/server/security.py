@@ -8,6 +8,7 @@ import re
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +31,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+BODY_SECONDS = 30.0  # time that a body may take
 MAX_BODY = 2 * 2**20  # bytes; a config of 100,000 seeds has half of it
 
 
@@ -61,9 +63,12 @@ class SecurityMiddleware:
         if refused is None:
             try:
                 most = 0 if scope["method"] in SAFE else MAX_BODY
-                body = await _read(receive, Headers(scope=scope), most)
+                with anyio.fail_after(BODY_SECONDS):
+                    body = await _read(receive, Headers(scope=scope), most)
             except _TooLargeError:
                 refused = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of at most {most:,} bytes"
+            except TimeoutError:
+                refused = HTTPStatus.REQUEST_TIMEOUT, f"a body within {BODY_SECONDS:g} seconds"
         if refused is not None:
             await error_response(*refused)(scope, receive, send)
             return

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 
 from stn_cluster import __version__
+from stn_cluster.client.local_tokens import TOKEN_FILE, note_service
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import STOPPING, interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.private_files import (
+    close_file,
+    close_folder,
+    closed_to_others,
+    refuse_writable,
+    write_private,
+)
 from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
@@ -61,13 +70,19 @@ def serve(
     log_as_json()
     listen.check()
     refuse_published(settings.store)
+    for folder in settings.folders:
+        refuse_writable(folder)
     load_plugins(settings.plugins)
     with ExitStack() as stack:
+        stack.enter_context(closed_to_others(*settings.folders))
         listening = stack.enter_context(listen.open())
         stack.enter_context(ray_cluster(address))
         # The first that makes a folder, after all that might refuse.
         state = Path(settings.state)
         stack.enter_context(lock_state_folder(state / "server", what="server"))
+        close_folder(state)
+        if listen.token is None and listen.needs_token:
+            listen = replace(listen, token=own_token(state))
         settings = with_gpus(settings, gpu)
         client = start(settings)
         running = client.settings()
@@ -85,7 +100,7 @@ def serve(
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(backend, client, listen, listening, announce)
+        _serve(backend, client, listen, listening, announce, state)
 
 
 def _serve(
@@ -94,12 +109,13 @@ def _serve(
     listen: ListenAddress,
     listening: socket.socket,
     announce: Callable[[str], None],
+    state: Path,
 ) -> None:
     app = create_app(backend, listen.token, listen.loopback, SERVICE)
     signals = (signal.SIGINT, signal.SIGTERM)
     with interrupts(signals, raises=False) as stop_requested:  # again, as Ray has its own handlers
         ended: EndedError | None = None
-        with http_server(app, listening) as server:
+        with http_server(app, listening) as server, _noted(listen, listening, state):
             fields = {"url": server.url, "store": backend.store.name, "version": __version__}
             log.info("serving", extra=fields)
             announce(page_address(server.url, listen.token))
@@ -117,6 +133,28 @@ def _serve(
         log.info("stopped")
     if stop_requested.signal == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def own_token(state: Path) -> str:
+    """Token of a service to which none was given: that in its state, which is made if necessary."""
+    file = state / TOKEN_FILE
+    close_file(file)
+    if not file.exists():
+        write_private(file, f"{secrets.token_hex(32)}\n")
+    return file.read_text(encoding="utf-8").strip()
+
+
+@contextmanager
+def _noted(listen: ListenAddress, listening: socket.socket, state: Path) -> Iterator[None]:
+    """Within the block, clients of the same user find a token that the service has made."""
+    if not listen.needs_token or not (state / TOKEN_FILE).exists():
+        yield
+        return
+    note = note_service(listen.host, listening.getsockname()[1], state)
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
 
 
 def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:

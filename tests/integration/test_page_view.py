@@ -82,7 +82,8 @@ def failed_key(store: Path, recipe: str = HOSTILE) -> str:
 
 def keys(store: Path) -> list[str]:
     rows = Store.open(store).results()
-    return list(rows[(rows["dataset"] == "letters") & (rows["status"] == "succeeded")]["key"])
+    chosen = (rows["dataset"] == "letters") & (rows["distortion"] == "R")
+    return list(rows[chosen & (rows["status"] == "succeeded")]["key"])
 
 
 def entry(page: Any, name: str) -> Any:

@@ -1,0 +1,98 @@
+"""Folders and files of ours that other users of the machine can neither read nor change.
+
+Where a folder is writable by its group, the group works together, and keeps what it has.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stn_cluster.errors import UserError
+
+OWNER_ALONE, WITH_GROUP = 0o077, 0o007  # umasks
+_GROUP_WRITES, _OTHERS, _OTHERS_WRITE = 0o020, 0o007, 0o002
+
+
+def umask_for(*folders: Path) -> int:
+    """Umask for what is made in folders, which need not be there yet."""
+    return WITH_GROUP if any(map(_is_of_group, folders)) else OWNER_ALONE
+
+
+@contextmanager
+def closed_to_others(*folders: Path) -> Iterator[None]:
+    """Within the block, what this process and its children make is closed to other users."""
+    before = os.umask(umask_for(*folders))
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def close_folder(folder: Path) -> None:
+    """Takes from other users what they may do with a folder of ours, and the files in it.
+
+    Raises:
+        UserError: others may read or change one, and it belongs to somebody else.
+    """
+    if folder.is_dir():
+        mask = umask_for(folder)
+        for path in (folder, *(path for path in folder.iterdir() if path.is_file())):
+            close_file(path, mask)
+
+
+def refuse_writable(folder: Path) -> None:
+    """Takes from other users that they may put something into a folder of ours.
+
+    Raises:
+        UserError: they may, and it belongs to somebody else.
+    """
+    if folder.is_dir():
+        close_file(folder, _OTHERS_WRITE)
+
+
+def close_file(path: Path, mask: int = OWNER_ALONE) -> None:
+    """Takes the rights of a mask from a file or folder.
+
+    Raises:
+        UserError: others have such rights, and it belongs to somebody else.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # such as SQLite's own, which come and go
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if not mode & mask:
+        return
+    if found.st_uid != os.geteuid():
+        what = "change" if mode & _OTHERS_WRITE else "read"
+        raise UserError(
+            f"{path}: other users of this machine may {what} it, and it is not yours: its owner "
+            f"can close it: chmod {mode & ~mask:o} {path}"
+        )
+    path.chmod(mode & ~mask)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Makes or replaces a file that its owner alone can read."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def _is_of_group(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that exists, is writable by its group.
+
+    Folders in which everybody may make something, such as /tmp, are no group's.
+    """
+    there = next((one for one in (folder, *folder.parents) if one.is_dir()), None)
+    if there is None:
+        return False
+    mode = there.stat().st_mode
+    return bool(mode & _GROUP_WRITES) and not mode & (stat.S_ISVTX | _OTHERS_WRITE)
