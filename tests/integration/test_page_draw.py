@@ -149,7 +149,7 @@ def test_handles_distort_by_mouse_and_by_keys(page: Any) -> None:
     answered(page)
     page.get_by_role("button", name="4 corners").click()
     corner = page.get_by_role("button", name="upper right corner")
-    with page.expect_request("**/v1/draw") as sent:
+    with page.expect_request(_distorted) as sent:
         corner.press("ArrowLeft")
     assert sent.value.post_data_json["distort"] == {
         "kind": "corners",
@@ -166,12 +166,18 @@ def test_handles_distort_by_mouse_and_by_keys(page: Any) -> None:
     assert -0.9 < y < -0.5
     page.get_by_role("button", name="4 × 4 points").click()
     expect(page.locator(".handle")).to_have_count(16)
-    with page.expect_request("**/v1/draw") as sent:
+    with page.expect_request(lambda one: _distorted(one, "points")) as sent:
         page.get_by_role("button", name="point in row 2, column 3").press("Shift+ArrowDown")
     points = sent.value.post_data_json["distort"]["points"]
     assert points[6] == pytest.approx([1 / 3, -1 / 3 + 0.2], abs=1e-3)
     page.get_by_role("button", name="Straighten").click()
     expect(page.get_by_role("button", name="Straighten")).to_be_disabled()
+
+
+def _distorted(request: Any, kind: str = "corners") -> bool:
+    """Whether it is a drawing that has been distorted: strokes before may be on their way."""
+    told = request.post_data_json if request.url.endswith("/v1/draw") else None
+    return bool(told and told["distort"] and told["distort"]["kind"] == kind)
 
 
 def _places(handle: Any) -> list[str]:
@@ -227,7 +233,7 @@ def test_a_digit_is_drawn_by_keyboard_alone(opened: Opened) -> None:
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     expect(row(page, "ST-CNN tps").locator(".guess-first bdi")).to_have_text("1", timeout=SECONDS)
-    page.get_by_label("Of", exact=True).select_option(label="ST-CNN/tps/R/seed0")
+    page.locator(".layers select").select_option(label="ST-CNN/tps/R/seed0")
     maps = page.get_by_role("application", name="downsampling layer 1: arrow keys").last
     maps.wait_for(timeout=SECONDS)
     maps.press("ArrowRight")
@@ -307,7 +313,8 @@ def test_an_image_file_stands_for_a_drawing_of_other_data_sets(page: Any) -> Non
     body = sent[-1]
     pixels = np.frombuffer(base64.b64decode(body["pixels"]), np.uint8)
     assert (body["dataset"], body["side"], body["channels"]) == (name, 64, 3)
-    assert (pixels.reshape(64, 64, 3) == (255, 0, 0)).all()
+    inside = pixels.reshape(64, 64, 3)[3:-3, 3:-3].astype(int)  # at its edges a browser may smooth
+    assert np.abs(inside - (255, 0, 0)).max() <= 2
     expect(page.locator(".not-here summary")).to_have_text("1 network without weights here")
 
 
