@@ -19,7 +19,8 @@ const OFTEN = 1000; // ms between two looks because of events
 
 export function MatrixPage({ page, route }) {
   const query = route.query;
-  const job = query.get("job") || "";
+  // A run's page opens at its own job.
+  const job = query.get("job") || (route.view === "" && page.job) || "";
   useTitle(job ? `Matrix of ${job}` : "Matrix");
   const [rerun, setRerun] = useState(null); // the job that trains entries again, in place
   const filters = useMemo(() => filtersOf(query), [query]);

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from support.browsers import NEEDS_CHROMIUM, Opened, chromium, opened_page

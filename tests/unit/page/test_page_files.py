@@ -22,8 +22,8 @@ LONGEST = 300  # lines of a module
 FORBIDDEN = {
     "markup": r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment"
     r"|DOMParser|dangerouslySetInnerHTML|srcdoc",
-    "code from text": r"\beval\s*\(|new\s+Function|Function\s*\(|set(Timeout|Interval)\s*\(\s*[\"'`]"
-    r"|javascript:",
+    "code from text": r"\beval\s*\(|new\s+Function|Function\s*\("
+    r"|set(Timeout|Interval)\s*\(\s*[\"'`]|javascript:",
     "a style or handler as text": r"\bstyle=\"|\bstyle=\$\{[\"'`]|setAttribute\(\s*[\"']style"
     r"|cssText|<style|\son[a-z]+=\"",
     "another origin": r"https?://(?!www\.w3\.org/2000/svg)|[\"'(]//\w",
