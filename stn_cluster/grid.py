@@ -37,6 +37,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
 SMALLEST_AMOUNT = 0.0001  # the smallest amount of a resource that Ray can reserve
+LEAST_SHARE = 0.05  # of a CPU core or GPU
 
 NO_TRAINING = "none"  # recipe of a cell that is evaluated and not trained
 
@@ -100,8 +101,11 @@ class Needs(Described):
         fractional = [name for name, x in amounts.items() if x > 1 and x != int(x)]
         if fractional:
             raise ValueError(f"{', '.join(fractional)}: must be below 1 or a whole number")
-        if any(0 < x < SMALLEST_AMOUNT for x in (*amounts.values(), self.num_cpus or 0)):
+        if any(0 < x < SMALLEST_AMOUNT for x in amounts.values()):
             raise ValueError(f"an amount must be 0 or at least {SMALLEST_AMOUNT}")
+        for name in ("num_cpus", "num_gpus"):  # each worker is a process, with its memory
+            if 0 < (getattr(self, name) or 0) < LEAST_SHARE:
+                raise ValueError(f"{name} must be 0 or at least {LEAST_SHARE}")
         return self
 
 

@@ -29,6 +29,7 @@ from stn_cluster.cli.options import (
 from stn_cluster.cli.output import say, warnings_said, write
 from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
+from stn_cluster.cluster.settings import LEASE_SECONDS
 from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,6 +131,10 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free.")] = PORT,
     plugins: PluginsOption = None,
+    lease_seconds: Annotated[
+        float,
+        typer.Option("--lease-seconds", help="A worker that is silent for as long is lost."),
+    ] = LEASE_SECONDS,
     no_token: Annotated[
         bool,
         typer.Option("--no-token", help="Let everybody on this machine do everything."),
@@ -151,7 +156,8 @@ def serve(
     from stn_cluster.store import refuse_published
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
-    settings = make_settings(store, state=state, plugins=tuple(plugins or ()), **machine)
+    own: MachineOptions = {"plugins": tuple(plugins or ()), "lease_seconds": lease_seconds}
+    settings = make_settings(store, state=state, **own, **machine)
     if no_token and token:
         raise UserError(f"--no-token: and {TOKEN_VARIABLE} is set; leave one of them out")
     listen = ListenAddress(host, port, token, needs_token=not no_token)

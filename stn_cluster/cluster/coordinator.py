@@ -266,7 +266,7 @@ class Coordinator:
         if parts.leases.training or not parts.throughput.paused(now):
             eta = parts.throughput.eta_seconds(cost_left, now)
         waiting = parts.scheduler.waiting(queued)
-        if parts.scheduler.watchdog.any_stalled:
+        if parts.scheduler.watchdog.has_lines:
             running, _ = await parts.database.read(queries.cells, job_id, _RUNNING)
             keys = {cell.cell.key for _, cell in running}
             waiting += parts.scheduler.watchdog.lines(keys, now)

@@ -5,6 +5,7 @@ Pure functions of the queued cells, the workers, the nodes and the settings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,7 @@ from stn_cluster.grid import Needs
 from stn_cluster.queue.claim import Demand
 
 PENDING_SECONDS = 5.0  # a worker that starts for longer waits for others to release resources
+WORKER_BYTES = 0.5e9  # memory of a worker that has loaded PyTorch, at least
 UNPLACED_SECONDS = 60.0  # without room for a worker, and people are told
 
 PACKS_A_WORKER = 2  # at least, if there are enough cells: short packs at the end balance the load
@@ -52,6 +54,8 @@ class Node:
     node_id: str
     alive: bool
     resources: Mapping[str, float]  # total amounts, used or not
+    address: str = ""  # of Ray's process on it
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,16 @@ def _blocks(needs: Needs, starved: Needs | None, full: bool, settings: Settings)
 
 def parse_nodes(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
     """Converts the result of `ray.nodes()`."""
-    return [Node(row["NodeID"], row["Alive"], row.get("Resources") or {}) for row in rows]
+    return [
+        Node(
+            row["NodeID"],
+            row["Alive"],
+            row.get("Resources") or {},
+            row.get("NodeManagerAddress") or "",
+            row.get("NodeManagerPort") or 0,
+        )
+        for row in rows
+    ]
 
 
 def worker_options(needs: Needs, settings: Settings) -> dict[str, Any]:
@@ -171,17 +184,18 @@ def required(needs: Needs, settings: Settings) -> dict[str, float]:
 
 
 def slots(needed: Mapping[str, float], nodes: Sequence[Node]) -> int:
-    """Number of workers with these resources that the nodes could hold if they were empty."""
-    return sum(
-        int(
-            1e-6  # 0.6 / 0.2 is a little less than 3
-            + min(
-                (node.resources.get(name, 0) / amount for name, amount in needed.items()), default=1
-            )
-        )
-        for node in nodes
-        if node.alive
-    )
+    """Number of workers with these resources that the nodes could hold if they were empty.
+
+    Their memory is a bound of its own, whatever they ask for: at least one fits.
+    """
+    found = 0
+    for node in nodes:
+        if node.alive:
+            amounts = (node.resources.get(name, 0) / amount for name, amount in needed.items())
+            fit = int(1e-6 + min(amounts, default=1))  # 0.6 / 0.2 is a little less than 3
+            memory = node.resources.get("memory", math.inf) / WORKER_BYTES
+            found += min(fit, max(1, int(min(memory, fit))))
+    return found
 
 
 def capacity(needs: Needs, nodes: Sequence[Node], settings: Settings) -> int:

@@ -10,6 +10,7 @@ from stn_cluster.errors import UserError, unknown
 from stn_cluster.paths import user_path
 
 STATE_FOLDER = "queue"  # folder in a local store: the default place of the state
+LEASE_SECONDS = 60.0  # default; an attempt ends if its worker is silent for as long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Settings:
     cells_per_pack: int | None = None  # maximum number; None: depends on the device and the cell
     checkpoint_seconds: float = 30.0  # time between checkpoints of running cells
     checkpoint_steps: int | None = None  # steps between checkpoints, if that is sooner
-    lease_seconds: float = 60.0  # time without a heartbeat after which a worker is lost
+    lease_seconds: float = LEASE_SECONDS  # time without a heartbeat after which a worker is lost
     heartbeat_seconds: float = 2.0  # time between two heartbeats of a worker
     idle_seconds: float = 60.0  # time after which an idle worker is stopped
     cancel_grace_seconds: float = 10.0  # time for a cancelled cell to finish its step
@@ -45,7 +46,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', ' ')}: at least 1, not {value}")
-        for name in ("checkpoint_seconds", "no_progress_seconds"):
+        for name in ("checkpoint_seconds", "no_progress_seconds", "lease_seconds"):
             value = getattr(self, name)
             if not value > 0:
                 raise UserError(f"{name.replace('_', ' ')}: more than 0, not {value}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from stn_cluster.cluster.leases import Leases
 from stn_cluster.cluster.placement import WorkerState
+from stn_cluster.cluster.reachability import Reachability
 from stn_cluster.cluster.requeuer import Requeuer
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import duration, ends, limit_of, line, notice
@@ -15,6 +16,8 @@ from stn_cluster.cluster.worker_pool import WorkerHandle, WorkerLostError, Worke
 from stn_cluster.queue.attempts import AttemptEnd, ExitReason
 
 START_SECONDS = 600.0  # for a worker's process to say hello; on a slow disk, imports take minutes
+LEAST_SILENCE = 5.0  # of a worker until it is looked whether its node can be reached
+MISSED_HEARTBEATS = 3  # the same, if heartbeats are slow
 STOP_GRACE_SECONDS = 5.0  # without progress, and a worker that is to stop is not waited for
 
 
@@ -35,11 +38,13 @@ class Watchdog:
         self._pool = pool
         self._leases = leases
         self._requeuer = requeuer
+        self._reachability = Reachability()
 
     async def run(self) -> None:
         """Scans at regular intervals; ends only when cancelled."""
         while True:
             await asyncio.sleep(self._settings.scan_seconds)
+            await self._look_at_silent_nodes(time.monotonic())
             await self._scan_leases(time.monotonic())
             for worker in list(self._pool.workers.values()):
                 now = time.monotonic()  # asked now, like its state: it may have become idle
@@ -75,13 +80,15 @@ class Watchdog:
             self._requeuer.begin(worker.name, ExitReason.INTERRUPTED, "it did not stop in time")
 
     @property
-    def any_stalled(self) -> bool:
-        """Whether a pack may be without progress."""
-        return any(worker.stall for worker in self._pool.workers.values())
+    def has_lines(self) -> bool:
+        """Whether there may be `lines`."""
+        stalled = any(worker.stall for worker in self._pool.workers.values())
+        return stalled or bool(self._reachability.since)
 
     def lines(self, keys: Container[str], now: float) -> tuple[str, ...]:
-        """Lines for people about packs with these cells that have made no progress for a while."""
-        found = []
+        """Lines for people about packs with these cells: of those on a node that cannot be reached,
+        and of those that have made no progress for a while."""
+        found = [*self._unreachable(keys, now)]
         for worker in self._pool.workers.values():
             leases = self._leases.of(worker.name)
             if worker.state is not WorkerState.BUSY or worker.stall is None or not leases:
@@ -93,15 +100,44 @@ class Watchdog:
                 found.append(line(worker.stall, leases, worker.info, limit))
         return tuple(found)
 
+    def _unreachable(self, keys: Container[str], now: float) -> Iterator[str]:
+        """Lines on nodes that cannot be reached, with how many of these cells they have."""
+        for node, since in self._reachability.since.items():
+            workers = [w for w in self._pool.workers.values() if w.info.node == node]
+            leases = [lease for w in workers for lease in self._leases.of(w.name)]
+            count = sum(lease.attempt.item.key in keys for lease in leases)
+            if count:
+                cells = "1 cell" if count == 1 else f"{count} cells"
+                yield (
+                    f"{workers[0].info.host} cannot be reached for {now - since:.0f} s, with "
+                    f"{cells} that its workers train: queued again, and not charged, after "
+                    f"{duration(self._settings.lease_seconds)}"
+                )
+
+    async def _look_at_silent_nodes(self, now: float) -> None:
+        """Finds out which nodes cannot be reached, of those whose workers are silent."""
+        silent = max(LEAST_SILENCE, MISSED_HEARTBEATS * self._settings.heartbeat_seconds)
+        heard_at: dict[str, float] = {}
+        for worker in self._pool.workers.values():
+            if worker.state is WorkerState.BUSY and now - worker.heard_at > silent:
+                node = worker.info.node
+                heard_at[node] = max(heard_at.get(node, 0.0), worker.heard_at)
+        if heard_at or self._reachability.since:
+            await self._reachability.look(self._pool.nodes, heard_at)
+
     async def _scan_leases(self, now: float) -> None:
         """Gives up workers that have sent no heartbeat for a lease."""
         for name in {lease.worker for lease in self._leases.expired(now)}:
             if not any(x.deadline < now and not x.finishing for x in self._leases.of(name)):
                 continue  # a report came while another worker was given up
             worker = self._pool.workers.get(name)
-            gone = worker is not None and self._pool.node_is_lost(worker.info)
+            # Ray may need longer than a lease to give up a node that is out of reach.
+            away = worker is not None and worker.info.node in self._reachability.since
+            gone = away or (worker is not None and self._pool.node_is_lost(worker.info))
             reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
             message = f"its worker was not heard of for {self._settings.lease_seconds:g} s"
+            if away:
+                message += ", and its node cannot be reached"
             if worker is None:
                 await self._requeuer.requeue(name, reason, message)
             else:

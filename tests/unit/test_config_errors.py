@@ -143,6 +143,8 @@ def one(cell: str) -> str:
         ("needs: {num_gpus: -1}", ["needs.num_gpus", "greater than or equal to 0", "-1"]),
         ("needs: {num_gpus: 1.5}", ["needs", "num_gpus", "whole number"]),
         ("needs: {num_cpus: many}", ["needs.num_cpus", "number", "'many'"]),
+        ("needs: {num_cpus: 0.0001}", ["needs", "num_cpus must be 0 or at least 0.05"]),
+        ("needs: {num_gpus: 0.01}", ["needs", "num_gpus must be 0 or at least 0.05"]),
         ("needs: {num_cpus: .inf}", ["needs.num_cpus", "finite"]),
         ("needs: {accelerator_type: 100}", ["needs.accelerator_type", "string", "100"]),
         ("needs: {resources: {big: 0}}", ["needs.resources.big", "greater than 0"]),

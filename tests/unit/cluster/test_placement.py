@@ -23,6 +23,7 @@ from support.workers import (
 from stn_cluster.cluster.placement import (
     PENDING_SECONDS,
     UNPLACED_SECONDS,
+    WORKER_BYTES,
     Node,
     Plan,
     WorkerState,
@@ -251,3 +252,16 @@ def test_in_whatever_order_cells_come_all_that_a_node_can_train_are_trained(
     }
     assert left == impossible
     assert cluster.started <= 2 * cells  # processes are dear: none is started to be released
+
+
+def test_a_nodes_memory_bounds_its_workers_whatever_they_ask_for() -> None:
+    """Needs of almost nothing would start workers until the machine has no memory left."""
+    tiny = {"CPU": 0.05}
+    node = Node("a", True, {"CPU": 64.0, "memory": 8e9})
+    assert slots(tiny, [node]) == int(8e9 / WORKER_BYTES)
+    assert slots({"CPU": 8.0}, [node]) == 8  # cores are the closer bound
+    small = Node("b", True, {"CPU": 1.0, "memory": 1e8})
+    assert slots(tiny, [small]) == 1
+    assert slots({"CPU": 2.0}, [small]) == 0
+    unknown = Node("c", True, {"CPU": 2.0})
+    assert slots(tiny, [unknown]) == 40

@@ -18,7 +18,7 @@ from stn_cluster.cluster.placement import (
     worker_options,
 )
 from stn_cluster.cluster.settings import Settings
-from stn_cluster.grid import Needs
+from stn_cluster.grid import LEAST_SHARE, Needs
 
 CPU = Settings(store="store", state="state", threads_per_worker=3)
 GPU = Settings(store="store", state="state", threads_per_worker=3, gpu=True)
@@ -27,6 +27,7 @@ steady = settings(derandomize=True, deadline=None)
 UNIT = 10_000  # Ray counts resources in parts of this
 names = st.sampled_from(["CPU", "GPU", "big", "accelerator_type:H100"])
 amounts = st.one_of(st.integers(1, 8).map(float), st.integers(1, UNIT).map(lambda n: n / UNIT))
+shares = amounts.filter(lambda amount: amount >= LEAST_SHARE)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,8 @@ def test_fields_that_needs_leave_out_are_the_settings(
 
 @steady
 @given(
-    num_cpus=st.none() | amounts,
-    num_gpus=st.none() | amounts,
+    num_cpus=st.none() | shares,
+    num_gpus=st.none() | shares,
     accelerator_type=st.none() | st.just("H100"),
     resources=st.dictionaries(st.sampled_from(["big", "x-1"]), amounts, max_size=2),
     service=st.sampled_from([CPU, GPU]),

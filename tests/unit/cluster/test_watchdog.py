@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,11 +130,11 @@ async def test_who_hangs_is_told_until_it_makes_progress_and_to_its_own_job_alon
         now = asyncio.get_running_loop().time
         watchdog = at.scheduler.watchdog
         keys = {hanging.cell.key}
-        assert not watchdog.any_stalled
+        assert not watchdog.has_lines
         for seconds, told in ((2.0, 0), (179.0, 0), (181.0, 1)):
             stall = Stall(seconds, "builds its model", (hanging.cell.key,))
             at.report(worker, steps={hanging.id: 0, mate.id: 0}, stall=stall)
-            assert watchdog.any_stalled
+            assert watchdog.has_lines
             assert len(watchdog.lines(keys, now())) == told
         [line] = watchdog.lines(keys, now())
         assert f"{hanging.cell.label}: it builds its model, on here, process 123" in line
@@ -244,3 +246,67 @@ async def test_what_queued_cells_wait_for_is_in_the_log_once(
             await at.looks(5)
     told = [record.message for record in caplog.records if "waits for" in record.message]
     assert told == ["1 cell waits for a node with 2 GPU"]
+
+
+# --- nodes out of reach ---
+
+
+def put_on_a_node(at: SchedulerUnderTest, port: int) -> None:
+    """Makes the pool's node one with an address, where something listens or not."""
+    (node,) = at.pool.nodes
+    at.pool.nodes = [replace(node, address="127.0.0.1", port=port)]
+
+
+async def test_a_node_out_of_reach_is_told_at_once_and_not_held_against_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
+        put_on_a_node(at, port)
+        await at.submit(*cells(1))
+        _, attempt = await at.one_running()
+        watchdog, now = at.scheduler.watchdog, asyncio.get_running_loop().time
+        await wait_until(lambda: watchdog.lines({attempt.cell.key}, now()))
+        [line] = watchdog.lines({attempt.cell.key}, now())
+        assert line.startswith("here cannot be reached for ")
+        assert "1 cell" in line
+        assert "not charged, after 2 s" in line
+        assert watchdog.lines({"another job's"}, now()) == ()
+        end = await end_of(at, attempt)
+        assert (end.reason, end.counts) == (ExitReason.NODE_LOST, False)
+        assert "its node cannot be reached" in str(end.message)
+
+
+async def test_a_silent_worker_on_a_node_within_reach_is_held_against_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with scheduler(tmp_path, workers=1, lease_seconds=1.0) as at:
+            put_on_a_node(at, listening.getsockname()[1])
+            await at.submit(*cells(1))
+            _, attempt = await at.one_running()
+            end = await end_of(at, attempt)
+            assert (end.reason, end.counts) == (ExitReason.EXPIRED, True)
+            assert not at.scheduler.watchdog.has_lines
+
+
+async def test_a_node_that_comes_back_in_time_is_told_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
+    async with scheduler(tmp_path, workers=1, lease_seconds=60.0) as at:
+        put_on_a_node(at, port)
+        await at.submit(*cells(1))
+        worker, attempt = await at.one_running()
+        watchdog = at.scheduler.watchdog
+        await wait_until(lambda: watchdog.has_lines)
+        with socket.create_server(("127.0.0.1", port)):
+            await wait_until(lambda: not watchdog.has_lines)
+        at.report(worker, steps={attempt.id: 3})
+        await at.scans()
+        assert at.end_of(attempt) is None
