@@ -111,7 +111,8 @@ def test_progress_is_of_the_events_before_the_matrix_knows_it(page: Any) -> None
     code = """async () => {
         const { JobModel, entryId, progressOf } = await import("/page/job_model.js");
         const names = { dataset: "d", recipe: "r", model: "M", transform: "none", distortion: "R" };
-        const cell = (key, state, step) => ({ state, step, cell: { ...names, key, iterations: 10 } });
+        const named = (key) => ({ ...names, key, iterations: 10 });
+        const cell = (key, state, step) => ({ state, step, cell: named(key) });
         const model = new JobModel();
         model.apply({ state: "running", cells: [cell("a", "running", 3), cell("b", "queued", 0)] });
         const first = model.entries.get(entryId(names));
