@@ -106,6 +106,7 @@ def test_every_view_is_accessible_self_contained_and_as_wide_as_the_screen(
         f"compare?a={a}&b={b}": ".interval",
         "failures": ".failure",
         "robustness": "main h1",
+        "draw": "main h1",
         "docs": ".route",
         "cells/0000000000000000": ".problem",
     }
