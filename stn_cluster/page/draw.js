@@ -39,7 +39,8 @@ function Bench({ dataset, cells }) {
   const [layersOf, setLayersOf] = useState(null);
   const [turns, setTurns] = useState({});
   const [turning, setTurning] = useState(false);
-  const drawing = useMemo(() => pixels && { dataset: dataset.name, ...pixels, distort: distortOf(hands) }, [pixels, hands, dataset.name]);
+  const distort = JSON.stringify(distortOf(hands)); // a text, so that hands that do the same are the same
+  const drawing = useMemo(() => pixels && { dataset: dataset.name, ...pixels, distort: JSON.parse(distort) }, [pixels, distort, dataset.name]);
   const keys = useMemo(() => cells.map((cell) => cell.key), [cells]);
   const { found, problem, setProblem } = useAnswers(drawing, keys);
   useEffect(() => setTurns({}), [drawing]);

@@ -5,7 +5,9 @@ import { count, counted, number } from "./formats.js";
 import { GridLines, paint } from "./draw_pixels.js";
 
 const LINE = 32; // units of a vector in a line
-const SMALLEST = 48; // px of a map
+const [SMALL, LARGE] = [48, 112]; // px of one of many maps, and of one of few
+const FEW = 3;
+const UNIT = 18; // px of a unit of a vector
 const ARROWS = { ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
 
 /** A layer of the server with its bytes, and with the shape in which they are shown. */
@@ -56,7 +58,7 @@ function MapCanvas({ layer, map }) {
 
 function Maps({ layer, unit, onUnit }) {
   const [maps, height, width] = layer.shown;
-  const zoom = layer.kind === "vector" ? 14 : Math.max(1, Math.round(SMALLEST / width));
+  const zoom = layer.kind === "vector" ? UNIT : Math.max(1, Math.round((maps <= FEW ? LARGE : SMALL) / width));
   const choose = (map, row, column) => {
     const next = { layer: layer.name, map: within(map, maps), row: within(row, height), column: within(column, width) };
     if (placeOf(layer, next) < unitsOf(layer)) onUnit(next);
