@@ -9,6 +9,7 @@ import { JobCells } from "./job_cells.js";
 import { JobHead } from "./job_head.js";
 import { Filters, Switches, filtersOf, switchesOf, useSeen } from "./matrix_filters.js";
 import { MatrixTable } from "./matrix_table.js";
+import { SHOWN } from "./matrix_values.js";
 import { Confirm, Empty, Failed, Heading, StateBar, notYet } from "./parts.js";
 import { adjust, open, to, useTitle } from "./router.js";
 
@@ -35,15 +36,17 @@ export function MatrixPage({ page, route }) {
     ${job && html`<p class="tabs"><a href=${to("matrix", { job })} aria-current=${list ? undefined : "true"}>Matrix</a> <a href=${to("matrix", { job, list: "cells" })} aria-current=${list ? "true" : undefined}>Cells</a></p>`}
     ${list ? html`<${JobCells} model=${live.model} version=${live.version} state=${query.get("state") || ""} />`
     : html`<div class="controls"><${Switches} switches=${switches} matrices=${matrices} /><${Filters} seen=${seen} filters=${filters} /></div>
+      ${matrices.length > 0 && html`<p class="note">${SHOWN.find(([id]) => id === switches.show)[2]}</p>`}
       ${loaded.error && loaded.data && loaded.error.status !== 0 && html`<${Failed} error=${loaded.error} retry=${loaded.reload} />`}
       ${notYet(loaded, "the matrix") || html`<${Matrices} page=${page} matrices=${matrices} switches=${switches} live=${live} filtered=${Object.values(filters).some((one) => one.length)} onRerun=${setRerun} />`}`}`;
 }
 
-/** The matrix: first without intervals and marks, which take the predictions, then with them. */
+/** The matrix: at first without intervals and marks, which take the predictions, then with them. */
 function useMatrix(query) {
-  const whole = useData(withQuery("/matrix", query), { every: query.job ? POLL_OF_JOB : POLL });
-  const quick = useData(whole.data ? null : withQuery("/matrix", { ...query, interval: false }));
-  return whole.data || !quick.data ? whole : { ...quick, reload: whole.reload };
+  const quick = useData(withQuery("/matrix", { ...query, interval: false }));
+  const whole = useData(quick.data ? withQuery("/matrix", query) : null, { every: query.job ? POLL_OF_JOB : POLL });
+  if (whole.data || !quick.data) return whole.data ? whole : quick;
+  return { ...quick, error: whole.error, reload: whole.reload };
 }
 
 /** Looks for news when cells have ended, not more than once a second. */
