@@ -20,7 +20,8 @@ def drawable(store: Store) -> dict[str, Any]:
 
     Returns:
         datasets: name, frame (px), channels, background (0 to 255), class_names, kind (digits or
-        image). cells: names, canvas (px), weights, and the command that trains each; the first
+        image). cells: names, canvas (px), frame (px of the canvas that an image
+        takes), weights, and the command that trains each; the first
         5,000.
     """
     rows = store.results()
@@ -42,11 +43,11 @@ def drawable(store: Store) -> dict[str, Any]:
                 "class_names": class_names(store, name, data.get("n_classes", 10)),
                 "kind": "digits" if name.partition("-validation")[0] in _DIGITS else "image",
             }
-        own = {field: row[field] for field in _NAMES}
+        own = {field: row[field] for field in _NAMES} | {"canvas": spec["canvas"]}
+        fills = str(spec.get("variant", "")).endswith("enlarged")
+        own["frame"] = spec["canvas"] if fills else datasets[name]["frame"]
         weights = (row["key"], row["attempt"]) in kept or row["key"] in published
         is_file = bool((spec.get("network") or {}).get("weights"))
         repeat = repeat_command(store, row["key"])
-        cells.append(
-            own | {"canvas": spec["canvas"], "weights": weights or is_file, "repeat": repeat}
-        )
+        cells.append(own | {"weights": weights or is_file, "repeat": repeat})
     return {"datasets": list(datasets.values()), "cells": cells}

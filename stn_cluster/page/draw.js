@@ -14,6 +14,8 @@ import { Picture } from "./draw_pixels.js";
 import { makeSender } from "./draw_sender.js";
 import { LayersView } from "./layers.js";
 
+await styled("/page/draw.css");
+
 /** @param {{page: any, route: import("./router.js").Route}} props */
 export function DrawPage({ route }) {
   useTitle("Draw");
@@ -72,7 +74,7 @@ function Bench({ dataset, cells }) {
       <p class="actions"><button type="button" class="primary" disabled=${!drawing || turning} onClick=${turn}>Turn it until it fails</button>
         <span class="note" role="status">${turning ? "Turning it by one degree at a time, both ways …" : steadiest(cells, turns)}</span></p>
       ${problem && html`<p class="problem" role="alert"><${Text} text=${problem} /></p>`}
-      <${Answers} cells=${cells} answers=${answers} turns=${turns} names=${dataset.class_names} background=${dataset.background} onLayers=${setLayersOf} onTurn=${show} />
+      <${Answers} cells=${cells} answers=${answers} turns=${turns} names=${dataset.class_names} onLayers=${setLayersOf} onTurn=${show} />
     </section>
     <${LayersView} cells=${cells} drawing=${drawing} shownKey=${layersOf} onKey=${setLayersOf} names=${dataset.class_names} />`;
 }
@@ -110,4 +112,14 @@ function steadiest(cells, turns) {
   const [best] = [...found].sort((a, b) => least(b) - least(a));
   const angle = least(best);
   return `${best.model}${best.transform === "none" ? "" : ` ${best.transform}`} holds its guess longest: ${angle > 180 ? "all around" : `up to ${angle - 1}°`}`;
+}
+
+/** Loads a style sheet, which only this view needs. */
+function styled(address) {
+  const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: address });
+  const loaded = new Promise((done) => {
+    link.onload = link.onerror = done;
+  });
+  document.head.append(link);
+  return loaded;
 }
