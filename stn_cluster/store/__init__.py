@@ -10,6 +10,7 @@ from stn_cluster.store.predictions import (
     FULL,
     StoredLabels,
     load_predictions,
+    predictions_of,
     read_classes,
     read_labels,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "is_published",
     "load_evaluations",
     "load_predictions",
+    "predictions_of",
     "load_results",
     "load_verifications",
     "matching",

@@ -125,3 +125,24 @@ def test_too_many_requests_are_refused(
     thread.join()
     assert ended.is_set()
     small.close()
+
+
+def test_its_end_waits_for_nothing_that_it_computes(drawings: DrawingProcess) -> None:
+    misbehave(drawings, "")
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(ServiceError) as error:
+            misbehave(drawings, "sleep", 60)
+        told.append(str(error.value))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while not drawings._turn.locked():
+        pass
+    drawings.close()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert told == ["the server is ending"] * 3
+    assert drawings.pid is None
