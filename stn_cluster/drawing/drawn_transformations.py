@@ -19,7 +19,8 @@ def draw_transformations(workplace: Workplace, request: Mapping[str, Any]) -> by
 
     Args:
         workplace: its store.
-        request: key; attempt, or None; choice, count and images, see `Choice`; theme (light, dark).
+        request: key; attempt, or None; choice, count and images, see `Choice`; theme, light or
+            dark.
 
     Raises:
         UserError: see `load_seen`.

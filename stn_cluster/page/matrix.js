@@ -26,13 +26,19 @@ export function MatrixPage({ page, route }) {
   const filters = useMemo(() => filtersOf(query), [query]);
   const switches = useMemo(() => switchesOf(query), [query.get("show"), query.get("at"), query.get("base")]);
   const loaded = useMatrix({ ...filters, job });
-  const live = useJob(job || rerun);
+  const [turn, setTurn] = useState(0); // changes when the job was queued again, or cancelled
+  const live = useJob(job || rerun, turn);
+  const unknown = loaded.error && loaded.error.status === 404;
+  const changed = () => {
+    setTurn((n) => n + 1);
+    loaded.reload();
+  };
   useNews(live.model.ended, loaded.reload);
   const matrices = loaded.data ? loaded.data.matrices : [];
   const seen = useSeen(matrices, filters);
   const list = query.get("list") === "cells";
   return html`<div class="head"><${Heading}>${job ? html`Job <bdi>${job}</bdi>` : "Matrix"}</${Heading}></div>
-    ${job && html`<${JobHead} page=${page} job=${job} status=${live.model.status} onChanged=${loaded.reload} />`}
+    ${job && !unknown && html`<${JobHead} page=${page} job=${job} status=${live.model.status} onChanged=${changed} />`}
     ${loaded.data && html`<${Overview} data=${loaded.data} model=${live.model} job=${job} rerun=${rerun} />`}
     ${job && html`<p class="tabs"><a href=${to("matrix", { job })} aria-current=${list ? undefined : "true"}>Matrix</a> <a href=${to("matrix", { job, list: "cells" })} aria-current=${list ? "true" : undefined}>Cells</a></p>`}
     ${list ? html`<${JobCells} model=${live.model} version=${live.version} state=${query.get("state") || ""} />`

@@ -230,7 +230,7 @@ class Store:
         return short_hash(files, digits=16)
 
     def _check_still_there(self) -> None:
-        """Raises StoreError if the store is gone, as with its disk: it is not to seem empty."""
+        """Raises StoreError if the store is gone: nobody may take it for an empty one."""
         if not self._files.is_folder("cells"):
             raise StoreError(f"{self.name}: the store is not there any more: is its disk mounted?")
 
