@@ -22,7 +22,8 @@ from stn_cluster.server.store_backend import StoreBackend
 from stn_cluster.store import Store
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-SIZE = {"width": 1180, "height": 900}
+SIZE = {"width": 1180, "height": 840}
+ANGLE = 35  # degrees, by which the drawing is turned
 
 
 def main(
@@ -44,16 +45,27 @@ def main(
         page.goto(f"{url}/#/matrix")
         page.wait_for_selector("table")
         page.wait_for_timeout(4000)  # intervals and marks
-        page.screenshot(path=output / "page-matrix.png")
+        take(page, output / "page-matrix.png")
         page.goto(f"{url}/#/cells/{key}")
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(6000)  # images, by PyTorch
-        page.screenshot(path=output / "page-cell.png")
+        take(page, output / "page-cell.png")
         page.goto(f"{url}/#/draw?distortion=RTS")
         page.wait_for_selector("canvas")
         draw_a_two(page)
+        angle = page.locator("input[type=number]").first
+        angle.fill(str(ANGLE))
+        angle.press("Enter")
         page.wait_for_timeout(8000)  # networks are loaded
-        page.screenshot(path=output / "page-draw.png")
+        page.set_viewport_size({**SIZE, "height": 1430})
+        take(page, output / "page-draw.png")
+
+
+def take(page: Page, path: Path) -> None:
+    """Takes a picture, without the folder in which this machine has the store."""
+    page.evaluate("document.querySelector('.store').textContent = 'results/quickstart'")
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from stn_cluster.plain_text import one_line
+from stn_cluster.plain_text import one_line, shortened
 
+LONGEST_LINE = 1000  # characters of an error's line: user code may put a file into one
 NEAR = 0.5  # least similarity (0 to 1) of a name that is suggested
 
 
@@ -99,10 +100,10 @@ def _similarity(name: str, given: str) -> tuple[float, int]:
 
 
 def error_line(error: str) -> str:
-    """Most informative line of a traceback: the last 'SomeError: text'."""
+    """Most informative line of a traceback: the last 'SomeError: text', or its beginning."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b.*: ", line)]
-    return one_line((errors or lines or ["unknown"])[-1])
+    return shortened(one_line((errors or lines or ["unknown"])[-1]), LONGEST_LINE)
 
 
 def storable(text: str) -> str:

@@ -42,10 +42,12 @@ from stn_cluster.queue.claim import demand
 from stn_cluster.queue.database import FILE, QueueDatabase
 from stn_cluster.queue.finish import recover
 from stn_cluster.queue.jobs import (
+    ALL_JOBS,
     EVERYTHING,
     CellState,
     CellStatus,
     Job,
+    JobPage,
     JobStatus,
     Metrics,
     Page,
@@ -246,10 +248,10 @@ class Coordinator:
         parts.scheduler.wake()
         return pending
 
-    async def jobs(self) -> list[JobStatus]:
-        """All jobs, oldest first, without their cells."""
+    async def jobs(self, page: JobPage = ALL_JOBS) -> list[JobStatus]:
+        """Jobs, without their cells."""
         parts = await self._parts()
-        return [self._complete(job, parts) for job in await parts.database.read(queries.jobs)]
+        return [self._complete(job, parts) for job in await parts.database.read(queries.jobs, page)]
 
     async def status(self, job_id: str) -> JobStatus:
         """Status of a job, without its cells."""

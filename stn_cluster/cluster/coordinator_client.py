@@ -21,9 +21,11 @@ from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import EndedError, ServiceError, UserError, error_line
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.jobs import (
+    ALL_JOBS,
     EVERYTHING,
     CellStatus,
     Job,
+    JobPage,
     JobStatus,
     Metrics,
     Page,
@@ -78,9 +80,9 @@ class CoordinatorClient:
         """
         return bool(self._request("submit", job))
 
-    def jobs(self) -> list[JobStatus]:
-        """All jobs, oldest first, without their cells."""
-        jobs: list[JobStatus] = self._request("jobs")
+    def jobs(self, page: JobPage = ALL_JOBS) -> list[JobStatus]:
+        """Jobs, without their cells; all of them, oldest first, unless a page says otherwise."""
+        jobs: list[JobStatus] = self._request("jobs", page)
         return jobs
 
     def status(self, job_id: str) -> JobStatus:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,11 +19,14 @@ from stn_cluster.errors import UserError, error_line
 from stn_cluster.registry import load_plugins
 
 IDLE_SECONDS = 600.0
-LONGEST_SECONDS = 300  # of a task, should the server have died in the meantime
+LONGEST_SECONDS = 300  # of a task, or of the start, should everything hang
+LOOK_SECONDS = 1.0  # time between looks whether the server still runs
 
 
 def main(descriptor: int) -> None:
     """Answers until the server hangs up, or nothing was asked for a while."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    signal.alarm(LONGEST_SECONDS)
     import torch
 
     torch.set_num_threads(1)
@@ -30,6 +36,7 @@ def main(descriptor: int) -> None:
     load_plugins(tuple(given["plugins"]))
     store = RememberedStore.open(given["store"])
     workplace = Workplace(store, None if root is None else Path(root))
+    signal.alarm(0)
     try:
         while connection.poll(IDLE_SECONDS):
             message = connection.recv_bytes()
@@ -38,6 +45,13 @@ def main(descriptor: int) -> None:
             signal.alarm(0)
     except (EOFError, OSError):  # the server has ended
         return
+
+
+def _end_with(server: int) -> None:
+    """Ends this process once its server is gone, which may have been killed during a task."""
+    while os.getppid() == server:
+        time.sleep(LOOK_SECONDS)
+    os._exit(1)
 
 
 def _reply(workplace: Workplace, message: bytes) -> bytes:

@@ -21,6 +21,7 @@ from stn_cluster.grid import Cell
 from stn_cluster.stn.transformer import SpatialTransformer
 
 TURNS = 180  # degrees, each way, that a drawing is turned until a network fails
+FAR = 1000.0  # of grid points, whose image is -1 to 1; a projective one may be infinitely far
 TURNED_BATCH = 61  # images at a time
 
 
@@ -81,7 +82,7 @@ def _framed(known: Tensor | None, pixels: Tensor, dataset: str, cell: Cell) -> T
 @torch.inference_mode()
 def _answer(one: Network, image: Tensor) -> dict[str, Any]:
     with _seen(one.model) as seen:
-        scores = one.model(image)
+        scores = numbers(one, one.model(image))
     probabilities = scores[0].float().softmax(0)
     best = probabilities.topk(min(2, len(probabilities))).indices.tolist()
     return {
@@ -92,6 +93,17 @@ def _answer(one: Network, image: Tensor) -> dict[str, Any]:
         "first": best[0],
         "second": best[1] if len(best) > 1 else None,
     }
+
+
+def numbers(one: Network, scores: Tensor) -> Tensor:
+    """Scores of a network, which are numbers.
+
+    Raises:
+        UserError: they are not: its training has diverged, or user code is wrong.
+    """
+    if not scores.isfinite().all():
+        raise UserError(f"{one.cell.label}: its scores are not finite numbers")
+    return scores
 
 
 @contextmanager
@@ -121,8 +133,13 @@ def _thinned(grid: Tensor) -> dict[str, Any]:
         torch.linspace(0, size - 1, min(POINTS, size)).round().long() for size in (height, width)
     )
     points = grid[rows[:, None], columns[None, :]].reshape(-1, 2)
-    shown = [[round(x, 3), round(y, 3)] for x, y in points.tolist()]
-    return {"rows": len(rows), "columns": len(columns), "points": shown}
+    return {"rows": len(rows), "columns": len(columns), "points": rounded(points)}
+
+
+def rounded(points: Tensor) -> list[list[float]]:
+    """Points (n, 2) of a grid as JSON has them, which knows no infinity."""
+    near = points.nan_to_num(FAR).clamp(-FAR, FAR)
+    return [[round(x, 3), round(y, 3)] for x, y in near.tolist()]
 
 
 @torch.inference_mode()
@@ -133,7 +150,7 @@ def _breaking(
 
     def guesses(angles: list[float]) -> list[int]:
         images = distort_by_hand(drawing, one.cell, distort, angles)
-        found: list[int] = one.model(images).argmax(1).tolist()
+        found: list[int] = numbers(one, one.model(images)).argmax(1).tolist()
         return found
 
     (first,) = guesses([0.0])

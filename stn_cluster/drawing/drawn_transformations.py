@@ -19,13 +19,15 @@ def draw_transformations(workplace: Workplace, request: Mapping[str, Any]) -> by
 
     Args:
         workplace: its store.
-        request: key; choice, count and images, see `Choice`; theme, light or dark.
+        request: key; attempt, or None; choice, count and images, see `Choice`; theme, light or
+            dark.
 
     Raises:
         UserError: see `load_seen`.
     """
     choice = Choice(request["choice"], request["count"], tuple(request["images"]))
-    seen = load_seen(workplace.store, request["key"], choice, workplace.data_root)
+    key, attempt = request["key"], request["attempt"]
+    seen = load_seen(workplace.store, key, choice, workplace.data_root, attempt=attempt)
     figure = transformations_figure([seen], THEMES[request["theme"]])
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stn_cluster.dataset_info import WHITE
+from stn_cluster.drawing.answers import numbers, rounded
 from stn_cluster.drawing.drawn_image import as_frame, decode
 from stn_cluster.drawing.hand_distortion import distort_by_hand
 from stn_cluster.drawing.kept_networks import network
@@ -66,6 +67,8 @@ def draw_layers(workplace: Workplace, request: Mapping[str, Any]) -> bytes:
         raise UserError(f"key: {one.cell.label} is of the data set {one.cell.dataset}", "key")
     drawing = as_frame(decode(request), request["dataset"], one.cell.data)
     image = distort_by_hand(drawing, one.cell, request["distort"])
+    with torch.inference_mode():
+        numbers(one, one.model(image))
     layers = [_as_json(layer) for layer in layers_of(one.model, image)]
     return json.dumps({"layers": layers}).encode()
 
@@ -191,9 +194,10 @@ def _of_modules(model: nn.Module, image: Tensor) -> list[Layer]:
 def _as_json(layer: Layer) -> dict[str, Any]:
     found: dict[str, Any] = {"name": layer.name, "kind": layer.kind}
     if layer.kind == "grid":
-        points = [[round(x, 3), round(y, 3)] for x, y in layer.values.reshape(-1, 2).tolist()]
+        points = rounded(layer.values.reshape(-1, 2))
         return found | {"shape": list(layer.values.shape[:2]), "points": points}
     values = layer.values[:MOST_MAPS] if layer.kind == "images" else layer.values
+    values = values.float().nan_to_num()
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / max(high - low, 1e-12)
     content = (WHITE * scaled).round().clamp(0, WHITE).to(torch.uint8).contiguous()

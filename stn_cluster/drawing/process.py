@@ -29,7 +29,7 @@ REFUSALS: dict[str, type[UserError]] = {
 
 
 class BusyError(ServiceError):
-    """Too many requests are waiting for the process."""
+    """Too many requests are waiting for the process, or the server is ending."""
 
 
 class DrawingProcess:
@@ -55,6 +55,7 @@ class DrawingProcess:
         self._waiting = threading.BoundedSemaphore(WAITING)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._closed = False
 
     def ask(self, task: str, request: Mapping[str, Any], seconds: float = SECONDS) -> bytes:
         """Answer to a task.
@@ -85,7 +86,11 @@ class DrawingProcess:
         return process.pid if process is not None and process.poll() is None else None
 
     def close(self) -> None:
-        """Ends the process; the next request would start another one."""
+        """Ends the process, also while it computes; what waits for it gets an error."""
+        self._closed = True
+        process = self._process
+        if process is not None:
+            process.kill()  # so that the request whose turn it is ends, whatever the process does
         with self._turn:
             self._kill()
 
@@ -100,6 +105,8 @@ class DrawingProcess:
 
     def _reply(self, message: bytes, seconds: float) -> bytes:
         for again in (True, False):
+            if self._closed:
+                raise BusyError("the server is ending")
             new = self.pid is None
             if new:
                 self._start()
@@ -133,6 +140,8 @@ class DrawingProcess:
             )
         self._connection = Connection(ours.detach())
         self._connection.send_bytes(json.dumps(self._start_with).encode())
+        if self._closed:  # meanwhile: nobody else knew of this one
+            self._process.kill()
 
     def _kill(self) -> None:
         if self._connection is not None:

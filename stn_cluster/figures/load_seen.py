@@ -17,11 +17,12 @@ from stn_cluster.figures.votes import load_votes
 from stn_cluster.grid import NO_TRAINING
 from stn_cluster.report.grading import grade
 from stn_cluster.report.table import current_cells
-from stn_cluster.store import Store, load_predictions, load_results
+from stn_cluster.store import Store, load_results, predictions_of
 
 if TYPE_CHECKING:
     from stn_cluster.data.test_images import TestImages
     from stn_cluster.grid import Cell
+    from stn_cluster.inference.stored_cells import StoredCell
 
 CHOICES = ("random", "worst", "improved")
 
@@ -49,6 +50,7 @@ def load_seen(
     choice: Choice,
     data_root: Path | None,
     filters: Mapping[str, Any] | None = None,
+    attempt: str | None = None,
 ) -> Seen:
     """Loads a cell's network and lets it look at some of its test images, rounded to 8 bits.
 
@@ -58,9 +60,10 @@ def load_seen(
         choice: which images.
         data_root: folder of the data sets' files.
         filters: as in `load_results`, where several cells have this label.
+        attempt: id of one of its attempts; None: its current result.
 
     Raises:
-        NotFoundError: there is no such cell, or its weights are not here.
+        NotFoundError: there is no such cell or attempt, or its weights are not here.
         UserError: its network has no spatial transformer, no image is as chosen, or the data set
             is missing or another one.
     """
@@ -68,10 +71,13 @@ def load_seen(
     from stn_cluster.inference.stored_cells import find_cell
     from stn_cluster.inference.trained_models import load_model
 
-    stored = find_cell(store, label, None, None, dict(filters or {}))
-    model = load_model(store, stored.cell.key, data_root=data_root)
+    current = find_cell(store, label, None, None, dict(filters or {}))
+    stored = current if attempt is None else find_cell(store, current.cell.key, None, attempt, {})
+    # Published weights have no attempt: they are the current result's.
+    own = None if stored.attempt == current.attempt else stored.attempt
+    model = load_model(store, stored.cell.key, attempt=own, data_root=data_root)
     test = _test_images(store, stored.cell, data_root)
-    chosen = _chosen(store, stored.cell, test, choice, data_root)
+    chosen = _chosen(store, stored, test, choice, data_root)
     images = test.images[chosen]
     pixels = (images if images.ndim == 4 else images[..., None]).transpose(0, 3, 1, 2)
     found = transformations(model, pixels)
@@ -100,14 +106,15 @@ def _test_images(store: Store, cell: Cell, data_root: Path | None) -> TestImages
 
 
 def _chosen(
-    store: Store, cell: Cell, test: TestImages, choice: Choice, data_root: Path | None
+    store: Store, stored: StoredCell, test: TestImages, choice: Choice, data_root: Path | None
 ) -> NDArray[np.intp]:
-    total = len(test.labels)
+    total, cell = len(test.labels), stored.cell
     if choice.images:
         return _given(choice.images, total)
     if choice.how == "random":
         return np.sort(np.random.default_rng(0).permutation(total)[: choice.count])
-    own = load_predictions(store, key=cell.key)
+    rows = store.results(latest=False)
+    own = predictions_of(store, rows[rows["attempt"] == stored.attempt])
     wrong = np.not_equal(own["predicted_class"].to_numpy(int), test.labels)
     if choice.how == "worst":
         sure = own["confidence"].fillna(0).to_numpy(float)

@@ -76,9 +76,9 @@ const plain = (value) => (typeof value === "string" ? value : value === null ? "
 function Interval({ difference, low, high }) {
   const most = Math.max(Math.abs(low), Math.abs(high), 0.1) * 1.15;
   const x = (value) => 300 + (280 * value) / most;
-  return html`<svg class="interval" viewBox="0 0 600 62" role="img" aria-label=${`Difference ${signed(difference)}, from ${signed(low)} to ${signed(high)} points`}>
-    <line class="zero" x1="300" x2="300" y1="4" y2="42" /><line class="range" x1=${x(low)} x2=${x(high)} y1="22" y2="22" /><circle cx=${x(difference)} cy="22" r="6" />
-    <text x="300" y="57" text-anchor="middle">0</text><text x="20" y="57">← B is better</text><text x="580" y="57" text-anchor="end">A is better →</text></svg>`;
+  return html`<div class="interval"><svg viewBox="0 0 600 44" role="img" aria-label=${`Difference ${signed(difference)}, from ${signed(low)} to ${signed(high)} points`}>
+    <line class="zero" x1="300" x2="300" y1="2" y2="42" /><line class="range" x1=${x(low)} x2=${x(high)} y1="22" y2="22" /><circle cx=${x(difference)} cy="22" r="6" /></svg>
+    <p class="note" aria-hidden="true"><span>← B is better</span><span>0</span><span>A is better →</span></p></div>`;
 }
 
 function Only({ title, cell, images }) {

@@ -69,9 +69,10 @@ export function progressOf(entry, activity) {
 /**
  * Follows a job.
  * @param {string | null} jobId
+ * @param {number} [turn] another one follows it anew: one that has ended may be queued again
  * @returns {{model: JobModel, version: number}} version: changes with the model
  */
-export function useJob(jobId) {
+export function useJob(jobId, turn = 0) {
   const model = useRef(new JobModel());
   const [version, setVersion] = useState(0);
   useEffect(() => {
@@ -82,6 +83,6 @@ export function useJob(jobId) {
       model.current.apply(status);
       setVersion((n) => n + 1);
     });
-  }, [jobId]);
+  }, [jobId, turn]);
   return { model: model.current, version };
 }

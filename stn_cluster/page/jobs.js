@@ -1,6 +1,7 @@
 /** The view of jobs: what there is, how far it is, and a new one. */
 
 import { html, useState } from "./lib.js";
+import { withQuery } from "./api.js";
 import { useData } from "./data.js";
 import { ago, count, duration, time } from "./formats.js";
 import { JobActions } from "./job_head.js";
@@ -13,16 +14,16 @@ const FIRST = 50; // jobs that are shown at once
 
 export function JobsPage({ page }) {
   useTitle("Jobs");
-  const loaded = useData("/jobs", { every: POLL });
   const [shown, setShown] = useState(FIRST);
+  const loaded = useData(withQuery("/jobs", { order: "newest", limit: shown + 1 }), { every: POLL });
   const [asking, setAsking] = useState(false);
-  const jobs = loaded.data ? [...loaded.data].reverse() : [];
+  const jobs = loaded.data || [];
   const first = loaded.data && !jobs.length && !page.read_only;
   return html`<${Heading}>Jobs</${Heading}>
     ${!page.read_only && !first && html`<p><button type="button" class=${asking ? "" : "primary"} aria-expanded=${String(asking)} onClick=${() => setAsking(!asking)}>${asking ? "Close" : "New job"}</button></p>`}
     ${(asking || first) && !page.read_only && html`<${SubmitForm} page=${page} onSubmitted=${() => { setAsking(false); loaded.reload(); }} />`}
     ${notYet(loaded, "jobs") || (jobs.length ? html`<div>${jobs.slice(0, shown).map((job) => html`<${Job} key=${job.job_id} page=${page} job=${job} reload=${loaded.reload} />`)}</div>` : html`<${Empty} title="There are no jobs yet."><p>${page.read_only ? "They are shown here as soon as one is submitted." : "Submit one above: the example takes a few minutes."}</p></${Empty}>`)}
-    ${jobs.length > shown && html`<p><button type="button" onClick=${() => setShown(shown + FIRST)}>Show more (${count(jobs.length - shown)} left)</button></p>`}`;
+    ${jobs.length > shown && html`<p><button type="button" onClick=${() => setShown(shown + FIRST)}>Show more</button></p>`}`;
 }
 
 function Job({ page, job, reload }) {

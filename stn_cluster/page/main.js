@@ -26,7 +26,7 @@ function App() {
   const route = useRoute();
   const page = about.data;
   const first = page && page.mode === "serve" ? "jobs" : "matrix";
-  const name = VIEWS[route.view] ? route.view : first;
+  const name = Object.hasOwn(VIEWS, route.view) ? route.view : first;
   const body = signedOut ? html`<${SignIn} />` : notYet(about) || html`<${View} key=${name} name=${name} page=${page} route=${route} />`;
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <${Top} page=${page} now=${name} />

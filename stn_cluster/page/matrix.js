@@ -9,6 +9,7 @@ import { JobCells } from "./job_cells.js";
 import { JobHead } from "./job_head.js";
 import { Filters, Switches, filtersOf, switchesOf, useSeen } from "./matrix_filters.js";
 import { MatrixTable } from "./matrix_table.js";
+import { SHOWN } from "./matrix_values.js";
 import { Confirm, Empty, Failed, Heading, StateBar, notYet } from "./parts.js";
 import { adjust, open, to, useTitle } from "./router.js";
 
@@ -18,32 +19,41 @@ const OFTEN = 1000; // ms between two looks because of events
 
 export function MatrixPage({ page, route }) {
   const query = route.query;
-  const job = query.get("job") || "";
+  // A run's page opens at its own job.
+  const job = query.get("job") || (route.view === "" && page.job) || "";
   useTitle(job ? `Matrix of ${job}` : "Matrix");
   const [rerun, setRerun] = useState(null); // the job that trains entries again, in place
   const filters = useMemo(() => filtersOf(query), [query]);
   const switches = useMemo(() => switchesOf(query), [query.get("show"), query.get("at"), query.get("base")]);
   const loaded = useMatrix({ ...filters, job });
-  const live = useJob(job || rerun);
+  const [turn, setTurn] = useState(0); // changes when the job was queued again, or cancelled
+  const live = useJob(job || rerun, turn);
+  const unknown = loaded.error && loaded.error.status === 404;
+  const changed = () => {
+    setTurn((n) => n + 1);
+    loaded.reload();
+  };
   useNews(live.model.ended, loaded.reload);
   const matrices = loaded.data ? loaded.data.matrices : [];
   const seen = useSeen(matrices, filters);
   const list = query.get("list") === "cells";
   return html`<div class="head"><${Heading}>${job ? html`Job <bdi>${job}</bdi>` : "Matrix"}</${Heading}></div>
-    ${job && html`<${JobHead} page=${page} job=${job} status=${live.model.status} onChanged=${loaded.reload} />`}
+    ${job && !unknown && html`<${JobHead} page=${page} job=${job} status=${live.model.status} onChanged=${changed} />`}
     ${loaded.data && html`<${Overview} data=${loaded.data} model=${live.model} job=${job} rerun=${rerun} />`}
     ${job && html`<p class="tabs"><a href=${to("matrix", { job })} aria-current=${list ? undefined : "true"}>Matrix</a> <a href=${to("matrix", { job, list: "cells" })} aria-current=${list ? "true" : undefined}>Cells</a></p>`}
     ${list ? html`<${JobCells} model=${live.model} version=${live.version} state=${query.get("state") || ""} />`
     : html`<div class="controls"><${Switches} switches=${switches} matrices=${matrices} /><${Filters} seen=${seen} filters=${filters} /></div>
+      ${matrices.length > 0 && html`<p class="note">${SHOWN.find(([id]) => id === switches.show)[2]}</p>`}
       ${loaded.error && loaded.data && loaded.error.status !== 0 && html`<${Failed} error=${loaded.error} retry=${loaded.reload} />`}
       ${notYet(loaded, "the matrix") || html`<${Matrices} page=${page} matrices=${matrices} switches=${switches} live=${live} filtered=${Object.values(filters).some((one) => one.length)} onRerun=${setRerun} />`}`}`;
 }
 
-/** The matrix: first without intervals and marks, which take the predictions, then with them. */
+/** The matrix: at first without intervals and marks, which take the predictions, then with them. */
 function useMatrix(query) {
-  const whole = useData(withQuery("/matrix", query), { every: query.job ? POLL_OF_JOB : POLL });
-  const quick = useData(whole.data ? null : withQuery("/matrix", { ...query, interval: false }));
-  return whole.data || !quick.data ? whole : { ...quick, reload: whole.reload };
+  const quick = useData(withQuery("/matrix", { ...query, interval: false }));
+  const whole = useData(quick.data ? withQuery("/matrix", query) : null, { every: query.job ? POLL_OF_JOB : POLL });
+  if (whole.data || !quick.data) return whole.data ? whole : quick;
+  return { ...quick, error: whole.error, reload: whole.reload };
 }
 
 /** Looks for news when cells have ended, not more than once a second. */

@@ -13,7 +13,7 @@ export const FILTERS = ["dataset", "recipe", "model", "transform", "distortion"]
 export const filtersOf = (query) => Object.fromEntries([...FILTERS, "seed"].map((name) => [name, query.getAll(name)]));
 
 /** Switches of an address. */
-export const switchesOf = (query) => ({ show: query.get("show") || "error", at: query.get("at") || "", base: query.get("base") || "" });
+export const switchesOf = (query) => ({ show: SHOWN.some(([id]) => id === query.get("show")) ? query.get("show") : "error", at: query.get("at") || "", base: query.get("base") || "" });
 
 /** Values of each field that were ever seen, in their order. */
 export function useSeen(matrices, filters) {

@@ -13,11 +13,11 @@ import { duration, network, number, percent, probability, signed } from "./forma
 
 /** Switches: what is shown of an entry. */
 export const SHOWN = [
-  ["error", "Error", "Test error in percent"],
-  ["paper", "Less the paper's", "Our error less the one that the paper prints, in points"],
-  ["baseline", "Less a baseline", "Error less the one of a row that you click, in points"],
-  ["p", "p", "p of the test against the best of the column"],
-  ["time", "Time", "Mean time of training a cell"],
+  ["error", "Error", "Test error in percent; in brackets its 95 % interval; ringed (°): cannot be told from the best of its column."],
+  ["paper", "Less the paper's", "Our error less the one that the paper prints, in points; † more than chance and rounding make."],
+  ["baseline", "Less a baseline", "Error less the one of the baseline's row in the same column, in points."],
+  ["p", "p", "p of the test against the best of the column, corrected for all its comparisons."],
+  ["time", "Time", "Mean time of training a cell."],
 ];
 export const STEPS = 8; // of colour
 

@@ -7,6 +7,7 @@ import uPlot from "./vendor/uplot.js";
 export const HUES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 const HUES_DARK = ["#56B4E9", "#F08A3C", "#3FC79A", "#E0A0C4", "#E69F00", "#8FCBF2"];
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+const MARKERS = ["solid", "dashed", "dotted", "double"];
 const FONT = '12px -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif';
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
@@ -49,7 +50,7 @@ export function Plot({ x, series, xLabel, yLabel, y2Label, height = 260, log = f
         width: 1.75, spanGaps: true, points: { show: one.points || x.length < 15, size: 6 }, value: (_, v) => show(v),
       }))],
       cursor: { points: { size: 7 } },
-      legend: { live: true },
+      legend: { live: true, markers: { width: 2, dash: (_, index) => MARKERS[Math.floor((index - 1) / hues.length) % MARKERS.length] } },
     };
     const plot = new uPlot(options, [x, ...series.map((one) => one.values)], element);
     const resize = new ResizeObserver(() => {

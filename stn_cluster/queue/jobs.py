@@ -207,6 +207,18 @@ EVERYTHING = Page()
 
 
 @dataclass(frozen=True)
+class JobPage:
+    """Selection of jobs."""
+
+    offset: int = 0  # number of jobs to skip
+    limit: int = -1  # maximum number of jobs; negative: all
+    newest_first: bool = False  # else the oldest first
+
+
+ALL_JOBS = JobPage()
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """Status of a job at one moment."""
 

@@ -14,10 +14,12 @@ from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.grid import CELL_FILTERS, Cell
 from stn_cluster.queue.attempts import Attempt, AttemptEnd, ExitReason, WorkerInfo
 from stn_cluster.queue.jobs import (
+    ALL_JOBS,
     EVERYTHING,
     CellName,
     CellState,
     CellStatus,
+    JobPage,
     JobStatus,
     Page,
     Totals,
@@ -74,9 +76,12 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     return row
 
 
-def jobs(db: sqlite3.Connection) -> list[JobStatus]:
-    """Status of all jobs, oldest first, without their cells."""
-    rows = db.execute("SELECT * FROM jobs ORDER BY number").fetchall()
+def jobs(db: sqlite3.Connection, page: JobPage = ALL_JOBS) -> list[JobStatus]:
+    """Status of jobs, without their cells; oldest first, or newest first."""
+    order = "DESC" if page.newest_first else "ASC"
+    rows = db.execute(
+        f"SELECT * FROM jobs ORDER BY number {order} LIMIT ? OFFSET ?", (page.limit, page.offset)
+    ).fetchall()
     return [_job_status(db, row)[0] for row in rows]
 
 

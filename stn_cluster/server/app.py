@@ -35,7 +35,6 @@ _BEARER = HTTPBearer(auto_error=False, description="Required if the server has a
 async def _with_threads(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
     yield
-    app.state.backend.drawings.close()
 
 
 def create_app(

@@ -118,7 +118,14 @@ def cell_transformations(
 ) -> Response:
     """What the cell's transformer does to its test images, as in the paper: inputs, the predicted
     sampling grid on them, outputs."""
-    request = {"key": key, "choice": choice, "count": count, "images": image or [], "theme": theme}
+    request = {
+        "key": key,
+        "attempt": attempt,
+        "choice": choice,
+        "count": count,
+        "images": image or [],
+        "theme": theme,
+    }
     content = backend.drawings.ask("transformations", request)
     return Response(content, media_type="image/png", headers=FOR_GOOD if attempt else {})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 
 from stn_cluster.client.schemas import MAX_PAGE, CellPage, CellQuery, JobId
-from stn_cluster.queue.jobs import CellState, JobStatus, Page
+from stn_cluster.grid import Frozen
+from stn_cluster.queue.jobs import CellState, JobPage, JobStatus, Page
 from stn_cluster.report.evaluation_tables import transfer
 from stn_cluster.server.backend import BackendDep
 from stn_cluster.server.result_routes import (
@@ -31,10 +32,19 @@ class PageQuery(CellQuery):
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000
 
 
+class JobsQuery(Frozen):
+    """Selection of jobs."""
+
+    order: Literal["oldest", "newest"] = "oldest"  # first
+    offset: Annotated[int, Query(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] | None = None  # none: all
+
+
 @router.get("/jobs")
-def jobs(backend: BackendDep) -> list[JobStatus]:
-    """All jobs, oldest first, without their cells."""
-    return backend.client.jobs()
+def jobs(query: Annotated[JobsQuery, Query()], backend: BackendDep) -> list[JobStatus]:
+    """Jobs, without their cells; all of them unless there is a limit."""
+    limit = -1 if query.limit is None else query.limit
+    return backend.client.jobs(JobPage(query.offset, limit, query.order == "newest"))
 
 
 @router.get("/jobs/{job_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
@@ -43,7 +43,11 @@ def page_of_run(
         )
         listen = ListenAddress(port=port, token=secrets.token_urlsafe(24))
         app = create_app(backend, listen.token, routers=WATCHING)
-        with listen.open() as listening, http_server(app, listening) as server:
+        with (
+            listen.open() as listening,
+            http_server(app, listening) as server,
+            closing(backend.drawings),  # first, so that no request waits for it
+        ):
             announce(page_address(server.url, listen.token))
             yield
 

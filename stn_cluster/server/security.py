@@ -6,7 +6,6 @@ from __future__ import annotations
 import hmac
 import re
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
@@ -107,7 +106,7 @@ def _is_own(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    return origin is None or origin.partition("://")[2] == headers.get("host", "")
 
 
 def _with_headers(send: Send) -> Send:

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -115,7 +115,11 @@ def _serve(
     signals = (signal.SIGINT, signal.SIGTERM)
     with interrupts(signals, raises=False) as stop_requested:  # again, as Ray has its own handlers
         ended: EndedError | None = None
-        with http_server(app, listening) as server, _noted(listen, listening, state):
+        with (
+            http_server(app, listening) as server,
+            closing(backend.drawings),  # first, so that no request waits for it
+            _noted(listen, listening, state),
+        ):
             fields = {"url": server.url, "store": backend.store.name, "version": __version__}
             log.info("serving", extra=fields)
             announce(page_address(server.url, listen.token))

@@ -40,7 +40,8 @@ class StoreBackend:
         return self.mode != "serve"
 
     def check(self) -> None:
-        """Raises ServiceError if the service does not answer."""
+        """Raises ServiceError if the service does not answer, StoreError if there is no store."""
+        self.store.revision()
 
     def job_cells(self, job_id: str) -> Sequence[CellStatus]:
         """Cells of a job, with those that it evaluates.

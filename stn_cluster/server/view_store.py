@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from stn_cluster.cluster.signals import interrupts
@@ -47,6 +48,7 @@ def view_store(
         listen.open() as listening,
         interrupts(signals, raises=False) as stop_requested,
         http_server(app, listening) as server,
+        closing(backend.drawings),  # first, so that no request waits for it
     ):
         announce(page_address(server.url, listen.token))
         stop_requested.wait()

@@ -10,6 +10,7 @@ from stn_cluster.store.predictions import (
     FULL,
     StoredLabels,
     load_predictions,
+    predictions_of,
     read_classes,
     read_labels,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "load_verifications",
     "matching",
     "newest",
+    "predictions_of",
     "read_classes",
     "read_labels",
     "read_where",

@@ -88,11 +88,19 @@ def load_predictions(store: str | os.PathLike[str] | Store, **filters: Any) -> p
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    cells = load_results(opened, **filters)
-    rows = opened.read("predictions")
+    return predictions_of(opened, load_results(opened, **filters))
+
+
+def predictions_of(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of attempts, which are rows of `cells`: columns as of `load_predictions`.
+
+    Raises:
+        StoreError: a file of the store cannot be read.
+    """
+    rows = store.read("predictions")
     rows = rows.filter(pc.is_in(rows["attempt"], pa.array(cells["attempt"], pa.string())))
     by_attempt = rows.to_pandas().set_index("attempt").to_dict("index")
-    sets = opened.read("test_sets", columns=["test_set", "labels"]).to_pandas()
+    sets = store.read("test_sets", columns=["test_set", "labels"]).to_pandas()
     truth = dict(zip(sets["test_set"], sets["labels"], strict=True))
     parts = [
         _predictions(label, by_attempt[attempt], truth)

@@ -209,9 +209,12 @@ class Store:
         """All rows of one kind, in the order of commits, with all columns or those named.
 
         Raises:
-            StoreError: a file is torn, foreign or of a newer schema version.
+            StoreError: a file is torn, foreign or of a newer schema version, or the store is gone.
         """
-        tables = read_files(self._files, kind, self._files.names(kind, ".parquet"), columns)
+        names = self._files.names(kind, ".parquet")
+        if not names and kind == "cells":
+            self._check_still_there()
+        tables = read_files(self._files, kind, names, columns)
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
 
@@ -219,10 +222,17 @@ class Store:
         """Text that changes whenever a row or a job is added: 16 hex digits.
 
         Raises:
-            StoreError: the store cannot be listed.
+            StoreError: the store cannot be listed, or is gone.
         """
         files = [self._files.dated(folder) for folder in (*SCHEMAS, "jobs")]
+        if not any(files):
+            self._check_still_there()
         return short_hash(files, digits=16)
+
+    def _check_still_there(self) -> None:
+        """Raises StoreError if the store is gone: nobody may take it for an empty one."""
+        if not self._files.is_folder("cells"):
+            raise StoreError(f"{self.name}: the store is not there any more: is its disk mounted?")
 
     def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
         """Predictions of attempts for their cells' own test sets, by attempt.

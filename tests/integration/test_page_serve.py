@@ -66,9 +66,7 @@ def test_a_grid_is_submitted_and_watched_to_its_end_over_a_killed_server(
     server.start()
     page.locator(".bar.lost").wait_for(state="detached", timeout=PATIENCE)
     page.locator(".state-words", has_text="4 succeeded").wait_for(timeout=PATIENCE)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.entry .value')].every((one) => /^\\d/.test(one.innerText))"
-    )
+    page.locator(".entry .value", has_text=re.compile(r"^\d")).nth(3).wait_for(timeout=PATIENCE)
     rows = Store.open(server.store).results()
     wanted = {f"{error:.2f}" for error in rows["test_error"]}
     shown = page.locator(".entry .value").all_inner_texts()

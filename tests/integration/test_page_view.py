@@ -106,6 +106,7 @@ def test_every_view_is_accessible_self_contained_and_as_wide_as_the_screen(
         f"compare?a={a}&b={b}": ".interval",
         "failures": ".failure",
         "robustness": "main h1",
+        "draw": "main h1",
         "docs": ".route",
         "cells/0000000000000000": ".problem",
     }
@@ -173,6 +174,12 @@ def test_the_printed_address_signs_in_where_the_page_is_already(browser: Any, ad
         assert "t=" not in found.page.url
 
 
+def test_an_expired_session_asks_for_the_token(opened: Opened) -> None:
+    opened.page.context.clear_cookies()
+    opened.page.get_by_role("link", name="Failures").click()
+    opened.page.get_by_role("heading", name="A token is needed").wait_for()
+
+
 # --- the matrix ---
 
 
@@ -214,6 +221,24 @@ def test_a_click_opens_a_cell_and_two_with_shift_are_compared(page: Any) -> None
     entry(page, "ST-CNN affine on R").click(modifiers=["Shift"])
     page.get_by_text("points, B − A").wait_for()
     assert page.get_by_text("fewer errors than A").count() == 1
+
+
+def test_two_are_chosen_without_a_keyboard(page: Any) -> None:
+    page.get_by_role("button", name="Choose two to compare").click()
+    entry(page, "CNN on R").click()
+    page.get_by_text("A: CNN on R; choose another one.").wait_for()
+    entry(page, "ST-CNN tps on R").click()
+    page.get_by_text("points, B − A").wait_for()
+
+
+def test_seeds_of_an_entry_are_linked(browser: Any, tmp_path: Path) -> None:
+    opened = Store.open(tmp_path / "store", create=True)
+    commit(opened, drawn({("CNN", "none"): 0.05}, distortions=("R",), seeds=3, images=1000))
+    with viewed(tmp_path / "store") as address, opened_page(browser) as found:
+        found.page.goto(address)
+        entry(found.page, "CNN on R").click()
+        found.page.get_by_role("group", name="Seeds").get_by_role("link", name="2").click()
+        found.page.get_by_role("heading", name="CNN on R, seed 2").wait_for()
 
 
 def test_a_store_that_grows_is_followed(browser: Any, tmp_path: Path) -> None:

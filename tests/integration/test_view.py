@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,3 +117,34 @@ def test_what_cannot_be_viewed_is_one_line(tmp_path: Path, arguments: list[str],
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_has_a_page_as_long_as_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text(
+        "recipe: {name: smoke, iterations: 100000}\nmodels: [FCN]\ndistortions: [E]\n"
+    )
+    command = [sys.executable, "-m", "stn_cluster.cli", "run", "long.yaml", "--store", "store"]
+    with (tmp_path / "errors").open("w") as errors:
+        run = subprocess.Popen([*command, "--page"], stderr=errors, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (found := re.search(r"page: (\S+)/#t=(\S+)", (tmp_path / "errors").read_text())):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    url, token = found.groups()
+    assert httpx.get(f"{url}/v1/page").status_code == 401
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as http:
+        page = http.get("/v1/page").json()
+        assert (page["mode"], page["read_only"]) == ("run", True)
+        [job] = http.get("/v1/jobs").json()
+        assert page["job"] == job["job_id"]
+        [matrix] = http.get(f"/v1/matrix?job={page['job']}").json()["matrices"]
+        [entry] = matrix["rows"][0]["entries"]
+        assert sum(entry["counts"].get(state, 0) for state in ("queued", "running")) == 1
+        assert http.post(f"/v1/jobs/{page['job']}/cancel", json={}).status_code in (404, 405)
+        assert http.put("/v1/jobs/mine", json={"config": {}}).status_code in (404, 405)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 130
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/v1/health")

@@ -64,7 +64,10 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def opened_page(browser: Any, width: int = 1440, scheme: str = "light") -> Iterator[Opened]:
     """A page with a session of its own."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    # Without motion, as what fades in has less contrast for a moment.
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
     context.add_init_script(_REPORTS)
     page = context.new_page()
     found = Opened(page)

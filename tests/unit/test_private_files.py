@@ -91,8 +91,9 @@ def test_what_is_somebody_elses_is_refused(tmp_path: Path) -> None:
 
 def reachable(path: Path) -> None:
     """Lets others reach a folder of the tests, but not list what is above it."""
-    for parent in (path, *path.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+    for folder in (path, *path.parents):
+        if folder.stat().st_mode & 0o011 != 0o011:
+            folder.chmod(folder.stat().st_mode | 0o011)
 
 
 def as_user(call: Callable[[], None]) -> None:

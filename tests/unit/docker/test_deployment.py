@@ -22,7 +22,8 @@ import yaml
 from stn_cluster import __version__
 from stn_cluster.cli import app
 from stn_cluster.client.schemas import PORT
-from stn_cluster.server.serve import DRAIN_SECONDS, STOP_SECONDS
+from stn_cluster.server.http_server import DRAIN_SECONDS
+from stn_cluster.server.serve import STOP_SECONDS
 
 ROOT = Path(__file__).parents[3]
 DOCKER = ROOT / "docker"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support.packs import make_cells
+from support.records import make_record
 from support.stored import train_into
 
 from stn_cluster import load_model, predict, transformations
 from stn_cluster.drawing import kept_networks
-from stn_cluster.drawing.answers import draw, turn_until_it_fails
+from stn_cluster.drawing.answers import draw, rounded, turn_until_it_fails
 from stn_cluster.drawing.drawn_image import as_frame, decode
+from stn_cluster.drawing.drawn_transformations import draw_transformations
 from stn_cluster.drawing.hand_distortion import distort_by_hand
 from stn_cluster.drawing.layers import draw_layers, layers_of
 from stn_cluster.drawing.remembered_store import RememberedStore
 from stn_cluster.drawing.tasks import Workplace
 from stn_cluster.errors import NotFoundError, UserError
 from stn_cluster.grid import Cell
+from stn_cluster.queue.attempts import WEIGHTS
 from stn_cluster.store import Store
+from stn_cluster.training.checkpoints import from_bytes, to_bytes
 
 CELLS = make_cells(
     models=["FCN", "CNN", "ST-FCN", "ST-CNN"],
@@ -208,6 +213,53 @@ def test_without_weights_the_command_that_trains_it_is_told(tmp_path: Path) -> N
         store.drop_checkpoint(key, attempt, name)
     with pytest.raises(NotFoundError, match="stn-cluster rerun --store"):
         draw_layers(workplace(tmp_path / "store"), seven(key=CELLS[0].key))
+
+
+def rewritten(store: Store, cell: Cell, attempt: str, new: str, change: Any) -> None:
+    """Another attempt at a cell, with other weights."""
+    rows = store.results(latest=False)
+    row = rows[rows["attempt"] == attempt].to_dict("records")[0]
+    kept = store.read_checkpoint(cell.key, attempt, WEIGHTS)
+    assert kept is not None
+    state = from_bytes(kept)
+    state["model"] = {name: change(value) for name, value in state["model"].items()}
+    store.write_checkpoint(cell.key, new, WEIGHTS, to_bytes(state))
+    record = make_record(cell)
+    store.commit([replace(record, row={**record.row, "attempt": new, "spec": row["spec"]})])
+
+
+def test_scores_that_are_no_numbers_are_said(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    cell = next(one for one in CELLS if one.transform == "tps")
+    train_into(store, [cell])
+    rewritten(store, cell, "a0", "b0", lambda value: value * float("nan"))
+    own, said = workplace(tmp_path / "store"), "scores are not finite numbers"
+    for task in (draw, turn_until_it_fails):
+        (answer,) = json.loads(task(own, seven(keys=[cell.key])))["answers"]
+        assert said in answer["error"]
+    with pytest.raises(UserError, match=said):
+        draw_layers(own, seven(key=cell.key))
+
+
+def test_a_point_that_is_infinitely_far_is_a_number() -> None:
+    far = torch.tensor([[float("inf"), float("nan")], [-float("inf"), 0.5]])
+    assert rounded(far) == [[1000.0, 1000.0], [-1000.0, 0.5]]
+
+
+def test_a_figure_is_of_the_attempt_that_was_asked_for(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    cell = next(one for one in CELLS if one.transform == "tps")
+    train_into(store, [cell])
+    asked = {"choice": "random", "count": 2, "images": [], "theme": "light", "key": cell.key}
+    first = draw_transformations(workplace(tmp_path / "store"), asked | {"attempt": None})
+    rewritten(store, cell, "a0", "b0", lambda value: value + 0.05)
+    own = workplace(tmp_path / "store")
+    second = draw_transformations(own, asked | {"attempt": None})
+    assert first != second
+    assert draw_transformations(own, asked | {"attempt": "a0"}) == first
+    assert draw_transformations(own, asked | {"attempt": "b0"}) == second
+    with pytest.raises(NotFoundError, match="no attempt"):
+        draw_transformations(own, asked | {"attempt": "c0"})
 
 
 def test_rows_are_read_again_only_after_a_change(tmp_path: Path) -> None:

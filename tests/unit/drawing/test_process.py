@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.failures import alive
 from support.records import make_record
 
 from stn_cluster.drawing import process as drawing_process
@@ -125,3 +129,46 @@ def test_too_many_requests_are_refused(
     thread.join()
     assert ended.is_set()
     small.close()
+
+
+def test_its_end_waits_for_nothing_that_it_computes(drawings: DrawingProcess) -> None:
+    misbehave(drawings, "")
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(ServiceError) as error:
+            misbehave(drawings, "sleep", 60)
+        told.append(str(error.value))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while not drawings._turn.locked():
+        pass
+    drawings.close()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert told == ["the server is ending"] * 3
+    assert drawings.pid is None
+
+
+ASKING = """
+import sys
+from stn_cluster.drawing.process import DrawingProcess
+drawings = DrawingProcess(sys.argv[1], plugins=("misbehaviour",))
+print(drawings.ask("misbehave", {"how": ""}, 60).decode(), flush=True)
+drawings.ask("misbehave", {"how": "sleep"}, 60)
+"""
+
+
+def test_it_ends_with_a_server_that_was_killed_during_a_task(drawings: DrawingProcess) -> None:
+    store = str(drawings._start_with["store"])
+    command = [sys.executable, "-c", ASKING, store]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        server.kill()
+    deadline = time.monotonic() + 30
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(pid)

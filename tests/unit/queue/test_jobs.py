@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.records import make_cell
 
 from stn_cluster.client.http_client import Client
-from stn_cluster.errors import UserError, error_line
+from stn_cluster.errors import LONGEST_LINE, UserError, error_line
 from stn_cluster.queue.jobs import (
     CellName,
     CellState,
@@ -188,3 +188,9 @@ def test_a_job_id_begins_with_its_configs_name_and_is_never_the_same_twice() -> 
 def test_a_job_id_has_the_shape_of_an_id_however_long_the_configs_name() -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", new_job_id("x" * 64))
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", new_job_id("a+b"))
+
+
+def test_the_error_line_is_not_a_whole_file() -> None:
+    line = error_line(f"ValueError: {'x' * 1_000_000}")
+    assert line.startswith("ValueError: xxx")
+    assert len(line) == LONGEST_LINE

@@ -14,7 +14,7 @@ from stn_cluster.errors import UserError
 from stn_cluster.queue import queries, submit
 from stn_cluster.queue.attempts import ExitReason
 from stn_cluster.queue.database import connect_reader
-from stn_cluster.queue.jobs import CellState, CellStatus, Page
+from stn_cluster.queue.jobs import CellState, CellStatus, JobPage, Page
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 
@@ -175,3 +175,18 @@ def test_a_reader_sees_each_change_at_once_and_can_make_none(queue: QueueUnderTe
         submit.cancel(reader, "a")
     assert queue.state("a") is RUNNING
     reader.close()
+
+
+def test_jobs_come_in_pages_from_either_end(queue: QueueUnderTest) -> None:
+    for name in "abcde":
+        queue.submit(name, cells(1))
+
+    def told(**page: Any) -> str:
+        return "".join(job.job_id for job in queries.jobs(queue.db, JobPage(**page)))
+
+    assert told() == "abcde"
+    assert told(newest_first=True) == "edcba"
+    assert told(limit=2, newest_first=True) == "ed"
+    assert told(limit=2, offset=2, newest_first=True) == "cb"
+    assert told(limit=2, offset=4) == "e"
+    assert told(offset=9) == ""

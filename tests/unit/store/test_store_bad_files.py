@@ -112,3 +112,20 @@ def test_a_file_of_an_older_version_has_nulls_in_columns_added_since(
     monkeypatch.setitem(SCHEMAS, "cells", grown)
     assert store.read("cells")["energy"].to_pylist() == [None]
     store.check()
+
+
+def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(store: Store) -> None:
+    folder = store.local_path
+    assert folder is not None
+    assert store.results().empty
+    revision = store.revision()
+    folder.rename(folder.with_name("elsewhere"))
+    for read in (store.results, store.revision):
+        with pytest.raises(StoreError, match="not there any more"):
+            read()
+    folder.mkdir()  # where a disk was mounted
+    with pytest.raises(StoreError, match="not there any more"):
+        store.revision()
+    folder.rmdir()
+    folder.with_name("elsewhere").rename(folder)
+    assert store.revision() == revision
