@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from stn_cluster.errors import NotFoundError, UserError, unknown
 from stn_cluster.exploring.numbers import plain
+from stn_cluster.report.grading import grade
 from stn_cluster.store import FULL, Store, newest, read_where
 
 WHICH = ("worst", "wrong", "all")
@@ -65,7 +68,13 @@ def confusion(store: Store, key: str, attempt: str | None) -> dict[str, Any]:
     }
 
 
-def predictions(store: Store, key: str, attempt: str | None, wanted: Wanted) -> dict[str, Any]:
+def predictions(
+    store: Store,
+    key: str,
+    attempt: str | None,
+    wanted: Wanted,
+    data_root: Path | None = None,
+) -> dict[str, Any]:
     """Test images of an attempt at a cell, with what its network took them for.
 
     Raises:
@@ -75,7 +84,7 @@ def predictions(store: Store, key: str, attempt: str | None, wanted: Wanted) -> 
     if wanted.which not in WHICH:
         raise UserError(unknown("choice of images", wanted.which, WHICH), "which")
     row = _row(store, key, attempt)
-    found = _predicted(store, row)
+    found = _predicted(store, row, data_root)
     truth, first = found["truth"], found["predicted"]
     chosen = np.ones(len(first), bool) if wanted.which == "all" else truth != first
     if wanted.truth is not None:
@@ -105,26 +114,35 @@ def predictions(store: Store, key: str, attempt: str | None, wanted: Wanted) -> 
     }
 
 
-def _predicted(store: Store, row: dict[Any, Any]) -> dict[str, NDArray[Any] | Any]:
+def _predicted(
+    store: Store, row: dict[Any, Any], data_root: Path | None
+) -> dict[str, NDArray[Any] | Any]:
     """Classes of each test image of an attempt; the second and confidence may be None."""
     rows = read_where(store, "predictions", "attempt", row["attempt"])
     if not rows:
         raise NotFoundError(f"{row['label']}: the store has no predictions of this attempt")
     (stored,) = rows
     sets = read_where(store, "test_sets", "test_set", stored["test_set"], ["test_set", "labels"])
-    if not sets:
-        raise NotFoundError(f"{row['label']}: the store has no labels of its test images")
+    truth = np.array(sets[0]["labels"]) if sets else _truth(store, row, data_root)
     narrow = stored["predictions"] is not None
 
     def numbers(name: str) -> Any:
         return None if stored[name] is None else np.array(stored[name])
 
     return {
-        "truth": np.array(sets[0]["labels"]),
+        "truth": truth,
         "predicted": numbers("predictions" if narrow else "predictions_wide"),
         "second": numbers("second" if narrow else "second_wide"),
         "confidence": numbers("confidence"),
     }
+
+
+def _truth(store: Store, row: dict[Any, Any], data_root: Path | None) -> NDArray[Any]:
+    """Labels that the store lacks, from the data set, if they are those of the row's errors."""
+    graded = grade(store, pd.DataFrame([row]), data_root)
+    if row["key"] not in graded.cells:
+        raise NotFoundError(f"{row['label']}: {graded.reasons[row['key']]}")
+    return graded.cells[row["key"]].truth
 
 
 def class_names(store: Store, dataset: str, count: int | None) -> list[str] | None:

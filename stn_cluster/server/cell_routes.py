@@ -86,7 +86,7 @@ def cell_predictions(
 ) -> dict[str, Any]:
     """Test images of an attempt with what its network took them for, and where they are drawn."""
     wanted = Wanted(which, truth, predicted, offset, limit)
-    found = predictions(backend.store, key, attempt, wanted)
+    found = predictions(backend.store, key, attempt, wanted, backend.data_root)
     indices = "".join(f"&index={image['index']}" for image in found["images"])
     sheet = f"/v1/cells/{key}/images.png?attempt={found['attempt']}{indices}"
     return found | {"across": ACROSS, "sheet": sheet if indices else None}

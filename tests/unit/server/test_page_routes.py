@@ -12,7 +12,7 @@ from PIL import Image
 from support.graded_stores import commit, drawn
 from support.pages import page_of
 from support.records import make_cell, make_record
-from support.reported_stores import FAILURE, digits_cells, fill
+from support.reported_stores import FAILURE, commit_digits, digits_cells, fill
 
 from stn_cluster import comparison_table
 from stn_cluster.data.test_images import load_test_images
@@ -223,3 +223,15 @@ def test_a_drawing_that_is_none_is_one_line(page: TestClient, change: dict[str, 
 def test_one_client_cannot_draw_too_often(page: TestClient) -> None:
     codes = {page.post("/v1/draw", json={}).status_code for _ in range(80)}
     assert codes == {422, 429}
+
+
+def test_wrong_images_of_a_store_without_labels_have_those_of_the_data_set(store: Store) -> None:
+    (cell,) = digits_cells("CNN")
+    commit_digits(store, [cell])
+    asked = f"/v1/cells/{cell.key}/predictions?which=wrong"
+    wanted = page_of(store).get(asked).json()
+    assert wanted["total"] > 0
+    assert store.local_path is not None
+    for file in (store.local_path / "test_sets").glob("2*.parquet"):
+        file.unlink()
+    assert page_of(store).get(asked).json() == wanted
