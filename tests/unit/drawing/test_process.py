@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.failures import alive
-from support.records import make_record
+from support.records import make_cell, make_record
 
 from stn_cluster.drawing import process as drawing_process
 from stn_cluster.drawing.process import BusyError, DrawingProcess
@@ -172,3 +172,18 @@ def test_it_ends_with_a_server_that_was_killed_during_a_task(drawings: DrawingPr
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(pid)
+
+
+def test_data_that_nobody_has_named_is_not_fetched(
+    drawings: DrawingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = make_record(make_cell(dataset="mnist"))
+    Store.open(tmp_path / "store").commit([record])
+    asked = {"key": record.row["key"], "attempt": None, "images": [0]}
+    with pytest.raises(UserError, match="name their folder with --data-root"):
+        drawings.ask("images", asked)
+    figure = asked | {"choice": "random", "count": 1, "images": [], "theme": "light"}
+    with pytest.raises(UserError, match="name their folder with --data-root"):
+        drawings.ask("transformations", figure)
+    assert not (tmp_path / "data").exists()
