@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from stn_cluster.drawing.drawn_image import as_frame, decode, encode
 from stn_cluster.drawing.hand_distortion import distort_by_hand
 from stn_cluster.drawing.kept_networks import Network, network
 from stn_cluster.drawing.tasks import Workplace
-from stn_cluster.errors import UserError
+from stn_cluster.errors import UserError, error_line
 from stn_cluster.figures.transformations import POINTS
 from stn_cluster.grid import Cell
 from stn_cluster.stn.transformer import SpatialTransformer
@@ -45,8 +46,8 @@ def draw(workplace: Workplace, request: Mapping[str, Any]) -> bytes:
             drawing = _framed(drawing, pixels, request["dataset"], one.cell)
             image = distort_by_hand(drawing, one.cell, request["distort"])
             answers.append({"key": key} | _answer(one, image))
-        except UserError as error:
-            answers.append({"key": key, "error": str(error)})
+        except Exception as error:  # user code may raise whatever it likes: others still answer
+            answers.append(_failed(key, error))
     shown = None if drawing is None else encode(drawing)
     seconds = time.perf_counter() - started
     found = {"drawing": shown, "answers": answers, "seconds": round(seconds, 4)}
@@ -67,9 +68,17 @@ def turn_until_it_fails(workplace: Workplace, request: Mapping[str, Any]) -> byt
             drawing = _framed(None, pixels, request["dataset"], one.cell)
             first, angles = _breaking(one, drawing, request["distort"])
             answers.append({"key": key, "first": first} | angles)
-        except UserError as error:
-            answers.append({"key": key, "error": str(error)})
+        except Exception as error:
+            answers.append(_failed(key, error))
     return json.dumps({"answers": answers}).encode()
+
+
+def _failed(key: str, error: Exception) -> dict[str, Any]:
+    """Answer of a network that has none."""
+    if isinstance(error, UserError):
+        return {"key": key, "error": str(error)}
+    traceback.print_exception(error)
+    return {"key": key, "error": error_line("".join(traceback.format_exception(error)))}
 
 
 def _framed(known: Tensor | None, pixels: Tensor, dataset: str, cell: Cell) -> Tensor:

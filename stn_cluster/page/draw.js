@@ -57,7 +57,8 @@ function Bench({ dataset, cells }) {
     }
     setTurning(false);
   }, [drawing, keys]);
-  const show = (angle) => setHands({ ...PLAIN, angle });
+  // A drawing whose corners or points were moved was turned before that: no hands do the same.
+  const show = hands.kind === "similarity" ? (angle) => setHands({ ...hands, angle: around(hands.angle + angle) }) : null;
 
   const answers = found ? found.answers : {};
   const seen = cells.find((cell) => answers[cell.key] && answers[cell.key].input);
@@ -104,6 +105,9 @@ function useAnswers(drawing, keys) {
   }, [sender, drawing, keys]);
   return { found, problem, setProblem };
 }
+
+/** An angle as one of -180 to 180 degrees. */
+const around = (angle) => (Math.abs(angle) <= 180 ? angle : angle - 360 * Math.sign(angle));
 
 /** Which network can be turned furthest. */
 function steadiest(cells, turns) {

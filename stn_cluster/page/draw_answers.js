@@ -22,7 +22,8 @@ function families(cells) {
 
 /**
  * @param {{cells: any[], answers: Object<string, any>, turns: Object<string, any>, names: string[],
- *   onLayers: (key: string) => void, onTurn: (angle: number) => void}} props
+ *   onLayers: (key: string) => void, onTurn: ((angle: number) => void) | null}} props
+ *   onTurn: turns the drawing by so much, where hands can
  */
 export function Answers({ cells, answers, turns, names, onLayers, onTurn }) {
   const several = (field) => new Set(cells.map((cell) => cell[field])).size > 1;
@@ -75,7 +76,7 @@ const likeliest = (probabilities) => probabilities.map((_, index) => index).sort
 function Turned({ turned, onTurn }) {
   if (!turned) return html`<span></span>`;
   if (turned.error) return html`<span class="note"><${Text} text=${turned.error} /></span>`;
-  const way = (angle, sign, name) => angle !== null && html`<button type="button" class="link" title="Turn the drawing so far" aria-label=${`fails at ${angle} degrees to the ${name}; turn the drawing so far`} onClick=${() => onTurn(sign * angle)}>${angle}° ${name}</button>`;
+  const way = (angle, sign, name) => angle !== null && (!onTurn ? `${angle}° ${name}` : html`<button type="button" class="link" title="Turn the drawing so far" aria-label=${`fails at ${angle} degrees to the ${name}; turn the drawing so far`} onClick=${() => onTurn(sign * angle)}>${angle}° ${name}</button>`);
   if (turned.left === null && turned.right === null) return html`<span class="fails">never fails: all around</span>`;
   const both = turned.left !== null && turned.right !== null;
   return html`<span class="fails">fails at ${way(turned.left, -1, "left")}${both && ", "}${way(turned.right, 1, "right")}</span>`;

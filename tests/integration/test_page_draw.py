@@ -188,6 +188,8 @@ def _places(handle: Any) -> list[str]:
 def test_it_is_turned_until_each_network_fails(page: Any) -> None:
     draw(page, ONE)
     answered(page)
+    page.get_by_label("Angle in degrees").fill("5")
+    page.get_by_label("Angle in degrees").press("Enter")
     page.get_by_role("button", name="Turn it until it fails").click()
     page.locator(".fails").first.wait_for(timeout=SECONDS)
     expect(page.locator(".fails")).to_have_count(4)
@@ -195,7 +197,7 @@ def test_it_is_turned_until_each_network_fails(page: Any) -> None:
     degrees, way = angle.inner_text().split("° ")
     angle.click()
     signed = -int(degrees) if way == "left" else int(degrees)
-    expect(page.get_by_label("Angle in degrees")).to_have_value(str(signed))
+    expect(page.get_by_label("Angle in degrees")).to_have_value(str(5 + signed))
     expect(row(page, "FCN").locator(".guess-first bdi")).not_to_have_text("1", timeout=SECONDS)
 
 

@@ -101,6 +101,20 @@ def test_one_that_cannot_answer_does_not_keep_others_from_it(place: Workplace) -
     assert "first" in known
 
 
+def test_user_code_that_fails_fails_for_its_own_network(place: Workplace) -> None:
+    own = workplace(place.store.local_path or Path())
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no such tone")
+
+    kept_networks.network(own, CELLS[0].key).model.register_forward_pre_hook(broken)
+    request = seven(keys=[CELLS[0].key, CELLS[1].key])
+    for function in (draw, turn_until_it_fails):
+        failed, other = json.loads(function(own, request))["answers"]
+        assert failed == {"key": CELLS[0].key, "error": "RuntimeError: no such tone"}
+        assert "first" in other
+
+
 def test_another_data_set_is_told(place: Workplace) -> None:
     found = json.loads(draw(place, seven(keys=[CELLS[0].key], dataset="mnist")))
     assert found["answers"][0]["error"].endswith("is of the data set digits, not mnist")

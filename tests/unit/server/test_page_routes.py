@@ -193,6 +193,14 @@ def test_what_can_be_drawn_into_is_listed_with_what_trains_it(
     assert all("rerun" in cell["repeat"] for cell in found["cells"])
 
 
+def test_a_cell_that_can_be_drawn_into_says_where_an_image_is_on_its_canvas(store: Store) -> None:
+    plain, enlarged = (make_cell("CNN", distortion=f"P:{name}") for name in ("xy", "xy-enlarged"))
+    store.commit([make_record(plain), make_record(enlarged)])
+    found = page_of(store).get("/v1/draw").json()["cells"]
+    sizes = {cell["key"]: (cell["canvas"], cell["frame"]) for cell in found}
+    assert sizes == {plain.key: (plain.canvas, 28), enlarged.key: (42, 42)}
+
+
 @pytest.mark.parametrize(
     "change",
     [
