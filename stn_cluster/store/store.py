@@ -232,7 +232,7 @@ class Store:
     def _check_still_there(self) -> None:
         """Raises StoreError if the store is gone: nobody may take it for an empty one."""
         if not self._files.is_folder("cells"):
-            raise StoreError(f"{self.name}: the store is not there any more: is its disk mounted?")
+            raise StoreError(f"{self.name}: the store's folder is not there: is its disk mounted?")
 
     def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
         """Predictions of attempts for their cells' own test sets, by attempt.

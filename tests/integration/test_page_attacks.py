@@ -133,9 +133,9 @@ def test_a_store_that_is_gone_is_said(browser: Any, tmp_path: Path) -> None:
         found.page.goto(address)
         found.page.locator("table.matrix").first.wait_for()
         folder.rename(tmp_path / "elsewhere")
-        found.page.get_by_text("not there any more").first.wait_for(timeout=60_000)
+        found.page.get_by_text("folder is not there").first.wait_for(timeout=60_000)
         (tmp_path / "elsewhere").rename(folder)
-        found.page.get_by_text("not there any more").first.wait_for(
+        found.page.get_by_text("folder is not there").first.wait_for(
             state="detached", timeout=60_000
         )
         assert found.page.locator("table.matrix").count() > 0

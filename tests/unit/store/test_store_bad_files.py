@@ -121,10 +121,10 @@ def test_a_store_that_is_gone_is_not_taken_for_an_empty_one(store: Store) -> Non
     revision = store.revision()
     folder.rename(folder.with_name("elsewhere"))
     for read in (store.results, store.revision):
-        with pytest.raises(StoreError, match="not there any more"):
+        with pytest.raises(StoreError, match="folder is not there"):
             read()
     folder.mkdir()  # where a disk was mounted
-    with pytest.raises(StoreError, match="not there any more"):
+    with pytest.raises(StoreError, match="folder is not there"):
         store.revision()
     folder.rmdir()
     folder.with_name("elsewhere").rename(folder)
