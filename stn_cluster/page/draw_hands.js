@@ -1,6 +1,6 @@
 /** Handles that distort a drawing by hand: sliders, four corners, or 4 x 4 control points. */
 
-import { html, useRef } from "./lib.js";
+import { html, useRef, useState } from "./lib.js";
 import { Picture } from "./draw_pixels.js";
 import { Switch } from "./parts.js";
 
@@ -48,10 +48,16 @@ function Slider({ label, unit, least, most, step, value, onChange }) {
     const typed = event.currentTarget.valueAsNumber;
     if (Number.isFinite(typed)) onChange(Math.min(most, Math.max(least, typed)));
   };
-  const limits = { min: least, max: most, step, value };
+  // What is being typed stays as it is, also while answers arrive and all is drawn anew.
+  const [typed, setTyped] = useState(null);
+  const type = (event) => {
+    setTyped(event.currentTarget.value);
+    read(event);
+  };
+  const limits = { min: least, max: most, step };
   return html`<div class="slider"><span>${label}</span>
-    <input type="range" aria-label=${label} ...${limits} onInput=${read} />
-    <span><input type="number" aria-label=${`${label} in ${{ "°": "degrees", "×": "times", px: "pixels" }[unit]}`} ...${limits} onChange=${read} /> ${unit}</span></div>`;
+    <input type="range" aria-label=${label} ...${limits} value=${value} onInput=${read} />
+    <span><input type="number" aria-label=${`${label} in ${{ "°": "degrees", "×": "times", px: "pixels" }[unit]}`} ...${limits} value=${typed ?? value} onInput=${type} onChange=${() => setTyped(null)} onBlur=${() => setTyped(null)} /> ${unit}</span></div>`;
 }
 
 /** The distorted image, with handles in places of the frame's square of -1 to 1. */

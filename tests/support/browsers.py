@@ -23,6 +23,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--no-first-run"),
 )
+PATIENCE = 60_000  # ms: a machine may have much else to do
 SERIOUS = {"serious", "critical"}
 # Reports of the page's policy, also of what the browser refuses without an error.
 _REPORTS = """window.refused = [];
@@ -53,8 +54,9 @@ class Opened:
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser until the end of the block."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield opened
