@@ -12,12 +12,10 @@ from torch import Tensor
 
 from stn_cluster.dataset_info import WHITE, DatasetInfo, scaled
 from stn_cluster.errors import UserError
+from stn_cluster.exploring.drawable import digits_like
 
 DIGIT = 20  # px of a frame of 28: the longer side of a digit, in MNIST and in `digits`
 SMALL = 8  # px: scikit-learn's digits are as coarse as this, before they are enlarged
-MNIST = ("mnist", "mnist-validation", "mnist-validation-5")
-COARSE = ("digits", "digits-validation")
-DIGITS = (*MNIST, *COARSE)
 
 
 def decode(request: Mapping[str, Any]) -> Tensor:
@@ -61,9 +59,10 @@ def as_frame(pixels: Tensor, dataset: str, info: DatasetInfo) -> Tensor:
         info: what its images are.
     """
     image = _with_channels(pixels, info.channels)
-    if dataset in MNIST:
+    like = digits_like(dataset)
+    if like == "mnist":
         image = _as_mnist(image, info.frame)
-    elif dataset in COARSE:
+    elif like == "digits":
         image = _as_coarse(image, info.frame)
     else:
         image = _resized(image, info.frame, info.frame)
@@ -101,7 +100,7 @@ def _as_coarse(image: Tensor, frame: int) -> Tensor:
 
 
 def _fitted(image: Tensor, longest: int) -> Tensor | None:
-    """What is drawn, scaled until its longer side has as many pixels; None for an empty image."""
+    """Bounding box of a drawing, scaled to a length of its longer side (px); None if it is empty."""
     rows, columns = (image.amax(dim=(0, axis)) > 0 for axis in (2, 1))
     if not rows.any():
         return None

@@ -23,7 +23,7 @@ _FUNCTIONS = {
 
 @dataclass(eq=False)
 class Workplace:
-    """What tasks work with, kept between them."""
+    """Store, data root and memory that tasks share."""
 
     store: RememberedStore
     data_root: Path | None

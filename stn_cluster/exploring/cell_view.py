@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from stn_cluster.store import (
     load_evaluations,
     load_verifications,
     newest,
+    rerun_command,
     stored_logs,
 )
 
@@ -30,7 +30,7 @@ _OF_ATTEMPT = ("attempt", "job_id", "device", "train_seconds", "torch_version", 
 
 
 def cell_view(store: Store, key: str) -> dict[str, Any]:
-    """What a store knows of a cell.
+    """A cell: all that a store knows of it.
 
     Args:
         store: the store.
@@ -55,12 +55,12 @@ def cell_view(store: Store, key: str) -> dict[str, Any]:
     evaluations = load_evaluations(store, key=key)
     return {
         "key": key,
-        **{name: plain_row(names)[name] for name in _NAMES},
+        **plain_row({name: names[name] for name in _NAMES}),
         "state": "missing" if current is None else current["status"],
         "spec": spec,
         "result": None if current is None else _result(current),
         "attempts": _attempts(store, key, rows, attempt),
-        "repeat": repeat_command(store, key),
+        "repeat": rerun_command(store.name, key, is_published(store.uri)),
         "predictions": attempt is not None and _has(store, "predictions", attempt),
         "confusion": current is not None and current["confusion"] is not None,
         "weights": has_weights(store, key, attempt),
@@ -123,9 +123,3 @@ def has_weights(store: Store, key: str, attempt: str | None) -> bool:
 
 def _has(store: Store, kind: Any, attempt: str) -> bool:
     return attempt in set(store.read(kind, columns=["attempt"])["attempt"].to_pylist())
-
-
-def repeat_command(store: Store, key: str) -> str:
-    """Command that trains the cell again."""
-    into = " --into DIR" if is_published(store.uri) else ""
-    return f"stn-cluster rerun --store {shlex.quote(store.name)} --key {key}{into}"

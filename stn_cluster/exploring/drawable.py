@@ -6,13 +6,18 @@ import json
 from typing import Any
 
 from stn_cluster.exploring.cell_details import class_names
-from stn_cluster.exploring.cell_view import repeat_command
 from stn_cluster.queue.attempts import WEIGHTS
-from stn_cluster.store import Store
+from stn_cluster.store import Store, is_published, rerun_command
 
 MOST_CELLS = 5000
 _NAMES = ("key", "label", "dataset", "recipe", "model", "transform", "distortion", "seed")
-_DIGITS = {"mnist", "digits"}  # whose images a drawing is made like
+DIGITS = ("mnist", "digits")  # whose images a drawing is made like, and those of their splits
+
+
+def digits_like(dataset: str) -> str | None:
+    """The one of `DIGITS` that a data set's images are like, or None if they are pictures."""
+    whole = dataset.partition("-validation")[0]
+    return whole if whole in DIGITS else None
 
 
 def drawable(store: Store) -> dict[str, Any]:
@@ -21,13 +26,13 @@ def drawable(store: Store) -> dict[str, Any]:
     Returns:
         datasets: name, frame (px), channels, background (0 to 255), class_names, kind (digits or
         image). cells: names, canvas (px), frame (px of the canvas that an image
-        takes), weights, and the command that trains each; the first
-        5,000.
+        takes), weights, and the command that trains each; the first 5,000.
     """
     rows = store.results()
     rows = rows[rows["status"] == "succeeded"].head(MOST_CELLS)
     kept = {(key, attempt) for key, attempt, name in store.all_checkpoints() if name == WEIGHTS}
     published = store.published_weights()
+    is_public = is_published(store.uri)
     datasets: dict[str, dict[str, Any]] = {}
     cells = []
     for row in rows.to_dict("records"):
@@ -41,13 +46,13 @@ def drawable(store: Store) -> dict[str, Any]:
                 "channels": data.get("channels", 1),
                 "background": data.get("background", [0]),
                 "class_names": class_names(store, name, data.get("n_classes", 10)),
-                "kind": "digits" if name.partition("-validation")[0] in _DIGITS else "image",
+                "kind": "image" if digits_like(name) is None else "digits",
             }
         own = {field: row[field] for field in _NAMES} | {"canvas": spec["canvas"]}
         fills = str(spec.get("variant", "")).endswith("enlarged")
         own["frame"] = spec["canvas"] if fills else datasets[name]["frame"]
         weights = (row["key"], row["attempt"]) in kept or row["key"] in published
         is_file = bool((spec.get("network") or {}).get("weights"))
-        repeat = repeat_command(store, row["key"])
+        repeat = rerun_command(store.name, row["key"], is_public)
         cells.append(own | {"weights": weights or is_file, "repeat": repeat})
     return {"datasets": list(datasets.values()), "cells": cells}

@@ -48,7 +48,7 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    """What each row is: the cell, with data set and recipe if there are several, and its test."""
+    """Name of each row: the cell, with data set and recipe if there are several, and its test."""
     several = len(rows[["trained_dataset", "recipe"]].drop_duplicates()) > 1
     names = []
     for row in rows.to_dict("records"):

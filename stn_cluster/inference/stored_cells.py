@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from stn_cluster.errors import NotFoundError, StoreError, UserError, error_line, unknown
 from stn_cluster.grid import Cell
 from stn_cluster.registry import with_present_name
-from stn_cluster.store import Store, is_published, newest, select
+from stn_cluster.store import Store, is_published, newest, rerun_command, select
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ def find_cell(
 
 def training(store: Store, key: str) -> str:
     """Advice about weights that are not here: the command that trains the cell."""
-    into = " --into DIR" if is_published(store.uri) else ""
-    place = shlex.quote(store.name)
-    return f"this trains it: stn-cluster rerun --store {place} --key {key}{into}"
+    return f"this trains it: {rerun_command(store.name, key, is_published(store.uri))}"
 
 
 def no_weights(store: Store, cell: Cell) -> NotFoundError:

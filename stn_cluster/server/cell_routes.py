@@ -116,8 +116,8 @@ def cell_transformations(
     image: Annotated[list[Index] | None, Query(max_length=16)] = None,
     theme: Literal["light", "dark"] = "light",
 ) -> Response:
-    """What the cell's transformer does to its test images, as in the paper: inputs, the predicted
-    sampling grid on them, outputs."""
+    """Figure of the cell's transformer, as in the paper: test images, the predicted sampling grid
+    on them, outputs."""
     request = {
         "key": key,
         "attempt": attempt,

@@ -98,7 +98,7 @@ def what(backend: StoreDep) -> dict[str, Any]:
 
 @router.post("/draw", response_class=Response, dependencies=LIMITED)
 def draw(asked: Asked, backend: StoreDep) -> Response:
-    """What networks make of a drawing: input, grid, output, probabilities, two guesses."""
+    """Answers of networks to a drawing: input, grid, output, probabilities, two guesses."""
     return _answer(backend, "draw", asked, DRAW_SECONDS)
 
 

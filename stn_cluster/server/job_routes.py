@@ -11,7 +11,7 @@ from stn_cluster.client.schemas import MAX_PAGE, CellPage, CellQuery, JobId
 from stn_cluster.grid import Frozen
 from stn_cluster.queue.jobs import CellState, JobPage, JobStatus, Page
 from stn_cluster.report.evaluation_tables import transfer
-from stn_cluster.server.backend import BackendDep
+from stn_cluster.server.backend import Backend, BackendDep
 from stn_cluster.server.result_routes import (
     OF_EVALUATIONS,
     TABLES,
@@ -72,12 +72,9 @@ def job_table(
 ) -> PlainTextResponse:
     """The comparison table of a job's cells; of a job of evaluations alone, theirs, as `transfer`
     has it."""
-    names = [status.cell for status in backend.client.cells(job_id)]
-    keys = [name.key for name in names if name.tested_on is None]
+    keys, evaluations = _items(backend, job_id)
     if not keys:
-        ids = [name.key for name in names]
-        text = transfer(backend.store, query.format, evaluations=ids, **query.used())
-        return PlainTextResponse(text, media_type=TABLES[query.format])
+        return _transfer(backend, query, evaluations)
     return render_table(backend, query, {**query.used(), "key": keys})
 
 
@@ -90,7 +87,19 @@ def job_transfer(
     job_id: JobId, query: Annotated[EvaluationTableQuery, Query()], backend: BackendDep
 ) -> PlainTextResponse:
     """A job's evaluations, those of cells that it trains too, at all severities that it has."""
-    names = [status.cell for status in backend.client.cells(job_id)]
-    ids = [name.key for name in names if name.tested_on is not None]
-    text = transfer(backend.store, query.format, evaluations=ids, **query.used())
+    _, evaluations = _items(backend, job_id)
+    return _transfer(backend, query, evaluations)
+
+
+def _items(backend: Backend, job_id: str) -> tuple[list[str], list[str]]:
+    """Keys of a job's cells, and ids of its evaluations."""
+    names = [status.cell for status in backend.job_cells(job_id)]
+    evaluations = [name.key for name in names if name.tested_on is not None]
+    return [name.key for name in names if name.tested_on is None], evaluations
+
+
+def _transfer(
+    backend: Backend, query: TableQuery | EvaluationTableQuery, evaluations: list[str]
+) -> PlainTextResponse:
+    text = transfer(backend.store, query.format, evaluations=evaluations, **query.used())
     return PlainTextResponse(text, media_type=OF_EVALUATIONS[query.format])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 from stn_cluster.client.schemas import CellQuery, JobId, Key, Word
 from stn_cluster.exploring.failures import failures
 from stn_cluster.exploring.matrix_view import Progress, matrix_view
+from stn_cluster.queue.jobs import CellStatus
 from stn_cluster.report.comparison import compare
 from stn_cluster.report.comparison_text import comparison_fields
 from stn_cluster.report.table import cells_of_table, with_results
@@ -38,9 +40,10 @@ def matrix(
     """The matrix: entries with their cells, numbers, marks and progress. An answer that has not
     changed is 304."""
     kept: KeptAnswers = backend.kept
+    statuses = None if query.job is None else backend.job_cells(query.job)
     found = kept.answer(
-        (query.model_dump_json(), _revision(backend, query)),
-        lambda: _matrix(backend, query),
+        (query.model_dump_json(), backend.store.revision(), _revision(statuses)),
+        lambda: _matrix(backend, query, statuses),
     )
     headers = {"ETag": found.tag, "Cache-Control": "no-cache"}
     if if_none_match == found.tag:
@@ -48,26 +51,26 @@ def matrix(
     return Response(found.body, media_type="application/json", headers=headers)
 
 
-def _revision(backend: StoreBackend, query: MatrixQuery) -> Any:
-    """What an answer depends on."""
-    if query.job is None:
-        return backend.store.revision()
-    statuses = backend.job_cells(query.job)
-    states = [(one.cell.key, one.state.value, one.step) for one in statuses]
-    return backend.store.revision(), hash(tuple(states))
+def _revision(statuses: Sequence[CellStatus] | None) -> int | None:
+    """Hash of all that an answer shows of a job's cells."""
+    if statuses is None:
+        return None
+    return hash(tuple((one.cell.key, one.state.value, one.step) for one in statuses))
 
 
-def _matrix(backend: StoreBackend, query: MatrixQuery) -> bytes:
+def _matrix(
+    backend: StoreBackend, query: MatrixQuery, statuses: Sequence[CellStatus] | None
+) -> bytes:
     store = backend.store
     progress: dict[str, Progress] = {}
-    if query.job is None:
+    if statuses is None:
         cells = cells_of_table(store, **query.used())
     else:
-        statuses = [one for one in backend.job_cells(query.job) if one.cell.tested_on is None]
-        cells = with_results(store, [one.cell for one in statuses])
+        trained = [one for one in statuses if one.cell.tested_on is None]
+        cells = with_results(store, [one.cell for one in trained])
         progress = {
             one.cell.key: Progress(one.state.value, one.step, one.cell.iterations)
-            for one in statuses
+            for one in trained
         }
     seconds = store.results()[["key", "train_seconds"]]
     view = matrix_view(

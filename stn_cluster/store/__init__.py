@@ -14,7 +14,7 @@ from stn_cluster.store.predictions import (
     read_classes,
     read_labels,
 )
-from stn_cluster.store.published import is_published, refuse_published
+from stn_cluster.store.published import is_published, refuse_published, rerun_command
 from stn_cluster.store.record import Record
 from stn_cluster.store.schema import (
     CELLS,
@@ -84,6 +84,7 @@ __all__ = [
     "read_where",
     "redact",
     "refuse_published",
+    "rerun_command",
     "select",
     "stored_logs",
     "without_end",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from stn_cluster.errors import StoreError
 from stn_cluster.store.files import Files
@@ -19,6 +20,18 @@ def is_published(uri: str | os.PathLike[str]) -> bool:
     files = Files.at(uri)
     # The root first: if it cannot be reached, the error names it.
     return files.is_folder() and files.is_file(MANIFEST)
+
+
+def rerun_command(name: str, key: str, published: bool) -> str:
+    """Command that trains a cell again: of a published store into another one.
+
+    Args:
+        name: of the store, for people.
+        key: the cell's key.
+        published: whether the store is.
+    """
+    into = " --into DIR" if published else ""
+    return f"stn-cluster rerun --store {shlex.quote(name)} --key {key}{into}"
 
 
 def refuse_published(uri: str | os.PathLike[str]) -> None:

@@ -298,6 +298,7 @@ IMPORTED: dict[str, set[str]] = {
         "dataset_info",
         "document",
         "errors",
+        "exploring",
         "figures",
         "grid",
         "inference",
