@@ -100,7 +100,7 @@ def _as_coarse(image: Tensor, frame: int) -> Tensor:
 
 
 def _fitted(image: Tensor, longest: int) -> Tensor | None:
-    """Bounding box of a drawing, scaled to a length of its longer side (px); None if it is empty."""
+    """Bounding box of a drawing, its longer side scaled to a length (px); None if it is empty."""
     rows, columns = (image.amax(dim=(0, axis)) > 0 for axis in (2, 1))
     if not rows.any():
         return None

@@ -1,12 +1,14 @@
-"""Fixtures of the tests of refused commands."""
+"""Fixtures of the tests of refused commands, and of those of the page in a browser."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.browsers import Opened, chromium, viewed
 from support.refusals import Command, make_command
 
 
@@ -22,3 +24,23 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path / "here")
     yield
     assert os.listdir(tmp_path / "here") == []  # noqa: PTH208
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for all tests of a module."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(store: Path) -> Iterator[str]:
+    """Address of the page of the module's own `store`."""
+    with viewed(store) as printed:
+        yield printed
+
+
+@pytest.fixture
+def page(opened: Opened) -> Any:
+    """The page that the module's own `opened` has opened."""
+    return opened.page

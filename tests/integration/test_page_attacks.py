@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browsers import NEEDS_CHROMIUM, chromium, opened_page, viewed
+from support.browsers import NEEDS_CHROMIUM, opened_page, viewed
 from support.reported_stores import fill
 
 from stn_cluster.store import Store
@@ -74,12 +74,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("attacked") / "store"
     fill(Store.open(folder, create=True))
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from support.browsers import NEEDS_CHROMIUM, SERIOUS, Opened, chromium, opened_page, viewed
+from support.browsers import NEEDS_CHROMIUM, SERIOUS, Opened, opened_page
 from support.packs import make_cells
 from support.stored import train_into
 
@@ -45,28 +45,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(store: Path) -> Iterator[str]:
-    with viewed(store) as printed:
-        yield printed
-
-
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Opened]:
     with opened_page(browser) as found:
         open_pad(found.page, address)
         yield found
-
-
-@pytest.fixture
-def page(opened: Opened) -> Any:
-    return opened.page
 
 
 def open_pad(page: Any, address: str) -> None:

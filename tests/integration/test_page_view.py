@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.browsers import NEEDS_CHROMIUM, SERIOUS, Opened, chromium, opened_page, viewed
+from support.browsers import NEEDS_CHROMIUM, SERIOUS, Opened, opened_page, viewed
 from support.graded_stores import commit, drawn
 from support.ray_head import free_ports
 from support.records import make_cell, make_record
@@ -49,29 +49,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def address(store: Path) -> Iterator[str]:
-    with viewed(store) as printed:
-        yield printed
-
-
 @pytest.fixture
 def opened(browser: Any, address: str) -> Iterator[Opened]:
     with opened_page(browser) as found:
         found.page.goto(address)
         found.page.locator("table.matrix").first.wait_for()
         yield found
-
-
-@pytest.fixture
-def page(opened: Opened) -> Any:
-    return opened.page
 
 
 def failed_key(store: Path, recipe: str = HOSTILE) -> str:

@@ -251,20 +251,32 @@ async def test_what_queued_cells_wait_for_is_in_the_log_once(
 # --- nodes out of reach ---
 
 
+@pytest.fixture
+def closed_port() -> int:
+    """A port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port: int = closed_soon.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is silent at once."""
+    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
+
+
 def put_on_a_node(at: SchedulerUnderTest, port: int) -> None:
     """Makes the pool's node one with an address, where something listens or not."""
     (node,) = at.pool.nodes
     at.pool.nodes = [replace(node, address="127.0.0.1", port=port)]
 
 
+@pytest.mark.usefixtures("soon_silent")
 async def test_a_node_out_of_reach_is_told_at_once_and_not_held_against_its_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, closed_port: int
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        port = closed_soon.getsockname()[1]
     async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
-        put_on_a_node(at, port)
+        put_on_a_node(at, closed_port)
         await at.submit(*cells(1))
         _, attempt = await at.one_running()
         watchdog, now = at.scheduler.watchdog, asyncio.get_running_loop().time
@@ -279,10 +291,10 @@ async def test_a_node_out_of_reach_is_told_at_once_and_not_held_against_its_cell
         assert "its node cannot be reached" in str(end.message)
 
 
+@pytest.mark.usefixtures("soon_silent")
 async def test_a_silent_worker_on_a_node_within_reach_is_held_against_its_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with scheduler(tmp_path, workers=1, lease_seconds=1.0) as at:
             put_on_a_node(at, listening.getsockname()[1])
@@ -293,19 +305,17 @@ async def test_a_silent_worker_on_a_node_within_reach_is_held_against_its_cell(
             assert not at.scheduler.watchdog.has_lines
 
 
+@pytest.mark.usefixtures("soon_silent")
 async def test_a_node_that_comes_back_in_time_is_told_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, closed_port: int
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
-        port = closed_soon.getsockname()[1]
     async with scheduler(tmp_path, workers=1, lease_seconds=60.0) as at:
-        put_on_a_node(at, port)
+        put_on_a_node(at, closed_port)
         await at.submit(*cells(1))
         worker, attempt = await at.one_running()
         watchdog = at.scheduler.watchdog
         await wait_until(lambda: watchdog.has_lines)
-        with socket.create_server(("127.0.0.1", port)):
+        with socket.create_server(("127.0.0.1", closed_port)):
             await wait_until(lambda: not watchdog.has_lines)
         at.report(worker, steps={attempt.id: 3})
         await at.scans()
