@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import expect
 from support.browsers import NEEDS_CHROMIUM, SERIOUS, Opened, opened_page
 from support.packs import make_cells
@@ -27,7 +28,7 @@ pytestmark = NEEDS_CHROMIUM
 WIDTHS, SCHEMES = (390, 1440), ("light", "dark")
 SECONDS = 30_000  # ms: a machine may have much else to do
 ST_CNN = ("affine", "projective", "tps")
-QUICKSTART = {"name": "fast", "iterations": 150, "batch_size": 64}  # fewer of its steps
+QUICKSTART = {"name": "fast", "iterations": 350, "batch_size": 64}  # fewer of its steps
 ANGLES = np.linspace(0, 2 * np.pi, 25)
 ZERO = [(140 + 62 * np.sin(angle), 140 - 95 * np.cos(angle)) for angle in ANGLES]
 ONE = [(140.0, 40.0), (139.0, 140.0), (138.0, 240.0)]
@@ -41,7 +42,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *make_cells(models=["FCN"], transforms=["none"], **grid),
         *make_cells(models=["ST-CNN"], transforms=[*ST_CNN], **grid),
     ]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: with more, the networks are others
     train_into(Store.open(folder, create=True), cells)
+    torch.set_num_threads(before)
     return folder
 
 
