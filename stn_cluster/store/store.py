@@ -25,6 +25,7 @@ from stn_cluster.errors import StoreError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell, short_hash
 from stn_cluster.registry import with_present_name
+from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
@@ -394,12 +395,28 @@ class Store:
         paths = [name.split("/")[1:] for name in self._files.names("checkpoints")]
         return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
 
+    def compact(self, whole: bool = False) -> Compaction:
+        """Compaction of the store's files; see there. Only the writer of the store may do this."""
+        return Compaction(self._files, whole)
+
+    def usage(self) -> dict[Kind, tuple[int, int]]:
+        """Number of files of each kind, and their bytes.
+
+        Raises:
+            StoreError: the store cannot be listed.
+        """
+        return usage(self._files)
+
     def sweep(self) -> None:
-        """Removes partial files of killed processes: those not written to for an hour."""
+        """Removes what killed processes have left: partial files, those not written to for an hour,
+        and files that a compacted one has replaced."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
         for name, written in self._files.dated("tmp"):
             if written < oldest:
                 self._files.remove(name)
+        for kind in SCHEMAS:
+            for _ in remove_replaced(self._files, kind):
+                pass
 
     def lock(self, wait: float = 0) -> ExitStack:
         """Locks a local store against other services until closed, or until this process ends.
