@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,6 +33,8 @@ class Files:
     uri: str
     filesystem: FileSystem
     root: str  # path in the filesystem, without a slash at the end
+    # Files that a compacted file has replaced, by its name; see `store.current`.
+    remembered: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def at(cls, uri: str | os.PathLike[str]) -> Files:
@@ -102,6 +104,15 @@ class Files:
         with self._errors(name, "read"), self.filesystem.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file, opened to be read in parts.
+
+        Raises:
+            StoreError: it does not exist, or cannot be read.
+        """
+        with self._errors(name, "read"):
+            return self.filesystem.open_input_file(self._path(name))
 
     def check_root(self) -> None:
         """Checks that the root can be made and written to, and leaves nothing there."""

@@ -201,7 +201,7 @@ def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None 
         wanted = [schema.field(name) for name in columns or schema.names]
         rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
     except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
+        raise torn(path, error) from error
     filled = [
         pa.nulls(rows.num_rows, field.type) if field.name in absent else rows[field.name]
         for field in wanted
@@ -218,8 +218,14 @@ def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
     try:
         schema = pq.read_schema(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
+        raise torn(path, error) from error
     return not set(SCHEMAS[kind].names) <= set(schema.names)
+
+
+def torn(path: str, error: Exception) -> StoreError:
+    """The error that a file is not readable as Parquet."""
+    reason = " ".join(str(error).split())
+    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
@@ -256,11 +262,6 @@ def _version(file: pq.ParquetFile) -> int | None:
         return SCHEMA_VERSION
     largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
     return largest
-
-
-def _torn(path: str, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())
-    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
 def _foreign(path: str, reason: str) -> StoreError:
