@@ -171,7 +171,8 @@ def _peak_mib() -> float:
 if __name__ == "__main__":
     task, reader, place, options = sys.argv[1:]
     reading = globals()[f"{task}_{reader}"](place, json.loads(options))
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     size = reading()
-    seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": round(seconds, 3), "peak_mib": _peak_mib(), "size": size}))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    found = {"seconds": round(seconds, 3), "cpu": round(cpu, 3), "peak_mib": _peak_mib()}
+    print(json.dumps(found | {"size": size}))
