@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from stn_cluster.client.local_tokens import find_token
+from stn_cluster.client.local_tokens import OwnToken
 from stn_cluster.client.patience import Patience
 from stn_cluster.client.proxies import connection, proxy_for, through
 from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
@@ -84,12 +84,17 @@ class Client:
             raise UserError(f"server {self.url!r}: names no host")
         if base_url.userinfo:
             raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
-        token = token or find_token(base_url.host, base_url.port or DEFAULT_PORTS[base_url.scheme])
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        port = base_url.port or DEFAULT_PORTS[base_url.scheme]
+        auth = None if token else OwnToken(base_url.host, port)
         proxy = proxy_for(base_url)
         self._where = through(self.url, proxy)  # for errors
         self._http = httpx.Client(
-            base_url=base_url, headers=headers, timeout=TIMEOUT, **connection(base_url, proxy)
+            base_url=base_url,
+            headers=headers,
+            auth=auth,
+            timeout=TIMEOUT,
+            **connection(base_url, proxy),
         )
 
     def __repr__(self) -> str:

@@ -78,7 +78,7 @@ class SecurityMiddleware:
         if self._loopback and not _is_local(_name(headers.get("host", ""))):
             return HTTPStatus.BAD_REQUEST, f"Host: one of {', '.join(LOCAL_HOSTS)}"
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
-        if self._token and not is_open and not self._is_allowed(scope, headers):
+        if self._token is not None and not is_open and not self._is_allowed(scope, headers):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"
         if method not in SAFE:
             if not _is_own(headers):
