@@ -62,9 +62,7 @@ def refuse_writable(folder: Path) -> bool:
     close_file(folder, _OTHERS_WRITE)
     for path in folder.iterdir():
         found = path.lstat()
-        linked = stat.S_ISLNK(found.st_mode) or (
-            stat.S_ISREG(found.st_mode) and found.st_nlink > 1
-        )
+        linked = stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
         if linked or found.st_uid != os.geteuid():
             what = "a link" if linked else "somebody else's"
             raise UserError(

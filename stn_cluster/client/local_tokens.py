@@ -67,4 +67,8 @@ def _notes() -> Path:
 def _is_ours_alone(path: Path) -> bool:
     """Whether a file is this user's, and nobody else's."""
     found = path.lstat()
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077
+    return (
+        stat.S_ISREG(found.st_mode)
+        and found.st_uid == os.geteuid()
+        and not stat.S_IMODE(found.st_mode) & 0o077
+    )

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 import stn_cluster
 from stn_cluster.grid import Frozen
-from stn_cluster.server.session import LASTS, cookie_name, new_cookie
+from stn_cluster.server.session import LASTS, cookie_name, new_session
 from stn_cluster.server.store_backend import StoreDep
 
 FILES = Path(stn_cluster.__file__).parent / "page"
@@ -84,25 +84,33 @@ class Token(Frozen):
     token: Annotated[str, StringConstraints(max_length=1000)]
 
 
-@router.post("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
-def begin_session(given: Token, request: Request) -> Response:
-    """Trades the token for a cookie that a browser sends with every request."""
+class SessionKey(Frozen):
+    """A session's key; None if the server needs none."""
+
+    key: str | None
+
+
+@router.post("/session")
+def begin_session(given: Token, request: Request, response: Response) -> SessionKey:
+    """Trades the token for a cookie that a browser sends with every request, and a key for the
+    header `STN-Cluster-Session` beside it."""
     token: str | None = request.app.state.token
-    response = Response(status_code=HTTPStatus.NO_CONTENT)
     if token is None:  # there is nothing to prove
-        return response
+        return SessionKey(key=None)
     if not hmac.compare_digest(given.token.encode(), token.encode()):
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "this is not the server's token")
+    session = new_session(token)
     response.set_cookie(
         cookie_name(request.scope["server"][1]),
-        new_cookie(token),
+        session.cookie,
         max_age=LASTS,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
         path="/",
     )
-    return response
+    response.headers["Cache-Control"] = "no-store"
+    return SessionKey(key=session.key)
 
 
 @router.delete("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)

@@ -116,7 +116,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def grid(seeds: int) -> dict[str, object]:
-    """Cells of about 5 s each."""
+    """Cells of about 20 s each."""
     return {
         "models": ["Slow"],
         "distortions": ["R", "E"],
@@ -140,7 +140,7 @@ def check_none_suffered(cluster: Cluster, job: str) -> None:
 def test_a_partition_of_25_seconds_is_told_and_held_against_no_cell(cluster: Cluster) -> None:
     job = "short"
     with cluster.kept_node():
-        cluster.client.submit(grid(32), job_id=job)
+        cluster.client.submit(grid(5), job_id=job)
         for number in range(5):
             wait_until(lambda: cluster.trains(job), PATIENCE)
             how = CUTS[number % 2]
@@ -170,7 +170,7 @@ def test_a_partition_of_25_seconds_is_told_and_held_against_no_cell(cluster: Clu
 def test_a_node_that_is_given_up_costs_no_cell_an_attempt(cluster: Cluster, how: str) -> None:
     job = f"long-{how}"
     with cluster.kept_node():
-        cluster.client.submit({**grid(8), "name": how}, job_id=job, force=True)
+        cluster.client.submit({**grid(2), "name": how}, job_id=job, force=True)
         wait_until(lambda: cluster.trains(job), PATIENCE)
         cluster.node.cut(how)
         for at, said in cluster.watch_for(job, LONG):
