@@ -144,9 +144,7 @@ class Watchdog:
         known = {name: at for name, at in self._cut_off.items() if name in workers}
         away = self._reachability.since
         self._cut_off = known | {
-            worker.name: worker.heard_at
-            for worker in workers.values()
-            if worker.info.node in away
+            worker.name: worker.heard_at for worker in workers.values() if worker.info.node in away
         }
 
     async def _scan_leases(self, now: float) -> None:

@@ -32,13 +32,18 @@ router = APIRouter(tags=["page"])
 
 
 @cache
-def _file(name: str) -> tuple[bytes, str, str] | None:
-    """Content, tag and media type of a file of the page, or None."""
-    path = (FILES / name).resolve()
-    if not path.is_relative_to(FILES) or path.suffix not in _MEDIA or not path.is_file():
-        return None
-    content = path.read_bytes()
-    return content, f'"{sha256(content).hexdigest()[:32]}"', _MEDIA[path.suffix]
+def _files() -> dict[str, tuple[bytes, str, str]]:
+    """Content, tag and media type of each file of the page, by its name in addresses.
+
+    All are read at once, so that nothing that is asked for is looked for, or remembered.
+    """
+    found = {}
+    for path in FILES.rglob("*"):
+        if path.suffix in _MEDIA and path.is_file():
+            content = path.read_bytes()
+            tag = f'"{sha256(content).hexdigest()[:32]}"'
+            found[path.relative_to(FILES).as_posix()] = content, tag, _MEDIA[path.suffix]
+    return found
 
 
 @files.get("/")
@@ -47,7 +52,7 @@ def page_file(
     name: str = "index.html", if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A file of the page."""
-    found = _file(name) if len(name) < 100 and name.isprintable() else None
+    found = _files().get(name)
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     content, tag, media = found
