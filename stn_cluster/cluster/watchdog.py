@@ -134,10 +134,13 @@ class Watchdog:
         """Finds out which nodes cannot be reached, of those whose workers are silent."""
         silent = max(LEAST_SILENCE, MISSED_HEARTBEATS * self._settings.heartbeat_seconds)
         heard_at: dict[str, float] = {}
+        suspects: set[str] = set()
         for worker in self._pool.workers.values():
+            node = worker.info.node
+            heard_at[node] = max(heard_at.get(node, 0.0), worker.heard_at)
             if worker.state is WorkerState.BUSY and now - worker.heard_at > silent:
-                node = worker.info.node
-                heard_at[node] = max(heard_at.get(node, 0.0), worker.heard_at)
+                suspects.add(node)
+        heard_at = {node: heard_at[node] for node in suspects}
         if heard_at or self._reachability.since:
             await self._reachability.look(self._pool.nodes, heard_at)
         workers = self._pool.workers

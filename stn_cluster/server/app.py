@@ -58,6 +58,7 @@ def create_app(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to whatever the request calls this host
         openapi_url="/v1/openapi.json",
         responses=error_responses.ERROR_RESPONSES,
     )

@@ -68,7 +68,10 @@ class SecurityMiddleware:
             except TimeoutError:
                 refused = HTTPStatus.REQUEST_TIMEOUT, f"a body within {BODY_SECONDS:g} seconds"
         if refused is not None:
-            await error_response(*refused)(scope, receive, send)
+            response = error_response(*refused)
+            if {"transfer-encoding", "content-length"} & set(Headers(scope=scope)):
+                response.headers["Connection"] = "close"  # what comes next is no request
+            await response(scope, receive, send)
             return
         await self._app(scope, _replayed(body, receive), send)
 
@@ -76,6 +79,9 @@ class SecurityMiddleware:
         method, path, headers = scope["method"], scope["path"], Headers(scope=scope)
         if self._loopback and not _is_local(_name(headers.get("host", ""))):
             return HTTPStatus.BAD_REQUEST, f"Host: one of {', '.join(LOCAL_HOSTS)}"
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # A proxy before it may take the other one, and a part of the body for a request.
+            return HTTPStatus.BAD_REQUEST, "Content-Length: not with Transfer-Encoding"
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
         if not is_open and not is_authorised(self._token, scope):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"

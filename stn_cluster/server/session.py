@@ -13,7 +13,6 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -53,12 +52,16 @@ def is_valid(token: str, session: Session, now: float | None = None) -> bool:
 
 
 def cookie_of(header: str, name: str) -> str | None:
-    """Value of a cookie in a request's Cookie header."""
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    """Value of a cookie in a request's Cookie header.
+
+    Ours has no quotes or escapes; `http.cookies` would take a tenth of a second for a long header
+    of anybody's.
+    """
+    for part in header.split(";"):
+        found, _, value = part.partition("=")
+        if found.strip() == name:
+            return value.strip()
+    return None
 
 
 def is_authorised(token: str | None, scope: Scope) -> bool:

@@ -93,11 +93,11 @@ def test_what_others_have_put_into_an_open_folder_is_not_taken_for_ours(
     elif kind == "hard link":
         planted.hardlink_to(tmp_path / "important")
     else:
-        planted.mkdir() if kind == "folder" else planted.touch()
+        (planted.mkdir if kind == "folder" else planted.touch)()
         os.chown(planted, SOMEBODY, SOMEBODY)
-    with pytest.raises(UserError, match="token: is (a link|somebody else's), in a folder into"):
+    with pytest.raises(UserError, match=r"token: is (a link|somebody else's), in a folder into"):
         refuse_writable(state)
-    planted.rmdir() if kind == "folder" else planted.unlink()
+    (planted.rmdir if kind == "folder" else planted.unlink)()
     refuse_writable(state)
     assert mode(state) == 0o1775
 

@@ -100,6 +100,11 @@ def test_a_body_that_does_not_come_is_told(url: str, monkeypatch: pytest.MonkeyP
         assert b" 408 " in connection.recv(10_000).partition(b"\r\n")[0]
 
 
+def send_for_ever(connection: socket.socket, sent: bytes) -> None:
+    while True:
+        connection.sendall(100 * sent)
+
+
 def test_an_answer_that_nobody_reads_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timed_protocol, "READ_SECONDS", 0.5)
     ask = b"GET /page/main.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -109,8 +114,7 @@ def test_an_answer_that_nobody_reads_is_given_up(url: str, monkeypatch: pytest.M
         connection.connect((parts.hostname, parts.port))
         connection.settimeout(20)
         with pytest.raises(ConnectionError):  # not TimeoutError: it is ended
-            while True:
-                connection.sendall(ask * 100)
+            send_for_ever(connection, ask)
 
 
 def test_an_answer_may_take_longer_than_a_request(
@@ -158,6 +162,24 @@ def test_nothing_is_remembered_of_names_that_nobody_has(url: str) -> None:
     kept = [one.cache_info() for one in vars(page_routes).values() if hasattr(one, "cache_info")]
     assert kept
     assert all(info.currsize <= 1 for info in kept)
+
+
+def test_a_body_of_two_lengths_is_refused_and_what_follows_is_no_request(url: str) -> None:
+    sent = HALF_A_BODY.replace(
+        b"\r\n\r\n{", b"\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    )
+    answer = b""
+    with connected(url, sent + b"GET /v1/page HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as connection:
+        while more := connection.recv(10_000):
+            answer += more
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/docs/", "/v1/page/", "//evil.example/"])
+def test_a_slash_too_many_leads_nowhere(url: str, path: str) -> None:
+    with connected(url, b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()) as one:
+        assert b" 404 " in one.recv(10_000).partition(b"\r\n")[0]
 
 
 def test_one_address_does_not_get_all_and_health_is_always_answered(

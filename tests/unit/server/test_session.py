@@ -55,6 +55,21 @@ def test_what_is_no_cookie_is_not_valid(text: str) -> None:
     assert cookie_of(text, "stn_cluster_1") is None
 
 
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("stn_cluster_1=a.b", "a.b"),
+        ("other=x; stn_cluster_1=a.b; more=y", "a.b"),
+        ("stn_cluster_12=x;stn_cluster_1=a=b", "a=b"),
+        ("xstn_cluster_1=a", None),
+        ("stn_cluster_1", ""),
+        ("", None),
+    ],
+)
+def test_a_cookie_is_found_among_others(header: str, found: str | None) -> None:
+    assert cookie_of(header, "stn_cluster_1") == found
+
+
 def test_the_page_needs_no_token_and_what_it_shows_does(page: TestClient) -> None:
     assert page.get("/").status_code == 200
     assert page.get("/page/index.html").status_code == 200
