@@ -28,7 +28,7 @@ from stn_cluster.registry.plugins import ClashError, known_plugin, load_plugins,
 from stn_cluster.registry.prepare import prepare_datasets
 from stn_cluster.registry.resolve import (
     check_revisions,
-    largest,
+    check_size,
     left_out,
     parse_distortion,
     present_name,
@@ -56,7 +56,7 @@ __all__ = [
     "found_dataset",
     "is_torchvision",
     "known_plugin",
-    "largest",
+    "check_size",
     "left_out",
     "load_plugins",
     "load_submitted",
