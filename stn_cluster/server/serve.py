@@ -19,7 +19,7 @@ from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import STOPPING, interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
 from stn_cluster.private_files import (
     OWNER_ALONE,
     close_file,
@@ -156,7 +156,10 @@ def own_token(state: Path, renew: bool = False) -> str:
         if len(token) >= SHORTEST_TOKEN and is_usable_token(token) and not renew:
             return token
     token = secrets.token_hex(32)
-    write_private(file, f"{token}\n")
+    try:
+        write_private(file, f"{token}\n")
+    except OSError as error:  # such as a full disk
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
     return token
 
 
@@ -166,11 +169,18 @@ def _noted(listen: ListenAddress, listening: socket.socket, state: Path) -> Iter
     if not listen.needs_token or not (state / TOKEN_FILE).exists():
         yield
         return
-    note = note_service(listen.host, listening.getsockname()[1], state)
+    port = listening.getsockname()[1]
+    try:
+        note = note_service(listen.host, port, state)
+    except OSError as error:  # such as a home folder that cannot be written
+        log.warning("clients do not find %s by themselves: %s", state / TOKEN_FILE, error)
+        yield
+        return
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        with suppress(OSError):
+            note.unlink()
 
 
 def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:

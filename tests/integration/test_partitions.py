@@ -64,10 +64,16 @@ class Cluster:
         before = {cell.cell.key: cell.step for cell in self.client.cells(job)}
 
         def goes_on() -> bool:
+            status = self.client.status(job)
+            assert not status.ended, f"{job} has ended before it was cut off: {status}"
             cells = [x for x in self.client.cells(job) if x.state.value == "running"]
             return bool(cells) and all(x.step and x.step != before[x.cell.key] for x in cells)
 
-        wait_until(goes_on, PATIENCE)
+        try:
+            wait_until(goes_on, PATIENCE)
+        except AssertionError as error:
+            status = self.client.status(job)
+            raise AssertionError(f"{status}, {status.waiting}, {status.trouble}") from error
 
     @contextmanager
     def kept_node(self) -> Iterator[None]:
@@ -143,7 +149,7 @@ def check_none_suffered(cluster: Cluster, job: str) -> None:
 def test_a_partition_of_25_seconds_is_told_and_held_against_no_cell(cluster: Cluster) -> None:
     job = "short"
     with cluster.kept_node():
-        cluster.client.submit(grid(5), job_id=job)
+        cluster.client.submit(grid(10), job_id=job)
         for number in range(5):
             how = CUTS[number % 2]
             time.sleep(CALM)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from stn_cluster.server.serve import own_token
+from stn_cluster.errors import StoreError
+from stn_cluster.server.listen import ListenAddress
+from stn_cluster.server.serve import _noted, own_token
 
 
 def test_it_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -29,3 +33,27 @@ def test_one_that_others_could_read_or_write_is_made_anew(tmp_path: Path) -> Non
     second = own_token(tmp_path)
     assert second != first
     assert own_token(tmp_path, renew=True) not in (first, second)
+
+
+def test_a_disk_that_takes_none_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="token: cannot be written: No space left"):
+        own_token(tmp_path)
+    assert list(tmp_path.iterdir()) == []  # nothing that would be taken for a token later
+
+
+def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_where_no_note_can_be_made_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    own_token(tmp_path)
+    with ListenAddress(port=0).open() as listening, _noted(ListenAddress(), listening, tmp_path):
+        pass
+    assert "clients do not find" in caplog.text
