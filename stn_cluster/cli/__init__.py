@@ -22,6 +22,7 @@ from stn_cluster.cli import (
     evaluating,
     figure,
     local,
+    prune,
     remote,
     report,
     results,
@@ -60,7 +61,7 @@ for command in (
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare, figure.figure),
     *(report.report, evaluating.evaluate, evaluating.transfer, evaluating.robustness),
-    *(verify.verify, view.view, trained.export, describe.components, describe.schema),
+    *(prune.prune, verify.verify, view.view, trained.export, describe.components, describe.schema),
 ):
     app.command()(command)
 

@@ -184,6 +184,7 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
         ),
     ).lastrowid
     assert number is not None
+    db.execute("DELETE FROM pruned WHERE job_id = ?", (job.job_id,))
     return number
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -93,6 +93,14 @@ class Files:
         ]
         return [(name, written) for name, written in files if not _is_hidden(name)]
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file below a folder, at any depth; without hidden ones, as in `dated`."""
+        selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        with self._errors(folder, "listed"):
+            infos = self.filesystem.get_file_info(selector)
+        files = {i.path[len(self.root) + 1 :]: i.size for i in infos if i.type == FileType.File}
+        return {name: files[name] for name in sorted(files) if not _is_hidden(name)}
+
     def read(self, name: str) -> bytes:
         """Content of a file.
 
@@ -155,6 +163,16 @@ class Files:
                 _there(self.local)
             if self.is_file(name):
                 self.filesystem.delete_file(self._path(name))
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Removes those of these folders, and of those above them, that are empty; an object store
+        has none."""
+        for folder in folders if self.local else ():
+            place = self.local / folder
+            with suppress(OSError):  # it is not empty
+                while place.parent != self.local:
+                    place.rmdir()
+                    place = place.parent
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
