@@ -1,6 +1,6 @@
 """Jobs that a store and a queue know of: the queue's, and those of which there is only a record.
 
-A record alone, as of a queue that was lost or is elsewhere, does not tell whether its job has ended:
+A record alone, of a queue that was lost or is elsewhere, does not tell whether its job has ended:
 it has if all that it wants has succeeded since.
 """
 

@@ -132,8 +132,9 @@ def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Prune
         raise StoreError(f"{state}: there is no queue here, and {redact(store.uri)} has one")
     with _locked(store, state, dry_run), _queue(state, dry_run) as queue:
         store.check()
-        remover = Remover(store.uri, dry_run)
-        return _carry_out(_plan(store, queue, remover, choice), queue, remover)
+        plan = _plan(store, queue, choice)
+        Remover(store.uri, dry_run=True).remove_rows(plan.attempts)  # fails before anything goes
+        return _carry_out(plan, queue, Remover(store.uri, dry_run))
 
 
 @contextmanager
@@ -174,9 +175,8 @@ def _queue(state: Path, dry_run: bool) -> Iterator[sqlite3.Connection | None]:
 # --- what goes ---
 
 
-def _plan(
-    store: Store, queue: sqlite3.Connection | None, remover: Remover, choice: Choice
-) -> _Plan:
+def _plan(store: Store, queue: sqlite3.Connection | None, choice: Choice) -> _Plan:
+    remover = Remover(store.uri, dry_run=True)
     jobs = known_jobs(store, queued_jobs(queue) if queue else [])
     _check_named(choice, jobs, pruned_jobs(queue) if queue else set())
     needed = {key for job in jobs if job.ended_at is None for key in job.keys}

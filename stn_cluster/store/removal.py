@@ -6,19 +6,23 @@ so that readers see all other rows, and each once, at any moment.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from stn_cluster.failpoints import failpoint
-from stn_cluster.store.compaction import finish_removals, replacement
-from stn_cluster.store.current import current_files, read_current
+from stn_cluster.grid import short_hash
+from stn_cluster.store.compaction import remove_replaced
+from stn_cluster.store.current import REPLACES, current_files, read_current
 from stn_cluster.store.files import Files
 from stn_cluster.store.scan import read_files
-from stn_cluster.store.schema import Kind
+from stn_cluster.store.schema import COMPRESSION, SCHEMAS, Kind, decode_all
 
 # What belongs to attempts at cells. The row in `cells` goes last: whoever continues after a crash
 # finds the attempt by it.
@@ -60,8 +64,10 @@ class Remover:
     def __init__(self, uri: str, dry_run: bool = False) -> None:
         self._files = Files.at(uri)
         self._dry_run = dry_run
-        if not dry_run:  # else what a file has replaced would count again once that has gone
-            finish_removals(self._files)
+        if not dry_run:  # what a file has replaced would count again once that file has gone
+            for kind in SCHEMAS:
+                for _ in remove_replaced(self._files, kind):
+                    pass
 
     def logs(self) -> list[AttemptFile]:
         """All logs."""
@@ -120,31 +126,41 @@ class Remover:
         return Removed(len(names), sum(sizes[name] for name in names))
 
     def remove_rows(self, attempts: Collection[str]) -> dict[Kind, Removed]:
-        """Removes the rows of attempts at cells, of all kinds."""
-        if not attempts:
-            return {}
-        values = pa.array(sorted(attempts), pa.string())
-        return {kind: self._remove_rows(kind, values) for kind in OF_ATTEMPTS}
+        """Removes the rows of attempts at cells, of all kinds.
 
-    def _remove_rows(self, kind: Kind, attempts: pa.Array) -> Removed:
+        Raises:
+            StoreError: a file cannot be read, or has columns of a newer version; or the disk or
+                network failed.
+        """
+        return {kind: self._remove_rows(kind, attempts) for kind in OF_ATTEMPTS if attempts}
+
+    def _remove_rows(self, kind: Kind, attempts: Collection[str]) -> Removed:
         removed = Removed()
+        going = pa.array(sorted(attempts), pa.string())
         sizes = self._files.sizes(kind)
         for name in current_files(self._files, kind):
             [index] = read_files(self._files, kind, [name], ["attempt"])
-            goes = pc.is_in(index["attempt"], attempts)
-            if not (count := pc.sum(goes).as_py()):
+            count = pc.sum(pc.is_in(index["attempt"], going)).as_py()
+            if not count:
                 continue
-            if count == len(index):
-                self._remove(name)
-                removed += Removed(1, sizes[name], count)
-                continue
-            new, content = replacement(self._files, kind, [name], keep=pc.invert(goes))
-            if not self._dry_run:
-                self._files.write(new, content)
+            kept = b"" if count == len(index) else self._without(kind, name, going)
+            if kept and not self._dry_run:
+                self._files.write(_name_without(name, attempts), kept, like=[name])
                 failpoint("prune-replaced")
-                self._remove(name)
-            removed += Removed(0, sizes[name] - len(content), count)
+            self._remove(name)
+            removed += Removed(0 if kept else 1, sizes[name] - len(kept), count)
         return removed
+
+    def _without(self, kind: Kind, name: str, attempts: pa.Array) -> bytes:
+        """Content of a file without the rows of some attempts, which replaces it."""
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, SCHEMAS[kind], compression=COMPRESSION) as writer:
+            for rows in decode_all(kind, self._files.read(name), self._files.where(name)):
+                writer.write_table(rows.filter(pc.invert(pc.is_in(rows["attempt"], attempts))))
+            replaced = json.dumps([name.rpartition("/")[2]])
+            writer.add_key_value_metadata({REPLACES.decode(): replaced})
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
 
     def _remove(self, name: str) -> None:
         if not self._dry_run:
@@ -156,3 +172,9 @@ class Remover:
             parts = name.split("/")[1:]
             if len(parts) == depth:
                 yield name, size, parts
+
+
+def _name_without(name: str, attempts: Collection[str]) -> str:
+    """Name of the file that replaces another one; it sorts where that does, as a compacted one."""
+    mark = short_hash([name, sorted(attempts)], digits=8)
+    return re.sub(r"(-c[0-9a-f]{8})?\.parquet$", f"-c{mark}.parquet", name)

@@ -6,7 +6,7 @@ docs/store.md documents the columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from stn_cluster.errors import StoreError
 
 SCHEMA_VERSION = 2
+COMPRESSION = "zstd"
 
 Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations", "verifications"]
 
@@ -183,7 +184,7 @@ def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
             raise ValueError(f"{kind}: columns missing or unknown: {', '.join(sorted(wrong))}")
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pylist(rows, schema=schema)
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression=COMPRESSION)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -201,12 +202,28 @@ def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None 
         wanted = [schema.field(name) for name in columns or schema.names]
         rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
     except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
-    filled = [
-        pa.nulls(rows.num_rows, field.type) if field.name in absent else rows[field.name]
-        for field in wanted
-    ]
-    return pa.table(filled, schema=pa.schema(wanted))
+        raise torn(path, error) from error
+    return _filled(rows, pa.schema(wanted))
+
+
+def decode_all(kind: Kind, content: bytes, path: str) -> Iterator[pa.Table]:
+    """Decodes one Parquet file row group by row group, with the schema's columns.
+
+    Raises:
+        StoreError: see `decode`; or the file has columns that this version does not know.
+    """
+    schema = SCHEMAS[kind]
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        absent = _check(file, schema, path)
+        unknown = ", ".join(sorted({*file.schema_arrow.names} - {*schema.names}))
+        if unknown:
+            raise StoreError(f"{path}: has columns that this version does not know: {unknown}")
+        there = [name for name in schema.names if name not in absent]
+        for group in range(file.num_row_groups):
+            yield _filled(file.read_row_group(group, columns=there), schema)
+    except (pa.ArrowException, OSError) as error:
+        raise torn(path, error) from error
 
 
 def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
@@ -218,8 +235,24 @@ def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
     try:
         schema = pq.read_schema(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
+        raise torn(path, error) from error
     return not set(SCHEMAS[kind].names) <= set(schema.names)
+
+
+def torn(path: str, error: Exception) -> StoreError:
+    """The error that a file is not readable as Parquet."""
+    reason = " ".join(str(error).split())
+    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
+
+
+def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with all columns of a schema: nulls in those that they lack."""
+    there = set(rows.schema.names)
+    columns = [
+        rows[field.name] if field.name in there else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
@@ -256,11 +289,6 @@ def _version(file: pq.ParquetFile) -> int | None:
         return SCHEMA_VERSION
     largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
     return largest
-
-
-def _torn(path: str, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())
-    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
 def _foreign(path: str, reason: str) -> StoreError:

@@ -93,6 +93,7 @@ COMMANDS = (
         "transfer",
         "robustness",
         "verify",
+        "compact",
         "view",
         "export",
         "components",
