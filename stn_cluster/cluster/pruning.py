@@ -37,7 +37,7 @@ from stn_cluster.queue.old_jobs import (
 from stn_cluster.store import Kind, Store, is_published, redact
 from stn_cluster.store.removal import AttemptFile, Removed, Remover
 
-_AGE = re.compile(r"(\d{1,9}) ?([smhdw])")
+_AGE = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

@@ -139,7 +139,10 @@ def remove_replaced(files: Files, kind: Kind) -> Iterator[float]:
             network failed.
     """
     listed = files.names(kind, ".parquet")
+    removed: set[str] = set()  # compacted ones among them: they have replaced nothing that is there
     for name in filter(is_compacted, listed):
+        if name in removed:
+            continue
         replaced = replaced_files(files, name)
         there = [one for one in listed if one in replaced and one != name]
         if there:
@@ -147,6 +150,7 @@ def remove_replaced(files: Files, kind: Kind) -> Iterator[float]:
                 yield 0.0
         for one in there:
             files.remove(one)
+            removed.add(one)
             failpoint("compaction-removed")
             yield 0.0
 
