@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stn_cluster.cli.output import say_all, write
 from stn_cluster.errors import UserError
+
+if TYPE_CHECKING:
+    from stn_cluster.store import Kind
 
 _MEGABYTE = 1_000_000
 
@@ -49,7 +52,7 @@ def compact(
     write(f"{opened.name}: {_total(before)} -> {_total(after)}\n")
 
 
-def _total(usage: Mapping[str, tuple[int, int]]) -> str:
+def _total(usage: Mapping[Kind, tuple[int, int]]) -> str:
     files, sizes = zip(*usage.values(), strict=True)
     return f"{sum(files):,} files, {_megabytes(sum(sizes))}"
 

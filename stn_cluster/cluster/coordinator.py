@@ -19,6 +19,7 @@ import ray
 
 import stn_cluster
 from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.compactor import compact_when_idle
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Leases
 from stn_cluster.cluster.memory import come_last
@@ -202,6 +203,11 @@ class Coordinator:
         start("write results", results.run(scheduler.committed))
         start("keep house", housekeeping.run())
         start("record checkpoints", checkpoints.run())
+
+        def commits() -> int | None:
+            return None if scheduler.has_work or results.pending else results.commits
+
+        start("compact the store", compact_when_idle(store, thread, commits))
         scheduler.start()
         return _Parts(
             database=database,

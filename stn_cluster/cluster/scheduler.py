@@ -123,6 +123,11 @@ class Scheduler:
             or self._pool.degraded_reason
         )
 
+    @property
+    def has_work(self) -> bool:
+        """Whether cells are queued or running, or it cannot be known, or it is stopping."""
+        return bool(self.demand or self._leases or self.degraded_reason or self._stopping)
+
     def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
         """Lines for people on the nodes and the room that queued cells wait for."""
         nodes, settings, now = self._pool.nodes, self.settings, time.monotonic()

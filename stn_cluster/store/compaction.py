@@ -26,7 +26,7 @@ SMALLEST = 64 * 2**10  # bytes: files below are all taken to be equally small
 ROW_GROUP = 16 * 2**20  # bytes of a row group, before compression
 MOST_FILES = 1000  # in one: it lists their names
 FEWEST_FILES = 8  # unless as few files as possible are wanted
-SWAP_SECONDS = 1.0  # readers that listed the folder before the swap read the replaced files
+SWAP_SECONDS = 2.0  # for readers that listed the folder just before: they read replaced files
 
 # Names that we give: of a commit's time, or a test set; then the mark of a compacted file.
 _OURS = re.compile(r"(\d{8}T\d{12}-[0-9a-f]{8}|[0-9a-f]{16})(-c[0-9a-f]{8})?\.parquet")
@@ -34,6 +34,8 @@ _OURS = re.compile(r"(\d{8}T\d{12}-[0-9a-f]{8}|[0-9a-f]{16})(-c[0-9a-f]{8})?\.pa
 
 class Compaction:
     """Compaction of a store in small steps, which may be given up after any of them.
+
+    While it is `swapping`, there are rows that others than we see twice: better to go on.
 
     Iterating takes the steps, each of a fraction of a second, and gives the seconds to wait before
     the next one: mostly 0.
@@ -47,6 +49,7 @@ class Compaction:
 
     def __init__(self, files: Files, whole: bool) -> None:
         self.left: dict[str, str] = {}  # files that are left as they are, and why, by their names
+        self.swapping = False  # whether a compacted file is written, and not all replaced are gone
         self._files = files
         self._whole = whole
 
@@ -61,6 +64,7 @@ class Compaction:
             while run := next_run(self._files.sizes(kind), self.left, self._whole):
                 yield from self._merge(kind, run)
                 yield from remove_replaced(self._files, kind)
+                self.swapping = False
 
     def _merge(self, kind: Kind, run: Sequence[str]) -> Iterator[float]:
         """Writes one file for several, unless one of them is unfit: it is then in `left`."""
@@ -85,6 +89,7 @@ class Compaction:
             names = [name.rpartition("/")[2] for name in run]
             writer.add_key_value_metadata({REPLACES.decode(): json.dumps(names)})
         self._files.write(compacted_name(run), sink.getvalue().to_pybytes(), like=run)
+        self.swapping = True
         failpoint("compaction-written")
         yield SWAP_SECONDS
 
@@ -112,9 +117,9 @@ def next_run(sizes: Mapping[str, int], left: Collection[str], whole: bool) -> li
         most //= 4
     while most <= LARGEST // 2:
         for run in _runs(sizes, left, most):
-            largest = max(sizes[name] for name in run)
-            doubles = len(run) >= FEWEST_FILES and sum(sizes[n] for n in run) >= 2 * largest
-            if doubles or (whole and len(run) > 1):
+            total, largest = sum(sizes[n] for n in run), max(sizes[n] for n in run)
+            enough = len(run) >= FEWEST_FILES or total > LARGEST // 2
+            if (enough and total >= 2 * largest) or (whole and len(run) > 1):
                 return run
         most *= 4
     return []
@@ -139,20 +144,25 @@ def remove_replaced(files: Files, kind: Kind) -> Iterator[float]:
             network failed.
     """
     listed = files.names(kind, ".parquet")
-    removed: set[str] = set()  # compacted ones among them: they have replaced nothing that is there
-    for name in filter(is_compacted, listed):
-        if name in removed:
-            continue
-        replaced = replaced_files(files, name)
-        there = [one for one in listed if one in replaced and one != name]
+    replaced = {name: replaced_files(files, name) for name in listed if is_compacted(name)}
+    for name in replaced:
+        if any(name in others for others in replaced.values()):
+            continue  # it goes itself, after those that it has replaced
+        there = [one for one in _replaced_first(name, replaced) if one in listed]
         if there:
             for _ in decode_all(kind, files.read(name), files.where(name)):
                 yield 0.0
         for one in there:
             files.remove(one)
-            removed.add(one)
             failpoint("compaction-removed")
             yield 0.0
+
+
+def _replaced_first(name: str, replaced: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Files that a compacted one has replaced, each after those that it has replaced itself."""
+    for one in sorted(replaced.get(name, ())):
+        yield from _replaced_first(one, replaced)
+        yield one
 
 
 def _runs(sizes: Mapping[str, int], left: Collection[str], most: int) -> Iterator[list[str]]:
