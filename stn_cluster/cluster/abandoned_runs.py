@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "stn-"
+WORK = "work"  # in a run's folder: the working folder of its processes
 _MARK = "running"
+_DAEMONS = (b"/gcs_server", b"/raylet")
 
 
 @contextmanager
@@ -30,10 +32,10 @@ def marked(folder: Path) -> Iterator[None]:
 
 
 def remove_abandoned(place: Path) -> None:
-    """Removes the folders of this user's dead runs below a place, after ending what is left of
-    their processes."""
+    """Removes the folders of this user's dead runs in a place, after ending what is left of their
+    processes."""
     with suppress(OSError):
-        for folder in place.glob(f"{PREFIX}*"):
+        for folder in place.resolve().glob(f"{PREFIX}*"):
             with suppress(OSError):
                 _remove_if_abandoned(folder)
 
@@ -53,10 +55,11 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def _processes(folder: Path) -> Iterator[int]:
-    """This user's processes of the Ray whose files are in a folder: they have it as an argument."""
-    within = os.fsencode(f"{folder}/")
+    """Processes of the Ray whose files are in a folder: its daemons end with the run, but agents of
+    theirs may stay."""
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            ours = process.stat().st_uid == os.geteuid()
-            if ours and within in (process / "cmdline").read_bytes():
+        with suppress(OSError):  # it has ended, or is another user's
+            there = (process / "cwd").readlink() == folder / WORK
+            program = (process / "cmdline").read_bytes().partition(b"\0")[0]
+            if there and (program.startswith(b"ray::") or program.endswith(_DAEMONS)):
                 yield int(process.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from stn_cluster.cluster.abandoned_runs import PREFIX, marked, remove_abandoned
+from stn_cluster.cluster.abandoned_runs import PREFIX, WORK, marked, remove_abandoned
 from stn_cluster.cluster.private_ray import (
     absolute_python_path,
     forget_token,
@@ -58,7 +58,7 @@ def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resourc
         stack.enter_context(_alone())
         stack.enter_context(unbound())
         folder = stack.enter_context(_short_folder())
-        ray_folder, work = folder / "r", folder / "work"
+        ray_folder, work = folder / "r", folder / WORK
         work.mkdir()
         (work / "README").write_text("The working folder of stn-cluster's processes.\n")
         with private_environment():

@@ -114,10 +114,10 @@ def test_only_what_ended_long_enough_ago_goes(grown: GrownStore) -> None:
 
 
 def test_a_job_that_is_not_there_is_named(grown: GrownStore) -> None:
-    with pytest.raises(NotFoundError, match="^no job 'a'"):
+    with pytest.raises(NotFoundError, match=r"^no job 'a'"):
         grown.prune("a")
     grown.train("first", cells(1))
-    with pytest.raises(NotFoundError, match="^unknown job 'fist': did you mean 'first'?"):
+    with pytest.raises(NotFoundError, match=r"^unknown job 'fist': did you mean 'first'\?"):
         grown.prune("first", "fist")
     assert grown.logs()
 
