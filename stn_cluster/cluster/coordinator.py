@@ -55,6 +55,7 @@ from stn_cluster.queue.jobs import (
     Page,
 )
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.notifications import Given, Notification
 from stn_cluster.store import Store, refuse_published
 from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
@@ -313,12 +314,12 @@ class Coordinator:
         parts = await self._parts()
         return await parts.housekeeping.read_log(key, attempt)
 
-    async def notifications(self, target: str, limit: int) -> list[notifications.Notification]:
+    async def notifications_due(self, target: str, limit: int) -> list[Notification]:
         """What may be delivered to a target now, oldest first."""
         parts = await self._parts()
         return await parts.database.read(notifications.due, target, limit)
 
-    async def settle(self, ends: Sequence[notifications.Given]) -> list[int]:
+    async def settle(self, ends: Sequence[Given]) -> list[int]:
         """Takes what became of deliveries; returns the numbers of those that are given up."""
         parts = await self._parts()
         return await parts.database.write(notifications.settle, ends)

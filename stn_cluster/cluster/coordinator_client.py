@@ -153,7 +153,7 @@ class CoordinatorClient:
 
     def notifications(self, target: str, limit: int) -> list[Notification]:
         """What may be delivered to a target now, oldest first; `target` is its digest."""
-        due: list[Notification] = self._request("notifications", target, limit)
+        due: list[Notification] = self._request("notifications_due", target, limit)
         return due
 
     def settle(self, ends: Sequence[Given]) -> list[int]:

@@ -60,7 +60,8 @@ def set_targets(db: sqlite3.Connection, targets: Collection[str]) -> int:
         db.execute("DELETE FROM targets")
         db.executemany("INSERT INTO targets VALUES (?)", [(target,) for target in {*targets}])
         return db.execute(
-            "DELETE FROM notifications WHERE made < ? AND target NOT IN (SELECT target FROM targets)",
+            "DELETE FROM notifications WHERE made < ? "
+            "AND target NOT IN (SELECT target FROM targets)",
             (time.time() - MAX_AGE_SECONDS,),
         ).rowcount
 

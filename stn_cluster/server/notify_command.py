@@ -7,6 +7,9 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +17,9 @@ from stn_cluster.errors import UserError, error_line
 from stn_cluster.grid import short_hash
 
 SECONDS = 60.0  # for a run of the command
-_BLOCK = 4096  # bytes; so much of what it says is kept
+_LOOK_SECONDS = 0.05  # between two looks whether it has ended
+_BLOCK = 2**16  # bytes: a pipe has no more
+_KEPT = 4096  # bytes of what it says
 
 
 @dataclass(frozen=True)
@@ -56,54 +61,54 @@ class NotifyCommand:
     async def deliver(self, body: bytes) -> str | None:
         """Runs the command; returns why it has failed, or None if it succeeded.
 
-        It has a process group of its own, which is killed at the limit, and where this is cancelled.
+        It has a process group of its own, which is killed at the limit, or where this is cancelled.
         """
+        # A file, as a command need not read its input, and may pass it on to what outlives it.
+        with tempfile.TemporaryFile() as given:
+            given.write(body)
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self.words,
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return f"cannot be run: {error.strerror}"
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.words,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return f"cannot be run: {error.strerror}"
-        said = bytearray()
-        telling = asyncio.create_task(_tell(process, body))
-        reading = asyncio.create_task(_read(process, said))
-        try:
-            async with asyncio.timeout(SECONDS):
-                code = await process.wait()
-        except TimeoutError:
-            return f"it did not end within {SECONDS:g} seconds, and was killed"
-        else:
-            if code == 0:
-                return None
-            # What it said last; not waited for, as something else may hold the pipe.
-            await asyncio.wait([reading], timeout=1)
-            text = said.decode("utf-8", "replace").strip()
-            return f"exit code {code}" + (f": {error_line(text)}" if text else "")
+            return await _end(process)
         finally:
-            telling.cancel()
-            reading.cancel()
-            if process.returncode is None:
+            if process.poll() is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                process.wait()
+            assert process.stderr
+            process.stderr.close()
 
 
-async def _tell(process: asyncio.subprocess.Process, body: bytes) -> None:
-    """Gives a process its input; it need not read it."""
-    assert process.stdin
-    with suppress(OSError):
-        process.stdin.write(body)
-        await process.stdin.drain()
-        process.stdin.close()
-
-
-async def _read(process: asyncio.subprocess.Process, said: bytearray) -> None:
-    """Reads what a process says, and keeps the end of it."""
+async def _end(process: subprocess.Popen[bytes]) -> str | None:
+    """Waits for a command's end; returns why it has failed, or None."""
     assert process.stderr
-    while block := await process.stderr.read(_BLOCK):
-        said += block
-        del said[:-_BLOCK]
+    pipe = process.stderr.fileno()
+    os.set_blocking(pipe, False)
+    said = b""
+    deadline = time.monotonic() + SECONDS
+    # What it has left behind may have the pipe, too: its end is not waited for.
+    while process.poll() is None:
+        said = _more(pipe, said)
+        if time.monotonic() > deadline:
+            return f"it did not end within {SECONDS:g} seconds, and was killed"
+        await asyncio.sleep(_LOOK_SECONDS)
+    if process.returncode == 0:
+        return None
+    text = _more(pipe, said).decode("utf-8", "replace").strip()
+    return f"exit code {process.returncode}" + (f": {error_line(text)}" if text else "")
+
+
+def _more(pipe: int, said: bytes) -> bytes:
+    """The last of what a command has said."""
+    with suppress(BlockingIOError):
+        said += os.read(pipe, _BLOCK)
+    return said[-_KEPT:]

@@ -43,7 +43,7 @@ class NotifyUrl:
             url.host.encode("idna")  # as the system will
         except (httpx.InvalidURL, UnicodeError) as error:
             raise UserError(f"--notify: {allowed}, not {text!r}: {error}") from None
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65_535:
             raise UserError(f"--notify: {allowed}, not {text!r}")
         connection(url, proxy_for(url))
         return cls(url, secret)

@@ -31,7 +31,8 @@ from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
 from stn_cluster.server.http_server import http_server
 from stn_cluster.server.listen import ListenAddress
-from stn_cluster.server.notifier import Target, notifying
+from stn_cluster.server.notifier import notifying
+from stn_cluster.server.notify_targets import Target
 from stn_cluster.server.request_log import log_as_json
 from stn_cluster.server.service_routes import SERVICE
 from stn_cluster.server.view_store import page_address

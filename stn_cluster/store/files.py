@@ -178,10 +178,13 @@ class Files:
     def remove_empty(self, folders: Iterable[str]) -> None:
         """Removes those of these folders, and of those above them, that are empty; an object store
         has none."""
-        for folder in folders if self.local else ():
-            place = self.local / folder
+        root = self.local
+        if root is None:
+            return
+        for folder in folders:
+            place = root / folder
             with suppress(OSError):  # it is not empty
-                while place.parent != self.local:
+                while place.parent != root:
                     place.rmdir()
                     place = place.parent
 
