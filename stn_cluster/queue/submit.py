@@ -15,6 +15,7 @@ from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.finish import close_attempt, fail_waiting
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.notifications import announce
 from stn_cluster.queue.queries import find_job
 
 # A cell that a client queues again starts with a new count of attempts.
@@ -71,6 +72,7 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
             "VALUES (?, ?, ?, ?, ?, ?)",
             wanted,
         )
+        announce(db, change, [number])
     return True
 
 
@@ -115,6 +117,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         )
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell was cancelled", change)
+        announce(db, change, [number])
     return cancelled
 
 
@@ -145,6 +148,11 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         )
         after = wanted.format(which="pending")
         db.execute(
+            "UPDATE jobs SET told = 0 WHERE number = ? AND EXISTS "
+            "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending)",
+            (number,),
+        )
+        db.execute(
             f"UPDATE cells SET {_QUEUED_ANEW}, since = ?, changed = ? "
             f"WHERE {after} AND NOT {_UNFINISHED}",
             (known.watermark, change),
@@ -164,6 +172,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         # Of a cell that has no result, and that this job does not train.
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell has no result", change)
+        announce(db, change, [number])
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
 
@@ -184,6 +193,7 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
         ),
     ).lastrowid
     assert number is not None
+    db.execute("DELETE FROM pruned WHERE job_id = ?", (job.job_id,))
     return number
 
 

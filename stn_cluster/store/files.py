@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_, itemgetter
@@ -180,6 +180,19 @@ class Files:
                 _there(self.local)
             if self.is_file(name):
                 self.filesystem.delete_file(self._path(name))
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Removes those of these folders, and of those above them, that are empty; an object store
+        has none."""
+        root = self.local
+        if root is None:
+            return
+        for folder in folders:
+            place = root / folder
+            with suppress(OSError):  # it is not empty
+                while place.parent != root:
+                    place.rmdir()
+                    place = place.parent
 
     def _listed(self, folder: str) -> list[tuple[str, FileInfo]]:
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
