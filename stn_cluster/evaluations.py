@@ -160,5 +160,10 @@ class Evaluation(Frozen):
         """Copy with another name of the recipe, which is not part of the key."""
         return self.model_copy(update={"cell": self.cell.renamed(recipe)})
 
+    def with_key(self, key: str) -> Evaluation:
+        """See `Cell.with_key`."""
+        self.__dict__["key"] = key
+        return self
+
 
 WorkItem = Cell | Evaluation

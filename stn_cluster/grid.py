@@ -215,7 +215,15 @@ class Cell(Frozen):
 
     def renamed(self, recipe: str) -> Cell:
         """Copy with another name of the recipe, which is not part of the key."""
-        return self.model_copy(update={"recipe": recipe})
+        if recipe == self.recipe:
+            return self
+        copied = self.model_copy(update={"recipe": recipe})
+        return copied if "key" not in self.__dict__ else copied.with_key(self.key)
+
+    def with_key(self, key: str) -> Cell:
+        """The cell itself, whose key is known and need not be computed."""
+        self.__dict__["key"] = key
+        return self
 
     @property
     def image_jitter(self) -> float:

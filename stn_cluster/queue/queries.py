@@ -207,7 +207,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
             counts=bool(row["counts"]),
             at=datetime.fromisoformat(row["ended_at"]),
         )
-    item = named_item(row)
+    item = read_item(row).renamed(row["recipe"])  # the job's own name of it
     return Attempt(
         id=row["attempt"],
         cell=item.cell if isinstance(item, Evaluation) else item,
@@ -222,14 +222,12 @@ def _attempt(row: sqlite3.Row) -> Attempt:
 
 
 def read_item(row: sqlite3.Row) -> WorkItem:
-    """Cell or evaluation of a row with `spec` and `evaluates`."""
-    kind = Cell if row["evaluates"] is None else Evaluation
-    return kind.model_validate_json(row["spec"])
-
-
-def named_item(row: sqlite3.Row) -> WorkItem:
-    """Cell or evaluation of a row, with the job's own name of the `recipe`."""
-    return read_item(row).renamed(row["recipe"])
+    """Cell or evaluation of a row with `key`, `spec` and `evaluates`."""
+    if row["evaluates"] is None:
+        return Cell.model_validate_json(row["spec"]).with_key(row["key"])
+    evaluation = Evaluation.model_validate_json(row["spec"])
+    evaluation.cell.with_key(row["evaluates"])
+    return evaluation.with_key(row["key"])
 
 
 def totals(db: sqlite3.Connection) -> Totals:

@@ -142,11 +142,12 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
-            _there(self.local)
-            path = self.local / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(content)
+            try:
+                _append(f"{self.root}/{name}", content)
+            except FileNotFoundError:  # the first of its folder
+                _there(self.local)
+                (self.local / name).parent.mkdir(parents=True, exist_ok=True)
+                _append(f"{self.root}/{name}", content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -179,6 +180,11 @@ def _there(root: Path) -> None:
     """Raises if the root is missing, instead of making it again: its disk may be unmounted."""
     if not root.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
+
+
+def _append(path: str, content: bytes) -> None:
+    with open(path, "ab", buffering=0) as file:
+        file.write(content)
 
 
 def _write_durably(root: Path, name: str, content: bytes) -> None:
