@@ -46,13 +46,13 @@ from stn_cluster.queue.jobs import (
     EVERYTHING,
     CellState,
     CellStatus,
-    Job,
     JobPage,
     JobStatus,
     Metrics,
     Page,
 )
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.submission import Submission
 from stn_cluster.store import Store, refuse_published
 from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
@@ -227,7 +227,7 @@ class Coordinator:
         await self._parts()
         return self.settings
 
-    async def submit(self, job: Job) -> bool:
+    async def submit(self, job: Submission) -> bool:
         """Accepts a job; once this returns, it is never lost. Returns whether it is new."""
         parts = await self._parts()
         failpoint("submit-received")

@@ -147,8 +147,5 @@ def _begin(db: sqlite3.Connection, pack: Sequence[Attempt]) -> None:
     db.executemany(
         "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (a.id, a.item.key, a.job_id, a.pack_size, worker, a.started_at.isoformat())
-            for a in pack
-        ],
+        [(a.id, a.item.key, a.job_id, a.pack_size, worker, a.started_at.isoformat()) for a in pack],
     )

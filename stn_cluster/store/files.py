@@ -142,12 +142,13 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
+            path = Path(self.root, name)
             try:
-                _append(f"{self.root}/{name}", content)
+                _append(path, content)
             except FileNotFoundError:  # the first of its folder
                 _there(self.local)
-                (self.local / name).parent.mkdir(parents=True, exist_ok=True)
-                _append(f"{self.root}/{name}", content)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _append(path, content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -182,8 +183,8 @@ def _there(root: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
 
 
-def _append(path: str, content: bytes) -> None:
-    with open(path, "ab", buffering=0) as file:
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
         file.write(content)
 
 
