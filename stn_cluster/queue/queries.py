@@ -214,7 +214,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
             counts=bool(row["counts"]),
             at=datetime.fromisoformat(row["ended_at"]),
         )
-    item = read_item(row).renamed(row["recipe"])  # the job's own name of it
+    item = named_item(row)
     return Attempt(
         id=row["attempt"],
         cell=item.cell if isinstance(item, Evaluation) else item,
@@ -235,6 +235,11 @@ def read_item(row: sqlite3.Row) -> WorkItem:
     evaluation = Evaluation.model_validate_json(row["spec"])
     evaluation.cell.with_key(row["evaluates"])
     return evaluation.with_key(row["key"])
+
+
+def named_item(row: sqlite3.Row) -> WorkItem:
+    """Cell or evaluation of a row, with the job's own name of the `recipe`."""
+    return read_item(row).renamed(row["recipe"])
 
 
 def totals(db: sqlite3.Connection) -> Totals:
