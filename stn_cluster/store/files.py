@@ -25,6 +25,8 @@ from stn_cluster.failpoints import failpoint
 from stn_cluster.paths import check_folder, user_path
 from stn_cluster.store.uris import connect, is_uri, redact
 
+_SMALL = 1 << 20  # bytes of a file whose parts are not worth a request each
+
 
 @dataclass(frozen=True)
 class Files:
@@ -107,13 +109,17 @@ class Files:
         return content
 
     def open(self, name: str) -> pa.NativeFile:
-        """A file, opened to be read in parts.
+        """A file, opened to be read in parts; of a small one, all was read.
 
         Raises:
             StoreError: it does not exist, or cannot be read.
         """
         with self._errors(name, "read"):
-            return self.filesystem.open_input_file(self._path(name))
+            file = self.filesystem.open_input_file(self._path(name))
+            if file.size() > _SMALL:
+                return file
+            with file:
+                return pa.BufferReader(file.read_buffer())
 
     def check_root(self) -> None:
         """Checks that the root can be made and written to, and leaves nothing there."""

@@ -7,6 +7,7 @@ docs/store.md documents the columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from stn_cluster.errors import StoreError
 
 SCHEMA_VERSION = 2
 COMPRESSION = "zstd"
+_LARGE = 20_000  # rows
 
 Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations", "verifications"]
 
@@ -189,21 +191,31 @@ def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
     return content
 
 
-def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def decode(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Decodes one Parquet file, with the schema's columns or those named; `path` is for errors.
 
     Raises:
         StoreError: the file is torn, foreign, or of a newer schema version.
     """
-    schema = SCHEMAS[kind]
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        absent = _check(file, schema, path)
-        wanted = [schema.field(name) for name in columns or schema.names]
-        rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
-    except (pa.ArrowException, OSError) as error:
-        raise torn(path, error) from error
-    return _filled(rows, pa.schema(wanted))
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, columns)
+        return _filled(file.read(columns=there, use_threads=_is_large(file)), schema)
+
+
+def decode_parts(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str], rows: int
+) -> Iterator[pa.Table]:
+    """Decodes one Parquet file like `decode`, in parts of as many rows, to save memory.
+
+    Raises:
+        StoreError: see `decode`.
+    """
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, columns)
+        for batch in file.iter_batches(rows, columns=there, use_threads=_is_large(file)):
+            yield _filled(pa.Table.from_batches([batch]), schema)
 
 
 def decode_all(kind: Kind, content: bytes, path: str) -> Iterator[pa.Table]:
@@ -212,18 +224,13 @@ def decode_all(kind: Kind, content: bytes, path: str) -> Iterator[pa.Table]:
     Raises:
         StoreError: see `decode`; or the file has columns that this version does not know.
     """
-    schema = SCHEMAS[kind]
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        absent = _check(file, schema, path)
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, None)
         unknown = ", ".join(sorted({*file.schema_arrow.names} - {*schema.names}))
         if unknown:
             raise StoreError(f"{path}: has columns that this version does not know: {unknown}")
-        there = [name for name in schema.names if name not in absent]
         for group in range(file.num_row_groups):
             yield _filled(file.read_row_group(group, columns=there), schema)
-    except (pa.ArrowException, OSError) as error:
-        raise torn(path, error) from error
 
 
 def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
@@ -245,8 +252,37 @@ def torn(path: str, error: Exception) -> StoreError:
     return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk or the network
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        raise torn(path, error) from error
+
+
+def _opened(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str] | None
+) -> tuple[pq.ParquetFile, pa.Schema, list[str]]:
+    """A file that was checked, the wanted columns, and those of them that it has."""
+    schema = SCHEMAS[kind]
+    file = pq.ParquetFile(pa.BufferReader(content) if isinstance(content, bytes) else content)
+    absent = _check(file, schema, path)
+    all_columns = columns is None or list(columns) == schema.names
+    wanted = schema if all_columns else pa.schema([schema.field(name) for name in columns or ()])
+    return file, wanted, [name for name in wanted.names if name not in absent]
+
+
+def _is_large(file: pq.ParquetFile) -> bool:
+    """Whether it is worth the while to decode a file's columns in threads."""
+    return bool(file.metadata.num_rows > _LARGE)
+
+
 def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Rows with all columns of a schema: nulls in those that they lack."""
+    if rows.schema.equals(schema):
+        return rows
     there = set(rows.schema.names)
     columns = [
         rows[field.name] if field.name in there else pa.nulls(rows.num_rows, field.type)
@@ -266,7 +302,9 @@ def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
             f"{path}: schema version {version} is newer than this stn-cluster's {SCHEMA_VERSION}: "
             "upgrade stn-cluster to read it"
         )
-    absent = set()
+    absent: set[str] = set()
+    if actual.equals(schema):
+        return absent
     for field in schema:
         index = actual.get_field_index(field.name)
         if index >= 0 and actual.field(index).type != field.type:
@@ -287,6 +325,12 @@ def _version(file: pq.ParquetFile) -> int | None:
         return None
     if file.metadata.num_rows == 0:
         return SCHEMA_VERSION
+    # Statistics are in the file's footer; without them, the column is read.
+    place = file.schema.names.index("schema_version")
+    groups = [file.metadata.row_group(n).column(place) for n in range(file.num_row_groups)]
+    known = [group.statistics for group in groups if group.path_in_schema == "schema_version"]
+    if len(known) == len(groups) and all(one and one.has_min_max for one in known):
+        return max(int(one.max) for one in known)
     largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
     return largest
 

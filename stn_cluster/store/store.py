@@ -28,8 +28,8 @@ from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.outdated import OutdatedWarning, outdated
+from stn_cluster.store.places import results, scan
 from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import (
     Record,
@@ -38,7 +38,7 @@ from stn_cluster.store.record import (
     files_of_test_sets,
     to_files,
 )
-from stn_cluster.store.scan import read_files, scan
+from stn_cluster.store.scan import read_files
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
@@ -240,14 +240,25 @@ class Store:
             self._files, "predictions", lambda names: self._predicted_classes(names, attempts)
         )
 
-    def results(self, latest: bool = True) -> pd.DataFrame:
+    def results(
+        self,
+        latest: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Rows of `cells`, in the table's order.
 
         Args:
             latest: only the newest succeeded row of each key, or its newest failed one.
+            columns: only these: the specs and confusion matrices of many rows take much memory.
+            filters: only the rows that match them, see `load_results`.
+
+        Raises:
+            UserError: there is no such filter.
+            StoreError: see `read`.
         """
-        frame = as_frame(self.read("cells"))
-        return in_table_order(newest(frame) if latest else frame)
+        return results(self._files, filters or {}, latest, columns)
 
     def scan(self, filters: Mapping[str, Any], latest: bool = True) -> Iterator[pa.Table]:
         """Rows of `results` that match all filters, file by file, in the order of acceptance.
@@ -528,9 +539,9 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     if isinstance(store, Store):
-        return matching(store.results(), filters)
+        return store.results(filters=filters)
     opened = Store.open(store)
-    rows = matching(opened.results(), filters)
+    rows = opened.results(filters=filters)
     for line in opened.outdated(lambda: rows["key"]):
         warnings.warn(line, OutdatedWarning, stacklevel=2)
     return rows
