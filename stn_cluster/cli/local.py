@@ -31,6 +31,7 @@ from stn_cluster.cli.progress import follow, print_result
 from stn_cluster.client.schemas import PORT, TOKEN_VARIABLE
 from stn_cluster.cluster.settings import LEASE_SECONDS
 from stn_cluster.errors import UserError
+from stn_cluster.plain_text import one_line
 
 if TYPE_CHECKING:
     from stn_cluster.queue.jobs import Job
@@ -114,7 +115,7 @@ def rerun(
     if into is not None:
         raise UserError("--into: a service trains into its own store; name one with --store")
     refuse_with_server(machine)
-    write(f"{source.rerun(priority=priority, **filters).job_id}\n")
+    write(f"{one_line(source.rerun(priority=priority, **filters).job_id)}\n")
 
 
 @with_machine

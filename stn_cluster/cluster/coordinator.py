@@ -48,7 +48,6 @@ from stn_cluster.queue.jobs import (
     EVERYTHING,
     CellState,
     CellStatus,
-    Job,
     JobPage,
     JobStatus,
     Metrics,
@@ -56,6 +55,7 @@ from stn_cluster.queue.jobs import (
 )
 from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.notifications import Given, Notification
+from stn_cluster.queue.submission import Submission
 from stn_cluster.store import Store, refuse_published
 from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
@@ -237,7 +237,7 @@ class Coordinator:
         await self._parts()
         return self.settings
 
-    async def submit(self, job: Job) -> bool:
+    async def submit(self, job: Submission) -> bool:
         """Accepts a job; once this returns, it is never lost. Returns whether it is new."""
         parts = await self._parts()
         failpoint("submit-received")

@@ -31,6 +31,7 @@ from stn_cluster.queue.jobs import (
     Page,
 )
 from stn_cluster.queue.notifications import Given, Notification
+from stn_cluster.queue.submission import Submission
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
@@ -79,7 +80,7 @@ class CoordinatorClient:
         Raises:
             ConflictError: another job has this id.
         """
-        return bool(self._request("submit", job))
+        return bool(self._request("submit", Submission.of(job)))
 
     def jobs(self, page: JobPage = ALL_JOBS) -> list[JobStatus]:
         """Jobs, without their cells; all of them, oldest first, unless a page says otherwise."""

@@ -7,19 +7,21 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
 from stn_cluster import __version__
 from stn_cluster.client.local_tokens import TOKEN_FILE, note_service
+from stn_cluster.client.schemas import is_usable_token
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import STOPPING, interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
 from stn_cluster.private_files import (
+    OWNER_ALONE,
     close_file,
     close_folder,
     closed_to_others,
@@ -30,7 +32,7 @@ from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
 from stn_cluster.server.http_server import http_server
-from stn_cluster.server.listen import ListenAddress
+from stn_cluster.server.listen import SHORTEST_TOKEN, ListenAddress
 from stn_cluster.server.notifier import notifying
 from stn_cluster.server.notify_targets import Target
 from stn_cluster.server.request_log import log_as_json
@@ -74,8 +76,7 @@ def serve(
     log_as_json()
     listen.check()
     refuse_published(settings.store)
-    for folder in settings.folders:
-        refuse_writable(folder)
+    stood_open = [folder for folder in settings.folders if refuse_writable(folder)]
     load_plugins(settings.plugins)
     with ExitStack() as stack:
         stack.enter_context(closed_to_others(*settings.folders))
@@ -86,7 +87,7 @@ def serve(
         stack.enter_context(lock_state_folder(state / "server", what="server"))
         close_folder(state)
         if listen.token is None and listen.needs_token:
-            listen = replace(listen, token=own_token(state))
+            listen = replace(listen, token=own_token(state, renew=state in stood_open))
         settings = replace(with_gpus(settings, gpu), notify=tuple(t.digest for t in targets))
         client = start(settings)
         running = client.settings()
@@ -148,13 +149,27 @@ def _serve(
         raise KeyboardInterrupt
 
 
-def own_token(state: Path) -> str:
-    """Token of a service to which none was given: that in its state, which is made if necessary."""
+def own_token(state: Path, renew: bool = False) -> str:
+    """Token of a service to which none was given: that in its state, which is made if necessary.
+
+    Args:
+        state: its state.
+        renew: whether others may know the present one, or have put it there.
+    """
     file = state / TOKEN_FILE
-    close_file(file)
-    if not file.exists():
-        write_private(file, f"{secrets.token_hex(32)}\n")
-    return file.read_text(encoding="utf-8").strip()
+    with suppress(FileNotFoundError):
+        renew |= bool(file.stat().st_mode & OWNER_ALONE)
+        close_file(file)
+        token = file.read_text(encoding="utf-8").strip()
+        # One that a power cut, or a full disk, has left empty would let everybody in.
+        if len(token) >= SHORTEST_TOKEN and is_usable_token(token) and not renew:
+            return token
+    token = secrets.token_hex(32)
+    try:
+        write_private(file, f"{token}\n")
+    except OSError as error:  # such as a full disk
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
+    return token
 
 
 @contextmanager
@@ -163,11 +178,18 @@ def _noted(listen: ListenAddress, listening: socket.socket, state: Path) -> Iter
     if not listen.needs_token or not (state / TOKEN_FILE).exists():
         yield
         return
-    note = note_service(listen.host, listening.getsockname()[1], state)
+    port = listening.getsockname()[1]
+    try:
+        note = note_service(listen.host, port, state)
+    except OSError as error:  # such as a home folder that cannot be written
+        log.warning("clients do not find %s by themselves: %s", state / TOKEN_FILE, error)
+        yield
+        return
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        with suppress(OSError):
+            note.unlink()
 
 
 def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:

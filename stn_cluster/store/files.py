@@ -167,11 +167,13 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
-            _there(self.local)
-            path = self.local / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(content)
+            path = Path(self.root, name)
+            try:
+                _append(path, content)
+            except FileNotFoundError:  # the first of its folder
+                _there(self.local)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _append(path, content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -228,6 +230,11 @@ def _there(root: Path) -> None:
     """Raises if the root is missing, instead of making it again: its disk may be unmounted."""
     if not root.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
 
 
 def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> None:

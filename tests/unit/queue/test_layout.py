@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_jobs_and_their_cells_are_told_as_before(migrated: QueueUnderTest) -> No
     assert queries.unrecorded_jobs(migrated.db) == ["stopped", "again"]
     [_, (_, failed), *_], _ = queries.cells(migrated.db, "grid")
     assert failed.error == "ValueError: the loss is not finite"
-    assert queries.job_record(migrated.db, "grid")["config"] == {"name": "grid"}
+    assert json.loads(queries.job_record(migrated.db, "grid"))["config"] == {"name": "grid"}
 
 
 def test_the_same_job_again_is_still_the_same_job(migrated: QueueUnderTest) -> None:
