@@ -46,13 +46,15 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
 def frame_of(columns: Iterable[tuple[str, pa.ChunkedArray]]) -> pd.DataFrame:
     """Columns of `cells` as the DataFrame of `as_frame`; each is read after the one before it was
     converted, so that one which is read from nowhere else is not in memory twice."""
-    frame = pd.DataFrame({name: _as_series(name, values) for name, values in columns}, copy=False)
-    return frame.astype({name: "Int64" for name in _MAY_BE_ABSENT if name in frame})
+    return pd.DataFrame({name: _as_series(name, values) for name, values in columns}, copy=False)
 
 
 def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
     if name == "confusion":
         return pd.Series(_lists(values), dtype=object)
+    if name in _MAY_BE_ABSENT:
+        counts = values.cast(pa.int64()).fill_null(0).to_numpy()
+        return pd.Series(pd.arrays.IntegerArray(counts.copy(), values.is_null().to_numpy()))
     column: pd.Series[Any] = values.to_pandas()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return column.dt.tz_convert(None)
