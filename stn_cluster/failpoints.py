@@ -56,6 +56,13 @@ class Failpoint(StrEnum):
     COMPACTION_WRITTEN = "compaction-written"  # the replaced files still exist
     COMPACTION_REMOVED = "compaction-removed"  # one of them does not, or several
 
+    # In `prune`.
+    PRUNE_REMOVED = "prune-removed"  # a file: a log, a checkpoint, a record, rows
+    PRUNE_WRITTEN = "prune-written"  # within the queue's transaction
+    PRUNE_COMMITTED = "prune-committed"
+    PRUNE_REPLACED = "prune-replaced"  # a file without the rows is there, beside that with them
+    PRUNE_SHRUNK = "prune-shrunk"  # the queue's file
+
 
 def _armed() -> dict[str, tuple[int, Path]]:
     armed = {}

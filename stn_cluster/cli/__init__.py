@@ -23,6 +23,7 @@ from stn_cluster.cli import (
     evaluating,
     figure,
     local,
+    prune,
     remote,
     report,
     results,
@@ -64,6 +65,7 @@ for command in (
     *(
         verify.verify,
         compact.compact,
+        prune.prune,
         view.view,
         trained.export,
         describe.components,

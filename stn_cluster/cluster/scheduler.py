@@ -315,7 +315,11 @@ class Scheduler:
         except WorkerLostError as error:
             with suppress(ConnectionError):
                 await self._pool.refresh_nodes()
-            node_lost = error.node_lost or self._pool.node_is_lost(worker.info)
+            node_lost = (
+                error.node_lost
+                or self._pool.node_is_lost(worker.info)
+                or self.watchdog.was_cut_off(worker)  # it ends itself where it gets no answer
+            )
             reason = ExitReason.NODE_LOST if node_lost else ExitReason.DIED
             if not self._stopping:
                 await self._requeuer.requeue(worker.name, reason, str(error))

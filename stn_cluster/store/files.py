@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_, itemgetter
@@ -167,11 +167,13 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
-            _there(self.local)
-            path = self.local / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(content)
+            path = Path(self.root, name)
+            try:
+                _append(path, content)
+            except FileNotFoundError:  # the first of its folder
+                _there(self.local)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _append(path, content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -180,6 +182,19 @@ class Files:
                 _there(self.local)
             if self.is_file(name):
                 self.filesystem.delete_file(self._path(name))
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Removes those of these folders, and of those above them, that are empty; an object store
+        has none."""
+        root = self.local
+        if root is None:
+            return
+        for folder in folders:
+            place = root / folder
+            with suppress(OSError):  # it is not empty
+                while place.parent != root:
+                    place.rmdir()
+                    place = place.parent
 
     def _listed(self, folder: str) -> list[tuple[str, FileInfo]]:
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
@@ -215,6 +230,11 @@ def _there(root: Path) -> None:
     """Raises if the root is missing, instead of making it again: its disk may be unmounted."""
     if not root.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
 
 
 def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> None:

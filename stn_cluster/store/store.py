@@ -276,10 +276,11 @@ class Store:
 
     # --- jobs, reports, logs ---
 
-    def write_job(self, job_id: str, record: Mapping[str, Any]) -> None:
-        """Writes a job's record: job_id, submitted_at, config, and its cells as JSON."""
-        text = json.dumps(record, allow_nan=False)
-        self._files.write(f"jobs/{job_id}.json", text.encode())
+    def write_job(self, job_id: str, record: Mapping[str, Any] | bytes) -> None:
+        """Writes a job's record: job_id, submitted_at, config, and its cells; or its JSON."""
+        if not isinstance(record, bytes):
+            record = json.dumps(record, allow_nan=False).encode()
+        self._files.write(f"jobs/{job_id}.json", record)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Records of submitted jobs, oldest first.
