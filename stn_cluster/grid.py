@@ -32,7 +32,8 @@ from stn_cluster.notebook_html import html_fields, in_one_line
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LARGEST_AMOUNT = 1e12  # of a resource: Ray counts in ten thousandths, with 64 bits
+Amount = Annotated[float, Field(ge=0, le=LARGEST_AMOUNT, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 
@@ -78,7 +79,10 @@ class Needs(Described):
     """GPUs of a worker; a fraction lets workers share one."""
     accelerator_type: Name | None = None
     """Ray's name of a GPU, such as H100 or A100-80G."""
-    resources: dict[Name, Positive] = {}
+    resources: Annotated[
+        dict[Name, Annotated[float, Field(gt=0, le=LARGEST_AMOUNT, allow_inf_nan=False)]],
+        Field(max_length=100),
+    ] = {}
     """Custom resources of Ray nodes: amounts by name."""
 
     @cached_property

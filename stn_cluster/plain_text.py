@@ -7,12 +7,17 @@ marks show text in another order than it has, and a spreadsheet computes what be
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
 # Control characters (C0, DEL, C1), line and paragraph separators, bidi marks, half of a surrogate.
 _CONTROLS = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
 _CONTROLS_IN_LINES = re.compile(
     f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u2028\u2029{_BIDI}\ud800-\udfff]"
+)
+_ESCAPED_CONTROLS = re.compile(
+    rf"{_CONTROLS_IN_LINES.pattern}|\\(?:[bfr]|u(?:00[0189]|007f|061c|20[026]|feff|d[89a-f]))",
+    re.IGNORECASE,
 )
 # Colours, cursor movements, titles: only a terminal has a use for them.
 _TERMINAL = re.compile(
@@ -30,6 +35,22 @@ def one_line(text: str) -> str:
 def plain_lines(text: str) -> str:
     """Lines of text without colours and cursor movements; other control characters as in \\x00."""
     return _CONTROLS_IN_LINES.sub(_escape, _TERMINAL.sub("", text).replace("\r\n", "\n"))
+
+
+def plain_values(value: Any) -> Any:
+    """JSON's values with all their texts, names too, as `plain_lines` gives them."""
+    if isinstance(value, str):
+        return plain_lines(value)
+    if isinstance(value, list):
+        return [plain_values(one) for one in value]
+    if isinstance(value, dict):
+        return {plain_lines(name): plain_values(one) for name, one in value.items()}
+    return value
+
+
+def may_act(encoded: str) -> bool:
+    """Whether JSON may have texts that `plain_lines` would change, escaped or not."""
+    return _ESCAPED_CONTROLS.search(encoded) is not None
 
 
 def shortened(text: str, length: int) -> str:

@@ -6,6 +6,7 @@ Where a folder is writable by its group, the group works together, and keeps wha
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,18 +41,35 @@ def close_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         mask = umask_for(folder)
-        for path in (folder, *(path for path in folder.iterdir() if path.is_file())):
-            close_file(path, mask)
+        close_file(folder, mask)
+        for path in folder.iterdir():
+            if path.is_file() and not path.is_symlink():
+                close_file(path, mask)
 
 
-def refuse_writable(folder: Path) -> None:
+def refuse_writable(folder: Path) -> bool:
     """Takes from other users that they may put something into a folder of ours.
 
+    Returns:
+        Whether they could: then what it has may be of their making.
+
     Raises:
-        UserError: they may, and it belongs to somebody else.
+        UserError: they may, and it belongs to somebody else; or they have, or may have: it has
+            something of somebody else's, or a link.
     """
-    if folder.is_dir():
-        close_file(folder, _OTHERS_WRITE)
+    if not folder.is_dir() or not folder.stat().st_mode & _OTHERS_WRITE:
+        return False
+    close_file(folder, _OTHERS_WRITE)
+    for path in folder.iterdir():
+        found = path.lstat()
+        linked = stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
+        if linked or found.st_uid != os.geteuid():
+            what = "a link" if linked else "somebody else's"
+            raise UserError(
+                f"{path}: is {what}, in a folder into which everybody could put something until "
+                "now: remove it, or name another folder"
+            )
+    return True
 
 
 def close_file(path: Path, mask: int = OWNER_ALONE) -> None:
@@ -77,13 +95,20 @@ def close_file(path: Path, mask: int = OWNER_ALONE) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Makes or replaces a file that its owner alone can read."""
+    """Makes or replaces a file that its owner alone can read; it is there as a whole or not."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
+    # A name that nobody can have taken, for a file or a link of theirs.
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:  # such as a full disk
+        new.unlink(missing_ok=True)
+        raise
 
 
 def _is_of_group(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from stn_cluster.cli.options import (
 )
 from stn_cluster.cli.output import say, write
 from stn_cluster.errors import UserError
+from stn_cluster.plain_text import one_line
 
 FormatOption = Annotated[str, typer.Option("--format", help="text, md, csv, latex or html.")]
 
@@ -64,7 +65,7 @@ def evaluate(
     source = store_or_client(store, server)
     if not isinstance(source, Store):
         refuse_with_server(machine)
-        write(f"{source.submit(config, priority=priority).job_id}\n")
+        write(f"{one_line(source.submit(config, priority=priority).job_id)}\n")
         return
     from stn_cluster.cli.local import run_job_here
     from stn_cluster.cluster.make_jobs import grid_job

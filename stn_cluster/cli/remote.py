@@ -46,9 +46,9 @@ def submit(
         if status.left_out:
             say(one_line(status.left_out))
         if watch:
-            say(status.job_id)
+            say(one_line(status.job_id))
         else:
-            write(f"{status.job_id}\n")
+            write(f"{one_line(status.job_id)}\n")
         if watch:
             _watch(client, status.job_id, server)
 
@@ -139,4 +139,4 @@ def _place(server: str | None) -> str:
 def _print_status(status: JobStatus) -> None:
     from stn_cluster.display.progress_view import summary
 
-    write(f"{status.job_id}: {status.state.value}, {summary(status)}\n")
+    write(f"{one_line(status.job_id)}: {status.state.value}, {summary(status)}\n")

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from stn_cluster.client.local_tokens import find_token
+from stn_cluster.client.local_tokens import OwnToken
 from stn_cluster.client.patience import Patience
 from stn_cluster.client.proxies import connection, proxy_for, through
-from stn_cluster.client.responses import AWAY, checked, parsed, unreachable, warned
+from stn_cluster.client.responses import (
+    AWAY,
+    checked,
+    parsed,
+    rows,
+    text,
+    unreachable,
+    warned,
+)
 from stn_cluster.client.schemas import (
     MAX_PAGE,
     SERVER_VARIABLE,
@@ -84,12 +92,17 @@ class Client:
             raise UserError(f"server {self.url!r}: names no host")
         if base_url.userinfo:
             raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
-        token = token or find_token(base_url.host, base_url.port or DEFAULT_PORTS[base_url.scheme])
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        port = base_url.port or DEFAULT_PORTS[base_url.scheme]
+        auth = None if token else OwnToken(base_url.host, port)
         proxy = proxy_for(base_url)
         self._where = through(self.url, proxy)  # for errors
         self._http = httpx.Client(
-            base_url=base_url, headers=headers, timeout=TIMEOUT, **connection(base_url, proxy)
+            base_url=base_url,
+            headers=headers,
+            auth=auth,
+            timeout=TIMEOUT,
+            **connection(base_url, proxy),
         )
 
     def __repr__(self) -> str:
@@ -259,7 +272,8 @@ class Client:
         """Yields each attempt at a cell with its log, oldest first; by its key or its label."""
         for attempt in self.attempts(name):
             try:
-                yield attempt, self._request("GET", f"/logs/{attempt.key}/{attempt.attempt}").text
+                log = self._request("GET", f"/logs/{attempt.key}/{attempt.attempt}")
+                yield attempt, text(log)
             except NotFoundError:
                 yield attempt, ""
 
@@ -270,11 +284,11 @@ class Client:
             latest: only each cell's current result, not every attempt that ended a cell.
             filters: see `load_results`.
         """
-        from stn_cluster.store import from_parquet, in_table_order
+        from stn_cluster.store import in_table_order
 
         query = {**_as_lists(filters), "format": "parquet", "latest": latest}
         response = warned(self._request("GET", "/results", query))
-        return in_table_order(from_parquet(response.content))
+        return in_table_order(rows(response))
 
     def table(
         self,
@@ -300,7 +314,7 @@ class Client:
         if interval:  # left out otherwise, as servers of older versions do not know it
             query |= {"interval": "true", "correction": correction}
         path = f"{_job(job_id)}/table" if job_id else "/table"
-        return warned(self._request("GET", path, query)).text
+        return text(warned(self._request("GET", path, query)))
 
     def evaluations(self, **filters: Any) -> pd.DataFrame:
         """Evaluations of the service's store, with the columns of `load_evaluations`.
@@ -308,10 +322,8 @@ class Client:
         Args:
             filters: see `load_evaluations`.
         """
-        from stn_cluster.store import from_parquet
-
         query = {**_as_lists(filters), "format": "parquet"}
-        return from_parquet(self._request("GET", "/evaluations", query).content)
+        return rows(self._request("GET", "/evaluations", query))
 
     def transfer(self, format: str = "text", *, job_id: str | None = None, **filters: Any) -> str:
         """The table of cells trained on one distortion and tested on others, as text.
@@ -322,11 +334,11 @@ class Client:
             filters: see `load_evaluations`.
         """
         path = f"{_job(job_id)}/transfer" if job_id else "/transfer"
-        return self._request("GET", path, {**_as_lists(filters), "format": format}).text
+        return text(self._request("GET", path, {**_as_lists(filters), "format": format}))
 
     def robustness(self, format: str = "text", **filters: Any) -> str:
         """The tables of the error by severity, as text; see `transfer`."""
-        return self._request("GET", "/robustness", {**_as_lists(filters), "format": format}).text
+        return text(self._request("GET", "/robustness", {**_as_lists(filters), "format": format}))
 
     # --- inside ---
 

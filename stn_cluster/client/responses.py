@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +18,10 @@ from stn_cluster.client.schemas import (
     ProblemBody,
 )
 from stn_cluster.errors import ServiceError, UserError
+from stn_cluster.plain_text import may_act, one_line, plain_lines, plain_values
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -25,15 +30,39 @@ AWAY = (httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GA
 
 
 def parsed(kind: type[T], content: str | bytes) -> T:
-    """Parses a response's JSON.
+    """Parses a response's JSON; its texts cannot act on a terminal, whatever the server is.
 
     Raises:
         ServiceError: it does not match the type.
     """
+    adapter = TypeAdapter(kind)
     try:
-        return TypeAdapter(kind).validate_json(content)
-    except ValidationError as error:
-        raise ServiceError(f"not a response of stn-cluster: {error.errors()[0]['msg']}") from error
+        text = content if isinstance(content, str) else content.decode()
+        if not may_act(text):
+            return adapter.validate_json(text)
+        return adapter.validate_json(json.dumps(plain_values(json.loads(text))))
+    except (ValueError, RecursionError) as error:  # also ValidationError
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not JSON"
+        raise ServiceError(f"not a response of stn-cluster: {plain_lines(reason)}") from error
+
+
+def rows(response: httpx.Response) -> pd.DataFrame:
+    """Rows of a response in Parquet.
+
+    Raises:
+        ServiceError: they cannot be read.
+    """
+    from stn_cluster.store import from_parquet
+
+    try:
+        return from_parquet(response.content)
+    except (OSError, ValueError) as error:  # pyarrow's are among them
+        raise ServiceError("not a response of stn-cluster: its rows cannot be read") from error
+
+
+def text(response: httpx.Response) -> str:
+    """Text of a response, which cannot act on a terminal, whatever the server is."""
+    return plain_lines(response.text)
 
 
 def checked(response: httpx.Response, url: str) -> httpx.Response:
@@ -50,7 +79,7 @@ def checked(response: httpx.Response, url: str) -> httpx.Response:
         raise UserError(f"{url}: not stn-cluster (HTTP {response.status_code})")
     if server_version != __version__:
         raise UserError(
-            f"{url}: runs stn-cluster {server_version}, but this is {__version__}: "
+            f"{url}: runs stn-cluster {one_line(server_version)}, but this is {__version__}: "
             "use the same version on both sides"
         )
     if response.is_error:
@@ -60,11 +89,11 @@ def checked(response: httpx.Response, url: str) -> httpx.Response:
 
 def warned(response: httpx.Response) -> httpx.Response:
     """Warns of outdated results in a response, as `load_results` does, and returns it."""
-    if (text := response.headers.get(OUTDATED_HEADER)) is not None:
+    if (said := response.headers.get(OUTDATED_HEADER)) is not None:
         from stn_cluster.store import OutdatedWarning
 
-        for line in parsed(list[str], text):
-            warnings.warn(line, OutdatedWarning, stacklevel=3)
+        for line in parsed(list[str], said):
+            warnings.warn(one_line(line), OutdatedWarning, stacklevel=3)
     return response
 
 

@@ -48,11 +48,11 @@ def evaluations_of(
     Raises:
         UserError: there is no such distortion or data set, or it does not fit a cell.
     """
+    _check_count(len(wanted.on) * len(wanted.severity))  # before they are made
     with within("evaluate.on"):
         asked = test_distortions(wanted)
     draws = sorted({1, wanted.worst_of})
-    if (count := len(cells) * len(asked) * len(draws)) > MAX_EVALUATIONS:
-        raise UserError(f"evaluate: {count:,} evaluations, at most {MAX_EVALUATIONS:,}", "evaluate")
+    _check_count(len(cells) * len(asked) * len(draws))
     dataset = None
     if wanted.dataset is not None:
         with within("evaluate.dataset"):
@@ -68,6 +68,11 @@ def evaluations_of(
             evaluation = Evaluation(cell=cell, test=test.one_draw if is_clean else test, on=on)
             found.setdefault(evaluation.key, evaluation)
     return tuple(found.values())
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_EVALUATIONS:
+        raise UserError(f"evaluate: {count:,} evaluations, at most {MAX_EVALUATIONS:,}", "evaluate")
 
 
 def test_distortions(wanted: Evaluate) -> list[DistortionAtSeverity]:

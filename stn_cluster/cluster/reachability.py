@@ -17,16 +17,18 @@ class Reachability:
         self.since: dict[str, float] = {}  # of the first sign, by node; seconds, monotonic clock
 
     async def look(self, nodes: Iterable[Node], heard_at: dict[str, float]) -> None:
-        """Tries to reach nodes whose workers are silent; forgets all others.
+        """Tries to reach nodes whose workers are silent, and those that could not be reached, until
+        they can or the cluster has given them up; forgets all others.
 
         Args:
             nodes: those of the cluster.
             heard_at: of each node to try, the time of the last sign of life.
         """
-        tried = [node for node in nodes if node.node_id in heard_at]
+        began = heard_at | self.since
+        tried = [node for node in nodes if node.node_id in began and node.alive]
         found = await asyncio.gather(*map(is_reachable, tried))
         away = {node.node_id for node, reachable in zip(tried, found, strict=True) if not reachable}
-        self.since = {node: self.since.get(node, heard_at[node]) for node in sorted(away)}
+        self.since = {node: began[node] for node in sorted(away)}
 
 
 async def is_reachable(node: Node) -> bool:

@@ -128,6 +128,11 @@ class Scheduler:
             or self._pool.degraded_reason
         )
 
+    @property
+    def has_work(self) -> bool:
+        """Whether cells are queued or running, or it cannot be known, or it is stopping."""
+        return bool(self.demand or self._leases or self.degraded_reason or self._stopping)
+
     def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
         """Lines for people on the nodes and the room that queued cells wait for."""
         nodes, settings, now = self._pool.nodes, self.settings, time.monotonic()
@@ -316,7 +321,11 @@ class Scheduler:
         except WorkerLostError as error:
             with suppress(ConnectionError):
                 await self._pool.refresh_nodes()
-            node_lost = error.node_lost or self._pool.node_is_lost(worker.info)
+            node_lost = (
+                error.node_lost
+                or self._pool.node_is_lost(worker.info)
+                or self.watchdog.was_cut_off(worker)  # it ends itself where it gets no answer
+            )
             reason = ExitReason.NODE_LOST if node_lost else ExitReason.DIED
             if not self._stopping:
                 await self._requeuer.requeue(worker.name, reason, str(error))

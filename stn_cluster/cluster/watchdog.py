@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from stn_cluster.cluster.leases import Leases
 from stn_cluster.cluster.placement import WorkerState
@@ -18,6 +18,7 @@ from stn_cluster.queue.attempts import AttemptEnd, ExitReason
 START_SECONDS = 600.0  # for a worker's process to say hello; on a slow disk, imports take minutes
 LEAST_SILENCE = 5.0  # of a worker until it is looked whether its node can be reached
 MISSED_HEARTBEATS = 3  # the same, if heartbeats are slow
+LOOK_SECONDS = 1.0  # between two looks at silent nodes
 STOP_GRACE_SECONDS = 5.0  # without progress, and a worker that is to stop is not waited for
 
 
@@ -39,12 +40,16 @@ class Watchdog:
         self._leases = leases
         self._requeuer = requeuer
         self._reachability = Reachability()
+        # Of workers whose nodes could not be reached: the last sign of life before that.
+        self._cut_off: dict[str, float] = {}
 
     async def run(self) -> None:
         """Scans at regular intervals; ends only when cancelled."""
         while True:
-            await asyncio.sleep(self._settings.scan_seconds)
-            await self._look_at_silent_nodes(time.monotonic())
+            due = time.monotonic() + self._settings.scan_seconds
+            while (left := due - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, LOOK_SECONDS))
+                await self._look_at_silent_nodes(time.monotonic())
             await self._scan_leases(time.monotonic())
             for worker in list(self._pool.workers.values()):
                 now = time.monotonic()  # asked now, like its state: it may have become idle
@@ -79,15 +84,22 @@ class Watchdog:
                 worker.task.cancel()
             self._requeuer.begin(worker.name, ExitReason.INTERRUPTED, "it did not stop in time")
 
+    def was_cut_off(self, worker: WorkerHandle) -> bool:
+        """Whether a worker has given no sign of life since its node could not be reached.
+
+        The node may be back: what was sent meanwhile is sent again late, as TCP doubles its pauses.
+        """
+        return self._cut_off.get(worker.name) == worker.heard_at
+
     @property
     def has_lines(self) -> bool:
         """Whether there may be `lines`."""
         stalled = any(worker.stall for worker in self._pool.workers.values())
         return stalled or bool(self._reachability.since)
 
-    def lines(self, keys: Container[str], now: float) -> tuple[str, ...]:
+    def lines(self, keys: Collection[str], now: float) -> tuple[str, ...]:
         """Lines for people about packs with these cells: of those on a node that cannot be reached,
-        and of those that have made no progress for a while."""
+        and of those that have made no progress for a while; with no keys, on all such nodes."""
         found = [*self._unreachable(keys, now)]
         for worker in self._pool.workers.values():
             leases = self._leases.of(worker.name)
@@ -100,30 +112,43 @@ class Watchdog:
                 found.append(line(worker.stall, leases, worker.info, limit))
         return tuple(found)
 
-    def _unreachable(self, keys: Container[str], now: float) -> Iterator[str]:
+    def _unreachable(self, keys: Collection[str], now: float) -> Iterator[str]:
         """Lines on nodes that cannot be reached, with how many of these cells they have."""
         for node, since in self._reachability.since.items():
             workers = [w for w in self._pool.workers.values() if w.info.node == node]
             leases = [lease for w in workers for lease in self._leases.of(w.name)]
             count = sum(lease.attempt.item.key in keys for lease in leases)
+            away = f"cannot be reached for {now - since:.0f} s"
             if count:
                 cells = "1 cell" if count == 1 else f"{count} cells"
                 yield (
-                    f"{workers[0].info.host} cannot be reached for {now - since:.0f} s, with "
+                    f"{workers[0].info.host} {away}, with "
                     f"{cells} that its workers train: queued again, and not charged, after "
                     f"{duration(self._settings.lease_seconds)}"
                 )
+            elif not keys:  # such as cells that are queued again
+                address = next((n.address for n in self._pool.nodes if n.node_id == node), node)
+                yield f"the node {address} {away}"
 
     async def _look_at_silent_nodes(self, now: float) -> None:
         """Finds out which nodes cannot be reached, of those whose workers are silent."""
         silent = max(LEAST_SILENCE, MISSED_HEARTBEATS * self._settings.heartbeat_seconds)
         heard_at: dict[str, float] = {}
+        suspects: set[str] = set()
         for worker in self._pool.workers.values():
+            node = worker.info.node
+            heard_at[node] = max(heard_at.get(node, 0.0), worker.heard_at)
             if worker.state is WorkerState.BUSY and now - worker.heard_at > silent:
-                node = worker.info.node
-                heard_at[node] = max(heard_at.get(node, 0.0), worker.heard_at)
+                suspects.add(node)
+        heard_at = {node: heard_at[node] for node in suspects}
         if heard_at or self._reachability.since:
             await self._reachability.look(self._pool.nodes, heard_at)
+        workers = self._pool.workers
+        known = {name: at for name, at in self._cut_off.items() if name in workers}
+        away = self._reachability.since
+        self._cut_off = known | {
+            worker.name: worker.heard_at for worker in workers.values() if worker.info.node in away
+        }
 
     async def _scan_leases(self, now: float) -> None:
         """Gives up workers that have sent no heartbeat for a lease."""
@@ -132,12 +157,12 @@ class Watchdog:
                 continue  # a report came while another worker was given up
             worker = self._pool.workers.get(name)
             # Ray may need longer than a lease to give up a node that is out of reach.
-            away = worker is not None and worker.info.node in self._reachability.since
+            away = worker is not None and self.was_cut_off(worker)
             gone = away or (worker is not None and self._pool.node_is_lost(worker.info))
             reason = ExitReason.NODE_LOST if gone else ExitReason.EXPIRED
             message = f"its worker was not heard of for {self._settings.lease_seconds:g} s"
             if away:
-                message += ", and its node cannot be reached"
+                message += ", as its node could not be reached"
             if worker is None:
                 await self._requeuer.requeue(name, reason, message)
             else:

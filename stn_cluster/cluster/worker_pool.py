@@ -168,7 +168,9 @@ class WorkerPool:
         try:
             worker_class = self._worker_class.options(**options)
             actor = worker_class.remote(name, self.settings, device, self._report)
-        except ValueError as error:  # Ray has rules of its own, for TPUs for example
+        except (
+            Exception
+        ) as error:  # Ray has rules of its own, for TPUs for example; raises anything
             self.start_failure = f"no worker can be requested with {options}: {error}"
             return None
         worker = self.workers[name] = WorkerHandle(name, needs, actor, now)

@@ -80,7 +80,7 @@ class PlainView:
             self._printed |= {s.cell.key for s in stored}
             count = counted(len(status.cells), status.evaluations)
             in_store = f", {len(stored)} of them in the store" if stored else ""
-            self._line(f"{status.job_id}: {count}{in_store}")
+            self._line(f"{one_line(status.job_id)}: {count}{in_store}")
             if status.left_out:
                 self._line(status.left_out)
             self._quiet_since = now
@@ -167,7 +167,13 @@ def job_list(jobs: Iterable[JobStatus]) -> RenderableType:
     for job in jobs:
         submitted = f"{job.submitted_at:%Y-%m-%d %H:%M:%S}" if job.submitted_at else "-"
         counts = [str(job.counts.get(state, 0) or "-") for state in CellState]
-        values = (job.job_id, job.state.value, submitted, str(job.priority), str(job.total))
+        values = (
+            one_line(job.job_id),
+            job.state.value,
+            submitted,
+            str(job.priority),
+            str(job.total),
+        )
         table.add_row(*values, *counts)
     return table
 

@@ -11,7 +11,7 @@ from stn_cluster.drawing.tasks import Workplace
 from stn_cluster.errors import UserError
 from stn_cluster.planning.plan import plan_grid
 from stn_cluster.planning.plan_text import plan_fields, plan_lines
-from stn_cluster.registry import left_out, resolve
+from stn_cluster.registry import check_size, left_out, resolve
 
 
 def plan_config(workplace: Workplace, request: Mapping[str, Any]) -> bytes:
@@ -27,6 +27,7 @@ def plan_config(workplace: Workplace, request: Mapping[str, Any]) -> bytes:
     config = parse_yaml(request["yaml"])
     if config.plugins:
         raise UserError("config: plugins: only the server names plug-ins", "plugins")
+    check_size(config)
     cells = resolve(config, workplace.data_root)
     root = workplace.data_root
     plan = plan_grid(cells, workplace.store.uri, workers=request["workers"], data_root=root)

@@ -1,6 +1,7 @@
 /** The server's interface: JSON in and out, its errors as exceptions, its session. */
 
 import { answered, notAnswered, setSignedOut } from "./connection.js";
+import { keepKey, sessionHeaders } from "./session_key.js";
 
 /** An error that the server answered, with the field of the request that was wrong. */
 export class ApiError extends Error {
@@ -28,7 +29,7 @@ export const address = (path) => (path.startsWith("/v1/") ? path : `/v1${path}`)
 export async function request(path, options = {}) {
   let response;
   try {
-    response = await fetch(address(path), { credentials: "same-origin", ...options });
+    response = await fetch(address(path), { credentials: "same-origin", ...options, headers: { ...sessionHeaders(), ...options.headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     notAnswered();
@@ -61,10 +62,20 @@ export const postJson = (path, body = {}, options) => send("POST", path, body, o
 /** @param {string} path @param {unknown} body @param {RequestInit} [options] */
 export const putJson = (path, body, options) => send("PUT", path, body, options);
 
-/** Trades a token for a session's cookie. */
+/** Trades a token for a session. */
 export async function signIn(token) {
-  await postJson("/session", { token });
+  const { key } = await postJson("/session", { token });
+  keepKey(key);
   setSignedOut(false);
+}
+
+/** Saves an answer as a file: a plain link would come without the session's key. */
+export async function save(path, name) {
+  const made = URL.createObjectURL(await (await request(path)).blob());
+  const link = document.createElement("a");
+  Object.assign(link, { href: made, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(made), 60_000);
 }
 
 /** Signs in by the token of the page's address, which is taken out of it at once. */

@@ -7,7 +7,7 @@ import { Curve } from "./curve.js";
 import { useData } from "./data.js";
 import { count, duration, network, newJobId, percent, time } from "./formats.js";
 import { Log } from "./log.js";
-import { Badge, Command, Confirm, Facts, Heading, Text, notYet } from "./parts.js";
+import { Badge, Command, Confirm, Download, Facts, Heading, Text, notYet } from "./parts.js";
 import { Predictions } from "./predictions.js";
 import { adjust, to, useTitle } from "./router.js";
 import { Transformations } from "./transformations.js";
@@ -88,7 +88,7 @@ function Actions({ page, cell, reload }) {
     <p class="actions">
       ${!page.read_only && html`<button type="button" onClick=${() => setAsked(true)}>Train again</button>`}
       ${page.draw && cell.weights && html`<a href=${to("draw", { key: cell.key })}>Draw into it</a>`}
-      ${cell.result && html`<span class="soft">Rows: <a href=${`/v1/results?key=${cell.key}&format=csv`} download=${`${cell.key}.csv`}>CSV</a> · <a href=${`/v1/results?key=${cell.key}&format=parquet`} download=${`${cell.key}.parquet`}>Parquet</a> · <a href=${`/v1/results?key=${cell.key}&format=json`} download=${`${cell.key}.json`}>JSON</a></span>`}
+      ${cell.result && html`<span class="soft">Rows: ${["CSV", "Parquet", "JSON"].map((kind, at) => html`${at > 0 && " · "}<${Download} key=${kind} path=${withQuery("/results", { key: cell.key, format: kind.toLowerCase() })} name=${`${cell.key}.${kind.toLowerCase()}`}>${kind}</${Download}>`)}</span>`}
     </p>
     ${job && html`<p class="note" role="status">Queued as job <a href=${to("matrix", { job })}>${job}</a>.</p>`}
     ${asked && html`<${Confirm} title="Train again?" action="Train 1 cell" onDone=${again} onCancel=${() => setAsked(false)}><p>The present result stays until the new one is there.</p></${Confirm}>`}</section>`;

@@ -2,7 +2,7 @@
 
 import { html, useMemo, useState } from "./lib.js";
 import { useData } from "./data.js";
-import { Command, Heading, notYet } from "./parts.js";
+import { Command, Download, Heading, notYet } from "./parts.js";
 import { useTitle } from "./router.js";
 
 export function DocsPage() {
@@ -17,7 +17,7 @@ export function DocsPage() {
   return html`<${Heading}>Interface</${Heading}>
     <p>${loaded.data.info.summary} Version ${loaded.data.info.version}. Everything that this page shows comes from here; <code>stn-cluster</code> and its Python client use the same. With a token: <code>Authorization: Bearer TOKEN</code>.</p>
     <${Command} text=${`curl -s -H "Authorization: Bearer $STN_CLUSTER_TOKEN" ${window.location.origin}/v1/matrix`} />
-    <p><label class="select">Search <input type="search" value=${wanted} onInput=${(event) => setWanted(event.currentTarget.value)} /></label> <a href="/v1/openapi.json">openapi.json</a></p>
+    <p><label class="select">Search <input type="search" value=${wanted} onInput=${(event) => setWanted(event.currentTarget.value)} /></label> <${Download} path="/openapi.json" name="openapi.json">openapi.json</${Download}></p>
     ${shown.map(([tag, routes]) => html`<section key=${tag}><h2>${tag}</h2>${routes.map((one) => html`<${Route} key=${`${one.method} ${one.path}`} route=${one} schemas=${loaded.data.components?.schemas || {}} />`)}</section>`)}
     ${!shown.length && html`<p class="soft">Nothing matches.</p>`}`;
 }

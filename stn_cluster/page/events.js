@@ -2,6 +2,7 @@
 
 import { address } from "./api.js";
 import { answered, connection, notAnswered, setSignedOut, setTrouble } from "./connection.js";
+import { sessionHeaders } from "./session_key.js";
 
 const LONGEST_WAIT = 10_000; // ms
 const SILENCE = 45_000; // ms; the server sends something every 15 s
@@ -57,7 +58,7 @@ export function follow(jobId, see) {
     let timer = setTimeout(give_up, SILENCE);
     stop.signal.addEventListener("abort", give_up);
     try {
-      const headers = { Accept: "text/event-stream", ...(last === null ? {} : { "Last-Event-ID": last }) };
+      const headers = { ...sessionHeaders(), Accept: "text/event-stream", ...(last === null ? {} : { "Last-Event-ID": last }) };
       const response = await fetch(address(`/jobs/${encodeURIComponent(jobId)}/events`), { headers, signal: silent.signal });
       answered();
       if (response.status === 401) setSignedOut(true);

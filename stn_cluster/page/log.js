@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from "./lib.js";
 import { request } from "./api.js";
 import { bytes, count } from "./formats.js";
-import { Empty, Failed, Loading, Text } from "./parts.js";
+import { Download, Empty, Failed, Loading, Text } from "./parts.js";
 import { VirtualList } from "./virtual.js";
 
 const POLL = 2000; // ms, while it is followed
@@ -43,7 +43,7 @@ export function Log({ cellKey, attempt, running }) {
         <button type="button" disabled=${!hits.length} onClick=${() => move(-1)} aria-label="Previous">↑</button><button type="button" disabled=${!hits.length} onClick=${() => move(1)} aria-label="Next">↓</button>`}
       ${running && html`<label><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.currentTarget.checked)} /> follow</label>`}
       <span class="soft">${count(lines.length)} lines, ${bytes(text.length)}</span>
-      <a href=${`/v1${url}`} download=${`${cellKey}-${attempt}.log`}>Download</a>
+      <${Download} path=${url} name=${`${cellKey}-${attempt}.log`}>Download</${Download}>
     </div>
     <${VirtualList} rows=${lines.length} height=${ROW} label="Log" className="log" follow=${follow} at=${wanted && hits.length ? hits[hit] : undefined}
       draw=${(index) => html`<pre class=${isHit.has(index) ? "hit" : ""}>${lines[index].slice(0, CUT)}${lines[index].length > CUT && html`<button type="button" class="link" onClick=${() => setWhole(index)}>… ${count(lines[index].length - CUT)} more characters</button>`}</pre>`} />

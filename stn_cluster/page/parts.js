@@ -1,6 +1,7 @@
 /** Small parts that all views use: states of loading, badges, bars of states, switches, text. */
 
 import { html, useEffect, useRef, useState } from "./lib.js";
+import { save } from "./api.js";
 import { count } from "./formats.js";
 
 /** States of cells and jobs, in the order in which bars show them. */
@@ -26,6 +27,13 @@ export function notYet(loaded, of) {
   if (loaded.data) return null;
   if (loaded.error) return html`<${Failed} error=${loaded.error} retry=${loaded.reload} />`;
   return html`<${Loading} of=${of} />`;
+}
+
+/** A button that looks like a link, and saves an answer of the server as a file. */
+export function Download({ path, name, children }) {
+  const [problem, setProblem] = useState(null);
+  const go = () => save(path, name).then(() => setProblem(null), (error) => setProblem(error.message));
+  return html`<button type="button" class="link" onClick=${go}>${children}</button>${problem && html` <span class="problem" role="alert"><${Text} text=${problem} /></span>`}`;
 }
 
 /** The name of a state, with its sign. */

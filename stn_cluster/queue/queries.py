@@ -49,10 +49,10 @@ _NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + 
     "CASE WHEN evaluates IS NOT NULL THEN substr(label, instr(label, ' on ') + 4) END AS tested_on"
 )
 _ATTEMPTS = """
-    SELECT attempts.*, spec, evaluates, weights_attempt, (
+    SELECT attempts.*, spec, evaluates, weights_attempt, coalesce((
         SELECT recipe FROM job_cells JOIN jobs ON jobs.number = job_cells.job
         WHERE jobs.job_id = attempts.job_id AND job_cells.key = attempts.key
-    ) AS recipe
+    ), (SELECT recipe FROM job_cells WHERE job_cells.key = attempts.key)) AS recipe
     FROM attempts JOIN cells USING (key)
 """
 
@@ -65,12 +65,18 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     """Row of a job.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: there is no such job, or it was pruned.
     """
     row: sqlite3.Row | None = db.execute(
         "SELECT * FROM jobs WHERE job_id = ?", (job_id,)
     ).fetchone()
     if row is None:
+        gone = db.execute("SELECT pruned_at FROM pruned WHERE job_id = ?", (job_id,)).fetchone()
+        if gone is not None:
+            raise NotFoundError(
+                f"job {job_id!r} was pruned on {gone['pruned_at'][:10]}; its results are still in "
+                "the store"
+            )
         recent = db.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 20")
         known = [row["job_id"] for row in recent]
         raise NotFoundError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
@@ -208,7 +214,7 @@ def _attempt(row: sqlite3.Row) -> Attempt:
             counts=bool(row["counts"]),
             at=datetime.fromisoformat(row["ended_at"]),
         )
-    item = read_item(row).renamed(row["recipe"])  # the job's own name of it
+    item = named_item(row)
     return Attempt(
         id=row["attempt"],
         cell=item.cell if isinstance(item, Evaluation) else item,
@@ -229,6 +235,11 @@ def read_item(row: sqlite3.Row) -> WorkItem:
     evaluation = Evaluation.model_validate_json(row["spec"])
     evaluation.cell.with_key(row["evaluates"])
     return evaluation.with_key(row["key"])
+
+
+def named_item(row: sqlite3.Row) -> WorkItem:
+    """Cell or evaluation of a row, with the job's own name of the `recipe`."""
+    return read_item(row).renamed(row["recipe"])
 
 
 def totals(db: sqlite3.Connection) -> Totals:

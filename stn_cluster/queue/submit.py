@@ -17,6 +17,7 @@ from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.finish import close_attempt, fail_waiting
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.notifications import announce
 from stn_cluster.queue.queries import find_job
 from stn_cluster.queue.submission import ItemRow, Submission
 
@@ -76,6 +77,7 @@ def submit(db: sqlite3.Connection, job: Submission, known: KnownResults) -> bool
                     for x in rows
                 ],
             )
+        announce(db, change, [number])
     return True
 
 
@@ -120,6 +122,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         )
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell was cancelled", change)
+        announce(db, change, [number])
     return cancelled
 
 
@@ -150,6 +153,11 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         )
         after = wanted.format(which="pending")
         db.execute(
+            "UPDATE jobs SET told = 0 WHERE number = ? AND EXISTS "
+            "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending)",
+            (number,),
+        )
+        db.execute(
             f"UPDATE cells SET {_QUEUED_ANEW}, since = ?, changed = ? "
             f"WHERE {after} AND NOT {_UNFINISHED}",
             (known.watermark, change),
@@ -169,6 +177,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         # Of a cell that has no result, and that this job does not train.
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell has no result", change)
+        announce(db, change, [number])
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
 
@@ -189,6 +198,7 @@ def _insert_job(db: sqlite3.Connection, job: Submission) -> int:
         ),
     ).lastrowid
     assert number is not None
+    db.execute("DELETE FROM pruned WHERE job_id = ?", (job.job_id,))
     return number
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stn_cluster.recipes import Recipe
 
 _PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
+MAX_CELLS = 200_000  # of a job that comes over HTTP
 SHAPE = ("filters", "hidden_units", "transformer_size")
 _DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
 
@@ -84,6 +85,16 @@ def largest(config: GridConfig) -> int:
         config.seeds or (0,),
     )
     return prod(map(len, axes)) + len(config.cells)
+
+
+def check_size(config: GridConfig) -> None:
+    """Refuses a config that would fill the memory, before its cells are made.
+
+    Raises:
+        UserError: it may have more than `MAX_CELLS`.
+    """
+    if (count := largest(config)) > MAX_CELLS:
+        raise UserError(f"config: {count:,} cells, at most {MAX_CELLS:,} in a job", "config")
 
 
 def left_out(config: GridConfig) -> str | None:

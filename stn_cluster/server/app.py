@@ -58,6 +58,7 @@ def create_app(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to whatever the request calls this host
         openapi_url="/v1/openapi.json",
         responses=error_responses.ERROR_RESPONSES,
     )
@@ -74,6 +75,8 @@ def create_app(
     app.openapi = lambda: page  # type: ignore[method-assign]
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(SecurityMiddleware, token=token, loopback=loopback)
-    app.add_middleware(RequestLimits)  # also of requests whose bodies have not come yet
+    app.add_middleware(
+        RequestLimits, token=token
+    )  # also of requests whose bodies have not come yet
     app.add_middleware(RequestLog)  # outermost, so that refused requests are logged, too
     return app

@@ -16,10 +16,9 @@ from stn_cluster.cluster.preparation import check_components
 from stn_cluster.cluster.rows import stored_results
 from stn_cluster.errors import NotFoundError, StoreError, UserError
 from stn_cluster.queue.jobs import CellStatus, Job
-from stn_cluster.registry import largest, left_out, prepare_datasets, resolve
+from stn_cluster.registry import check_size, left_out, prepare_datasets, resolve
 from stn_cluster.server.store_backend import StoreBackend
 
-MAX_CELLS = 200_000  # per job
 READY_SECONDS = 5.0  # time for the coordinator's answer to a probe
 
 
@@ -56,8 +55,7 @@ class Backend(StoreBackend):
         Raises:
             UserError: a rule of the grid is broken, a data set is missing, or a plug-in fails.
         """
-        if (count := largest(submission.config)) > MAX_CELLS:
-            raise UserError(f"config: {count:,} cells, at most {MAX_CELLS:,} in a job", "config")
+        check_size(submission.config)
         config = submission.config.model_copy(update={"plugins": self.plugins})
         try:
             cells = resolve(config, self.data_root)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from stn_cluster.server.timed_protocol import TimedProtocol
+from stn_cluster.server.timed_protocol import TimedProtocol, backlog
 
 DRAIN_SECONDS = 5  # time for requests in progress when it stops
 
@@ -33,6 +33,7 @@ def http_server(app: FastAPI, listening: socket.socket) -> Iterator[HttpServer]:
         app: the application.
         listening: the socket.
     """
+    _allow_connections()
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -40,8 +41,8 @@ def http_server(app: FastAPI, listening: socket.socket) -> Iterator[HttpServer]:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         http=TimedProtocol,
+        backlog=backlog(),
     )
-    _allow_connections()
     server = uvicorn.Server(config)
     # In a thread, where uvicorn installs no signal handlers: there is more to do after its end.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 import stn_cluster
 from stn_cluster.grid import Frozen
-from stn_cluster.server.session import LASTS, cookie_name, new_cookie
+from stn_cluster.server.session import LASTS, cookie_name, new_session
 from stn_cluster.server.store_backend import StoreDep
 
 FILES = Path(stn_cluster.__file__).parent / "page"
@@ -32,13 +32,18 @@ router = APIRouter(tags=["page"])
 
 
 @cache
-def _file(name: str) -> tuple[bytes, str, str] | None:
-    """Content, tag and media type of a file of the page, or None."""
-    path = (FILES / name).resolve()
-    if not path.is_relative_to(FILES) or path.suffix not in _MEDIA or not path.is_file():
-        return None
-    content = path.read_bytes()
-    return content, f'"{sha256(content).hexdigest()[:32]}"', _MEDIA[path.suffix]
+def _files() -> dict[str, tuple[bytes, str, str]]:
+    """Content, tag and media type of each file of the page, by its name in addresses.
+
+    All are read at once, so that nothing that is asked for is looked for, or remembered.
+    """
+    found = {}
+    for path in FILES.rglob("*"):
+        if path.suffix in _MEDIA and path.is_file():
+            content = path.read_bytes()
+            tag = f'"{sha256(content).hexdigest()[:32]}"'
+            found[path.relative_to(FILES).as_posix()] = content, tag, _MEDIA[path.suffix]
+    return found
 
 
 @files.get("/")
@@ -47,7 +52,7 @@ def page_file(
     name: str = "index.html", if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A file of the page."""
-    found = _file(name) if len(name) < 100 and name.isprintable() else None
+    found = _files().get(name)
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     content, tag, media = found
@@ -84,25 +89,33 @@ class Token(Frozen):
     token: Annotated[str, StringConstraints(max_length=1000)]
 
 
-@router.post("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)
-def begin_session(given: Token, request: Request) -> Response:
-    """Trades the token for a cookie that a browser sends with every request."""
+class SessionKey(Frozen):
+    """A session's key; None if the server needs none."""
+
+    key: str | None
+
+
+@router.post("/session")
+def begin_session(given: Token, request: Request, response: Response) -> SessionKey:
+    """Trades the token for a cookie that a browser sends with every request, and a key for the
+    header `STN-Cluster-Session` beside it."""
     token: str | None = request.app.state.token
-    response = Response(status_code=HTTPStatus.NO_CONTENT)
     if token is None:  # there is nothing to prove
-        return response
+        return SessionKey(key=None)
     if not hmac.compare_digest(given.token.encode(), token.encode()):
         raise HTTPException(HTTPStatus.UNAUTHORIZED, "this is not the server's token")
+    session = new_session(token)
     response.set_cookie(
         cookie_name(request.scope["server"][1]),
-        new_cookie(token),
+        session.cookie,
         max_age=LASTS,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
         path="/",
     )
-    return response
+    response.headers["Cache-Control"] = "no-store"
+    return SessionKey(key=session.key)
 
 
 @router.delete("/session", status_code=HTTPStatus.NO_CONTENT, response_class=Response)

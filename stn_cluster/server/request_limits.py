@@ -1,6 +1,8 @@
 """Limits on requests: how many of one address are answered at a time; and HEAD, which has no body.
 
-Health is answered to everybody at any time.
+Those that have the token are counted apart from those that do not: behind a proxy, or on a machine
+of many users, they have the same address, and strangers keep nobody out. Health is answered to
+everybody at any time.
 """
 
 from __future__ import annotations
@@ -12,25 +14,36 @@ import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stn_cluster.server.error_responses import error_response
+from stn_cluster.server.session import is_authorised
 
 MOST_AT_ONCE = 500  # requests of one address; each open page has a stream of events
+MOST_OF_STRANGERS = 200  # requests without the token, of whatever address: it may be invented
 ALWAYS = "/v1/health"
 
 
 class RequestLimits:
-    """ASGI middleware with the limits."""
+    """ASGI middleware with the limits.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the application behind it.
+        token: the server's token, or None.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
-        self._in_progress: Counter[str] = Counter()
+        self._token = token
+        self._in_progress: Counter[str] = Counter()  # by address; "": of strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = (scope.get("client") or ("",))[0]
-        if self._in_progress[client] >= MOST_AT_ONCE and scope["path"] != ALWAYS:
-            said = f"more than {MOST_AT_ONCE} requests of {client} at a time"
+        if is_authorised(self._token, scope):
+            client, most = (scope.get("client") or ("?",))[0], MOST_AT_ONCE
+        else:
+            client, most = "", MOST_OF_STRANGERS
+        if self._in_progress[client] >= most and scope["path"] != ALWAYS:
+            said = f"more than {most} requests of {client or 'those without a token'} at a time"
             await error_response(HTTPStatus.TOO_MANY_REQUESTS, said)(scope, receive, send)
             return
         self._in_progress[client] += 1

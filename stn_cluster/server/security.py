@@ -3,7 +3,6 @@ body's size; and tells browsers what pages of this server may do."""
 
 from __future__ import annotations
 
-import hmac
 import re
 from http import HTTPStatus
 
@@ -12,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stn_cluster.server.error_responses import error_response
-from stn_cluster.server.session import cookie_name, cookie_of, is_valid
+from stn_cluster.server.session import is_authorised
 
 # Probes need no token, nor do the page's files, nor what trades the token for a session.
 OPEN = ("/v1/health", "/v1/ready", "/v1/session", "/v1/docs", "/")
@@ -69,7 +68,10 @@ class SecurityMiddleware:
             except TimeoutError:
                 refused = HTTPStatus.REQUEST_TIMEOUT, f"a body within {BODY_SECONDS:g} seconds"
         if refused is not None:
-            await error_response(*refused)(scope, receive, send)
+            response = error_response(*refused)
+            if {"transfer-encoding", "content-length"} & set(Headers(scope=scope)):
+                response.headers["Connection"] = "close"  # what comes next is no request
+            await response(scope, receive, send)
             return
         await self._app(scope, _replayed(body, receive), send)
 
@@ -77,8 +79,11 @@ class SecurityMiddleware:
         method, path, headers = scope["method"], scope["path"], Headers(scope=scope)
         if self._loopback and not _is_local(_name(headers.get("host", ""))):
             return HTTPStatus.BAD_REQUEST, f"Host: one of {', '.join(LOCAL_HOSTS)}"
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # A proxy before it may take the other one, and a part of the body for a request.
+            return HTTPStatus.BAD_REQUEST, "Content-Length: not with Transfer-Encoding"
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
-        if self._token and not is_open and not self._is_allowed(scope, headers):
+        if not is_open and not is_authorised(self._token, scope):
             return HTTPStatus.UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"
         if method not in SAFE:
             if not _is_own(headers):
@@ -86,19 +91,6 @@ class SecurityMiddleware:
             if not _is_json(headers):
                 return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type: application/json"
         return None
-
-    def _is_allowed(self, scope: Scope, headers: Headers) -> bool:
-        if "authorization" in headers:
-            return self._bears_token(headers)
-        name = cookie_name((scope.get("server") or ("", 0))[1])
-        cookie = cookie_of(headers.get("cookie", ""), name)
-        return cookie is not None and is_valid(self._token or "", cookie)
-
-    def _bears_token(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        wanted = (self._token or "").encode()
-        # Constant-time comparison: its duration must not reveal how much of the token is correct.
-        return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), wanted)
 
 
 def _is_own(headers: Headers) -> bool:

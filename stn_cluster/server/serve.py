@@ -6,20 +6,22 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
 from stn_cluster import __version__
 from stn_cluster.client.local_tokens import TOKEN_FILE, note_service
+from stn_cluster.client.schemas import is_usable_token
 from stn_cluster.cluster.connect import ray_cluster, start, with_gpus
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.signals import STOPPING, interrupts
 from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import EndedError, ServiceError, UserError
+from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
 from stn_cluster.private_files import (
+    OWNER_ALONE,
     close_file,
     close_folder,
     closed_to_others,
@@ -30,7 +32,9 @@ from stn_cluster.registry import load_plugins
 from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
 from stn_cluster.server.http_server import http_server
-from stn_cluster.server.listen import ListenAddress
+from stn_cluster.server.listen import SHORTEST_TOKEN, ListenAddress
+from stn_cluster.server.notifier import notifying
+from stn_cluster.server.notify_targets import Target
 from stn_cluster.server.request_log import log_as_json
 from stn_cluster.server.service_routes import SERVICE
 from stn_cluster.server.view_store import page_address
@@ -50,6 +54,7 @@ def serve(
     address: str = "auto",
     gpu: bool | None = None,
     announce: Callable[[str], None] = lambda address: None,
+    targets: Sequence[Target] = (),
 ) -> None:
     """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
@@ -61,6 +66,7 @@ def serve(
         address: address of the Ray cluster; this machine must be its head node.
         gpu: whether each worker has a GPU; default: yes if a node has one.
         announce: is told the page's address, with the token.
+        targets: who is told of ended jobs and failed cells.
 
     Raises:
         UserError: the input is wrong, there is no Ray cluster, or another service holds the store
@@ -70,8 +76,7 @@ def serve(
     log_as_json()
     listen.check()
     refuse_published(settings.store)
-    for folder in settings.folders:
-        refuse_writable(folder)
+    stood_open = [folder for folder in settings.folders if refuse_writable(folder)]
     load_plugins(settings.plugins)
     with ExitStack() as stack:
         stack.enter_context(closed_to_others(*settings.folders))
@@ -82,16 +87,19 @@ def serve(
         stack.enter_context(lock_state_folder(state / "server", what="server"))
         close_folder(state)
         if listen.token is None and listen.needs_token:
-            listen = replace(listen, token=own_token(state))
-        settings = with_gpus(settings, gpu)
+            listen = replace(listen, token=own_token(state, renew=state in stood_open))
+        settings = replace(with_gpus(settings, gpu), notify=tuple(t.digest for t in targets))
         client = start(settings)
         running = client.settings()
         for name in [f.name for f in fields(settings)]:
             ours, theirs = getattr(settings, name), getattr(running, name)
             if ours != theirs:
+                how = f"{name} {theirs} and not {ours}"
+                if name == "notify":  # digests, which tell nobody anything
+                    how = "other --notify and --exec"
                 raise UserError(
-                    f"{redact(settings.store)}: is served already, with {name} {theirs} and not "
-                    f"{ours}; serve it with the same, or end that service first"
+                    f"{redact(settings.store)}: is served already, with {how}; serve it with the "
+                    "same, or end that service first"
                 )
         backend = Backend(
             mode="serve",
@@ -100,7 +108,7 @@ def serve(
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(backend, client, listen, listening, announce, state)
+        _serve(backend, client, listen, listening, announce, state, targets)
 
 
 def _serve(
@@ -110,6 +118,7 @@ def _serve(
     listening: socket.socket,
     announce: Callable[[str], None],
     state: Path,
+    targets: Sequence[Target],
 ) -> None:
     app = create_app(backend, listen.token, listen.loopback, SERVICE)
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -119,6 +128,7 @@ def _serve(
             http_server(app, listening) as server,
             closing(backend.drawings),  # first, so that no request waits for it
             _noted(listen, listening, state),
+            notifying(client, targets, backend.store.name, server.url),
         ):
             fields = {"url": server.url, "store": backend.store.name, "version": __version__}
             log.info("serving", extra=fields)
@@ -139,13 +149,27 @@ def _serve(
         raise KeyboardInterrupt
 
 
-def own_token(state: Path) -> str:
-    """Token of a service to which none was given: that in its state, which is made if necessary."""
+def own_token(state: Path, renew: bool = False) -> str:
+    """Token of a service to which none was given: that in its state, which is made if necessary.
+
+    Args:
+        state: its state.
+        renew: whether others may know the present one, or have put it there.
+    """
     file = state / TOKEN_FILE
-    close_file(file)
-    if not file.exists():
-        write_private(file, f"{secrets.token_hex(32)}\n")
-    return file.read_text(encoding="utf-8").strip()
+    with suppress(FileNotFoundError):
+        renew |= bool(file.stat().st_mode & OWNER_ALONE)
+        close_file(file)
+        token = file.read_text(encoding="utf-8").strip()
+        # One that a power cut, or a full disk, has left empty would let everybody in.
+        if len(token) >= SHORTEST_TOKEN and is_usable_token(token) and not renew:
+            return token
+    token = secrets.token_hex(32)
+    try:
+        write_private(file, f"{token}\n")
+    except OSError as error:  # such as a full disk
+        raise StoreError(f"{file}: cannot be written: {error.strerror}") from error
+    return token
 
 
 @contextmanager
@@ -154,11 +178,18 @@ def _noted(listen: ListenAddress, listening: socket.socket, state: Path) -> Iter
     if not listen.needs_token or not (state / TOKEN_FILE).exists():
         yield
         return
-    note = note_service(listen.host, listening.getsockname()[1], state)
+    port = listening.getsockname()[1]
+    try:
+        note = note_service(listen.host, port, state)
+    except OSError as error:  # such as a home folder that cannot be written
+        log.warning("clients do not find %s by themselves: %s", state / TOKEN_FILE, error)
+        yield
+        return
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        with suppress(OSError):
+            note.unlink()
 
 
 def _end_of_coordinator(client: CoordinatorClient) -> EndedError | None:

@@ -309,6 +309,10 @@ def test_the_names_of_test_sets_never_change() -> None:
         {"resources": {"GPU": 1}},
         {"resources": {"memory": 1}},
         {"resources": {"object_store_memory": 1}},
+        {"num_cpus": 1e13},
+        {"num_gpus": 1e308},
+        {"resources": {"big": 1e300}},
+        {"resources": {f"r{number}": 1 for number in range(101)}},
         {"gpus": 1},
     ],
 )

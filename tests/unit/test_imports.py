@@ -31,7 +31,8 @@ HEAVY = {
 }
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
-    *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
+    *("attempt_log", "checkpoint_recorder", "compactor", "housekeeping", "leases", "make_jobs"),
+    "placement",
     *(
         "private_ray",
         "protocol",
@@ -93,6 +94,7 @@ COMMANDS = (
         "transfer",
         "robustness",
         "verify",
+        "compact",
         "view",
         "export",
         "components",

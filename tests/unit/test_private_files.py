@@ -73,8 +73,42 @@ def test_what_stands_open_is_closed(tmp_path: Path) -> None:
     assert (mode(team), mode(team / "queue")) == (0o2770, 0o660)
     close_folder(tmp_path / "nowhere")
     store = folder(tmp_path / "store", 0o757)
-    refuse_writable(store)
+    (store / "cells").mkdir()
+    assert refuse_writable(store)
     assert mode(store) == 0o755
+    assert not refuse_writable(store)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "file", "folder"])
+def test_what_others_have_put_into_an_open_folder_is_not_taken_for_ours(
+    tmp_path: Path, kind: str
+) -> None:
+    if kind in ("file", "folder") and os.geteuid() != 0:
+        pytest.skip("needs root, to give a file to somebody else")
+    (tmp_path / "important").write_text("mine")
+    state = folder(tmp_path / "state", 0o1777)
+    planted = state / "token"
+    if kind == "link":
+        planted.symlink_to(tmp_path / "important")
+    elif kind == "hard link":
+        planted.hardlink_to(tmp_path / "important")
+    else:
+        (planted.mkdir if kind == "folder" else planted.touch)()
+        os.chown(planted, SOMEBODY, SOMEBODY)
+    with pytest.raises(UserError, match=r"token: is (a link|somebody else's), in a folder into"):
+        refuse_writable(state)
+    (planted.rmdir if kind == "folder" else planted.unlink)()
+    refuse_writable(state)
+    assert mode(state) == 0o1775
+
+
+def test_what_a_link_points_to_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "elsewhere").chmod(0o644)
+    state = folder(tmp_path / "state", 0o700)
+    (state / "queue").symlink_to(tmp_path / "elsewhere")
+    close_folder(state)
+    assert mode(tmp_path / "elsewhere") == 0o644
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to somebody else")
@@ -112,6 +146,11 @@ def test_a_secret_is_never_open_not_even_for_a_moment(tmp_path: Path) -> None:
     write_private(file, "other")
     assert (mode(file), file.read_text()) == (0o600, "other")
     assert [path.name for path in file.parent.iterdir()] == ["token"]
+    (tmp_path / "important").write_text("mine")
+    for number in (os.getpid(), os.getpid() + 1):
+        (file.parent / f".token.{number}").symlink_to(tmp_path / "important")
+    write_private(file, "third")
+    assert (tmp_path / "important").read_text() == "mine"
     file.chmod(0o640)
     close_file(file)
     assert mode(file) == 0o600

@@ -288,7 +288,72 @@ async def test_a_node_out_of_reach_is_told_at_once_and_not_held_against_its_cell
         assert watchdog.lines({"another job's"}, now()) == ()
         end = await end_of(at, attempt)
         assert (end.reason, end.counts) == (ExitReason.NODE_LOST, False)
-        assert "its node cannot be reached" in str(end.message)
+        assert "its node could not be reached" in str(end.message)
+
+
+@pytest.mark.usefixtures("soon_silent")
+async def test_a_worker_that_is_still_silent_when_its_node_is_back_is_not_charged(
+    tmp_path: Path, closed_port: int
+) -> None:
+    async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
+        put_on_a_node(at, closed_port)
+        await at.submit(*cells(1))
+        _, attempt = await at.one_running()
+        watchdog = at.scheduler.watchdog
+        await wait_until(lambda: watchdog.has_lines)
+        with socket.create_server(("127.0.0.1", closed_port)):
+            await wait_until(lambda: not watchdog.has_lines)
+            end = await end_of(at, attempt)  # what it sends arrives after its lease
+        assert (end.reason, end.counts) == (ExitReason.NODE_LOST, False)
+
+
+@pytest.mark.usefixtures("soon_silent")
+async def test_a_worker_that_ends_itself_as_it_was_cut_off_is_not_charged(
+    tmp_path: Path, closed_port: int
+) -> None:
+    async with scheduler(tmp_path, workers=1, lease_seconds=60.0) as at:
+        put_on_a_node(at, closed_port)
+        await at.submit(*cells(1))
+        worker, attempt = await at.one_running()
+        await wait_until(lambda: at.scheduler.watchdog.has_lines)
+        worker.die()
+        end = await end_of(at, attempt)
+        assert (end.reason, end.counts) == (ExitReason.NODE_LOST, False)
+
+
+@pytest.mark.usefixtures("soon_silent")
+async def test_a_worker_that_was_heard_of_again_and_is_silent_once_more_is_charged(
+    tmp_path: Path, closed_port: int
+) -> None:
+    async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
+        put_on_a_node(at, closed_port)
+        await at.submit(*cells(1))
+        worker, attempt = await at.one_running()
+        watchdog = at.scheduler.watchdog
+        await wait_until(lambda: watchdog.has_lines)
+        with socket.create_server(("127.0.0.1", closed_port)):
+            at.report(worker, steps={attempt.id: 3})
+            await wait_until(lambda: not watchdog.has_lines)
+            end = await end_of(at, attempt)
+        assert (end.reason, end.counts) == (ExitReason.EXPIRED, True)
+
+
+@pytest.mark.usefixtures("soon_silent")
+async def test_a_node_out_of_reach_is_told_while_its_cells_wait_for_another(
+    tmp_path: Path, closed_port: int
+) -> None:
+    async with scheduler(tmp_path, workers=1, lease_seconds=1.0) as at:
+        put_on_a_node(at, closed_port)
+        await at.submit(*cells(1))
+        _, attempt = await at.one_running()
+        await end_of(at, attempt)
+        watchdog, now = at.scheduler.watchdog, asyncio.get_running_loop().time
+        await wait_until(lambda: watchdog.lines((), now()))
+        [line] = watchdog.lines((), now())
+        assert line.startswith("the node 127.0.0.1 cannot be reached for ")
+        (node,) = at.pool.nodes
+        at.pool.nodes = [replace(node, alive=False)]  # Ray has given it up
+        await wait_until(lambda: not watchdog.has_lines)
 
 
 @pytest.mark.usefixtures("soon_silent")

@@ -16,6 +16,7 @@ from stn_cluster.cluster.worker_pool import (
     MAX_PAUSE,
     WorkerHandle,
     WorkerLostError,
+    WorkerPool,
     WorkerUnavailableError,
     cause,
 )
@@ -46,6 +47,17 @@ async def test_workers_that_fail_to_start_are_tried_again_ever_more_slowly() -> 
     assert pauses == sorted(pauses)
     assert pauses[0] < pauses[-1] == MAX_PAUSE
     assert pool.start_failure == "no worker starts (8 in a row): no module"
+
+
+async def test_what_ray_does_not_take_is_a_reason_and_ends_nothing() -> None:
+    pool = WorkerPool(Settings(store="store", state="state"), None)
+    for needs in (
+        Needs.model_construct(num_cpus=1e308, num_gpus=None),
+        Needs(resources={"TPU": 3}),
+    ):
+        assert pool.start(needs, now=0.0) is None
+        assert str(pool.start_failure).startswith("no worker can be requested with")
+    assert pool.workers == {}
 
 
 async def test_a_worker_that_starts_ends_the_row_of_failed_starts() -> None:

@@ -29,6 +29,7 @@ FORBIDDEN = {
     "another origin": r"https?://(?!www\.w3\.org/2000/svg)|[\"'(]//\w",
     "storage": r"localStorage|sessionStorage|document\.cookie",
 }
+MAY = {"session_key.js": "storage"}  # the only one
 
 
 def files() -> list[Path]:
@@ -39,7 +40,11 @@ def files() -> list[Path]:
 def test_text_never_becomes_markup_or_code(path: Path) -> None:
     text = path.read_text()
     assert text
-    found = {why: re.findall(pattern, text) for why, pattern in FORBIDDEN.items()}
+    found = {
+        why: re.findall(pattern, text)
+        for why, pattern in FORBIDDEN.items()
+        if MAY.get(path.name) != why
+    }
     assert {why: some for why, some in found.items() if some} == {}
 
 

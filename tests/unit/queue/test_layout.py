@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from support.old_queues import (
-    ADDED,
     LAYOUT_1,
     LAYOUT_2,
+    LAYOUT_3,
     contents,
     layout,
     layout_1,
     renamed,
+    without_added,
     write_layout_1,
 )
 from support.queues import QueueUnderTest, cells, end_of, ends_told, files, seeds
@@ -33,7 +34,7 @@ QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
 GPU = Needs(num_gpus=1)
 
 
-@pytest.fixture(params=[LAYOUT_1, LAYOUT_2], ids=["layout-1", "layout-2"])
+@pytest.fixture(params=[LAYOUT_1, LAYOUT_2, LAYOUT_3], ids=["1", "2", "3"])
 def migrated(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[QueueUnderTest]:
     """The queue in a file of a former layout."""
     queue = QueueUnderTest(write_layout_1(tmp_path / "former", request.param))
@@ -59,11 +60,7 @@ def test_the_file_of_the_first_layout_has_every_state_and_every_end() -> None:
 
 
 def test_every_row_is_there_under_its_present_name(migrated: QueueUnderTest) -> None:
-    after = contents(migrated.db)
-    for row in after["cells"]:
-        for added in ADDED:
-            del row[added]
-    assert after == renamed(layout_1())
+    assert without_added(contents(migrated.db)) == renamed(layout_1())
     assert layout(migrated.db) == VERSION
 
 
