@@ -40,28 +40,32 @@ def read_files(
                 return decode(kind, source, files.where(name), wanted)
             # The spec is the largest column; it is dropped as soon as it was looked at.
             parts = decode_parts(kind, source, files.where(name), needed, _PART)
-            return _joined((with_present_names(part).select(wanted) for part in parts), wanted)
+            return joined((with_present_names(part).select(wanted) for part in parts), wanted)
 
     with ThreadPoolExecutor(readers(files)) as threads:
         return list(threads.map(read, names))
 
 
-def read_rows(files: Files, name: str, rows: NDArray[Any], columns: Sequence[str]) -> pa.Table:
-    """Some rows of a file of `cells`, by their numbers in increasing order, as they are stored.
+def read_rows(
+    files: Files, name: str, rows: NDArray[Any], columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Some rows of a file of `cells`, by their numbers in increasing order, as they are stored: in
+    parts.
 
     Raises:
         StoreError: see `read_files`.
     """
-    found, begin = [], 0
+    begin = 0
     with files.open(name) as source:
         for part in decode_parts("cells", source, files.where(name), columns, _PART):
             first, last = rows.searchsorted([begin, begin + len(part)])
-            if first < last:
+            if last - first == len(part):
+                yield part
+            elif first < last:
                 chosen = np.zeros(len(part), bool)
                 chosen[rows[first:last] - begin] = True
-                found.append(part.filter(chosen))  # several times as fast as to take them
+                yield part.filter(chosen)  # several times as fast as to take them
             begin += len(part)
-    return _joined(found, columns)
 
 
 def needed_for(columns: list[str]) -> list[str]:
@@ -88,7 +92,8 @@ def readers(files: Files) -> int:
     return min(os.cpu_count() or 1, _READERS) if files.local else _READERS
 
 
-def _joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """One table of parts with these columns of `cells`."""
     found = list(parts)
     if not found:
         return SCHEMAS["cells"].empty_table().select(list(columns))
