@@ -184,6 +184,14 @@ class Coordinator:
             store=store, thread=thread, known=known, database=database, housekeeping=housekeeping
         )
         checkpoints = CheckpointRecorder(database, housekeeping.discard)
+        reports = ReportHandler(
+            leases=leases,
+            pool=pool,
+            throughput=throughput,
+            results=results,
+            checkpoints=checkpoints,
+            housekeeping=housekeeping,
+        )
         scheduler = Scheduler(
             settings=settings,
             database=database,
@@ -193,15 +201,8 @@ class Coordinator:
             results=results,
             checkpoints=checkpoints,
             housekeeping=housekeeping,
+            reports=reports,
             supervisor=self._supervisor,
-        )
-        reports = ReportHandler(
-            leases=leases,
-            pool=pool,
-            throughput=throughput,
-            results=results,
-            checkpoints=checkpoints,
-            housekeeping=housekeeping,
         )
         for key, attempt in requeued:
             housekeeping.log_requeued(key, attempt)
