@@ -23,8 +23,8 @@ from stn_cluster.errors import UserError, unknown
 from stn_cluster.plain_text import for_spreadsheet, in_json
 from stn_cluster.store.frames import as_frame
 from stn_cluster.store.schema import CELLS
-
-_SHORT = 12  # significant digits of a number that may stand for one with 17
+from stn_cluster.store.shortest import shortest
+from stn_cluster.store.text_lines import csv_lines, json_lines
 
 
 def export(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
@@ -78,17 +78,6 @@ def from_parquet(content: bytes) -> pd.DataFrame:
     return as_frame(pq.read_table(pa.BufferReader(content)))
 
 
-def shortest(number: float | np.floating[Any]) -> float:
-    """The number without the rounding errors of its last two bits: 3.22 for 3.2199999999999998.
-
-    Args:
-        number: finite; a float32 becomes the shortest number that is nearest to it.
-    """
-    exact = float(number) if isinstance(number, float) else float(str(number))
-    short = float(f"{exact:.{_SHORT}g}")
-    return short if abs(short - exact) <= 2 * math.ulp(exact) else exact
-
-
 def _values(column: pd.Series[Any]) -> list[Any]:
     """Values of a column as JSON has them, but with infinite numbers; None if missing."""
     kind = column.dtype
@@ -127,18 +116,41 @@ def _csv_value(value: Any) -> Any:
 
 
 def _json(tables: Iterator[pa.Table]) -> Iterator[bytes]:
-    separator = "["
-    for table in tables:
-        if table.num_rows:
-            yield (separator + as_json(as_frame(table))[1:-1]).encode()
-            separator = ",\n"
-    yield b"[]\n" if separator == "[" else b"]\n"
+    return json_of(lines_of(tables, "json"))
 
 
 def _csv(tables: Iterator[pa.Table]) -> Iterator[bytes]:
+    return csv_of(lines_of(tables, "csv"))
+
+
+def lines_of(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
+    """Lines of rows of `cells`, those of each table together; see `csv_lines`, `json_lines`."""
+    make = {"csv": csv_lines, "json": json_lines}[form]
+    return (content_of(make(table)) for table in tables if table.num_rows)
+
+
+def content_of(texts: pa.StringArray) -> bytes:
+    """Texts one after the other."""
+    begins = np.frombuffer(texts.buffers()[1], np.int32)
+    content: bytes = texts.buffers()[2].to_pybytes()[: begins[len(texts)]]
+    return content
+
+
+def json_of(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """A list of JSON of the lines of its objects."""
+    first = next(lines, None)
+    if first is None:
+        yield b"[]\n"
+        return
+    yield b"[" + first[2:]
+    yield from lines
+    yield b"]\n"
+
+
+def csv_of(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """A file of CSV of the lines of its rows."""
     yield as_csv(as_frame(CELLS.empty_table())).encode()
-    for table in tables:
-        yield as_csv(as_frame(table), header=False).encode()
+    yield from lines
 
 
 def _parquet(tables: Iterator[pa.Table]) -> Iterator[bytes]:

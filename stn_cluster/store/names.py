@@ -7,6 +7,7 @@ have changed since; the row's spec has the variant, and the registry its present
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from stn_cluster.registry import lookup, names, present_name
 # Searched in a cell's JSON, as parsing the JSON of 100,000 rows would take seconds.
 _READING = r'"variant": ?"(?P<variant>[^"]*)", ?"canvas": ?(?P<canvas>[0-9]+)'
 _FRAME = r'"data": ?\{"frame": ?(?P<frame>[0-9]+)'  # absent for a frame of the usual size
+_DATA = b'"data":'  # without it, no search of all of the text is necessary
 _END = "\n"  # between what is read of a spec, where none is
 
 
@@ -30,14 +32,15 @@ def with_present_names(rows: pa.Table) -> pa.Table:
     stored, specs = (rows[name].filter(chosen) for name in ("distortion", "spec"))
     reading = pc.extract_regex(specs, _READING)
     variant, canvas = (pc.struct_field(reading, name) for name in ("variant", "canvas"))
-    frame = pc.struct_field(pc.extract_regex(specs, _FRAME), "frame")
     # Null where the spec has no reading: the name is left as it is.
-    read = pc.binary_join_element_wise(stored, variant, canvas, frame.fill_null(str(FRAME)), _END)
+    read = pc.binary_join_element_wise(stored, variant, canvas, _frames(specs), _END)
+    if all(
+        _present(one) == one.rsplit(_END, 3)[0] for one in read.unique().drop_null().to_pylist()
+    ):
+        return rows
     renamed = pc.coalesce(_mapped(read, _present), stored)
     present = _replaced(rows["distortion"], chosen, renamed)
     changed = pc.fill_null(pc.not_equal(present, rows["distortion"]), False)
-    if not pc.any(changed).as_py():
-        return rows
     rows = _with_column(rows, "distortion", present)
     if "label" not in rows.schema.names:
         return rows
@@ -50,6 +53,14 @@ def with_present_names(rows: pa.Table) -> pa.Table:
 def _present(read: str) -> str:
     stored, variant, canvas, frame = read.rsplit(_END, 3)
     return present_name(stored, variant, int(canvas), int(frame))
+
+
+def _frames(specs: pa.ChunkedArray) -> Any:
+    """Frame of the images of each cell, as text."""
+    pieces = [chunk.buffers()[2] for chunk in specs.chunks]
+    if not any(piece and _DATA in piece.to_pybytes() for piece in pieces):
+        return str(FRAME)
+    return pc.struct_field(pc.extract_regex(specs, _FRAME), "frame").fill_null(str(FRAME))
 
 
 def _mapped(texts: pa.ChunkedArray, function: Callable[[str], str]) -> pa.ChunkedArray:
