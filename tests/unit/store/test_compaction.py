@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import shutil
 import signal
 import threading
@@ -193,6 +194,17 @@ def test_whoever_could_read_the_files_can_read_the_one_in_their_place(store: Sto
     for kind, mode in modes.items():
         [path] = (Path(store.uri) / kind).glob("2*.parquet")
         assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_the_file_to_the_owner_of_those_in_whose_place_it_is(store: Store) -> None:
+    fill(store, 3)
+    for name in names(store):
+        os.chown(Path(store.uri) / name, 12345, 54321)
+    compact(store)
+    [name] = names(store)
+    found = (Path(store.uri) / name).stat()
+    assert (found.st_uid, found.st_gid) == (12345, 54321)
 
 
 # --- files that are not ours to change ---
