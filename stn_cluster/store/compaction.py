@@ -26,6 +26,7 @@ SMALLEST = 64 * 2**10  # bytes: files below are all taken to be equally small
 ROW_GROUP = 16 * 2**20  # bytes of a row group, before compression
 MOST_FILES = 1000  # in one: it lists their names
 FEWEST_FILES = 8  # unless as few files as possible are wanted
+MOST_SWAPS = 16  # files that are written before those are removed that they have replaced
 SWAP_SECONDS = 2.0  # for readers that listed the folder just before: they read replaced files
 
 # Names that we give: of a commit's time, or a test set; then the mark of a compacted file.
@@ -61,8 +62,11 @@ class Compaction:
         """
         for kind in SCHEMAS:
             yield from remove_replaced(self._files, kind)
-            while run := next_run(self._files.sizes(kind), self.left, self._whole):
-                yield from self._merge(kind, run)
+            while runs := next_runs(self._files.sizes(kind), self.left, self._whole):
+                for run in runs[: MOST_SWAPS if self._whole else 1]:
+                    yield from self._merge(kind, run)
+                if self.swapping:
+                    yield SWAP_SECONDS
                 yield from remove_replaced(self._files, kind)
                 self.swapping = False
 
@@ -91,7 +95,7 @@ class Compaction:
         self._files.write(compacted_name(run), sink.getvalue().to_pybytes(), like=run)
         self.swapping = True
         failpoint("compaction-written")
-        yield SWAP_SECONDS
+        yield 0.0
 
 
 def usage(files: Files) -> dict[Kind, tuple[int, int]]:
@@ -104,8 +108,8 @@ def usage(files: Files) -> dict[Kind, tuple[int, int]]:
     return {kind: (len(bytes_), sum(bytes_)) for kind, bytes_ in sizes.items()}
 
 
-def next_run(sizes: Mapping[str, int], left: Collection[str], whole: bool) -> list[str]:
-    """Neighbouring files of a kind that are to become one; [] if there are none.
+def next_runs(sizes: Mapping[str, int], left: Collection[str], whole: bool) -> list[list[str]]:
+    """Runs of neighbouring files of a kind that are to become one each; [] if there are none.
 
     Args:
         sizes: bytes of the kind's files, in the order of their names.
@@ -116,11 +120,9 @@ def next_run(sizes: Mapping[str, int], left: Collection[str], whole: bool) -> li
     while not whole and most > SMALLEST:
         most //= 4
     while most <= LARGEST // 2:
-        for run in _runs(sizes, left, most):
-            total, largest = sum(sizes[n] for n in run), max(sizes[n] for n in run)
-            enough = len(run) >= FEWEST_FILES or total > LARGEST // 2
-            if (enough and total >= 2 * largest) or (whole and len(run) > 1):
-                return run
+        runs = [run for run in _runs(sizes, left, most) if _is_worthwhile(run, sizes, whole)]
+        if runs:
+            return runs
         most *= 4
     return []
 
@@ -145,10 +147,12 @@ def remove_replaced(files: Files, kind: Kind) -> Iterator[float]:
     """
     listed = files.names(kind, ".parquet")
     replaced = {name: replaced_files(files, name) for name in listed if is_compacted(name)}
+    known = set(listed)
+    going = frozenset[str]().union(*replaced.values())
     for name in replaced:
-        if any(name in others for others in replaced.values()):
-            continue  # it goes itself, after those that it has replaced
-        there = [one for one in _replaced_first(name, replaced) if one in listed]
+        if name in going:
+            continue  # after those that it has replaced
+        there = [one for one in _replaced_first(name, replaced) if one in known]
         if there:
             for _ in decode_all(kind, files.read(name), files.where(name)):
                 yield 0.0
@@ -163,6 +167,14 @@ def _replaced_first(name: str, replaced: Mapping[str, Collection[str]]) -> Itera
     for one in sorted(replaced.get(name, ())):
         yield from _replaced_first(one, replaced)
         yield one
+
+
+def _is_worthwhile(run: Sequence[str], sizes: Mapping[str, int], whole: bool) -> bool:
+    if whole:
+        return len(run) > 1
+    total, largest = sum(sizes[name] for name in run), max(sizes[name] for name in run)
+    enough = len(run) >= FEWEST_FILES or total > LARGEST // 2
+    return enough and total >= 2 * largest
 
 
 def _runs(sizes: Mapping[str, int], left: Collection[str], most: int) -> Iterator[list[str]]:

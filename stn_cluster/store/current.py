@@ -59,8 +59,7 @@ def dated_current_files(files: Files, kind: Kind) -> dict[str, int]:
             check_there(files)
         compacted = [name for name in listed if is_compacted(name)]
         try:
-            with ThreadPoolExecutor(_READERS) as readers:
-                found = list(readers.map(lambda name: replaced_files(files, name), compacted))
+            found = _all_replaced(files, compacted)
         except StoreError as error:
             if not is_gone(error):
                 raise
@@ -128,3 +127,11 @@ def check_there(files: Files) -> None:
     """
     if not files.is_folder("cells"):
         raise StoreError(f"{files.where()}: the store's folder is not there: is its disk mounted?")
+
+
+def _all_replaced(files: Files, names: list[str]) -> list[frozenset[str]]:
+    """See `replaced_files`; of a local disk without threads, which would take longer."""
+    if files.local or all(name in files.remembered for name in names):
+        return [replaced_files(files, name) for name in names]
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(lambda name: replaced_files(files, name), names))

@@ -145,13 +145,13 @@ class Files:
         Args:
             name: of the file.
             content: of the file.
-            like: whoever may read all of these files may read this one, on a local disk.
+            like: whoever may read all of these files may read this one, on a local disk. Its owner
+                and group are those of the first, as far as this process may give it away.
         """
         with self._errors(name, "written"):
             if self.local:
                 _there(self.local)
-                modes = [(self.local / one).stat().st_mode for one in like]
-                _write_durably(self.local, name, content, reduce(and_, modes) if modes else None)
+                _write_durably(self.local, name, content, [(self.local / n).stat() for n in like])
                 return
             # Not a `with`: closing creates the object, so it must follow a complete write.
             stream = self.filesystem.open_output_stream(self._path(name))
@@ -237,7 +237,7 @@ def _append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> None:
+def _write_durably(root: Path, name: str, content: bytes, like: Sequence[os.stat_result]) -> None:
     """Writes a file atomically; once this returns, it survives a power cut."""
     tmp, target = root / "tmp", root / name
     tmp.mkdir(exist_ok=True)
@@ -247,8 +247,8 @@ def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> N
     try:
         with draft.open("xb") as file:
             file.write(content)
-            if mode is not None:
-                os.fchmod(file.fileno(), S_IMODE(mode))
+            if like:
+                _give_to(file.fileno(), like)
             file.flush()
             os.fsync(file.fileno())
         failpoint(f"{_kind(name)}-drafted")
@@ -258,6 +258,15 @@ def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> N
         raise
     for folder in (target.parent, *(folder.parent for folder in new)):
         _sync_folder(folder)  # its entries are the names of new files and folders
+
+
+def _give_to(descriptor: int, like: Sequence[os.stat_result]) -> None:
+    """Lets those read and write an open file who may do so with all of some others."""
+    with suppress(PermissionError):
+        os.fchown(descriptor, like[0].st_uid, -1)  # of root: the service goes on with it
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, like[0].st_gid)
+    os.fchmod(descriptor, S_IMODE(reduce(and_, (one.st_mode for one in like))))
 
 
 def _kind(name: str) -> str:

@@ -60,9 +60,9 @@ def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
     if name in _MAY_BE_ABSENT:
         counts = values.cast(pa.int64()).fill_null(0).to_numpy()
         return pd.Series(pd.arrays.IntegerArray(counts.copy(), values.is_null().to_numpy()))
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp(values.type.unit))
     column: pd.Series[Any] = values.to_pandas()
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_convert(None)
     if name == "error" and values.null_count < len(values):
         there = column.notna()
         plain = column[there].map(plain_lines).astype(column.dtype)

@@ -24,7 +24,15 @@ from stn_cluster.store.frames import (
     used_filters,
 )
 from stn_cluster.store.names import with_present_names
-from stn_cluster.store.scan import in_turn, joined, needed_for, read_files, read_rows, readers
+from stn_cluster.store.scan import (
+    are_small,
+    in_turn,
+    joined,
+    needed_for,
+    read_files,
+    read_rows,
+    readers,
+)
 from stn_cluster.store.schema import CELLS
 
 # Filters by what a key determines: all rows of a key have the same.
@@ -127,7 +135,7 @@ def _rows(
 ) -> pa.Table:
     """Rows that match, in the order of the files, with these columns and those of the order."""
     needed = list(dict.fromkeys([*columns, *TABLE_ORDER, "status"]))
-    if _LARGE.isdisjoint(columns):  # then they are read at once
+    if _LARGE.isdisjoint(columns) or are_small(files, "cells", names):  # then they are read at once
         used = used_filters(filters)
         all_needed = list(dict.fromkeys([*needed, *used, *_OF_NEWEST]))
         rows = joined(read_files(files, "cells", names, all_needed), all_needed)

@@ -20,6 +20,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 _READERS = 8  # files of an object store read in parallel: that is mostly waiting
+_SMALL = 16 * 2**20  # bytes of files that are decoded before one is dropped
 _PART = 8192  # rows decoded at once, of columns that take much memory
 
 
@@ -37,13 +38,24 @@ def read_files(
     def read(name: str) -> pa.Table:
         with files.open(name) as source:
             if needed is wanted:
-                return decode(kind, source, files.where(name), wanted)
+                return decode(kind, source, files.where(name), needed)
             # The spec is the largest column; it is dropped as soon as it was looked at.
             parts = decode_parts(kind, source, files.where(name), needed, _PART)
             return joined((with_present_names(part).select(wanted) for part in parts), wanted)
 
-    with ThreadPoolExecutor(readers(files)) as threads:
-        return list(threads.map(read, names))
+    def read_stored(name: str) -> pa.Table:
+        with files.open(name) as source:
+            return decode(kind, source, files.where(name), needed)
+
+    together = needed is not wanted and are_small(files, kind, names)
+    parts = _each(read_stored if together else read, names, readers(files))
+    return _named_together(parts, wanted) if together else parts
+
+
+def are_small(files: Files, kind: Kind, names: Sequence[str]) -> bool:
+    """Whether files of a kind take little memory, all together."""
+    sizes = files.sizes(kind)
+    return sum(sizes.get(name, 0) for name in names) <= _SMALL
 
 
 def read_rows(
@@ -90,6 +102,23 @@ def in_turn(function: Callable[[A], B], items: Iterable[A], ahead: int) -> Itera
 def readers(files: Files) -> int:
     """Files that are read at once."""
     return min(os.cpu_count() or 1, _READERS) if files.local else _READERS
+
+
+def _each(function: Callable[[A], B], items: Sequence[A], threads: int) -> list[B]:
+    """Results of a function; of two items, threads would take longer to come and go."""
+    if len(items) <= 2:
+        return list(map(function, items))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
+
+
+def _named_together(parts: Sequence[pa.Table], columns: Sequence[str]) -> list[pa.Table]:
+    """Columns of parts of `cells`, with present names, which are looked up for all at once."""
+    if not parts:
+        return []
+    rows = with_present_names(pa.concat_tables(parts).combine_chunks()).select(columns)
+    ends = np.cumsum([len(part) for part in parts])
+    return [rows.slice(end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
 
 
 def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:

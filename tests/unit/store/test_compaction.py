@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import shutil
 import signal
 import threading
@@ -35,7 +36,7 @@ from stn_cluster.store import (
     compaction,
     load_verifications,
 )
-from stn_cluster.store.compaction import compacted_name, next_run, remove_replaced
+from stn_cluster.store.compaction import compacted_name, next_runs, remove_replaced
 from stn_cluster.store.current import is_compacted
 
 PUBLISHED = Path(__file__).parents[3] / "results" / "readings-of-p"
@@ -155,6 +156,18 @@ def test_large_rows_come_in_several_row_groups(
     assert store.read("cells").num_rows == 15
 
 
+def test_files_that_are_written_one_after_the_other_are_waited_for_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MOST_FILES", 4)
+    expected: list[str] = []
+    add_commits(store, expected, *[1] * 12)
+    waits = [seconds for seconds in store.compact(whole=True) if seconds]
+    assert len(waits) == 2 * len(("cells", "curves", "predictions"))  # for three files, then one
+    assert len(names(store)) == 1
+    check_readers(store.uri, expected)
+
+
 def test_rows_of_older_versions_keep_theirs(tmp_path: Path) -> None:
     shutil.copytree(PUBLISHED, tmp_path / "old")
     (tmp_path / "old" / "manifest.json").unlink()
@@ -181,6 +194,17 @@ def test_whoever_could_read_the_files_can_read_the_one_in_their_place(store: Sto
     for kind, mode in modes.items():
         [path] = (Path(store.uri) / kind).glob("2*.parquet")
         assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_the_file_to_the_owner_of_those_in_whose_place_it_is(store: Store) -> None:
+    fill(store, 3)
+    for name in names(store):
+        os.chown(Path(store.uri) / name, 12345, 54321)
+    compact(store)
+    [name] = names(store)
+    found = (Path(store.uri) / name).stat()
+    assert (found.st_uid, found.st_gid) == (12345, 54321)
 
 
 # --- files that are not ours to change ---
@@ -489,16 +513,18 @@ def test_only_neighbours_that_are_not_left_and_not_large_become_one(
     files = named(sizes)
     listed = list(files)
     unfit = {name for n, name in enumerate(listed) if n in left}
-    run = next_run(files, unfit, whole)
-    if run:
+    runs = next_runs(files, unfit, whole)
+    names = [name for run in runs for name in run]
+    assert len(set(names)) == len(names)
+    assert unfit.isdisjoint(names)
+    for run in runs:
         begin = listed.index(run[0])
         assert listed[begin : begin + len(run)] == run
-        assert unfit.isdisjoint(run)
-        assert sum(files[name] for name in run) <= compaction.LARGEST
         total = sum(files[name] for name in run)
+        assert total <= compaction.LARGEST
         assert len(run) >= (2 if whole else compaction.FEWEST_FILES) or total > 2**24
         assert whole or total >= 2 * max(files[n] for n in run)
-    elif whole:
+    if whole and not runs:
         for (one, size), (other, next_size) in itertools.pairwise(files.items()):
             small = max(size, next_size) <= compaction.LARGEST // 2
             assert not small or {one, other} & unfit
@@ -506,7 +532,7 @@ def test_only_neighbours_that_are_not_left_and_not_large_become_one(
 
 def test_a_kinds_names_in_one_file_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "MOST_FILES", 5)
-    assert len(next_run(named([1_000] * 12), (), True)) == 5
+    assert [len(run) for run in next_runs(named([1_000] * 12), (), True)] == [5, 5, 2]
 
 
 @pytest.mark.parametrize("size", [300, 18_000, 2_000_000])
@@ -516,7 +542,8 @@ def test_what_is_written_for_a_row_grows_with_the_logarithm(size: int) -> None:
     written, most, count = 0, 0, 5_000
     for number in range(count):
         files[f"cells/20260101T{number:012}-abcdef01.parquet"] = size
-        while run := next_run(files, (), False):
+        while runs := next_runs(files, (), False):
+            run = runs[0]
             total = sum(files.pop(name) for name in run)
             files[compacted_name(run)] = total
             files = dict(sorted(files.items()))
