@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stn_cluster.cluster.known_jobs import KnownJob, known_jobs
-from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.settings import STATE_FOLDER, Settings
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import NotFoundError, StoreError, UserError, unknown
 from stn_cluster.failpoints import failpoint
@@ -34,7 +34,7 @@ from stn_cluster.queue.old_jobs import (
     size,
     unfinished_keys,
 )
-from stn_cluster.store import Kind, Store, is_published, redact
+from stn_cluster.store import Kind, Store, is_published
 from stn_cluster.store.removal import AttemptFile, Removed, Remover
 
 _AGE = re.compile(r"([0-9]{1,9})([smhdw])")
@@ -128,8 +128,9 @@ def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Prune
     store, state = Store.open(settings.store), Path(settings.state)
     if is_published(settings.store):
         raise StoreError(f"{store.name}: is a published store, from which nothing is removed")
-    if store.local_path is None and not (state / FILE).exists():
-        raise StoreError(f"{state}: there is no queue here, and {redact(store.uri)} has one")
+    own = store.local_path and store.local_path / STATE_FOLDER
+    if state != own and not (state / FILE).exists():
+        raise StoreError(f"{state}: there is no queue here; --state names the folder of one")
     with _locked(store, state, dry_run), _queue(state, dry_run) as queue:
         store.check()
         plan = _plan(store, queue, choice)
