@@ -17,9 +17,9 @@ trap 'end 143' TERM INT
 
 ulimit -n 65536 2>/dev/null # Ray has many sockets open; if that isn't allowed, what there is will do
 
-# The service's token is of no use to Ray, nor to the code that Ray runs. And when Ray is told to end
-# there is nothing left that it should wait for.
-env -u STN_CLUSTER_TOKEN RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 bash -c "exec $1" &
+# The service's secrets are of no use to Ray, nor to the code that Ray runs. And when Ray is told to
+# end there is nothing left that it should wait for.
+env -u STN_CLUSTER_TOKEN -u STN_CLUSTER_NOTIFY_SECRET RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 bash -c "exec $1" &
 ray=$!
 
 export RAY_ADDRESS=${RAY_ADDRESS:-127.0.0.1:6379} # not a Ray that left its traces in /tmp/ray

@@ -23,9 +23,11 @@ _DAEMONS = (b"/gcs_server", b"/raylet")
 @contextmanager
 def marked(folder: Path) -> Iterator[None]:
     """Marks a folder within the block as that of a run that lives."""
-    descriptor = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    draft = folder / f"{_MARK}.new"
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(folder / _MARK)  # locked from the moment at which others see it
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """Jobs that a store and a queue know of: the queue's, and those of which there is only a record.
 
 A record alone, of a queue that was lost or is elsewhere, does not tell whether its job has ended:
-it has if all that it wants has succeeded since.
+it has if all its cells have succeeded, and its evaluations since it was submitted.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class KnownJob:
     job_id: str
     ended_at: datetime | None  # UTC; None: it has not ended, or nobody knows
     keys: frozenset[str]  # of its cells and evaluations
-    queued: bool  # whether the queue has it
-    recorded: bool  # whether the store has its record
+    queued: bool  # whether the queue has it; else the store has its record alone
+    evaluates: bool = False  # whether it has evaluations; told by a record alone
 
 
 def known_jobs(store: Store, queued: Sequence[QueuedJob]) -> list[KnownJob]:
@@ -60,21 +60,23 @@ def known_jobs(store: Store, queued: Sequence[QueuedJob]) -> list[KnownJob]:
 def _recorded(store: Store, record: Mapping[str, Any], results: KnownResults) -> KnownJob:
     name = f"{store.name}/jobs/{record['job_id']}.json"
     try:
-        cells = [Cell.model_validate(spec) for spec in record["cells"]]
+        cells = {Cell.model_validate(spec).key for spec in record["cells"]}
         submitted = datetime.fromisoformat(record["submitted_at"])
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{name}: it is from another version") from error
-    keys = frozenset([*(cell.key for cell in cells), *record.get("evaluations", {})])
-    times = [
-        _EPOCH + timedelta(microseconds=result.accepted_at)
-        for result in map(results.success, keys)
-        if result is not None
-    ]
-    done = len(times) == len(keys) and not (record.get("force") and min(times) < submitted)
+    evaluations = set(record.get("evaluations", {}))
+    times = {
+        key: _EPOCH + timedelta(microseconds=result.accepted_at)
+        for key in cells | evaluations
+        if (result := results.success(key)) is not None
+    }
+    # An evaluation's earlier success may be of earlier weights.
+    since = cells | evaluations if record.get("force") else evaluations
+    done = times.keys() >= cells | evaluations and all(times[key] >= submitted for key in since)
     return KnownJob(
         job_id=record["job_id"],
-        ended_at=max(submitted, *times) if done else None,
-        keys=keys,
+        ended_at=max(submitted, *times.values()) if done else None,
+        keys=frozenset(cells | evaluations),
         queued=False,
-        recorded=True,
+        evaluates=bool(evaluations),
     )

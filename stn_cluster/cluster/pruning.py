@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stn_cluster.cluster.known_jobs import KnownJob, known_jobs
-from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.settings import STATE_FOLDER, Settings
 from stn_cluster.cluster.state_folder import lock_state_folder
 from stn_cluster.errors import NotFoundError, StoreError, UserError, unknown
 from stn_cluster.failpoints import failpoint
@@ -34,7 +34,7 @@ from stn_cluster.queue.old_jobs import (
     size,
     unfinished_keys,
 )
-from stn_cluster.store import Kind, Store, is_published, redact
+from stn_cluster.store import Kind, Store, is_published
 from stn_cluster.store.removal import AttemptFile, Removed, Remover
 
 _AGE = re.compile(r"([0-9]{1,9})([smhdw])")
@@ -128,8 +128,9 @@ def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Prune
     store, state = Store.open(settings.store), Path(settings.state)
     if is_published(settings.store):
         raise StoreError(f"{store.name}: is a published store, from which nothing is removed")
-    if store.local_path is None and not (state / FILE).exists():
-        raise StoreError(f"{state}: there is no queue here, and {redact(store.uri)} has one")
+    own = store.local_path and store.local_path / STATE_FOLDER
+    if state != own and not (state / FILE).exists():
+        raise StoreError(f"{state}: there is no queue here; --state names the folder of one")
     with _locked(store, state, dry_run), _queue(state, dry_run) as queue:
         store.check()
         plan = _plan(store, queue, choice)
@@ -179,27 +180,32 @@ def _plan(store: Store, queue: sqlite3.Connection | None, choice: Choice) -> _Pl
     remover = Remover(store.uri, dry_run=True)
     jobs = known_jobs(store, queued_jobs(queue) if queue else [])
     _check_named(choice, jobs, pruned_jobs(queue) if queue else set())
+    unknown_jobs = [job for job in jobs if job.ended_at is None and not job.queued]
+    unknown_ids = tuple(job.job_id for job in unknown_jobs)
+    # A record does not tell which weights are evaluated.
+    keep_weights = choice.keep_weights or any(job.evaluates for job in unknown_jobs)
     needed = {key for job in jobs if job.ended_at is None for key in job.keys}
     needed |= unfinished_keys(queue) if queue else set()
     before = None if choice.older_than is None else datetime.now(UTC) - choice.older_than
     if choice.superseded:
         attempts = remover.superseded(choice.jobs, before, without=needed)
+        checkpoints = (c for c in remover.checkpoints() if c.attempt in attempts)
         return _Plan(
             logs=tuple(log for log in remover.logs() if log.attempt in attempts),
-            checkpoints=_without_kept(
-                (c for c in remover.checkpoints() if c.attempt in attempts), choice
-            ),
+            checkpoints=tuple(c for c in checkpoints if not (keep_weights and _is_final(c))),
             attempts=frozenset(attempts),
+            unknown=unknown_ids,
         )
     going = [job for job in jobs if _goes(job, choice, before)]
     ids = {job.job_id for job in going}
     needed |= {key for job in jobs if job.job_id not in ids for key in job.keys}
     keys = {key for job in going for key in job.keys} - needed
+    checkpoints = (c for c in remover.checkpoints() if c.key in keys)
     return _Plan(
         jobs=tuple(going),
         logs=tuple(log for log in remover.logs() if log.key in keys),
-        checkpoints=_without_kept((c for c in remover.checkpoints() if c.key in keys), choice),
-        unknown=tuple(job.job_id for job in jobs if job.ended_at is None and not job.queued),
+        checkpoints=tuple(c for c in checkpoints if not (keep_weights and _is_final(c))),
+        unknown=unknown_ids,
     )
 
 
@@ -226,10 +232,9 @@ def _goes(job: KnownJob, choice: Choice, before: datetime | None) -> bool:
     return job.ended_at is not None and named and (before is None or job.ended_at < before)
 
 
-def _without_kept(found: Iterator[AttemptFile], choice: Choice) -> tuple[AttemptFile, ...]:
-    """Checkpoints without the final weights, if these are to stay."""
-    kept = f"/{WEIGHTS}"
-    return tuple(c for c in found if not (choice.keep_weights and c.name.endswith(kept)))
+def _is_final(checkpoint: AttemptFile) -> bool:
+    """Whether it is a cell's final weights."""
+    return checkpoint.name.endswith(f"/{WEIGHTS}")
 
 
 # --- how it goes ---

@@ -56,6 +56,7 @@ QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
 CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
 REQUEUES = (P.REQUEUE_WRITTEN, P.REQUEUE_COMMITTED)
 COMPACTION = (P.COMPACTION_WRITTEN, P.COMPACTION_REMOVED)  # of a store with many files
+PRUNE = tuple(point for point in P if point.startswith("prune-"))  # no service comes by them
 OF_CELLS = (
     *(P.WEIGHTS_WRITTEN, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
     *(P.CURVES_DRAFTED, P.CURVES_WRITTEN, P.CELLS_DRAFTED, P.CELLS_WRITTEN),
@@ -64,7 +65,7 @@ OF_CELLS = (
 BY_ITSELF: list[Points] = [
     (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,)
     for point in P
-    if point not in COMPACTION
+    if point not in (*COMPACTION, *PRUNE)
 ]
 
 
@@ -204,7 +205,7 @@ def named(points: Points) -> str:
 
 def test_no_point_is_left_out() -> None:
     hit_here = {point for points in TOGETHER for point in points}
-    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES, *COMPACTION}
+    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES, *COMPACTION, *PRUNE}
 
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:

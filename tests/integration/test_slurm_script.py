@@ -61,7 +61,7 @@ else:
     while found := list(left()):
         for process in found:
             try:
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         time.sleep(0.1)

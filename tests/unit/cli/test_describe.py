@@ -97,7 +97,7 @@ def test_the_docs_tell_editors_of_the_schema() -> None:
     ("words", "expected"),
     [
         ("stn-cluster compo", "components"),
-        ("stn-cluster compa", "compare"),
+        ("stn-cluster compar", "compare"),
         ("stn-cluster pl", "plan"),
         ("stn-cluster run --wor", "--workers"),
         ("stn-cluster compare --fail", "--fail-if-worse"),

@@ -141,6 +141,15 @@ def test_jobs_of_a_queue_that_is_lost_go_once_all_their_cells_have_succeeded(
     assert both(grown, superseded=True).total.files == 0
 
 
+def test_weights_stay_for_evaluations_of_a_queue_that_is_lost(grown: GrownStore) -> None:
+    [attempt] = grown.train("done", cells(1))
+    record = {"job_id": "tests", "submitted_at": "2026-01-31T12:00:00+00:00", "config": {}}
+    grown.store.write_job("tests", {**record, "cells": [], "evaluations": {"0f" * 8: "on E"}})
+    pruned = both(grown, "done")
+    assert pruned.unknown == ("tests",)
+    assert grown.checkpoints() == {(attempt, WEIGHTS)}
+
+
 def test_a_malformed_record_is_named_and_nothing_goes(grown: GrownStore) -> None:
     grown.train("a", cells(1))
     (grown.folder / "jobs" / "odd.json").write_text(json.dumps({"cells": [{}]}))

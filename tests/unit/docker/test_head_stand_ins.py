@@ -12,7 +12,7 @@ HEAD_SCRIPT = Path(__file__).parents[3] / "docker" / "head.sh"
 
 RAY = """#!/bin/sh
 [ "$1" = health-check ] && exec test -e "$FOLDER/up"
-echo "${STN_CLUSTER_TOKEN:-no token}" > "$FOLDER/ray-token"
+echo "${STN_CLUSTER_TOKEN:-no token}${STN_CLUSTER_NOTIFY_SECRET:-}" > "$FOLDER/ray-token"
 [ -e "$FOLDER/broken" ] && exit 1
 trap 'touch "$FOLDER/ray-told"; exit 0' TERM
 touch "$FOLDER/up"
@@ -39,7 +39,8 @@ class Head:
         environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
         self.process = subprocess.Popen(
             [HEAD_SCRIPT, "ray start --head --block", serve],
-            env=environment | {"STN_CLUSTER_TOKEN": "a token"},
+            env=environment
+            | {"STN_CLUSTER_TOKEN": "a token", "STN_CLUSTER_NOTIFY_SECRET": "a secret"},
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

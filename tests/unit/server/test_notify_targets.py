@@ -16,6 +16,7 @@ from support.processes import descendants
 from support.receivers import Receiver, receiver
 from support.services import wait_until
 
+from stn_cluster.config_file import parse_config
 from stn_cluster.errors import UserError
 from stn_cluster.server import notify_command, notify_url
 from stn_cluster.server.notify_command import NotifyCommand
@@ -191,3 +192,9 @@ def test_a_program_that_is_gone_is_said(tmp_path: Path) -> None:
     target = NotifyCommand.of(str(program))
     program.unlink()
     assert deliver(target) == "cannot be run: No such file or directory"
+
+
+@pytest.mark.parametrize("field", ["notify", "exec"])
+def test_no_config_can_name_one(field: str) -> None:
+    with pytest.raises(UserError, match=f"{field}: unknown field|unknown field '{field}'"):
+        parse_config({"recipe": "smoke", field: ["http://127.0.0.1:1"]})

@@ -1,0 +1,97 @@
+"""Rows, logs, checkpoints and records are removed from a store of each kind; a dry run says so."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from support.records import TEST_SET, make_cell, make_record
+
+from stn_cluster.errors import StoreError
+from stn_cluster.store import Store
+from stn_cluster.store.removal import Remover
+
+
+def fill(store: Store) -> list[str]:
+    """Two cells in one file, the first one again in another; returns the attempts."""
+    records = [make_record(make_cell(seed=seed), attempt=f"a{seed}") for seed in (0, 1)]
+    store.commit(records, [TEST_SET])
+    store.commit([make_record(make_cell(), attempt="b")])
+    for attempt in ("a0", "a1", "b"):
+        store.append_log("key", attempt, f"{attempt}\n")
+        store.write_checkpoint("key", attempt, "weights.pt", b"w" * 100)
+    store.write_job("j", {"cells": []})
+    return ["a0", "a1", "b"]
+
+
+def attempts(store: Store, kind: str = "cells") -> list[str]:
+    found: list[str] = sorted(set(store.read(kind, ["attempt"])["attempt"].to_pylist()))  # type: ignore[arg-type]
+    return found
+
+
+def test_rows_of_an_attempt_go_and_the_others_stay(any_store: Store) -> None:
+    fill(any_store)
+    before = any_store.revision()
+    said = Remover(any_store.uri, dry_run=True).remove_rows({"a0"})
+    assert any_store.revision() == before
+    assert Remover(any_store.uri).remove_rows({"a0"}) == said
+    assert {kind: (r.files, r.rows) for kind, r in said.items()} == {
+        "verifications": (0, 0),
+        "evaluations": (0, 0),
+        "curves": (0, 2),
+        "predictions": (0, 1),
+        "cells": (0, 1),
+    }
+    for kind in ("cells", "curves", "predictions"):
+        assert attempts(any_store, kind) == ["a1", "b"]
+    assert Remover(any_store.uri).remove_rows({"b"})["cells"].files == 1  # a file of its own
+    assert attempts(any_store) == ["a1"]
+    assert len(any_store.read("test_sets")) == 1
+    assert any_store.revision() != before
+
+
+def test_superseded_attempts_are_those_before_a_newer_success(any_store: Store) -> None:
+    fill(any_store)
+    any_store.commit([make_record(make_cell(seed=1), error=None, attempt="failed")])
+    remover = Remover(any_store.uri, dry_run=True)
+    assert remover.superseded((), None, without=()) == {"a0"}
+    assert remover.superseded(("job-1",), None, without=()) == {"a0"}
+    assert remover.superseded(("job-2",), None, without=()) == set()
+    assert remover.superseded((), None, without={make_cell().key}) == set()
+
+
+def test_files_go_with_the_folders_that_they_leave_empty(any_store: Store) -> None:
+    fill(any_store)
+    remover = Remover(any_store.uri)
+    chosen = [file for file in remover.checkpoints() if file.attempt != "b"]
+    assert [(file.key, file.attempt, file.bytes) for file in chosen] == [
+        ("key", "a0", 100),
+        ("key", "a1", 100),
+    ]
+    removed = remover.remove(chosen)
+    assert (removed.files, removed.bytes) == (2, 200)
+    assert any_store.checkpoints("key") == [("b", "weights.pt")]
+    assert remover.remove(remover.logs()).files == 3
+    assert any_store.logged_attempts("key") == []
+    if any_store.local_path:
+        assert not (any_store.local_path / "logs" / "key").exists()
+        assert not (any_store.local_path / "checkpoints" / "key" / "a0").exists()
+        assert (any_store.local_path / "logs").exists()
+    assert remover.remove_jobs(["j", "none"]).files == 1
+    assert any_store.jobs() == []
+
+
+def test_pandas_reads_what_stays(store: Store) -> None:
+    fill(store)
+    Remover(store.uri).remove_rows({"a0"})
+    assert store.local_path
+    assert set(pd.read_parquet(store.local_path / "cells")["attempt"]) == {"a1", "b"}
+
+
+def test_a_foreign_column_is_not_lost(store: Store) -> None:
+    fill(store)
+    assert store.local_path
+    [path, _] = sorted((store.local_path / "cells").glob("2*.parquet"))
+    pd.read_parquet(path).assign(of_a_newer_version=1).to_parquet(path)
+    with pytest.raises(StoreError, match=r"of_a_newer_version|column"):
+        Remover(store.uri).remove_rows({"a0"})
+    assert "of_a_newer_version" in pd.read_parquet(path)
