@@ -174,5 +174,6 @@ if __name__ == "__main__":
     began, cpu = time.perf_counter(), time.process_time()
     size = reading()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(os.times(), file=sys.stderr)
     found = {"seconds": round(seconds, 3), "cpu": round(cpu, 3), "peak_mib": _peak_mib()}
     print(json.dumps(found | {"size": size}))

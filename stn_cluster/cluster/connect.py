@@ -17,6 +17,7 @@ from stn_cluster.cluster.coordinator import Coordinator
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.placement import Node, parse_nodes
 from stn_cluster.cluster.ray_probe import check_address, unusable
+from stn_cluster.cluster.ray_session import close_session
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.errors import ServiceError, UserError
 from stn_cluster.grid import short_hash
@@ -46,6 +47,7 @@ def ray_cluster(address: str = "auto") -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level="error")
         except Exception as error:  # it depends on the whole environment, and raises anything
             raise unusable(address, error) from error
+        close_session()
         yield
     finally:
         ray.shutdown()

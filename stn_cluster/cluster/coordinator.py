@@ -162,6 +162,7 @@ class Coordinator:
         store.renew()
         with suppress(StoreError):
             store.sweep()
+            store.finish_compaction()
         git_commit()  # caches the commit now, so that the first results need not wait for git
         known = stored_results(store)
         return store, QueueDatabase(state), known

@@ -23,6 +23,7 @@ from ray.exceptions import RayError
 
 from stn_cluster.cluster.attempt_log import AttemptLog
 from stn_cluster.cluster.protocol import Report, Stall
+from stn_cluster.cluster.ray_session import close_session
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import limit, notice
 from stn_cluster.private_files import umask_for
@@ -86,6 +87,7 @@ class Worker:
             raise RestartedError("its worker process has died")
         if ray.is_initialized():  # in a process of its own
             os.umask(umask_for(*settings.folders))
+            close_session()  # on its own machine
         self.name = name
         self.settings = settings
         self._send = report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -190,18 +192,25 @@ def _digest(folder: Path) -> str:
 
 
 def _cache() -> Path:
-    """This user's folder of unpacked bundles on this machine.
-
-    Raises:
-        UserError: it belongs to another user.
-    """
+    """This user's folder of unpacked bundles on this machine; of this process alone where another
+    user has taken its name."""
     base = Path(tempfile.gettempdir()).absolute() / f"stn-cluster-{os.getuid()}"
     for folder in (base, base / "plugins"):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # a link, or a file
+            folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-            raise UserError(f"{folder}: belongs to another user, so no plug-in is unpacked there")
+            return _own_cache()
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(0o700)
     return base / "plugins"
+
+
+@cache
+def _own_cache() -> Path:
+    made = Path(tempfile.mkdtemp(prefix="stn-cluster-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
 
 
 def _remove_unused() -> None:

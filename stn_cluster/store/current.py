@@ -35,23 +35,40 @@ def current_files(files: Files, kind: Kind) -> list[str]:
     Raises:
         StoreError: the folder cannot be listed, a compacted file is torn, or the store is gone.
     """
-    return sorted(dated_current_files(files, kind))
+    before = dated_current_files(files, kind)
+    while True:
+        now = dated_current_files(files, kind)
+        # No folder is listed in an instant: a replaced file may have gone before the list came to
+        # it, and the file in its place have come after. The next list then has a new one.
+        if before.keys() <= now.keys() and not any(map(is_compacted, now.keys() - before.keys())):
+            return sorted(now)
+        before = now
 
 
 def dated_current_files(files: Files, kind: Kind) -> dict[str, int]:
-    """Current files of a kind, with the time of the last write of each (nanoseconds).
+    """Files of a kind, listed once, with the time of the last write of each (nanoseconds).
+
+    It may lack files that are replaced at this moment, and those in their place.
 
     Raises:
         StoreError: see `current_files`.
     """
-    before = _look(files, kind)
-    while True:
-        now = _look(files, kind)
-        # No folder is listed in an instant: a replaced file may have gone before the list came to
-        # it, and the file in its place have come after. The next list then has a new one.
-        if before.keys() <= now.keys() and not any(map(is_compacted, now.keys() - before.keys())):
-            return now
-        before = now
+    for _ in range(_MOST_TRIES):
+        listed = {n: written for n, written in files.dated(kind) if n.endswith(".parquet")}
+        if not listed:
+            check_there(files)
+        compacted = [name for name in listed if is_compacted(name)]
+        try:
+            with ThreadPoolExecutor(_READERS) as readers:
+                found = list(readers.map(lambda name: replaced_files(files, name), compacted))
+        except StoreError as error:
+            if not is_gone(error):
+                raise
+            failure = error
+        else:
+            replaced = frozenset[str]().union(*found)
+            return {name: written for name, written in listed.items() if name not in replaced}
+    raise failure
 
 
 def read_current(files: Files, kind: Kind, read: Callable[[list[str]], T]) -> T:
@@ -111,23 +128,3 @@ def check_there(files: Files) -> None:
     """
     if not files.is_folder("cells"):
         raise StoreError(f"{files.where()}: the store's folder is not there: is its disk mounted?")
-
-
-def _look(files: Files, kind: Kind) -> dict[str, int]:
-    """Listed files of a kind without those that a listed one has replaced."""
-    for _ in range(_MOST_TRIES):
-        listed = {n: written for n, written in files.dated(kind) if n.endswith(".parquet")}
-        if not listed:
-            check_there(files)
-        compacted = [name for name in listed if is_compacted(name)]
-        try:
-            with ThreadPoolExecutor(_READERS) as readers:
-                found = list(readers.map(lambda name: replaced_files(files, name), compacted))
-        except StoreError as error:
-            if not is_gone(error):
-                raise
-            failure = error
-        else:
-            replaced = frozenset[str]().union(*found)
-            return {name: written for name, written in listed.items() if name not in replaced}
-    raise failure

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError, unknown
@@ -26,6 +29,8 @@ FILTERS = (*CELL_FILTERS, "status")
 TABLE_ORDER = ("dataset", "recipe", "model", "transform", "distortion", "seed", "accepted_at")
 
 _MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
+_BLOCK = 4096  # rows whose lists are made at once
+_MANY = 1_000_000  # of a table of numbers
 _PAPER_ORDER = {
     "model": PAPER_MODELS,
     "transform": PAPER_TRANSFORMS,
@@ -46,13 +51,15 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
 def frame_of(columns: Iterable[tuple[str, pa.ChunkedArray]]) -> pd.DataFrame:
     """Columns of `cells` as the DataFrame of `as_frame`; each is read after the one before it was
     converted, so that one which is read from nowhere else is not in memory twice."""
-    frame = pd.DataFrame({name: _as_series(name, values) for name, values in columns}, copy=False)
-    return frame.astype({name: "Int64" for name in _MAY_BE_ABSENT if name in frame})
+    return pd.DataFrame({name: _as_series(name, values) for name, values in columns}, copy=False)
 
 
 def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
     if name == "confusion":
         return pd.Series(_lists(values), dtype=object)
+    if name in _MAY_BE_ABSENT:
+        counts = values.cast(pa.int64()).fill_null(0).to_numpy()
+        return pd.Series(pd.arrays.IntegerArray(counts.copy(), values.is_null().to_numpy()))
     column: pd.Series[Any] = values.to_pandas()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return column.dt.tz_convert(None)
@@ -63,19 +70,37 @@ def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
     return column
 
 
-def _lists(values: pa.ChunkedArray) -> list[list[int] | None]:
+def _lists(column: pa.ChunkedArray) -> list[list[int] | None]:
     """Lists of numbers; equal numbers are one object, of which there are few."""
     lists: list[list[int] | None] = []
-    for chunk in values.chunks:
-        numbers = chunk.values.dictionary_encode()
-        shared = numbers.dictionary.to_numpy(zero_copy_only=False).astype(object)
-        places, ends = numbers.indices.to_numpy(), chunk.offsets.to_pylist()
-        there = chunk.is_valid().to_pylist()
-        lists += [
-            shared[places[begin:end]].tolist() if valid else None
-            for begin, end, valid in zip(ends[:-1], ends[1:], there, strict=True)
-        ]
+    most = pc.max(pc.list_flatten(column)).as_py() or 0
+    shared = np.arange(most + 1).astype(object) if 0 <= most < _MANY else None
+    with _no_collection():
+        for begin in range(0, len(column), _BLOCK):
+            part = column.slice(begin, _BLOCK).combine_chunks()
+            there = part.drop_null()
+            numbers = there.flatten().to_numpy()
+            numbers = numbers if shared is None else shared[numbers]
+            lengths = there.value_lengths().to_numpy()
+            if len(there) and (lengths == lengths[0]).all():  # one number of classes
+                found = iter(numbers.reshape(len(there), lengths[0]).tolist())
+            else:
+                found = (one.tolist() for one in np.split(numbers, lengths.cumsum()[:-1]))
+            lists += [next(found) if valid else None for valid in part.is_valid().to_pylist()]
     return lists
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps the garbage collector from looking again and again at a growing list of lists, which
+    takes several times as long as making it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def newest(frame: pd.DataFrame) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from stn_cluster.store.schema import CELLS
 
 # Filters by what a key determines: all rows of a key have the same.
 _OF_THE_KEY = ("dataset", "model", "transform", "seed", "key")
+_LARGE = {"spec", "confusion", "error"}  # columns that take much memory
 _OF_NEWEST = ("key", "status", "accepted_at")
 
 
@@ -45,9 +46,8 @@ class Places:
     def of(
         cls, names: Sequence[str], parts: Sequence[pa.Table], chosen: NDArray[np.intp]
     ) -> Places:
-        """Places of rows by their numbers in all files, of whose rows parts have accepted_at."""
+        """Places of rows by their numbers among all, of which parts have the columns."""
         starts = np.cumsum([0, *(len(part) for part in parts)])
-        chosen = np.sort(chosen)
         file = starts.searchsorted(chosen, side="right") - 1
         return cls(names, file, chosen - starts[file], _times(_joined(parts))[chosen])
 
@@ -82,7 +82,11 @@ def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest:
     used = used_filters(filters)
     columns = list(dict.fromkeys([*used, *(_OF_NEWEST if latest else ("accepted_at",))]))
     parts = read_files(files, "cells", names, columns)
-    rows = _joined(parts)
+    return Places.of(names, parts, _chosen(_joined(parts), used, latest))
+
+
+def _chosen(rows: pa.Table, used: Mapping[str, list[Any]], latest: bool) -> NDArray[np.intp]:
+    """Numbers of the rows that match, in increasing order."""
     chosen = np.arange(len(rows))
     if latest:
         of_the_key = {name: values for name, values in used.items() if name in _OF_THE_KEY}
@@ -91,7 +95,7 @@ def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest:
         chosen = chosen[_newest(rows.select(list(_OF_NEWEST)).take(chosen))]
     if used:
         chosen = chosen[_matches(rows.select(list(used)).take(chosen), used)]
-    return Places.of(names, parts, chosen)
+    return np.sort(chosen)
 
 
 def results(
@@ -99,17 +103,32 @@ def results(
 ) -> pd.DataFrame:
     """See `Store.results`."""
     wanted = list(columns or CELLS.names)
-    needed = needed_for([*dict.fromkeys([*wanted, *TABLE_ORDER, "status"])])
-    parts = read_current(
-        files,
-        "cells",
-        lambda names: list(find(files, names, filters, latest).read(files, needed)),
-    )
-    rows = with_present_names(pa.concat_tables([CELLS.empty_table().select(needed), *parts]))
+    rows = read_current(files, "cells", lambda names: _rows(files, names, filters, latest, wanted))
     order = _order(rows, latest)
     left = dict(zip(rows.schema.names, rows.columns, strict=True))
-    del parts, rows
+    del rows
     return frame_of((name, _taken(left.pop(name), order)) for name in wanted)
+
+
+def _rows(
+    files: Files,
+    names: Sequence[str],
+    filters: Mapping[str, Any],
+    latest: bool,
+    columns: Sequence[str],
+) -> pa.Table:
+    """Rows that match, in the order of the files, with these columns and those of the order."""
+    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, "status"]))
+    if _LARGE.isdisjoint(columns):  # then they are read at once
+        used = used_filters(filters)
+        all_needed = list(dict.fromkeys([*needed, *used, *_OF_NEWEST]))
+        rows = _joined(read_files(files, "cells", names, all_needed))
+        chosen = _chosen(rows, used, latest)
+        return rows if len(chosen) == len(rows) else rows.take(chosen)
+    found = find(files, names, filters, latest)
+    stored = needed_for(needed)
+    rows = pa.concat_tables([CELLS.empty_table().select(stored), *found.read(files, stored)])
+    return with_present_names(rows)
 
 
 def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -56,7 +57,9 @@ def read_rows(files: Files, name: str, rows: NDArray[Any], columns: Sequence[str
         for part in decode_parts("cells", source, files.where(name), columns, _PART):
             first, last = rows.searchsorted([begin, begin + len(part)])
             if first < last:
-                found.append(part.take(rows[first:last] - begin))
+                chosen = np.zeros(len(part), bool)
+                chosen[rows[first:last] - begin] = True
+                found.append(part.filter(chosen))  # several times as fast as to take them
             begin += len(part)
     return _joined(found, columns)
 

@@ -74,7 +74,10 @@ class Store:
             probe = f"tmp/{uuid4().hex}"  # a test write is more reliable than reading permissions
             files.write(probe, b"")
             files.remove(probe)
-            cls(files).renew()
+            opened = cls(files)
+            opened.renew()
+            with suppress(StoreError):  # the rows are there all the same
+                opened.finish_compaction()
         elif not exists:
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "
@@ -420,12 +423,18 @@ class Store:
         return usage(self._files)
 
     def sweep(self) -> None:
-        """Removes what killed processes have left: partial files, those not written to for an hour,
-        and files that a compacted one has replaced."""
+        """Removes partial files of killed processes: those not written to for an hour."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
         for name, written in self._files.dated("tmp"):
             if written < oldest:
                 self._files.remove(name)
+
+    def finish_compaction(self) -> None:
+        """Removes the files that a killed process's compaction has replaced.
+
+        Raises:
+            StoreError: a compacted file is torn, or the disk or network failed.
+        """
         for kind in SCHEMAS:
             for _ in remove_replaced(self._files, kind):
                 pass

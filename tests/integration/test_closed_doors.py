@@ -51,6 +51,8 @@ def test_it_makes_a_token_that_its_user_finds_and_all_is_closed(
         (tmp_path / "state").chmod(0o755)  # as an older version made it
         server.start()
         assert httpx.get(f"{server.url}/v1/jobs").status_code == 401
+        # Ray's own, into which others could put code for its jobs
+        assert (Path(head.folder) / "session_latest").resolve().stat().st_mode & 0o077 == 0
         with Client(server.url) as client:
             job = client.submit(QUICK)
             *_, status = client.watch(job.job_id)

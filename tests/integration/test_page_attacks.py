@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 from support.browsers import NEEDS_CHROMIUM, opened_page, viewed
 from support.reported_stores import fill
@@ -50,7 +51,10 @@ ATTACK = """async ([server, key]) => {
 
 
 class _Page(BaseHTTPRequestHandler):
+    cookies: ClassVar[list[str]] = []  # that it was sent
+
     def do_GET(self) -> None:
+        self.cookies.append(self.headers.get("Cookie", ""))
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
@@ -89,6 +93,37 @@ def test_a_page_of_another_server_gets_nothing_and_changes_nothing(
         assert said == dict.fromkeys(said, "refused")
         found.page.reload()
         found.page.locator("table.matrix").first.wait_for()  # and still has it
+
+
+def test_what_a_server_at_another_port_is_sent_opens_nothing(
+    browser: Any, store: Path, another: int
+) -> None:
+    _Page.cookies.clear()
+    with viewed(store) as address, opened_page(browser) as found:
+        found.page.goto(address)
+        found.page.locator("table.matrix").first.wait_for()
+        found.page.context.new_page().goto(f"http://127.0.0.1:{another}/")
+        [cookie] = [one for one in _Page.cookies if "stn_cluster_" in one]
+        server = address.partition("/#")[0]
+        for path in ("/v1/page", "/v1/matrix", "/v1/results"):
+            assert httpx.get(server + path, headers={"Cookie": cookie}).status_code == 401
+        keys = found.page.context.pages[1].evaluate("JSON.stringify(window.localStorage)")
+        assert keys == "{}"  # the page's own are of its port
+
+
+def test_rows_and_logs_are_saved_as_files(browser: Any, store: Path) -> None:
+    key = Store.open(store).results()["key"].iloc[0]
+    with viewed(store) as address, opened_page(browser) as found:
+        found.page.goto(address)
+        found.page.locator("table.matrix").first.wait_for()
+        found.page.evaluate("(key) => { location.hash = `#/cells/${key}`; }", key)
+        for kind in ("CSV", "Parquet", "JSON"):
+            with found.page.expect_download() as saved:
+                found.page.get_by_role("button", name=kind, exact=True).click()
+            assert saved.value.suggested_filename == f"{key}.{kind.lower()}"
+            assert Path(saved.value.path()).stat().st_size > 100
+        assert found.messages == []
+        assert found.refused == []
 
 
 def test_addresses_that_name_nothing_show_a_view(browser: Any, store: Path) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -132,18 +131,22 @@ def grid(seeds: int) -> dict[str, object]:
     }
 
 
-def check_none_suffered(cluster: Cluster, job: str) -> None:
-    """At its end, all cells of a job are there, once, and no attempt is held against them."""
+def check_none_suffered(cluster: Cluster, job: str) -> list[str | None]:
+    """At its end, all cells of a job are there, once an attempt that succeeded, and no attempt is
+    held against them; returns how the attempts ended."""
     *_, last = cluster.client.watch(job)
     assert last.ended
     cells = list(cluster.client.cells(job))
     assert {cell.state.value for cell in cells} == {"succeeded"}
     attempts = [x for cell in cells for x in cluster.client.attempts(cell.cell.key)]
     assert [x for x in attempts if x.charged] == []
-    rows = pd.read_parquet(Path(cluster.server.store) / "cells")
+    rows = pd.read_parquet(cluster.server.store / "cells")
     rows = rows[rows["key"].isin([cell.cell.key for cell in cells])]
-    assert sorted(rows["key"]) == sorted(cell.cell.key for cell in cells)
-    print(pd.Series([x.ending for x in attempts]).value_counts().to_dict())
+    done = [x.attempt for x in attempts if x.ending == "succeeded"]
+    assert sorted(rows["attempt"]) == sorted(done)
+    of_job = [x for x in attempts if x.job_id == job]
+    assert sum(x.ending == "succeeded" for x in of_job) == len(cells)
+    return [x.ending for x in of_job]
 
 
 def test_a_partition_of_25_seconds_is_told_and_held_against_no_cell(cluster: Cluster) -> None:
@@ -163,7 +166,7 @@ def test_a_partition_of_25_seconds_is_told_and_held_against_no_cell(cluster: Clu
             cluster.node.mend()
             wait_until(lambda: not cluster.is_away(job), SOON)
             back = time.monotonic() - began - SHORT
-            print(f"{how}: told after {told:.1f} s, and back after {back:.1f} s", flush=True)
+            print(f"{how}: told after {told:.1f} s, and back after {back:.1f} s")
         check_none_suffered(cluster, job)
 
 
@@ -179,3 +182,18 @@ def test_a_node_that_is_given_up_costs_no_cell_an_attempt(cluster: Cluster, how:
         assert "4 cells wait for a node with 1 CPU" in said  # once Ray has given it up
         cluster.node.mend()
         check_none_suffered(cluster, job)
+
+
+def test_a_node_that_comes_back_after_the_lease_gives_no_result_twice(cluster: Cluster) -> None:
+    """Ray has not given it up: its old workers are there still, and train on until they hear."""
+    assert cluster.server.end(signal.SIGTERM) == 0
+    cluster.server.start("--plugins=breaking_plugin", "--lease-seconds=15")
+    with cluster.kept_node():
+        cluster.client.submit({**grid(2), "name": "lease"}, job_id="lease", force=True)
+        cluster.wait_until_it_goes_on("lease")
+        cluster.node.cut("dropped")
+        said = cluster.said_within(40, "lease")
+        assert any(line.startswith("the node ") for line in said)  # its cells wait for another
+        cluster.node.mend()
+        endings = check_none_suffered(cluster, "lease")
+        assert endings.count("node lost") == 2

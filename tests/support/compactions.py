@@ -1,12 +1,20 @@
-"""Compactions in processes of their own, which die at a failpoint."""
+"""Compactions that stop half-way: in processes that die at a failpoint, or made by hand."""
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stn_cluster.store import SCHEMAS, Kind, Store
+from stn_cluster.store.current import REPLACES
 
 _SERVER = """
 import os, sys
@@ -58,3 +66,16 @@ def compactor(folder: Path) -> Iterator[Compactor]:
         yield Compactor(process, folder)
         assert process.stdin is not None
         process.stdin.close()
+
+
+def put_in_place(store: Store, replaced: Sequence[str], mark: str, kind: Kind = "cells") -> str:
+    """Writes a compacted file for others, which stay; returns its name."""
+    files = store._files
+    tables = [pq.read_table(pa.BufferReader(files.read(f"{kind}/{name}"))) for name in replaced]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, SCHEMAS[kind]) as writer:
+        writer.write_table(pa.concat_tables(tables).cast(SCHEMAS[kind]))
+        writer.add_key_value_metadata({REPLACES.decode(): json.dumps(list(replaced))})
+    name = re.sub(r"(-c\w{8})?\.parquet$", f"-c{mark * 8}.parquet", replaced[0])
+    files.write(f"{kind}/{name}", sink.getvalue().to_pybytes())
+    return name

@@ -43,10 +43,14 @@ PLAIN = (
         "run_local",
         "settings",
     ),
+    *("abandoned_runs", "known_jobs", "pruning"),
     *("supervision", "throughput", "make_evaluations", "run_evaluations"),
 )
 
-QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "queries", "submit")
+QUEUE = (
+    *("attempts", "claim", "database", "finish", "jobs", "known_results", "notifications"),
+    *("old_jobs", "queries", "submit"),
+)
 
 # --- what running a command loads ---
 
@@ -95,6 +99,7 @@ COMMANDS = (
         "robustness",
         "verify",
         "compact",
+        "prune",
         "view",
         "export",
         "components",
@@ -267,7 +272,15 @@ IMPORTED: dict[str, set[str]] = {
         "store",
         "training",
     },
-    "queue": {"errors", "evaluations", "failpoints", "grid", "notebook_html", "threads"},
+    "queue": {
+        "errors",
+        "evaluations",
+        "failpoints",
+        "grid",
+        "notebook_html",
+        "plain_text",
+        "threads",
+    },
     "display": {"plain_text", "queue"},
     "inference": {
         "data",
@@ -373,6 +386,7 @@ IMPORTED: dict[str, set[str]] = {
         "report",
         "stn_cluster",
         "store",
+        "threads",
     },
     "cli": {
         "client",
@@ -419,7 +433,7 @@ ONLY_IN = {
     "fastapi": ("server/",),
     "uvicorn": ("server/http_server.py", "server/timed_protocol.py"),
     "prometheus_client": ("server/metrics_routes.py",),
-    "httpx": ("client/", "data/mnist_download.py"),
+    "httpx": ("client/", "data/mnist_download.py", "server/notify_url.py"),
     "scipy": ("report/statistics/",),
     "matplotlib": ("figures/",),
 }

@@ -24,6 +24,7 @@ from stn_cluster.registry import (
     load_submitted,
     lookup,
     pack,
+    plugin_bundles,
 )
 
 HERE = "from pathlib import Path\nHERE = Path(__file__).parent\n"
@@ -155,11 +156,29 @@ def test_a_copy_that_nobody_has_used_for_a_week_is_removed(tmp_path: Path, machi
 def test_a_folder_of_another_user_is_not_used(
     tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path, "mine.py", a_model("Mine"))
+    write(tmp_path, "mine.py", a_model("Mine", body="return 1"))
     cell, bundles = submitted(tmp_path, "mine")
     monkeypatch.setattr("os.getuid", lambda: 4242)
-    with pytest.raises(UserError, match="stn-cluster-4242: belongs to another user"):
-        load_submitted(cell, bundles.get)
+    load_submitted(cell, bundles.get)
+    assert built() == 1
+    [copy] = machine.rglob("mine.py")
+    assert not list(machine.glob("stn-cluster-4242/*"))
+    assert copy.is_relative_to(machine)
+    plugin_bundles._own_cache.cache_clear()
+
+
+def test_a_folder_that_stood_open_is_closed(tmp_path: Path, machine: Path) -> None:
+    for folder in (
+        machine / f"stn-cluster-{os.getuid()}",
+        machine / f"stn-cluster-{os.getuid()}/plugins",
+    ):
+        folder.mkdir()
+        folder.chmod(0o777)
+    write(tmp_path, "mine.py", a_model("Mine"))
+    cell, bundles = submitted(tmp_path, "mine")
+    load_submitted(cell, bundles.get)
+    [copy] = machine.rglob("mine.py")
+    assert {parent.stat().st_mode & 0o077 for parent in copy.parents[2:4]} == {0}
 
 
 def test_an_edit_after_the_cells_were_made_is_noticed_when_they_are_packed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.compactions import Compactor, compactor
+from support.compactions import Compactor, compactor, put_in_place
 from support.records import TEST_SET, make_cell, make_evaluation_row, make_record
 
 from stn_cluster import load_evaluations, load_results
@@ -35,7 +35,7 @@ from stn_cluster.store import (
     compaction,
     load_verifications,
 )
-from stn_cluster.store.compaction import compacted_name, next_run
+from stn_cluster.store.compaction import compacted_name, next_run, remove_replaced
 from stn_cluster.store.current import is_compacted
 
 PUBLISHED = Path(__file__).parents[3] / "results" / "readings-of-p"
@@ -287,7 +287,7 @@ def test_readers_see_each_attempt_once_after_every_step(store: Store) -> None:
         check_pandas(store.uri, expected)
 
 
-def test_a_compaction_that_was_given_up_is_finished_by_the_next_and_by_a_sweep(
+def test_a_compaction_that_was_given_up_is_finished_by_the_next_and_by_opening(
     any_store: Store,
 ) -> None:
     expected: list[str] = []
@@ -299,6 +299,8 @@ def test_a_compaction_that_was_given_up_is_finished_by_the_next_and_by_a_sweep(
     assert len(names(any_store)) == 5
     check_readers(any_store.uri, expected)
     any_store.sweep()
+    assert len(names(any_store)) == 5
+    Store.open(any_store.uri, create=True)
     assert len(names(any_store)) == 1
     check_readers(any_store.uri, expected)
     add_commits(any_store, expected, 1)
@@ -309,6 +311,19 @@ def test_a_compaction_that_was_given_up_is_finished_by_the_next_and_by_a_sweep(
     compact(any_store)
     assert len(names(any_store)) == 1
     check_readers(any_store.uri, expected)
+
+
+def test_a_file_that_is_replaced_itself_goes_after_those_that_it_has_replaced(store: Store) -> None:
+    """As where a backup has brought back what was gone."""
+    expected: list[str] = []
+    add_commits(store, expected, *[1] * 4)
+    listed = [name.partition("/")[2] for name in names(store)]
+    first = put_in_place(store, listed[1:3], "1")
+    put_in_place(store, [first, listed[3]], "0")
+    check_readers(store.uri, expected)
+    for _ in remove_replaced(store._files, "cells"):
+        check_readers(store.uri, expected)
+    assert [is_compacted(name) for name in names(store)] == [False, True]
 
 
 def test_nothing_is_removed_for_a_compacted_file_that_is_torn(store: Store) -> None:
@@ -323,7 +338,7 @@ def test_nothing_is_removed_for_a_compacted_file_that_is_torn(store: Store) -> N
     whole = path.read_bytes()
     path.write_bytes(b"PAR1" + bytes(len(whole) // 2) + whole[len(whole) // 2 + 4 :])
     with pytest.raises(StoreError, match=f"{path.name}: torn"):
-        Store.open(store.uri).sweep()
+        Store.open(store.uri, create=True).finish_compaction()
     assert len(names(store)) == 4
     path.unlink()
     check_readers(store.uri, expected)
@@ -372,7 +387,7 @@ def test_sigkill_at_any_boundary_neither_loses_nor_doubles_a_row(
 STEPS = st.one_of(
     st.tuples(st.just("commit"), st.integers(1, 3)),
     st.tuples(st.sampled_from([True, False]), st.sampled_from(["", *POINTS]), st.integers(1, 4)),
-    st.just(("sweep",)),
+    st.just(("finish",)),
 )
 
 
@@ -386,8 +401,8 @@ def test_any_sequence_of_commits_compactions_and_crashes(
     for first, *others in steps:
         if first == "commit":
             add_commits(store, expected, *[1, 2, 1][: others[0]])
-        elif first == "sweep":
-            store.sweep()
+        elif first == "finish":
+            store.finish_compaction()
         else:
             killed.run(store.uri, first, *others)
         check_readers(store.uri, expected)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from support.compactions import put_in_place
 from support.records import make_cell, make_record
 
 from stn_cluster import load_results
 from stn_cluster.errors import StoreError
-from stn_cluster.store import SCHEMAS, Kind, Store
-from stn_cluster.store.current import REPLACES, current_files, is_compacted, read_current
+from stn_cluster.store import Kind, Store
+from stn_cluster.store.current import current_files, is_compacted, read_current
 from stn_cluster.store.files import Files
 
 
@@ -23,19 +19,6 @@ def names(store: Store, kind: Kind = "cells") -> list[str]:
     """Names of the files of a kind that have rows, without the folder."""
     found = store._files.names(kind, ".parquet")
     return [name.partition("/")[2] for name in found if not name.endswith("0-schema.parquet")]
-
-
-def put_in_place(store: Store, replaced: Sequence[str], mark: str, kind: Kind = "cells") -> str:
-    """Writes a compacted file for others, which stay; returns its name."""
-    files = store._files
-    tables = [pq.read_table(pa.BufferReader(files.read(f"{kind}/{name}"))) for name in replaced]
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, SCHEMAS[kind]) as writer:
-        writer.write_table(pa.concat_tables(tables).cast(SCHEMAS[kind]))
-        writer.add_key_value_metadata({REPLACES.decode(): json.dumps(list(replaced))})
-    name = re.sub(r"(-c\w{8})?\.parquet$", f"-c{mark * 8}.parquet", replaced[0])
-    files.write(f"{kind}/{name}", sink.getvalue().to_pybytes())
-    return name
 
 
 @pytest.fixture
