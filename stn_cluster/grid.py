@@ -216,7 +216,7 @@ class Cell(Frozen):
 
     @property
     def spec_parts(self) -> tuple[str, ...]:
-        """Parts of its fields as JSON, `model_dump_json`; copies `with_seed` share the long ones."""
+        """Parts of `model_dump_json`; copies `with_seed` share the long ones."""
         head, tail = self.around_seed.spec
         return head, str(self.seed), tail
 
