@@ -166,9 +166,9 @@ class Evaluation(Frozen):
         return self.model_copy(update={"cell": self.cell.renamed(recipe)})
 
     @property
-    def spec(self) -> str:
-        """All of its fields as JSON."""
-        return self.model_dump_json()
+    def spec_parts(self) -> tuple[str, ...]:
+        """See `Cell.spec_parts`."""
+        return (self.model_dump_json(),)
 
     def with_key(self, key: str) -> Evaluation:
         """See `Cell.with_key`."""

@@ -215,10 +215,10 @@ class Cell(Frozen):
         return hashlib.sha256(f"{head}{self.seed}{tail}".encode()).hexdigest()[:16]
 
     @property
-    def spec(self) -> str:
-        """All of its fields as JSON: that of `model_dump_json`."""
+    def spec_parts(self) -> tuple[str, ...]:
+        """Parts of `model_dump_json`; copies `with_seed` share the long ones."""
         head, tail = self.around_seed.spec
-        return f"{head}{self.seed}{tail}"
+        return head, str(self.seed), tail
 
     @cached_property
     def around_seed(self) -> AroundSeed:

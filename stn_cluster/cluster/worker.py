@@ -229,6 +229,8 @@ class Worker:
             if self._training.is_set():
                 self._report()
             elif returned is not None and returned is self._returned:  # no pack since the last beat
-                self._deliver(returned)
-                self._returned = None
+                with self._sending:
+                    if returned is self._returned:
+                        self._deliver(returned)
+                        self._returned = None
             returned = self._returned

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 FILE = "queue.sqlite"
 RETRY_SECONDS = 2.0
+CACHE_KIB = 8192  # of the writer: keys are random, and all of the index of many is written to
 # SQLite's locks and shared memory do not work across machines.
 NETWORK_FILESYSTEMS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
@@ -168,6 +169,7 @@ def connect(folder: Path) -> sqlite3.Connection:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")  # committed transactions survive a power cut
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             version = _checked_version(db)
             if version > VERSION:
                 raise QueueError(

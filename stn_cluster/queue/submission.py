@@ -1,6 +1,7 @@
 """A job as it is sent to the queue: its cells as rows, in compressed parts.
 
-A cell of a job takes some kilobytes as an object, and some bytes here: those of a grid are alike.
+A cell of a job takes some kilobytes as an object, and some bytes here: those of a grid are alike,
+and pickle writes what they share once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from stn_cluster.evaluations import WorkItem
 from stn_cluster.queue.jobs import Job
 
 PART = 2000  # rows
-LEVEL = 1  # of compression: cells of a grid shrink to a tenth even by the fastest
+LEVEL = 1  # of compression
 
 
 class ItemRow(NamedTuple):
     """What the queue needs of a cell or an evaluation."""
 
     key: str
-    spec: str  # JSON of the cell or the evaluation
+    spec_parts: tuple[str, ...]  # of the JSON of the cell or the evaluation
     label: str
     stream: str
     needs: str  # see `Needs.text`
@@ -34,8 +35,13 @@ class ItemRow(NamedTuple):
     def of(cls, item: WorkItem) -> ItemRow:
         """Row of a cell or an evaluation."""
         stream = str(tuple(item.stream))
-        texts = item.spec, item.label, stream, item.needs.text
-        return cls(item.key, *texts, item.cost, item.recipe, item.evaluates)
+        texts = item.label, stream, item.needs.text
+        return cls(item.key, item.spec_parts, *texts, item.cost, item.recipe, item.evaluates)
+
+    @property
+    def spec(self) -> str:
+        """JSON of the cell or the evaluation."""
+        return "".join(self.spec_parts)
 
 
 @dataclass(frozen=True)

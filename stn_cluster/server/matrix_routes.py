@@ -18,6 +18,7 @@ from stn_cluster.report.comparison_text import comparison_fields
 from stn_cluster.report.table import cells_of_table, with_results
 from stn_cluster.server.kept_answers import KeptAnswers
 from stn_cluster.server.store_backend import StoreBackend, StoreDep
+from stn_cluster.server.tagged import tagged
 
 router = APIRouter(tags=["results"])
 MOST_IMAGES = 500  # that only one of two cells gets
@@ -45,10 +46,7 @@ def matrix(
         (query.model_dump_json(), backend.store.revision(), _revision(statuses)),
         lambda: _matrix(backend, query, statuses),
     )
-    headers = {"ETag": found.tag, "Cache-Control": "no-cache"}
-    if if_none_match == found.tag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.body, media_type="application/json", headers=headers)
+    return tagged(found.body, "application/json", found.tag, if_none_match)
 
 
 def _revision(statuses: Sequence[CellStatus] | None) -> int | None:

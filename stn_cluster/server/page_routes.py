@@ -18,6 +18,7 @@ import stn_cluster
 from stn_cluster.grid import Frozen
 from stn_cluster.server.session import LASTS, cookie_name, new_session
 from stn_cluster.server.store_backend import StoreDep
+from stn_cluster.server.tagged import tagged
 
 FILES = Path(stn_cluster.__file__).parent / "page"
 _MEDIA = {
@@ -56,10 +57,7 @@ def page_file(
     if found is None:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     content, tag, media = found
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if if_none_match == tag:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(content, media_type=media, headers=headers)
+    return tagged(content, media, tag, if_none_match)
 
 
 @files.get("/v1/docs")

@@ -168,12 +168,15 @@ class Files:
             return
         with self._errors(name, "written"):
             path = Path(self.root, name)
-            try:
-                _append(path, content)
-            except FileNotFoundError:  # the first of its folder
+            try:  # most are the first of their folder, and most folders are in one that exists
+                path.parent.mkdir()
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
                 _there(self.local)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _append(path, content)
+            with path.open("ab") as file:
+                file.write(content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -230,11 +233,6 @@ def _there(root: Path) -> None:
     """Raises if the root is missing, instead of making it again: its disk may be unmounted."""
     if not root.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
-
-
-def _append(path: Path, content: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(content)
 
 
 def _write_durably(root: Path, name: str, content: bytes, like: Sequence[os.stat_result]) -> None:

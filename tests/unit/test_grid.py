@@ -122,6 +122,26 @@ def test_what_does_not_determine_a_result_is_not_in_the_key(same: Cell) -> None:
     assert same.key == PLAIN.key
 
 
+@pytest.mark.parametrize("cell", [PLAIN, SPECIAL], ids=["plain", "special"])
+def test_a_copy_with_another_seed_is_what_the_cell_of_that_seed_is(cell: Cell) -> None:
+    for seed in (0, 7, 2**31 - 1):
+        copied, made = (
+            cell.with_seed(seed),
+            Cell.model_validate({**cell.model_dump(), "seed": seed}),
+        )
+        assert copied == made
+        assert copied.key == made.key
+        assert "".join(copied.spec_parts) == made.model_dump_json()
+    assert cell.with_seed(cell.seed).key == cell.key
+
+
+def test_another_name_of_the_recipe_leaves_the_key_as_it_is() -> None:
+    cell = PLAIN.model_copy(update={"recipe": "mine"})
+    assert cell.key == cell.renamed("theirs").key == PLAIN.key
+    assert cell.renamed("theirs").recipe == "theirs"
+    assert "".join(cell.renamed("theirs").spec_parts) == cell.renamed("theirs").model_dump_json()
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_changed_copy_of_a_cell_has_a_key_of_its_own_also_where_the_key_was_known(
     deep: bool,
