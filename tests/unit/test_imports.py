@@ -240,6 +240,7 @@ IMPORTED: dict[str, set[str]] = {
         "grid",
         "paths",
         "plain_text",
+        "private_files",
         "registry",
     },
     "report": {
