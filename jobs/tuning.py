@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
 from ray_job import main
 from tuning_arms import ALL, BASE, BY_NAME, CNN_RTS, DATASET, IMAGES, SEEDS, Arm, Entry
@@ -31,6 +30,7 @@ from stn_cluster.data.datasets import load_dataset
 from stn_cluster.errors import unknown
 from stn_cluster.recipes import Recipe
 from stn_cluster.registry import resolve
+from stn_cluster.store import Store, read_classes
 
 
 def tuning(
@@ -117,12 +117,12 @@ def table(trial: Trial, store: Path, labels: np.ndarray) -> dict[str, list[str]]
     arms = BY_NAME.values()
     keys = {arm.name: [trial.keys(part) for part in (trial.reference(arm), arm)] for arm in arms}
     every = {key for pair in keys.values() for part in pair for key in part}
-    newest = load_results(store, key=sorted(every), status="succeeded")["attempt"]
-    found = pd.read_parquet(store / "predictions", filters=[("key", "in", sorted(every))])
-    found = found[found["attempt"].isin(newest)]
+    newest = load_results(store, key=sorted(every), status="succeeded")
+    found = read_classes(Store.open(store), newest["attempt"])
     wrong = {  # by key, of each base image: the part of its distortions, in percent
-        key: 100 * (np.reshape(classes, (-1, len(labels))) != labels).mean(0)
-        for key, classes in zip(found["key"], found["predictions"], strict=True)
+        key: 100 * (np.reshape(found[attempt][1], (-1, len(labels))) != labels).mean(0)
+        for key, attempt in zip(newest["key"], newest["attempt"], strict=True)
+        if attempt in found
     }
     rows = {"base": base_row(trial, wrong)}
     for arm in arms:

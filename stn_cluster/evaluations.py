@@ -68,6 +68,11 @@ class Evaluation(Frozen):
         return short_hash(identity, digits=16)
 
     @property
+    def evaluates(self) -> str:
+        """Key of its cell."""
+        return self.cell.key
+
+    @property
     def weights(self) -> str:
         """The cell's key, or the digest of its file of weights."""
         network = self.cell.network
@@ -159,6 +164,16 @@ class Evaluation(Frozen):
     def renamed(self, recipe: str) -> Evaluation:
         """Copy with another name of the recipe, which is not part of the key."""
         return self.model_copy(update={"cell": self.cell.renamed(recipe)})
+
+    @property
+    def spec(self) -> str:
+        """All of its fields as JSON."""
+        return self.model_dump_json()
+
+    def with_key(self, key: str) -> Evaluation:
+        """See `Cell.with_key`."""
+        self.__dict__["key"] = key
+        return self
 
 
 WorkItem = Cell | Evaluation

@@ -18,7 +18,7 @@ VARIABLE = "STN_CLUSTER_FAILPOINT"
 
 
 class Failpoint(StrEnum):
-    """All failpoints, in the order in which a cell passes them."""
+    """All failpoints, in the order in which a cell passes them, and those of compaction."""
 
     SUBMIT_RECEIVED = "submit-received"  # nothing is written yet
     SUBMIT_WRITTEN = "submit-written"  # within the queue's transaction
@@ -52,6 +52,16 @@ class Failpoint(StrEnum):
     RESULT_WRITTEN = "result-written"  # within the queue's transaction
     RESULT_COMMITTED = "result-committed"  # the checkpoint still exists
     STATE_DROPPED = "state-dropped"
+
+    COMPACTION_WRITTEN = "compaction-written"  # the replaced files still exist
+    COMPACTION_REMOVED = "compaction-removed"  # one of them does not, or several
+
+    # In `prune`.
+    PRUNE_REMOVED = "prune-removed"  # a file: a log, a checkpoint, a record, rows
+    PRUNE_WRITTEN = "prune-written"  # within the queue's transaction
+    PRUNE_COMMITTED = "prune-committed"
+    PRUNE_REPLACED = "prune-replaced"  # a file without the rows is there, beside that with them
+    PRUNE_SHRUNK = "prune-shrunk"  # the queue's file
 
 
 def _armed() -> dict[str, tuple[int, Path]]:

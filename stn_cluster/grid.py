@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -85,7 +85,7 @@ class Needs(Described):
     ] = {}
     """Custom resources of Ray nodes: amounts by name."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """JSON by which needs are compared: equal needs have the same."""
         return self.model_dump_json(exclude_defaults=True)
@@ -111,6 +111,13 @@ class Needs(Described):
             if 0 < (getattr(self, name) or 0) < LEAST_SHARE:
                 raise ValueError(f"{name} must be 0 or at least {LEAST_SHARE}")
         return self
+
+
+class AroundSeed(NamedTuple):
+    """Texts of a cell of any seed: each as what comes before the seed's digits, and after them."""
+
+    identity: tuple[str, str]  # canonical JSON of what the key is a hash of
+    spec: tuple[str, str]  # JSON of all fields
 
 
 class Cell(Frozen):
@@ -170,6 +177,10 @@ class Cell(Frozen):
         return cell_label(self.model, self.transform, self.distortion, self.seed)
 
     @property
+    def evaluates(self) -> None:
+        """It is no evaluation: see `Evaluation.evaluates`."""
+
+    @property
     def architecture(self) -> str:
         """Name of the registered model."""
         return self.model if self.network is None else self.network.name
@@ -200,6 +211,18 @@ class Cell(Frozen):
 
         The settings and revisions are part of it, the names of the recipe and of plug-ins are not.
         """
+        head, tail = self.around_seed.identity
+        return hashlib.sha256(f"{head}{self.seed}{tail}".encode()).hexdigest()[:16]
+
+    @property
+    def spec(self) -> str:
+        """All of its fields as JSON: that of `model_dump_json`."""
+        head, tail = self.around_seed.spec
+        return f"{head}{self.seed}{tail}"
+
+    @cached_property
+    def around_seed(self) -> AroundSeed:
+        """Texts of the cell with any seed, which its copies `with_seed` share."""
         # exclude_defaults: a field that is added later does not change the keys of cells that
         # leave it at its default.
         machine = {"needs", "no_progress_seconds"}
@@ -209,17 +232,43 @@ class Cell(Frozen):
             exclude_defaults=True,
         )
         identity["distortion"] = self.distortion_name
-        return short_hash(identity, digits=16)
+        fields = list(type(self).model_fields)
+        before = set(fields[: fields.index("seed")])
+        return AroundSeed(
+            identity=_around(
+                canonical_json({k: v for k, v in identity.items() if k < "seed"}),
+                canonical_json({k: v for k, v in identity.items() if k > "seed"}),
+            ),
+            spec=_around(
+                self.model_dump_json(include=before),
+                self.model_dump_json(exclude={*before, "seed"}),
+            ),
+        )
+
+    def with_seed(self, seed: int) -> Cell:
+        """Copy with another seed: much cheaper than another cell."""
+        copied = self.model_copy(update={"seed": seed})
+        copied.__dict__["around_seed"] = self.around_seed
+        return copied
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Cell:
         """Overrides pydantic's so that the copy does not inherit the cached key."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("key", None)
+        for cached in ("key", "around_seed"):
+            copied.__dict__.pop(cached, None)
         return copied
 
     def renamed(self, recipe: str) -> Cell:
         """Copy with another name of the recipe, which is not part of the key."""
-        return self.model_copy(update={"recipe": recipe})
+        if recipe == self.recipe:
+            return self
+        copied = self.model_copy(update={"recipe": recipe})
+        return copied if "key" not in self.__dict__ else copied.with_key(self.key)
+
+    def with_key(self, key: str) -> Cell:
+        """The cell itself, whose key is known and need not be computed."""
+        self.__dict__["key"] = key
+        return self
 
     @property
     def image_jitter(self) -> float:
@@ -310,10 +359,19 @@ def cell_label(model: str, transform: str, distortion: str, seed: int) -> str:
     return f"{model}/{transform}/{distortion}/seed{seed}"
 
 
+def _around(before: str, after: str) -> tuple[str, str]:
+    """Two JSON objects as one with a `seed` between their fields, split at the seed."""
+    return f'{before[:-1]},"seed":', f",{after[1:]}"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON of `value` that is the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def short_hash(value: Any, digits: int) -> str:
     """First `digits` hex digits of the SHA-256 of the canonical JSON of `value`."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:digits]
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]
 
 
 class RecipeChoice(Described):

@@ -18,10 +18,12 @@ from typer.exceptions import TyperException
 
 from stn_cluster import __version__
 from stn_cluster.cli import (
+    compact,
     describe,
     evaluating,
     figure,
     local,
+    prune,
     remote,
     report,
     results,
@@ -60,7 +62,15 @@ for command in (
     *(remote.submit, remote.jobs, remote.status, remote.watch, remote.cancel, remote.retry),
     *(remote.logs, local.rerun, results.results, results.table, results.compare, figure.figure),
     *(report.report, evaluating.evaluate, evaluating.transfer, evaluating.robustness),
-    *(verify.verify, view.view, trained.export, describe.components, describe.schema),
+    *(
+        verify.verify,
+        compact.compact,
+        prune.prune,
+        view.view,
+        trained.export,
+        describe.components,
+        describe.schema,
+    ),
 ):
     app.command()(command)
 

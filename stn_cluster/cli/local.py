@@ -136,6 +136,22 @@ def serve(
         float,
         typer.Option("--lease-seconds", help="A worker that is silent for as long is lost."),
     ] = LEASE_SECONDS,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify",
+            metavar="URL",
+            help="Told of ended jobs and failed cells, by POST of JSON; repeatable.",
+        ),
+    ] = None,
+    exec_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Gets the same JSON on its standard input; repeatable.",
+        ),
+    ] = None,
     no_token: Annotated[
         bool,
         typer.Option("--no-token", help="Let everybody on this machine do everything."),
@@ -154,6 +170,7 @@ def serve(
     from stn_cluster.cluster.settings import make_settings
     from stn_cluster.registry import load_plugins
     from stn_cluster.server.listen import ListenAddress
+    from stn_cluster.server.notify_targets import make_targets
     from stn_cluster.store import refuse_published
 
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
@@ -163,12 +180,15 @@ def serve(
         raise UserError(f"--no-token: and {TOKEN_VARIABLE} is set; leave one of them out")
     listen = ListenAddress(host, port, token, needs_token=not no_token)
     listen.check()
+    targets = make_targets(notify or (), exec_ or (), os.environ)
     refuse_published(settings.store)
     load_plugins(settings.plugins)
     check_cluster(address)  # before Ray is imported
     from stn_cluster.server.serve import serve as serve_until_stopped
 
-    serve_until_stopped(settings, listen, address=address, gpu=gpu, announce=_say_address)
+    serve_until_stopped(
+        settings, listen, address=address, gpu=gpu, announce=_say_address, targets=targets
+    )
 
 
 def _say_address(address: str) -> None:

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from stn_cluster.cluster.captured_output import captured_output, flush_buffers
-from stn_cluster.cluster.spool import SHARED, Spool, make_folder, remove_folder
+from stn_cluster.cluster.spool import (
+    SHARED,
+    Spool,
+    make_folder,
+    remove_abandoned,
+    remove_folder,
+)
 from stn_cluster.plain_text import plain_lines
 from stn_cluster.queue.attempts import utc_now
 
@@ -34,6 +40,8 @@ class AttemptLog:
 
     def __init__(self, worker: str | None = None) -> None:
         self._worker = worker
+        if worker:
+            remove_abandoned()
         self._lock = threading.RLock()
         self._lines: defaultdict[str, _Lines] = defaultdict(_Lines)
         self._total: defaultdict[str, int] = defaultdict(int)
@@ -244,4 +252,4 @@ def _logging_to(stream: TextIO) -> Iterator[None]:
 
 def stamp() -> str:
     """Current time, as it is written at the beginning of a log line."""
-    return f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
+    return f"{utc_now().replace(tzinfo=None).isoformat(timespec='seconds')}Z"

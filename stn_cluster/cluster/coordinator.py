@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import ray
 
 import stn_cluster
 from stn_cluster.cluster.checkpoint_recorder import CheckpointRecorder
+from stn_cluster.cluster.compactor import compact_when_idle
 from stn_cluster.cluster.housekeeping import Housekeeping
 from stn_cluster.cluster.leases import Leases
 from stn_cluster.cluster.memory import come_last
@@ -36,7 +38,7 @@ from stn_cluster.errors import EndedError, ServiceError, StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.private_files import umask_for
 from stn_cluster.provenance import git_commit
-from stn_cluster.queue import queries, submit
+from stn_cluster.queue import notifications, queries, submit
 from stn_cluster.queue.attempts import Attempt
 from stn_cluster.queue.claim import demand
 from stn_cluster.queue.database import FILE, QueueDatabase
@@ -46,13 +48,14 @@ from stn_cluster.queue.jobs import (
     EVERYTHING,
     CellState,
     CellStatus,
-    Job,
     JobPage,
     JobStatus,
     Metrics,
     Page,
 )
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.notifications import Given, Notification
+from stn_cluster.queue.submission import Submission
 from stn_cluster.store import Store, refuse_published
 from stn_cluster.thread_binding import binding_remark
 from stn_cluster.threads import SingleThread
@@ -159,6 +162,7 @@ class Coordinator:
         store.renew()
         with suppress(StoreError):
             store.sweep()
+            store.finish_compaction()
         git_commit()  # caches the commit now, so that the first results need not wait for git
         known = stored_results(store)
         return store, QueueDatabase(state), known
@@ -166,6 +170,8 @@ class Coordinator:
     async def _start(self, store: Store, database: QueueDatabase, known: KnownResults) -> _Parts:
         # Whoever starts a service is told that the disk is full; one that Ray restarts waits.
         write = database.write_until_done if self._restarted else database.write
+        if gone := await write(notifications.set_targets, self.settings.notify):
+            log.error("%d notifications are given up: nobody wants them any more", gone)
         ended, requeued = await write(recover, known)
         log.info("recovered: %d cells had ended, %d are requeued", ended, len(requeued))
         settings, start = self.settings, self._supervisor.start
@@ -178,6 +184,14 @@ class Coordinator:
             store=store, thread=thread, known=known, database=database, housekeeping=housekeeping
         )
         checkpoints = CheckpointRecorder(database, housekeeping.discard)
+        reports = ReportHandler(
+            leases=leases,
+            pool=pool,
+            throughput=throughput,
+            results=results,
+            checkpoints=checkpoints,
+            housekeeping=housekeeping,
+        )
         scheduler = Scheduler(
             settings=settings,
             database=database,
@@ -187,21 +201,19 @@ class Coordinator:
             results=results,
             checkpoints=checkpoints,
             housekeeping=housekeeping,
+            reports=reports,
             supervisor=self._supervisor,
-        )
-        reports = ReportHandler(
-            leases=leases,
-            pool=pool,
-            throughput=throughput,
-            results=results,
-            checkpoints=checkpoints,
-            housekeeping=housekeeping,
         )
         for key, attempt in requeued:
             housekeeping.log_requeued(key, attempt)
         start("write results", results.run(scheduler.committed))
         start("keep house", housekeeping.run())
         start("record checkpoints", checkpoints.run())
+
+        def commits() -> int | None:
+            return None if scheduler.has_work or results.pending else results.commits
+
+        start("compact the store", compact_when_idle(store, thread, commits))
         scheduler.start()
         return _Parts(
             database=database,
@@ -227,7 +239,7 @@ class Coordinator:
         await self._parts()
         return self.settings
 
-    async def submit(self, job: Job) -> bool:
+    async def submit(self, job: Submission) -> bool:
         """Accepts a job; once this returns, it is never lost. Returns whether it is new."""
         parts = await self._parts()
         failpoint("submit-received")
@@ -303,6 +315,16 @@ class Coordinator:
         """Log of an attempt so far, or None."""
         parts = await self._parts()
         return await parts.housekeeping.read_log(key, attempt)
+
+    async def notifications_due(self, target: str, limit: int) -> list[Notification]:
+        """What may be delivered to a target now, oldest first."""
+        parts = await self._parts()
+        return await parts.database.read(notifications.due, target, limit)
+
+    async def settle(self, ends: Sequence[Given]) -> list[int]:
+        """Takes what became of deliveries; returns the numbers of those that are given up."""
+        parts = await self._parts()
+        return await parts.database.write(notifications.settle, ends)
 
     async def stop(self) -> None:
         """Ends the service: checkpoints running cells, writes results, stops workers.

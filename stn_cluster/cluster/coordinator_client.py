@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,8 @@ from stn_cluster.queue.jobs import (
     Metrics,
     Page,
 )
+from stn_cluster.queue.notifications import Given, Notification
+from stn_cluster.queue.submission import Submission
 
 RESTART_SECONDS = 120.0
 POLL_SECONDS = 0.5
@@ -78,7 +80,7 @@ class CoordinatorClient:
         Raises:
             ConflictError: another job has this id.
         """
-        return bool(self._request("submit", job))
+        return bool(self._request("submit", Submission.of(job)))
 
     def jobs(self, page: JobPage = ALL_JOBS) -> list[JobStatus]:
         """Jobs, without their cells; all of them, oldest first, unless a page says otherwise."""
@@ -149,6 +151,16 @@ class CoordinatorClient:
         """Metrics of the service."""
         metrics: Metrics = self._request("metrics")
         return metrics
+
+    def notifications(self, target: str, limit: int) -> list[Notification]:
+        """What may be delivered to a target now, oldest first; `target` is its digest."""
+        due: list[Notification] = self._request("notifications_due", target, limit)
+        return due
+
+    def settle(self, ends: Sequence[Given]) -> list[int]:
+        """Tells what became of deliveries; returns the numbers of those that are given up."""
+        given_up: list[int] = self._request("settle", ends)
+        return given_up
 
     def stop(self, timeout: float) -> None:
         """Ends the service: checkpoints running cells, writes results, stops workers.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from stn_cluster.cluster.abandoned_runs import PREFIX, WORK, marked, remove_abandoned
 from stn_cluster.cluster.private_ray import (
     absolute_python_path,
     forget_token,
@@ -57,7 +58,7 @@ def embedded_ray(workers: int | None, cores_per_worker: int) -> Iterator[Resourc
         stack.enter_context(_alone())
         stack.enter_context(unbound())
         folder = stack.enter_context(_short_folder())
-        ray_folder, work = folder / "r", folder / "work"
+        ray_folder, work = folder / "r", folder / WORK
         work.mkdir()
         (work / "README").write_text("The working folder of stn-cluster's processes.\n")
         with private_environment():
@@ -139,15 +140,16 @@ def _short_folder() -> Iterator[Path]:
     for place in places:
         if len(os.fsencode(place)) > LONGEST_FOLDER:
             continue
+        remove_abandoned(Path(place))
         with contextlib.suppress(OSError):
-            made = tempfile.TemporaryDirectory(prefix="stn-", dir=place, ignore_cleanup_errors=True)
+            made = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True)
             break
     else:
         raise UserError(
             f"no folder for temporary files: none of {', '.join(places)} can be written to and has "
             f"at most {LONGEST_FOLDER} characters; name one in TMPDIR"
         )
-    with made as folder:
+    with made as folder, marked(Path(folder)):
         yield Path(folder)
 
 

@@ -139,6 +139,10 @@ class Housekeeping:
             self._store.append_log(*log_name, texts[log_name])
             written.add(log_name)
 
+        if self._store.local_path is not None:  # a thread for each would cost more than the write
+            for log_name in texts:
+                write(log_name)
+            return
         with ThreadPoolExecutor(LOG_WRITERS) as writers:
             for _ in writers.map(write, texts):
                 pass  # iterating raises the errors of the writes

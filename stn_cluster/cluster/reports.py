@@ -68,7 +68,8 @@ class ReportHandler:
         if begins:  # the time in which nothing was trained, or it was loaded, does not count
             self._throughput.begin(now)
         for attempt, text in report.log.items():
-            if lease := self._leases.get(attempt):
+            lease = self._leases.get(attempt)
+            if lease and not (lease.finishing and attempt in report.ended):  # reported twice
                 self._housekeeping.log(lease.attempt, text)
         self._record_checkpoints(worker, report)  # before results, which depend on lease.saved
         for attempt, outcome in report.ended.items():
@@ -103,13 +104,17 @@ class ReportHandler:
         """Accepts a result, if the worker holds the attempt's lease."""
         if outcome.labels is not None:  # even of a refused result, as later ones omit the labels
             self._results.add_labels(outcome.labels)
-        lease = self._leases.get(attempt)
+        lease, handle = self._leases.get(attempt), self._pool.workers.get(worker)
+        if handle and attempt in handle.accepted:  # reported twice, as our response was lost
+            return
         if lease is None or lease.worker != worker:
             log.warning("late result of %s refused (attempt %s)", outcome.key, attempt)
             return
-        if lease.finishing:  # reported twice, as our response was lost
+        if lease.finishing:
             return
         lease.finishing = True
+        if handle:
+            handle.accepted.add(attempt)
         if outcome.error is None:
             before, lease.step = lease.step, lease.attempt.item.iterations
             self._count(lease, before, time.monotonic())

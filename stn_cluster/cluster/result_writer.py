@@ -64,6 +64,7 @@ class ResultWriter:
         housekeeping: Housekeeping,
     ) -> None:
         self.degraded_reason: str | None = None
+        self.commits = 0  # number of groups that became durable
         self._store = store
         self._thread = thread
         self._known = known
@@ -106,6 +107,7 @@ class ResultWriter:
                 group = self._results[:GROUP]
                 await self._write(group)
                 del self._results[: len(group)]
+                self.commits += 1
                 on_commit(group)
                 with_state = [
                     result.attempt.cell.key

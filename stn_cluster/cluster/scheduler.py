@@ -30,6 +30,8 @@ from stn_cluster.cluster.placement import (
     unplaced,
     unsatisfiable,
 )
+from stn_cluster.cluster.protocol import Report
+from stn_cluster.cluster.reports import ReportHandler
 from stn_cluster.cluster.requeuer import Requeuer
 from stn_cluster.cluster.result_writer import Result, ResultWriter
 from stn_cluster.cluster.settings import Settings
@@ -69,6 +71,7 @@ class Scheduler:
         results: gets the failures of cells without retries left.
         checkpoints: flushed before a cell is requeued: it resumes from the newest.
         housekeeping: gets lines for logs.
+        reports: gets the last report of a pack, which comes back with it.
         supervisor: runs the tasks.
     """
 
@@ -83,6 +86,7 @@ class Scheduler:
         results: ResultWriter,
         checkpoints: CheckpointRecorder,
         housekeeping: Housekeeping,
+        reports: ReportHandler,
         supervisor: Supervisor,
     ) -> None:
         self.settings = settings
@@ -93,6 +97,7 @@ class Scheduler:
         self._throughput = throughput
         self._results = results
         self._housekeeping = housekeeping
+        self._reports = reports
         self._supervisor = supervisor
         self._requeuer = Requeuer(
             database=database,
@@ -122,6 +127,11 @@ class Scheduler:
             or self._results.degraded_reason
             or self._pool.degraded_reason
         )
+
+    @property
+    def has_work(self) -> bool:
+        """Whether cells are queued or running, or it cannot be known, or it is stopping."""
+        return bool(self.demand or self._leases or self.degraded_reason or self._stopping)
 
     def waiting(self, demand: Sequence[Demand]) -> tuple[str, ...]:
         """Lines for people on the nodes and the room that queued cells wait for."""
@@ -228,7 +238,7 @@ class Scheduler:
                 worker.state, worker.heard_at = WorkerState.BUSY, time.monotonic()
                 # A late heartbeat may have told of the last pack.
                 worker.cancel_requested_at, worker.degraded_reason = {}, None
-                worker.stall = None
+                worker.accepted, worker.stall = set(), None
                 await self._train(worker, pack)
                 worker.state = WorkerState.IDLE
         except (WorkerLostError, WorkerUnavailableError) as error:
@@ -306,7 +316,8 @@ class Scheduler:
         training = worker.train(pack)
         failpoint("claim-handed-over")
         try:
-            await self._until_done(worker, training)
+            report = await self._until_done(worker, training)
+            self._reports.handle(worker.name, report)
         except WorkerLostError as error:
             with suppress(ConnectionError):
                 await self._pool.refresh_nodes()
@@ -327,14 +338,17 @@ class Scheduler:
             why = "its worker came back without its result"
             await self._requeuer.requeue(worker.name, ExitReason.DIED, why)
 
-    async def _until_done(self, worker: WorkerHandle, training: Awaitable[None]) -> None:
+    async def _until_done(self, worker: WorkerHandle, training: Awaitable[Report]) -> Report:
         """Waits for a pack's end, also where the connection breaks and the worker lives.
+
+        Returns:
+            Its last report.
 
         Raises:
             WorkerLostError: the worker died, or the pack's training did.
         """
         try:
-            await training
+            return await training
         except WorkerUnavailableError:
             await self._until_reached(worker)
             while any(not lease.finishing for lease in self._leases.of(worker.name)):

@@ -38,6 +38,7 @@ class Settings:
     max_failed_starts: int | None = None  # failed starts in a row after which the service gives up
     only_job: str | None = None  # id of a job: train only its cells
     evaluations_only: bool = False  # nothing is trained: then the store may be a published one
+    notify: tuple[str, ...] = ()  # digests of those who are told of ended jobs and failed cells
     plugins: tuple[str, ...] = ()  # modules whose components jobs over HTTP may use
     runner: str = "stn_cluster.cluster.pack_runner:PackRunner"  # class that trains packs
 

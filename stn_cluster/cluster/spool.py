@@ -83,13 +83,20 @@ def make_folder(worker: str) -> Path | None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a worker's folder, and those of workers that nobody has asked about for a day."""
+    """Removes a worker's folder."""
+    try:
+        folder.rmdir()  # after every pack, and there are many
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned() -> None:
+    """Removes folders of workers that nobody has asked about for a day."""
     oldest = time.time() - ABANDONED_SECONDS
     with suppress(OSError):
-        for other in folder.parent.iterdir():
+        for other in root.iterdir() if (root := _root()) else ():
             if other.stat().st_mtime < oldest:
                 shutil.rmtree(other, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def last_output(worker: str) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -98,8 +98,11 @@ class Worker:
         module, _, runner = settings.runner.partition(":")
         self._runner = getattr(import_module(module), runner)(settings, device)
         self._log = AttemptLog(name)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # for the next two
         self._latest = Report()  # progress that is not reported yet
+        self._ended: dict[str, Outcome] = {}  # results that are not reported yet
+        self._sending = threading.Lock()  # held by whoever reports them
+        self._returned: Report | None = None  # until it is known to have arrived
         self._training = threading.Event()
         self._pack: Sequence[Attempt] = ()
         self._thread: int | None = None  # id of the thread that trains
@@ -116,23 +119,27 @@ class Worker:
         """Ends the current pack at its next step, with a checkpoint."""
         self._runner.stop()
 
-    def train(self, pack: Sequence[Attempt]) -> None:
-        """Trains a pack to its end; reports the results instead of returning them."""
+    def train(self, pack: Sequence[Attempt]) -> Report:
+        """Trains a pack to its end; reports results as they come, and returns the last report.
+
+        What it returns is lost if the connection breaks: if no other pack follows, it is reported.
+        """
         self._acknowledged = time.monotonic()
+        self._returned = None  # whoever has another pack for it has the last one's end
         # Until it is known better: so that they can be cancelled while they are loaded.
         self._latest = Report(steps={attempt.id: 0 for attempt in pack})
         self._pack, self._thread = pack, threading.get_ident()
         self._runner.activity.begin("starts")
         self._training.set()
         try:
-            report = Report()
             with self._log.gathering([attempt.id for attempt in pack]):
                 for report in self._runner.train(pack, self._log):
                     self._note(report)
-                    if report.ended:
-                        self._report(report.ended)
-            if not report.ended or self._log:  # otherwise the last report was complete
-                self._report({})
+                    if report.ended and report.steps:  # others go on: this is not the end
+                        self._report()
+            with self._sending:
+                self._returned = self._take_report()
+            return self._returned
         except BaseException as error:  # the process is unusable: for example, out of memory
             self._report_last_lines(pack, error)
             raise
@@ -141,6 +148,7 @@ class Worker:
 
     def _note(self, report: Report) -> None:
         with self._lock:
+            self._ended |= report.ended
             self._latest = replace(
                 self._latest,
                 steps=report.steps,
@@ -148,21 +156,26 @@ class Worker:
                 saved={**self._latest.saved, **report.saved},
             )
 
-    def _report(self, ended: Mapping[str, Outcome]) -> None:
+    def _report(self) -> None:
         """Reports the pack's progress, and waits for the response."""
+        with self._sending:
+            lost = self._deliver(self._take_report())
+            self._log.delivered()
+        self._runner.drop(lost)
+
+    def _take_report(self) -> Report:
+        """The pack's progress since the last report."""
         with self._lock:
             stall = self._stall()
             report = replace(
                 self._latest,
-                ended=ended,
+                ended=self._ended,
                 log=self._log.take(),
                 degraded_reason=self._runner.degraded_reason,
                 stall=stall,
             )
-            self._latest = Report(steps=report.steps, saved=report.saved)
-        lost = self._deliver(report)
-        self._log.delivered()
-        self._runner.drop(lost)
+            self._latest, self._ended = Report(steps=report.steps, saved=report.saved), {}
+        return report
 
     def _stall(self) -> Stall | None:
         """What the pack is doing, if it has made no progress for a while."""
@@ -190,7 +203,7 @@ class Worker:
         with suppress(Exception):  # best effort: the error itself is raised in any case
             for attempt in pack:
                 self._log.line(attempt.id, "".join(traceback.format_exception(error)).rstrip())
-            self._report({})
+            self._report()
 
     def _deliver(self, report: Report) -> set[str]:
         """Sends a report, and retries until it is acknowledged (a duplicate has no effect). Ends
@@ -210,7 +223,12 @@ class Worker:
 
     def _send_heartbeats(self) -> None:
         """Reports at regular intervals, in a separate thread, until the process ends."""
+        returned: Report | None = None
         while True:
             time.sleep(self.settings.heartbeat_seconds)
             if self._training.is_set():
-                self._report({})
+                self._report()
+            elif returned is not None and returned is self._returned:  # no pack since the last beat
+                self._deliver(returned)
+                self._returned = None
+            returned = self._returned

@@ -19,6 +19,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stn_cluster.cluster.placement import Node, WorkerState, parse_nodes, worker_options
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.ray_exits import exit_of
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.spool import last_output
@@ -67,6 +68,7 @@ class WorkerHandle:
     info: WorkerInfo = field(default_factory=lambda: WorkerInfo("", "", ""))  # set once started
     degraded_reason: str | None = None  # why it cannot reach the store
     heard_at: float = 0.0  # of its last sign of life, or when it got its pack; 0 before the first
+    accepted: set[str] = field(default_factory=set)  # attempts of its pack with a result
     stall: StalledPack | None = None  # None while its pack makes progress
     task: asyncio.Task[None] | None = None  # task that waits for its pack
     cancel_requested_at: dict[str, float] = field(default_factory=dict)  # by attempt
@@ -80,8 +82,9 @@ class WorkerHandle:
         """
         return await _answer(self.actor.hello.remote())
 
-    def train(self, pack: Sequence[Attempt]) -> Awaitable[None]:
-        """Sends it a pack at once; the awaitable ends with the pack. For errors, see `hello`."""
+    def train(self, pack: Sequence[Attempt]) -> Awaitable[Report]:
+        """Sends it a pack at once; the awaitable ends with the pack, and has its last report. For
+        errors, see `hello`."""
         return _answer(self.actor.train.remote(tuple(pack)))
 
     def stop(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from stn_cluster.grid import Needs
 from stn_cluster.queue.attempts import Attempt, Checkpoint, WorkerInfo, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
-from stn_cluster.queue.queries import named_item, read_item
+from stn_cluster.queue.queries import read_item
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def claim(
         ).fetchone()
         if first is None:
             return ()
-        pack = [first]
-        most = 1 if first["isolated"] else size(read_item(first))
+        pack = [(first, read_item(first))]
+        most = 1 if first["isolated"] else size(pack[0][1])
         if most > 1:
-            pack += db.execute(
+            more = db.execute(
                 f"SELECT {columns} FROM cells INDEXED BY cells_by_stream "
                 "WHERE state = 'queued' AND stream = :stream AND needs = :needs AND NOT exhausted "
                 "AND NOT waiting AND NOT isolated AND job = :job AND priority = :priority "
@@ -105,20 +105,25 @@ def claim(
                 f"{wanted} ORDER BY cost DESC, rowid LIMIT :more",
                 {**parameters, **dict(first), "more": most - 1},
             )
+            pack += [(row, read_item(row)) for row in more]
         [job_id] = db.execute(
             "SELECT job_id FROM jobs WHERE number = ?", (first["job"],)
         ).fetchone()
-        return tuple(_begin(db, row, job_id, len(pack), worker) for row in pack)
+        attempts = tuple(
+            _attempt(row, item.renamed(row["recipe"]), job_id, len(pack), worker)
+            for row, item in pack
+        )
+        _begin(db, attempts)
+    return attempts
 
 
-def _begin(
-    db: sqlite3.Connection, row: sqlite3.Row, job_id: str, pack_size: int, worker: WorkerInfo
+def _attempt(
+    row: sqlite3.Row, item: WorkItem, job_id: str, pack_size: int, worker: WorkerInfo
 ) -> Attempt:
     resume_from = None
     if row["checkpoint_attempt"] is not None:
         resume_from = Checkpoint(row["checkpoint_attempt"], row["checkpoint_step"])
-    item = named_item(row)
-    attempt = Attempt(
+    return Attempt(
         id=uuid4().hex,
         cell=item.cell if isinstance(item, Evaluation) else item,
         job_id=job_id,
@@ -130,16 +135,17 @@ def _begin(
         evaluation=item if isinstance(item, Evaluation) else None,
         weights_attempt=row["weights_attempt"],
     )
-    db.execute(
+
+
+def _begin(db: sqlite3.Connection, pack: Sequence[Attempt]) -> None:
+    """Marks the cells of a pack as running, and adds the attempts to their history."""
+    change, worker = next_change(db), json.dumps(asdict(pack[0].worker))
+    db.executemany(
         "UPDATE cells SET state = ?, attempt = ?, changed = ? WHERE key = ?",
-        (CellState.RUNNING, attempt.id, next_change(db), row["key"]),
+        [(CellState.RUNNING, attempt.id, change, attempt.item.key) for attempt in pack],
     )
-    db.execute(
+    db.executemany(
         "INSERT INTO attempts (attempt, key, job_id, pack_size, worker, started_at) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            *(attempt.id, row["key"], job_id, pack_size),
-            *(json.dumps(asdict(worker)), attempt.started_at.isoformat()),
-        ),
+        [(a.id, a.item.key, a.job_id, a.pack_size, worker, a.started_at.isoformat()) for a in pack],
     )
-    return attempt

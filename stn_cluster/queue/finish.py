@@ -14,6 +14,7 @@ from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReas
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.notifications import announce
 from stn_cluster.queue.queries import attempt_of
 
 MAX_FAILURES = 3  # failures after which the cell is failed
@@ -28,7 +29,9 @@ def finish(db: sqlite3.Connection, results: Sequence[StoredResult]) -> list[bool
     """
     with transaction(db, "result"):
         change = next_change(db)
-        return [_finish(db, result, change) for result in results]
+        accepted = [_finish(db, result, change) for result in results]
+        announce(db, change)
+    return accepted
 
 
 def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
@@ -206,6 +209,7 @@ def recover(db: sqlite3.Connection, known: KnownResults) -> tuple[int, list[tupl
             )
             _finish(db, result, change)
             ended += 1
+        announce(db, change)
     running = db.execute("SELECT key, attempt FROM cells WHERE state = 'running'").fetchall()
     lost = AttemptEnd(ExitReason.COORDINATOR_LOST, "the coordinator ended")
     requeue(db, {row["attempt"]: lost for row in running})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from stn_cluster.evaluations import WorkItem
-from stn_cluster.grid import Cell
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -19,6 +17,18 @@ class StoredResult:
     test_error: float | None = None  # percent; None for a failure, or a success without a test
     error: str | None = None  # why it failed, one line; None for a success
     weights_attempt: str | None = None  # of an evaluation: the attempt whose weights it is of
+
+
+class Keyed(Protocol):
+    """A cell or an evaluation, or a row of one."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+    @property
+    def evaluates(self) -> str | None:
+        """Key of the cell that it evaluates; None: it is a cell."""
 
 
 class KnownResults:
@@ -42,12 +52,12 @@ class KnownResults:
         """Newest success of a cell or an evaluation."""
         return self._successes.get(key)
 
-    def current(self, item: WorkItem) -> StoredResult | None:
+    def current(self, item: Keyed) -> StoredResult | None:
         """Success that stands: an evaluation's stands until its cell is trained again."""
         result = self.success(item.key)
-        if result is None or isinstance(item, Cell):
+        if result is None or item.evaluates is None:
             return result
-        trained = self.success(item.cell.key)
+        trained = self.success(item.evaluates)
         return result if trained and trained.attempt == result.weights_attempt else None
 
     def after(self, key: str, since: int) -> StoredResult | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = """
 CREATE TABLE jobs (
@@ -17,7 +17,8 @@ CREATE TABLE jobs (
     priority INTEGER NOT NULL,          -- higher priorities go first
     submitted_at TEXT NOT NULL,         -- UTC
     cancelled_at TEXT,
-    recorded INTEGER NOT NULL DEFAULT 0 -- whether the store has the job's record
+    recorded INTEGER NOT NULL DEFAULT 0, -- whether the store has the job's record
+    told INTEGER NOT NULL DEFAULT 0     -- whether its end has been told, or is to be told to nobody
 );
 CREATE TABLE cells (                    -- work items: cells to train, and evaluations of cells
     key TEXT PRIMARY KEY,
@@ -69,6 +70,23 @@ CREATE TABLE attempts (
     message TEXT
 );
 """
+_TABLES_OF_VERSION_4 = """
+CREATE TABLE pruned (                   -- jobs that are not in the queue any more
+    job_id TEXT PRIMARY KEY,
+    pruned_at TEXT NOT NULL             -- UTC
+);
+CREATE TABLE targets (                  -- who is told of ended jobs and failed cells
+    target TEXT PRIMARY KEY             -- digest of a URL or a command
+);
+CREATE TABLE notifications (            -- what is to be delivered; a row for each target
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    target TEXT NOT NULL,
+    body TEXT NOT NULL,                 -- JSON
+    made REAL NOT NULL,                 -- seconds since 1970, like the next
+    due REAL NOT NULL,                  -- not to be tried before
+    tries INTEGER NOT NULL DEFAULT 0    -- those that have failed
+);
+"""
 _INDEXES = """
 CREATE INDEX cells_to_claim ON cells (needs, priority DESC, job, evaluates IS NOT NULL, cost DESC)
     WHERE state = 'queued' AND NOT exhausted AND NOT waiting;
@@ -81,6 +99,7 @@ CREATE INDEX cells_evaluated ON cells (evaluates) WHERE evaluates IS NOT NULL;
 CREATE INDEX job_cells_by_key ON job_cells (key);
 CREATE INDEX attempts_by_key ON attempts (key, started_at);
 CREATE INDEX attempts_open ON attempts (key) WHERE ended_at IS NULL;
+CREATE INDEX notifications_due ON notifications (target, due);
 """
 # The first layout had other names, and recognised results by their test error, which a success
 # without a test does not have.
@@ -114,15 +133,24 @@ ALTER TABLE cells ADD COLUMN evaluates TEXT;
 ALTER TABLE cells ADD COLUMN weights_attempt TEXT;
 ALTER TABLE cells ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
 """
-_DROP_INDEXES = "".join(
-    f"DROP INDEX {line.split()[2]};\n"
-    for line in _INDEXES.splitlines()
-    if line.startswith("CREATE") and " cells_evaluated " not in line
-)
+# The third one told nobody of ends, and forgot no jobs.
+_FROM_VERSION_3 = f"""
+ALTER TABLE jobs ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+{_TABLES_OF_VERSION_4}
+"""
+
+
+def _drop_indexes(*except_for: str) -> str:
+    """Drops the present indexes, but for those that an older version did not have."""
+    names = [line.split()[2] for line in _INDEXES.splitlines() if line.startswith("CREATE")]
+    return "".join(f"DROP INDEX {name};\n" for name in names if name not in except_for)
+
+
 _CHANGES = (  # by the version of the file
-    _TABLES,
-    _FROM_VERSION_1 + _FROM_VERSION_2,
-    _DROP_INDEXES + _FROM_VERSION_2,
+    _TABLES + _TABLES_OF_VERSION_4,
+    _FROM_VERSION_1 + _FROM_VERSION_2 + _FROM_VERSION_3,
+    _drop_indexes("cells_evaluated", "notifications_due") + _FROM_VERSION_2 + _FROM_VERSION_3,
+    _drop_indexes("notifications_due") + _FROM_VERSION_3,
 )
 
 

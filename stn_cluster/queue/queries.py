@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -48,10 +49,10 @@ _NAME = ", ".join(f"{column} AS {name}" for name, column in _COLUMNS.items()) + 
     "CASE WHEN evaluates IS NOT NULL THEN substr(label, instr(label, ' on ') + 4) END AS tested_on"
 )
 _ATTEMPTS = """
-    SELECT attempts.*, spec, evaluates, weights_attempt, (
+    SELECT attempts.*, spec, evaluates, weights_attempt, coalesce((
         SELECT recipe FROM job_cells JOIN jobs ON jobs.number = job_cells.job
         WHERE jobs.job_id = attempts.job_id AND job_cells.key = attempts.key
-    ) AS recipe
+    ), (SELECT recipe FROM job_cells WHERE job_cells.key = attempts.key)) AS recipe
     FROM attempts JOIN cells USING (key)
 """
 
@@ -64,12 +65,18 @@ def find_job(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
     """Row of a job.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: there is no such job, or it was pruned.
     """
     row: sqlite3.Row | None = db.execute(
         "SELECT * FROM jobs WHERE job_id = ?", (job_id,)
     ).fetchone()
     if row is None:
+        gone = db.execute("SELECT pruned_at FROM pruned WHERE job_id = ?", (job_id,)).fetchone()
+        if gone is not None:
+            raise NotFoundError(
+                f"job {job_id!r} was pruned on {gone['pruned_at'][:10]}; its results are still in "
+                "the store"
+            )
         recent = db.execute("SELECT job_id FROM jobs ORDER BY number DESC LIMIT 20")
         known = [row["job_id"] for row in recent]
         raise NotFoundError(unknown("job", job_id, known) if known else f"unknown job {job_id!r}")
@@ -222,9 +229,12 @@ def _attempt(row: sqlite3.Row) -> Attempt:
 
 
 def read_item(row: sqlite3.Row) -> WorkItem:
-    """Cell or evaluation of a row with `spec` and `evaluates`."""
-    kind = Cell if row["evaluates"] is None else Evaluation
-    return kind.model_validate_json(row["spec"])
+    """Cell or evaluation of a row with `key`, `spec` and `evaluates`."""
+    if row["evaluates"] is None:
+        return Cell.model_validate_json(row["spec"]).with_key(row["key"])
+    evaluation = Evaluation.model_validate_json(row["spec"])
+    evaluation.cell.with_key(row["evaluates"])
+    return evaluation.with_key(row["key"])
 
 
 def named_item(row: sqlite3.Row) -> WorkItem:
@@ -260,16 +270,16 @@ def unrecorded_jobs(db: sqlite3.Connection) -> list[str]:
     return [row["job_id"] for row in rows]
 
 
-def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
-    """Record of a job for the store: everything that was submitted."""
+def job_record(db: sqlite3.Connection, job_id: str) -> bytes:
+    """Record of a job for the store, as JSON: everything that was submitted.
+
+    Cells are copied as text: as objects, those of a large job would take a gigabyte.
+    """
     job = find_job(db, job_id)
-    rows = db.execute(
-        "SELECT key, label, evaluates, spec, recipe FROM job_cells JOIN cells USING (key) "
-        "WHERE job_cells.job = ? ORDER BY position",
-        (job["number"],),
-    ).fetchall()
-    cells = [row for row in rows if row["evaluates"] is None]
-    evaluations = [row for row in rows if row["evaluates"] is not None]
+    of_job = "FROM job_cells JOIN cells USING (key) WHERE job_cells.job = ?"
+    evaluations = db.execute(
+        f"SELECT key, label {of_job} AND evaluates IS NOT NULL ORDER BY position", (job["number"],)
+    )
     record = {
         "job_id": job_id,
         "submitted_at": job["submitted_at"],
@@ -277,11 +287,21 @@ def job_record(db: sqlite3.Connection, job_id: str) -> dict[str, Any]:
         "folder": job["folder"],
         "priority": job["priority"],
         "force": bool(job["force"]),
-        "cells": [{**json.loads(row["spec"]), "recipe": row["recipe"]} for row in cells],
     }
-    if evaluations:
-        record["evaluations"] = {row["key"]: row["label"] for row in evaluations}
-    return record
+    if labels := {row["key"]: row["label"] for row in evaluations}:
+        record["evaluations"] = labels
+    specs = db.execute(
+        "SELECT CASE WHEN json_extract(spec, '$.recipe') = recipe THEN spec "
+        f"ELSE json_set(spec, '$.recipe', recipe) END {of_job} AND evaluates IS NULL "
+        "ORDER BY position",
+        (job["number"],),
+    )
+    text = io.BytesIO()
+    text.write(json.dumps(record, allow_nan=False)[:-1].encode() + b', "cells": [')
+    for index, (spec,) in enumerate(specs):
+        text.write((f", {spec}" if index else spec).encode())
+    text.write(b"]}")
+    return text.getvalue()
 
 
 def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:

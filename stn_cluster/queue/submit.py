@@ -6,16 +6,20 @@ first. An evaluation of a cell that is still to be trained waits for it.
 
 from __future__ import annotations
 
+import itertools
+import json
 import sqlite3
+from collections.abc import Sequence
 
 from stn_cluster.errors import ConflictError, UserError
-from stn_cluster.evaluations import Evaluation, WorkItem
 from stn_cluster.queue.attempts import ExitReason, utc_now
 from stn_cluster.queue.database import next_change, transaction
 from stn_cluster.queue.finish import close_attempt, fail_waiting
-from stn_cluster.queue.jobs import CellState, Job
+from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.notifications import announce
 from stn_cluster.queue.queries import find_job
+from stn_cluster.queue.submission import ItemRow, Submission
 
 # A cell that a client queues again starts with a new count of attempts.
 _QUEUED_ANEW = (
@@ -37,7 +41,7 @@ _FIRST_JOB = """
 """
 
 
-def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
+def submit(db: sqlite3.Connection, job: Submission, known: KnownResults) -> bool:
     """Accepts a job; once this returns, the job is never lost.
 
     Args:
@@ -62,15 +66,18 @@ def submit(db: sqlite3.Connection, job: Job, known: KnownResults) -> bool:
     with transaction(db, "submit"):
         number = _insert_job(db, job)
         change = next_change(db)
-        wanted = []
-        for position, item in enumerate(job.items):
-            has_result = _enqueue(db, number, job, item, known, change)
-            wanted.append((number, position, item.key, item.recipe, has_result, not has_result))
-        db.executemany(
-            "INSERT INTO job_cells (job, position, key, recipe, stored, pending) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            wanted,
-        )
+        position = itertools.count()
+        for rows in job.rows():
+            stored = _enqueue(db, number, job, rows, known, change)
+            db.executemany(
+                "INSERT INTO job_cells (job, position, key, recipe, stored, pending) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (number, next(position), x.key, x.recipe, x.key in stored, x.key not in stored)
+                    for x in rows
+                ],
+            )
+        announce(db, change, [number])
     return True
 
 
@@ -115,6 +122,7 @@ def cancel(db: sqlite3.Connection, job_id: str) -> list[str]:
         )
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell was cancelled", change)
+        announce(db, change, [number])
     return cancelled
 
 
@@ -145,6 +153,11 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         )
         after = wanted.format(which="pending")
         db.execute(
+            "UPDATE jobs SET told = 0 WHERE number = ? AND EXISTS "
+            "(SELECT 1 FROM job_cells WHERE job_cells.job = number AND pending)",
+            (number,),
+        )
+        db.execute(
             f"UPDATE cells SET {_QUEUED_ANEW}, since = ?, changed = ? "
             f"WHERE {after} AND NOT {_UNFINISHED}",
             (known.watermark, change),
@@ -164,6 +177,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         # Of a cell that has no result, and that this job does not train.
         for row in db.execute(_STRANDED).fetchall():
             fail_waiting(db, row["evaluates"], "its cell has no result", change)
+        announce(db, change, [number])
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
 
@@ -174,7 +188,7 @@ def mark_recorded(db: sqlite3.Connection, job_id: str) -> None:
         db.execute("UPDATE jobs SET recorded = 1 WHERE job_id = ?", (job_id,))
 
 
-def _insert_job(db: sqlite3.Connection, job: Job) -> int:
+def _insert_job(db: sqlite3.Connection, job: Submission) -> int:
     number = db.execute(
         "INSERT INTO jobs (job_id, digest, config, folder, force, priority, submitted_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -184,71 +198,113 @@ def _insert_job(db: sqlite3.Connection, job: Job) -> int:
         ),
     ).lastrowid
     assert number is not None
+    db.execute("DELETE FROM pruned WHERE job_id = ?", (job.job_id,))
     return number
 
 
 def _enqueue(
     db: sqlite3.Connection,
     number: int,
-    job: Job,
-    item: WorkItem,
+    job: Submission,
+    rows: Sequence[ItemRow],
     known: KnownResults,
     change: int,
-) -> bool:
-    """Queues a work item, unless it is queued already or has a result; returns whether it has one.
+) -> set[str]:
+    """Queues work items, unless they are queued already or have a result.
 
-    Evaluations come after the cells of their job.
+    Returns:
+        Keys of those that have a result.
     """
-    row = db.execute("SELECT state, job, priority FROM cells WHERE key = ?", (item.key,)).fetchone()
-    if row is not None and not CellState(row["state"]).ended:
-        if (-job.priority, number) < (-row["priority"], row["job"]):
+    keys = json.dumps([row.key for row in rows])
+    present = db.execute(
+        "SELECT key, state, job, priority FROM cells WHERE key IN (SELECT value FROM json_each(?))",
+        (keys,),
+    )
+    before = {row["key"]: row for row in present}
+    stored: set[str] = set()
+    new = []
+    for item in rows:
+        row = before.get(item.key)
+        if row is not None and not CellState(row["state"]).ended:
+            if (-job.priority, number) < (-row["priority"], row["job"]):
+                db.execute(
+                    "UPDATE cells SET job = ?, priority = ? WHERE key = ?",
+                    (number, job.priority, item.key),
+                )
+            continue
+        weights, waiting = _weights_of(db, number, item, known)
+        result = None if job.force or waiting else known.current(item)
+        if result is not None:
+            stored.add(item.key)
+        if row is not None:
+            _renew(db, number, job, item, result, known.watermark, change)
             db.execute(
-                "UPDATE cells SET job = ?, priority = ? WHERE key = ?",
-                (number, job.priority, item.key),
+                "UPDATE cells SET evaluates = ?, weights_attempt = ?, waiting = ? WHERE key = ?",
+                (item.evaluates, weights, waiting, item.key),
             )
-        return False
-    weights, waiting = _weights_of(db, job, item, known)
-    result = None if job.force or waiting else known.current(item)
-    if row is None:
-        _insert_item(db, number, job, item, result, known.watermark, change)
-    elif result is not None:
+            continue
+        state = CellState.QUEUED if result is None else CellState.SUCCEEDED
+        new.append(
+            (
+                *(item.key, item.spec, item.label, item.stream, item.needs, item.cost, state),
+                *(number, job.priority, result and result.attempt, result is not None),
+                *(result and result.test_error, known.watermark, change),
+                *(item.evaluates, weights, waiting),
+            )
+        )
+    db.executemany(
+        "INSERT INTO cells (key, spec, label, stream, needs, cost, state, job, priority, attempt, "
+        "has_result, test_error, since, changed, evaluates, weights_attempt, waiting) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        new,
+    )
+    return stored
+
+
+def _renew(
+    db: sqlite3.Connection,
+    number: int,
+    job: Submission,
+    item: ItemRow,
+    result: StoredResult | None,
+    since: int,
+    change: int,
+) -> None:
+    """Takes the result of a work item that had ended, or queues it again."""
+    if result is not None:
         db.execute(
             "UPDATE cells SET state = ?, attempt = ?, has_result = 1, test_error = ?, "
             "error = NULL, changed = ? WHERE key = ?",
             (CellState.SUCCEEDED, result.attempt, result.test_error, change, item.key),
         )
-    else:
-        # A cancelled cell resumes from its checkpoint, a forced one starts from the beginning.
-        checkpoint = "checkpoint_attempt = NULL, checkpoint_step = NULL, " if job.force else ""
-        db.execute(
-            f"UPDATE cells SET {_QUEUED_ANEW}, {checkpoint} spec = ?, needs = ?, cost = ?, "
-            "job = ?, priority = ?, since = ?, changed = ? WHERE key = ?",
-            (
-                *(item.model_dump_json(), item.needs.text, item.cost, number),
-                *(job.priority, known.watermark, change, item.key),
-            ),
-        )
-    if isinstance(item, Evaluation):
-        db.execute(
-            "UPDATE cells SET evaluates = ?, weights_attempt = ?, waiting = ? WHERE key = ?",
-            (item.cell.key, weights, waiting, item.key),
-        )
-    return result is not None
+        return
+    # A cancelled cell resumes from its checkpoint, a forced one starts from the beginning.
+    checkpoint = "checkpoint_attempt = NULL, checkpoint_step = NULL, " if job.force else ""
+    db.execute(
+        f"UPDATE cells SET {_QUEUED_ANEW}, {checkpoint} spec = ?, needs = ?, cost = ?, "
+        "job = ?, priority = ?, since = ?, changed = ? WHERE key = ?",
+        (
+            *(item.spec, item.needs, item.cost, number),
+            *(job.priority, since, change, item.key),
+        ),
+    )
 
 
 def _weights_of(
-    db: sqlite3.Connection, job: Job, item: WorkItem, known: KnownResults
+    db: sqlite3.Connection, number: int, item: ItemRow, known: KnownResults
 ) -> tuple[str | None, bool]:
     """The attempt whose weights an evaluation is of, and whether it waits for its cell instead.
 
     Raises:
         UserError: neither is possible.
     """
-    if not isinstance(item, Evaluation):
+    if item.evaluates is None:
         return None, False
-    if item.cell.key in job.keys and _is_unfinished(db, item.cell.key):
+    of_job = "SELECT 1 FROM job_cells WHERE key = ? AND job = ?"
+    trained_here = db.execute(of_job, (item.evaluates, number)).fetchone() is not None
+    if trained_here and _is_unfinished(db, item.evaluates):
         return None, True
-    if (trained := known.success(item.cell.key)) is None:
+    if (trained := known.success(item.evaluates)) is None:
         raise UserError(f"{item.label}: the store has no result of this cell to evaluate")
     return trained.attempt, False
 
@@ -256,24 +312,3 @@ def _weights_of(
 def _is_unfinished(db: sqlite3.Connection, key: str) -> bool:
     found = db.execute(f"SELECT 1 FROM cells WHERE key = ? AND {_UNFINISHED}", (key,)).fetchone()
     return found is not None
-
-
-def _insert_item(
-    db: sqlite3.Connection,
-    number: int,
-    job: Job,
-    item: WorkItem,
-    result: StoredResult | None,
-    since: int,
-    change: int,
-) -> None:
-    db.execute(
-        "INSERT INTO cells (key, spec, label, stream, needs, cost, state, job, priority, attempt, "
-        "has_result, test_error, since, changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(item.key, item.model_dump_json(), item.label, str(tuple(item.stream))),
-            *(item.needs.text, item.cost, CellState.SUCCEEDED if result else CellState.QUEUED),
-            *(number, job.priority, result and result.attempt, result is not None),
-            *(result and result.test_error, since, change),
-        ),
-    )

@@ -158,11 +158,13 @@ def _product(
     with within("models"):
         networks = {model: network_of(model, dataset.info, data_root) for model in models}
     recipe = chosen_recipe(config.recipe, "recipe", config)
-    return [
-        _cell(config, recipe, (model, networks[model]), transform, distortion, seed, dataset)
-        for model, transform in pairs
-        for distortion, seed in product(distortions, _seeds(model, config))
-    ]
+    cells = []
+    for (model, transform), distortion in product(pairs, distortions):
+        first, *others = _seeds(model, config)
+        choice = model, networks[model]
+        cell = _cell(config, recipe, choice, transform, distortion, first, dataset)
+        cells += [cell, *(cell.with_seed(seed) for seed in others)]
+    return cells
 
 
 def _listed(

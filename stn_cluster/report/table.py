@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
 from stn_cluster.paths import user_path
 from stn_cluster.report.reference import find_reference, reference_error
 from stn_cluster.report.untrained import with_untrained
-from stn_cluster.store import OutdatedWarning, Store, in_table_order, load_results, newest, select
+from stn_cluster.store import OutdatedWarning, Store, in_table_order, newest, select
 
 COLUMNS = (
     "dataset",
@@ -34,6 +35,13 @@ COLUMNS = (
 _GROUP = ["dataset", "recipe"]
 _ENTRY = [*_GROUP, "model", "transform", "distortion"]
 _NEEDED = [*_ENTRY, "seed", "key", "status", "test_error", "accepted_at"]
+
+_MISSING = {
+    "n_seeds": 0,
+    "test_error_mean": np.nan,
+    "test_error_std": np.nan,
+    "status": "missing",
+}
 
 
 class Named(Protocol):
@@ -140,13 +148,10 @@ def table_of_cells(
         distortions = dict.fromkeys(names[2] for names in entries)
         for (model, transform), distortion in product(networks, distortions):
             names = dict(zip(_ENTRY, (*group, model, transform, distortion), strict=True))
-            numbers = _numbers(entries.get((model, transform, distortion), ()))
+            numbers = entries.get((model, transform, distortion), _MISSING)
             error = reference_error(published, model, transform, distortion)
             delta = numbers["test_error_mean"] - error
-            outcome = numbers.pop("status")
-            rows.append(
-                {**names, **numbers, "reference_error": error, "delta": delta, "status": outcome}
-            )
+            rows.append({**names, **numbers, "reference_error": error, "delta": delta})
     table = pd.DataFrame(rows, columns=[*COLUMNS, "status"])
     table = in_table_order(select(table, {"status": status}))
     if store is not None:
@@ -206,7 +211,7 @@ def with_results(store: Store, cells: Collection[Named]) -> pd.DataFrame:
     cell_names = pd.DataFrame(
         [{name: getattr(cell, name) for name in names} for cell in cells], columns=names
     )
-    rows = load_results(store)[["key", "status", "test_error", "accepted_at"]]
+    rows = store.results(columns=["key", "status", "test_error", "accepted_at"])
     found = cell_names.merge(rows, on="key", how="left")
     return found.fillna({"status": "missing"})
 
@@ -218,10 +223,14 @@ def _cells(results: Store | pd.DataFrame) -> pd.DataFrame:
         if lacking:
             raise UserError(f"the frame of results lacks the columns {', '.join(lacking)}")
         return newest(results)[_NEEDED]
-    rows = results.results()[_NEEDED]
-    ended = set(rows["key"])
-    present = set(zip(rows["key"], rows["recipe"], strict=True))
-    submitted = [cell for cell in results.submitted() if (cell.key, cell.recipe) not in present]
+    rows = results.results(columns=_NEEDED)
+    cells = results.submitted()
+    if not cells:
+        return rows
+    of_these = rows[rows["key"].isin([cell.key for cell in cells])]
+    ended = set(of_these["key"])
+    present = set(zip(of_these["key"], of_these["recipe"], strict=True))
+    submitted = [cell for cell in cells if (cell.key, cell.recipe) not in present]
     # Recipes that differ only for some models share the cells of other models, which are trained
     # once and belong to both recipes.
     others = [(cell.key, cell.recipe) for cell in submitted if cell.key in ended]
@@ -252,27 +261,40 @@ def current_cells(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _entries(
     cells: pd.DataFrame,
-) -> dict[tuple[str, str], dict[tuple[str, str, str], list[tuple[str, float]]]]:
-    """Status and error of the seeds of each entry, by data set and recipe, then by the rest.
+) -> dict[tuple[str, str], dict[tuple[str, str, str], dict[str, Any]]]:
+    """Numbers of each entry, by data set and recipe, then by model, transform and distortion.
 
-    Of lists, as a frame for each of ten thousand entries takes half a minute.
+    Its cells are slices of arrays, as a frame for each of ten thousand entries takes half a minute.
     """
-    found: dict[Any, dict[Any, list[tuple[str, float]]]] = {}
-    columns = [cells[name].tolist() for name in (*_ENTRY, "status", "test_error")]
-    for dataset, recipe, *names, status, error in zip(*columns, strict=True):
-        entries = found.setdefault((dataset, recipe), {})
-        entries.setdefault(tuple(names), []).append((status, error))
+    number = cells.groupby(_ENTRY, sort=False, dropna=False).ngroup().to_numpy()
+    first = np.unique(number, return_index=True)[1]
+    order = np.argsort(number, kind="stable")  # the cells of an entry stay in their order
+    status = cells["status"].to_numpy()[order]
+    succeeded, failed = status == "succeeded", status == "failed"
+    errors = cells["test_error"].to_numpy(float)[order]
+    tested = succeeded & ~np.isnan(errors)
+    ends = np.bincount(number).cumsum()[:-1]
+    found: dict[Any, dict[Any, dict[str, Any]]] = {}
+    for names, n_seeds, any_failed, of_seeds in zip(
+        cells[_ENTRY].iloc[first].itertuples(index=False, name=None),
+        _sums(succeeded, ends),
+        _sums(failed, ends),
+        np.split(errors[tested], tested.cumsum()[ends - 1]) if len(order) else (),
+        strict=True,
+    ):
+        status_of_entry = "succeeded" if n_seeds else "failed" if any_failed else "missing"
+        found.setdefault(names[:2], {})[names[2:]] = {
+            "n_seeds": n_seeds,
+            "test_error_mean": of_seeds.mean() if len(of_seeds) else np.nan,
+            "test_error_std": of_seeds.std(ddof=1) if len(of_seeds) > 1 else np.nan,
+            "status": status_of_entry,
+        }
     return found
 
 
-def _numbers(seeds: Collection[tuple[str, float]]) -> dict[str, Any]:
-    """Summary of the seeds of one entry."""
-    status = {status for status, _ in seeds}
-    errors = np.array([error for status, error in seeds if status == "succeeded"], float)
-    errors = errors[~np.isnan(errors)]  # of those that were not tested
-    return {
-        "n_seeds": sum(status == "succeeded" for status, _ in seeds),
-        "test_error_mean": errors.mean() if len(errors) else np.nan,
-        "test_error_std": errors.std(ddof=1) if len(errors) > 1 else np.nan,
-        "status": next((name for name in ("succeeded", "failed") if name in status), "missing"),
-    }
+def _sums(values: NDArray[np.bool_], ends: NDArray[np.intp]) -> list[int]:
+    """Sums of the parts of an array, which end where the next ones begin."""
+    if not len(values):
+        return []
+    sums: list[int] = np.add.reduceat(values.astype(int), [0, *ends]).tolist()
+    return sums

@@ -6,7 +6,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -33,6 +33,8 @@ from stn_cluster.server.app import create_app
 from stn_cluster.server.backend import Backend
 from stn_cluster.server.http_server import http_server
 from stn_cluster.server.listen import SHORTEST_TOKEN, ListenAddress
+from stn_cluster.server.notifier import notifying
+from stn_cluster.server.notify_targets import Target
 from stn_cluster.server.request_log import log_as_json
 from stn_cluster.server.service_routes import SERVICE
 from stn_cluster.server.view_store import page_address
@@ -52,6 +54,7 @@ def serve(
     address: str = "auto",
     gpu: bool | None = None,
     announce: Callable[[str], None] = lambda address: None,
+    targets: Sequence[Target] = (),
 ) -> None:
     """Serves until SIGTERM, SIGHUP or Ctrl-C; then checkpoints running cells and ends the service.
 
@@ -63,6 +66,7 @@ def serve(
         address: address of the Ray cluster; this machine must be its head node.
         gpu: whether each worker has a GPU; default: yes if a node has one.
         announce: is told the page's address, with the token.
+        targets: who is told of ended jobs and failed cells.
 
     Raises:
         UserError: the input is wrong, there is no Ray cluster, or another service holds the store
@@ -84,15 +88,18 @@ def serve(
         close_folder(state)
         if listen.token is None and listen.needs_token:
             listen = replace(listen, token=own_token(state, renew=state in stood_open))
-        settings = with_gpus(settings, gpu)
+        settings = replace(with_gpus(settings, gpu), notify=tuple(t.digest for t in targets))
         client = start(settings)
         running = client.settings()
         for name in [f.name for f in fields(settings)]:
             ours, theirs = getattr(settings, name), getattr(running, name)
             if ours != theirs:
+                how = f"{name} {theirs} and not {ours}"
+                if name == "notify":  # digests, which tell nobody anything
+                    how = "other --notify and --exec"
                 raise UserError(
-                    f"{redact(settings.store)}: is served already, with {name} {theirs} and not "
-                    f"{ours}; serve it with the same, or end that service first"
+                    f"{redact(settings.store)}: is served already, with {how}; serve it with the "
+                    "same, or end that service first"
                 )
         backend = Backend(
             mode="serve",
@@ -101,7 +108,7 @@ def serve(
             data_root=Path(settings.data_root) if settings.data_root else None,
             plugins=settings.plugins,
         )
-        _serve(backend, client, listen, listening, announce, state)
+        _serve(backend, client, listen, listening, announce, state, targets)
 
 
 def _serve(
@@ -111,6 +118,7 @@ def _serve(
     listening: socket.socket,
     announce: Callable[[str], None],
     state: Path,
+    targets: Sequence[Target],
 ) -> None:
     app = create_app(backend, listen.token, listen.loopback, SERVICE)
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -120,6 +128,7 @@ def _serve(
             http_server(app, listening) as server,
             closing(backend.drawings),  # first, so that no request waits for it
             _noted(listen, listening, state),
+            notifying(client, targets, backend.store.name, server.url),
         ):
             fields = {"url": server.url, "store": backend.store.name, "version": __version__}
             log.info("serving", extra=fields)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_, itemgetter
 from pathlib import Path
+from stat import S_IMODE
 from uuid import uuid4
 
 import pyarrow as pa
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
 from stn_cluster.paths import check_folder, user_path
 from stn_cluster.store.uris import connect, is_uri, redact
+
+_SMALL = 1 << 20  # bytes of a file whose parts are not worth a request each
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Files:
     uri: str
     filesystem: FileSystem
     root: str  # path in the filesystem, without a slash at the end
+    # Files that a compacted file has replaced, by its name; see `store.current`.
+    remembered: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def at(cls, uri: str | os.PathLike[str]) -> Files:
@@ -83,15 +90,13 @@ class Files:
         Hidden ones are left out, as by pandas: those with a name, or in a folder, that begins with
         '.' or '_'. Desktops and notebooks make such files: ._a.parquet, .ipynb_checkpoints/.
         """
-        selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
-        with self._errors(folder, "listed"):
-            infos = self.filesystem.get_file_info(selector)
-        files = [
-            (info.path[len(self.root) + 1 :], info.mtime_ns or 0)
-            for info in infos
-            if info.type == FileType.File
-        ]
-        return [(name, written) for name, written in files if not _is_hidden(name)]
+        return [(name, info.mtime_ns or 0) for name, info in self._listed(folder)]
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file that `names` has, in the order of the names."""
+        return {
+            name: info.size or 0 for name, info in sorted(self._listed(folder), key=itemgetter(0))
+        }
 
     def read(self, name: str) -> bytes:
         """Content of a file.
@@ -102,6 +107,19 @@ class Files:
         with self._errors(name, "read"), self.filesystem.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file, opened to be read in parts; of a small one, all was read.
+
+        Raises:
+            StoreError: it does not exist, or cannot be read.
+        """
+        with self._errors(name, "read"):
+            file = self.filesystem.open_input_file(self._path(name))
+            if file.size() > _SMALL:
+                return file
+            with file:
+                return pa.BufferReader(file.read_buffer())
 
     def check_root(self) -> None:
         """Checks that the root can be made and written to, and leaves nothing there."""
@@ -121,12 +139,19 @@ class Files:
         with self._errors(name, "made"):
             self.filesystem.create_dir(self._path(name), recursive=True)
 
-    def write(self, name: str, content: bytes) -> None:
-        """Makes or replaces a file atomically: a reader sees the old content or the new one."""
+    def write(self, name: str, content: bytes, like: Sequence[str] = ()) -> None:
+        """Makes or replaces a file atomically: a reader sees the old content or the new one.
+
+        Args:
+            name: of the file.
+            content: of the file.
+            like: whoever may read all of these files may read this one, on a local disk.
+        """
         with self._errors(name, "written"):
             if self.local:
                 _there(self.local)
-                _write_durably(self.local, name, content)
+                modes = [(self.local / one).stat().st_mode for one in like]
+                _write_durably(self.local, name, content, reduce(and_, modes) if modes else None)
                 return
             # Not a `with`: closing creates the object, so it must follow a complete write.
             stream = self.filesystem.open_output_stream(self._path(name))
@@ -142,11 +167,13 @@ class Files:
             self.write(name, (self.read(name) if self.is_file(name) else b"") + content)
             return
         with self._errors(name, "written"):
-            _there(self.local)
-            path = self.local / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(content)
+            path = Path(self.root, name)
+            try:
+                _append(path, content)
+            except FileNotFoundError:  # the first of its folder
+                _there(self.local)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _append(path, content)
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -155,6 +182,30 @@ class Files:
                 _there(self.local)
             if self.is_file(name):
                 self.filesystem.delete_file(self._path(name))
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Removes those of these folders, and of those above them, that are empty; an object store
+        has none."""
+        root = self.local
+        if root is None:
+            return
+        for folder in folders:
+            place = root / folder
+            with suppress(OSError):  # it is not empty
+                while place.parent != root:
+                    place.rmdir()
+                    place = place.parent
+
+    def _listed(self, folder: str) -> list[tuple[str, FileInfo]]:
+        selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
+        with self._errors(folder, "listed"):
+            infos = self.filesystem.get_file_info(selector)
+        files = [(info.path[len(self.root) + 1 :], info) for info in infos]
+        return [
+            (name, info)
+            for name, info in files
+            if info.type == FileType.File and not _is_hidden(name)
+        ]
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
@@ -181,7 +232,12 @@ def _there(root: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "the store's folder is not there")
 
 
-def _write_durably(root: Path, name: str, content: bytes) -> None:
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+def _write_durably(root: Path, name: str, content: bytes, mode: int | None) -> None:
     """Writes a file atomically; once this returns, it survives a power cut."""
     tmp, target = root / "tmp", root / name
     tmp.mkdir(exist_ok=True)
@@ -191,6 +247,8 @@ def _write_durably(root: Path, name: str, content: bytes) -> None:
     try:
         with draft.open("xb") as file:
             file.write(content)
+            if mode is not None:
+                os.fchmod(file.fileno(), S_IMODE(mode))
             file.flush()
             os.fsync(file.fileno())
         failpoint(f"{_kind(name)}-drafted")

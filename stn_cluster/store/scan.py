@@ -1,20 +1,26 @@
-"""Reading many files of a store: all at once, or one after the other to save memory."""
+"""Reading many files of a store at once, or in turn to save memory."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import FILTERS, matching, newest
 from stn_cluster.store.names import with_present_names
-from stn_cluster.store.schema import CELLS, SCHEMAS, Kind, decode
+from stn_cluster.store.schema import SCHEMAS, Kind, decode, decode_parts
 
-_READERS = 8  # files read in parallel: reading from an object store is mostly waiting
+A = TypeVar("A")
+B = TypeVar("B")
+
+_READERS = 8  # files of an object store read in parallel: that is mostly waiting
+_PART = 8192  # rows decoded at once, of columns that take much memory
 
 
 def read_files(
@@ -26,27 +32,64 @@ def read_files(
         StoreError: a file is torn, foreign or of a newer schema version.
     """
     wanted = list(columns or SCHEMAS[kind].names)
-    named = kind == "cells" and not {"distortion", "label"}.isdisjoint(wanted)
-    needed = list(dict.fromkeys([*wanted, "distortion", "spec"])) if named else wanted
+    needed = needed_for(wanted) if kind == "cells" else wanted
 
     def read(name: str) -> pa.Table:
-        rows = decode(kind, files.read(name), files.where(name), needed)
-        return with_present_names(rows).select(wanted) if named else rows
+        with files.open(name) as source:
+            if needed is wanted:
+                return decode(kind, source, files.where(name), wanted)
+            # The spec is the largest column; it is dropped as soon as it was looked at.
+            parts = decode_parts(kind, source, files.where(name), needed, _PART)
+            return _joined((with_present_names(part).select(wanted) for part in parts), wanted)
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        return list(readers.map(read, names))
+    with ThreadPoolExecutor(readers(files)) as threads:
+        return list(threads.map(read, names))
 
 
-def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:
-    """See `Store.scan`."""
-    columns = [*FILTERS, "accepted_at"]
-    names = files.names("cells", ".parquet")
-    parts = read_files(files, "cells", names, columns)
-    index = pa.concat_tables([CELLS.empty_table().select(columns), *parts]).to_pandas()
-    index["file"] = [number for number, part in enumerate(parts) for _ in range(len(part))]
-    index["row"] = [row for part in parts for row in range(len(part))]
-    chosen = matching(newest(index) if latest else index, filters)
-    rows: defaultdict[int, list[int]] = defaultdict(list)
-    for file, row in sorted(zip(chosen["file"].tolist(), chosen["row"].tolist(), strict=True)):
-        rows[file].append(row)
-    return (read_files(files, "cells", [names[n]], None)[0].take(rows[n]) for n in rows)
+def read_rows(files: Files, name: str, rows: NDArray[Any], columns: Sequence[str]) -> pa.Table:
+    """Some rows of a file of `cells`, by their numbers in increasing order, as they are stored.
+
+    Raises:
+        StoreError: see `read_files`.
+    """
+    found, begin = [], 0
+    with files.open(name) as source:
+        for part in decode_parts("cells", source, files.where(name), columns, _PART):
+            first, last = rows.searchsorted([begin, begin + len(part)])
+            if first < last:
+                chosen = np.zeros(len(part), bool)
+                chosen[rows[first:last] - begin] = True
+                found.append(part.filter(chosen))  # several times as fast as to take them
+            begin += len(part)
+    return _joined(found, columns)
+
+
+def needed_for(columns: list[str]) -> list[str]:
+    """Columns of `cells`, with those that present names are made of if there are such names."""
+    if {"distortion", "label"}.isdisjoint(columns):
+        return columns
+    return list(dict.fromkeys([*columns, "distortion", "spec"]))
+
+
+def in_turn(function: Callable[[A], B], items: Iterable[A], ahead: int) -> Iterator[B]:
+    """Results of a function, in order, made by threads: no more than as many in advance."""
+    with ThreadPoolExecutor(ahead) as threads:
+        waiting: deque[Future[B]] = deque()
+        for item in items:
+            waiting.append(threads.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def readers(files: Files) -> int:
+    """Files that are read at once."""
+    return min(os.cpu_count() or 1, _READERS) if files.local else _READERS
+
+
+def _joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+    found = list(parts)
+    if not found:
+        return SCHEMAS["cells"].empty_table().select(list(columns))
+    return found[0] if len(found) == 1 else pa.concat_tables(found)

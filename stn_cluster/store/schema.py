@@ -6,7 +6,8 @@ docs/store.md documents the columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 from stn_cluster.errors import StoreError
 
 SCHEMA_VERSION = 2
+COMPRESSION = "zstd"
+_LARGE = 20_000  # rows
 
 Kind = Literal["cells", "curves", "predictions", "test_sets", "evaluations", "verifications"]
 
@@ -183,30 +186,51 @@ def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
             raise ValueError(f"{kind}: columns missing or unknown: {', '.join(sorted(wrong))}")
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pylist(rows, schema=schema)
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression=COMPRESSION)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
-def decode(kind: Kind, content: bytes, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def decode(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Decodes one Parquet file, with the schema's columns or those named; `path` is for errors.
 
     Raises:
         StoreError: the file is torn, foreign, or of a newer schema version.
     """
-    schema = SCHEMAS[kind]
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        absent = _check(file, schema, path)
-        wanted = [schema.field(name) for name in columns or schema.names]
-        rows = file.read(columns=[field.name for field in wanted if field.name not in absent])
-    except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
-    filled = [
-        pa.nulls(rows.num_rows, field.type) if field.name in absent else rows[field.name]
-        for field in wanted
-    ]
-    return pa.table(filled, schema=pa.schema(wanted))
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, columns)
+        return _filled(file.read(columns=there, use_threads=_is_large(file)), schema)
+
+
+def decode_parts(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str], rows: int
+) -> Iterator[pa.Table]:
+    """Decodes one Parquet file like `decode`, in parts of as many rows, to save memory.
+
+    Raises:
+        StoreError: see `decode`.
+    """
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, columns)
+        for batch in file.iter_batches(rows, columns=there, use_threads=_is_large(file)):
+            yield _filled(pa.Table.from_batches([batch]), schema)
+
+
+def decode_all(kind: Kind, content: bytes, path: str) -> Iterator[pa.Table]:
+    """Decodes one Parquet file row group by row group, with the schema's columns.
+
+    Raises:
+        StoreError: see `decode`; or the file has columns that this version does not know.
+    """
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, None)
+        unknown = ", ".join(sorted({*file.schema_arrow.names} - {*schema.names}))
+        if unknown:
+            raise StoreError(f"{path}: has columns that this version does not know: {unknown}")
+        for group in range(file.num_row_groups):
+            yield _filled(file.read_row_group(group, columns=there), schema)
 
 
 def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
@@ -218,8 +242,53 @@ def lacks_columns(kind: Kind, content: bytes, path: str) -> bool:
     try:
         schema = pq.read_schema(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
-        raise _torn(path, error) from error
+        raise torn(path, error) from error
     return not set(SCHEMAS[kind].names) <= set(schema.names)
+
+
+def torn(path: str, error: Exception) -> StoreError:
+    """The error that a file is not readable as Parquet."""
+    reason = " ".join(str(error).split())
+    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
+
+
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk or the network
+            raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        raise torn(path, error) from error
+
+
+def _opened(
+    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str] | None
+) -> tuple[pq.ParquetFile, pa.Schema, list[str]]:
+    """A file that was checked, the wanted columns, and those of them that it has."""
+    schema = SCHEMAS[kind]
+    file = pq.ParquetFile(pa.BufferReader(content) if isinstance(content, bytes) else content)
+    absent = _check(file, schema, path)
+    all_columns = columns is None or list(columns) == schema.names
+    wanted = schema if all_columns else pa.schema([schema.field(name) for name in columns or ()])
+    return file, wanted, [name for name in wanted.names if name not in absent]
+
+
+def _is_large(file: pq.ParquetFile) -> bool:
+    """Whether it is worth the while to decode a file's columns in threads."""
+    return bool(file.metadata.num_rows > _LARGE)
+
+
+def _filled(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with all columns of a schema: nulls in those that they lack."""
+    if rows.schema.equals(schema):
+        return rows
+    there = set(rows.schema.names)
+    columns = [
+        rows[field.name] if field.name in there else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
@@ -233,7 +302,9 @@ def _check(file: pq.ParquetFile, schema: pa.Schema, path: str) -> set[str]:
             f"{path}: schema version {version} is newer than this stn-cluster's {SCHEMA_VERSION}: "
             "upgrade stn-cluster to read it"
         )
-    absent = set()
+    absent: set[str] = set()
+    if actual.equals(schema):
+        return absent
     for field in schema:
         index = actual.get_field_index(field.name)
         if index >= 0 and actual.field(index).type != field.type:
@@ -254,13 +325,14 @@ def _version(file: pq.ParquetFile) -> int | None:
         return None
     if file.metadata.num_rows == 0:
         return SCHEMA_VERSION
+    # Statistics are in the file's footer; without them, the column is read.
+    place = file.schema.names.index("schema_version")
+    groups = [file.metadata.row_group(n).column(place) for n in range(file.num_row_groups)]
+    known = [group.statistics for group in groups if group.path_in_schema == "schema_version"]
+    if len(known) == len(groups) and all(one and one.has_min_max for one in known):
+        return max(int(one.max) for one in known)
     largest: int | None = pc.max(file.read(columns=["schema_version"])["schema_version"]).as_py()
     return largest
-
-
-def _torn(path: str, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())
-    return StoreError(f"{path}: torn, not readable as Parquet ({reason}); move it away")
 
 
 def _foreign(path: str, reason: str) -> StoreError:

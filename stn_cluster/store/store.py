@@ -26,9 +26,11 @@ from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell, short_hash
 from stn_cluster.private_files import close_file, umask_for
 from stn_cluster.registry import with_present_name
+from stn_cluster.store.compaction import Compaction, remove_replaced, usage
+from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import as_frame, in_table_order, matching, newest
 from stn_cluster.store.outdated import OutdatedWarning, outdated
+from stn_cluster.store.places import results, scan
 from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import (
     Record,
@@ -37,7 +39,7 @@ from stn_cluster.store.record import (
     files_of_test_sets,
     to_files,
 )
-from stn_cluster.store.scan import read_files, scan
+from stn_cluster.store.scan import read_files
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
@@ -73,7 +75,10 @@ class Store:
             probe = f"tmp/{uuid4().hex}"  # a test write is more reliable than reading permissions
             files.write(probe, b"")
             files.remove(probe)
-            cls(files).renew()
+            opened = cls(files)
+            opened.renew()
+            with suppress(StoreError):  # the rows are there all the same
+                opened.finish_compaction()
         elif not exists:
             raise StoreError(
                 f"{files.where()}: no result store here (a store has a folder cells/); "
@@ -212,10 +217,9 @@ class Store:
         Raises:
             StoreError: a file is torn, foreign or of a newer schema version, or the store is gone.
         """
-        names = self._files.names(kind, ".parquet")
-        if not names and kind == "cells":
-            self._check_still_there()
-        tables = read_files(self._files, kind, names, columns)
+        tables = read_current(
+            self._files, kind, lambda names: read_files(self._files, kind, names, columns)
+        )
         empty = SCHEMAS[kind].empty_table().select(list(columns or SCHEMAS[kind].names))
         return pa.concat_tables([empty, *tables])
 
@@ -225,15 +229,8 @@ class Store:
         Raises:
             StoreError: the store cannot be listed, or is gone.
         """
-        files = [self._files.dated(folder) for folder in (*SCHEMAS, "jobs")]
-        if not any(files):
-            self._check_still_there()
-        return short_hash(files, digits=16)
-
-    def _check_still_there(self) -> None:
-        """Raises StoreError if the store is gone: nobody may take it for an empty one."""
-        if not self._files.is_folder("cells"):
-            raise StoreError(f"{self.name}: the store's folder is not there: is its disk mounted?")
+        files = [sorted(dated_current_files(self._files, kind).items()) for kind in SCHEMAS]
+        return short_hash([*files, self._files.dated("jobs")], digits=16)
 
     def predicted_classes(self, attempts: Container[str]) -> dict[str, list[int]]:
         """Predictions of attempts for their cells' own test sets, by attempt.
@@ -243,28 +240,29 @@ class Store:
         Raises:
             StoreError: see `read`.
         """
-        found = {}
-        for name in self._files.names("predictions", ".parquet"):
-            [index] = read_files(self._files, "predictions", [name], ["attempt"])
-            rows = [
-                i for i, attempt in enumerate(index["attempt"].to_pylist()) if attempt in attempts
-            ]
-            if not rows:
-                continue
-            columns = ["attempt", "predictions", "predictions_wide"]
-            [table] = read_files(self._files, "predictions", [name], columns)
-            for row in table.take(rows).to_pylist():
-                found[row["attempt"]] = row["predictions"] or row["predictions_wide"]
-        return found
+        return read_current(
+            self._files, "predictions", lambda names: self._predicted_classes(names, attempts)
+        )
 
-    def results(self, latest: bool = True) -> pd.DataFrame:
+    def results(
+        self,
+        latest: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Rows of `cells`, in the table's order.
 
         Args:
             latest: only the newest succeeded row of each key, or its newest failed one.
+            columns: only these: the specs and confusion matrices of many rows take much memory.
+            filters: only the rows that match them, see `load_results`.
+
+        Raises:
+            UserError: there is no such filter.
+            StoreError: see `read`.
         """
-        frame = as_frame(self.read("cells"))
-        return in_table_order(newest(frame) if latest else frame)
+        return results(self._files, filters or {}, latest, columns)
 
     def scan(self, filters: Mapping[str, Any], latest: bool = True) -> Iterator[pa.Table]:
         """Rows of `results` that match all filters, file by file, in the order of acceptance.
@@ -279,10 +277,11 @@ class Store:
 
     # --- jobs, reports, logs ---
 
-    def write_job(self, job_id: str, record: Mapping[str, Any]) -> None:
-        """Writes a job's record: job_id, submitted_at, config, and its cells as JSON."""
-        text = json.dumps(record, allow_nan=False)
-        self._files.write(f"jobs/{job_id}.json", text.encode())
+    def write_job(self, job_id: str, record: Mapping[str, Any] | bytes) -> None:
+        """Writes a job's record: job_id, submitted_at, config, and its cells; or its JSON."""
+        if not isinstance(record, bytes):
+            record = json.dumps(record, allow_nan=False).encode()
+        self._files.write(f"jobs/{job_id}.json", record)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Records of submitted jobs, oldest first.
@@ -412,12 +411,34 @@ class Store:
         paths = [name.split("/")[1:] for name in self._files.names("checkpoints")]
         return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
 
+    def compact(self, whole: bool = False) -> Compaction:
+        """Compaction of the store's files; see there. Only the writer of the store may do this."""
+        return Compaction(self._files, whole)
+
+    def usage(self) -> dict[Kind, tuple[int, int]]:
+        """Number of files of each kind, and their bytes.
+
+        Raises:
+            StoreError: the store cannot be listed.
+        """
+        return usage(self._files)
+
     def sweep(self) -> None:
         """Removes partial files of killed processes: those not written to for an hour."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
         for name, written in self._files.dated("tmp"):
             if written < oldest:
                 self._files.remove(name)
+
+    def finish_compaction(self) -> None:
+        """Removes the files that a killed process's compaction has replaced.
+
+        Raises:
+            StoreError: a compacted file is torn, or the disk or network failed.
+        """
+        for kind in SCHEMAS:
+            for _ in remove_replaced(self._files, kind):
+                pass
 
     def lock(self, wait: float = 0) -> ExitStack:
         """Locks a local store against other services until closed, or until this process ends.
@@ -442,6 +463,23 @@ class Store:
         return held
 
     # --- inside ---
+
+    def _predicted_classes(
+        self, names: Sequence[str], attempts: Container[str]
+    ) -> dict[str, list[int]]:
+        found = {}
+        for name in names:
+            [index] = read_files(self._files, "predictions", [name], ["attempt"])
+            rows = [
+                i for i, attempt in enumerate(index["attempt"].to_pylist()) if attempt in attempts
+            ]
+            if not rows:
+                continue
+            columns = ["attempt", "predictions", "predictions_wide"]
+            [table] = read_files(self._files, "predictions", [name], columns)
+            for row in table.take(rows).to_pylist():
+                found[row["attempt"]] = row["predictions"] or row["predictions_wide"]
+        return found
 
     def _next_accepted(self, count: int) -> list[datetime]:
         """Strictly increasing times from now on, or just after the newest row if the clock was set
@@ -515,9 +553,9 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     if isinstance(store, Store):
-        return matching(store.results(), filters)
+        return store.results(filters=filters)
     opened = Store.open(store)
-    rows = matching(opened.results(), filters)
+    rows = opened.results(filters=filters)
     for line in opened.outdated(lambda: rows["key"]):
         warnings.warn(line, OutdatedWarning, stacklevel=2)
     return rows

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.packs import make_cells
+from support.records import make_cell, make_record
 from support.services import make_job, one_node, wait_until
 from support.stored import train_into
 
@@ -54,13 +55,16 @@ TOGETHER: list[Points] = [
 QUICK = TOGETHER[-1]  # the others, and each point by itself, take minutes
 CHECKPOINTS = (P.CHECKPOINT_DRAFTED, P.CHECKPOINT_WRITTEN, P.CHECKPOINT_RECORDED)
 REQUEUES = (P.REQUEUE_WRITTEN, P.REQUEUE_COMMITTED)
+COMPACTION = (P.COMPACTION_WRITTEN, P.COMPACTION_REMOVED)  # of a store with many files
 OF_CELLS = (
     *(P.WEIGHTS_WRITTEN, P.PREDICTIONS_DRAFTED, P.PREDICTIONS_WRITTEN),
     *(P.CURVES_DRAFTED, P.CURVES_WRITTEN, P.CELLS_DRAFTED, P.CELLS_WRITTEN),
 )
 # A loss is noted only where a worker has died.
 BY_ITSELF: list[Points] = [
-    (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,) for point in P
+    (P.CHECKPOINT_WRITTEN, point) if point in REQUEUES else (point,)
+    for point in P
+    if point not in COMPACTION
 ]
 
 
@@ -200,7 +204,7 @@ def named(points: Points) -> str:
 
 def test_no_point_is_left_out() -> None:
     hit_here = {point for points in TOGETHER for point in points}
-    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES}
+    assert hit_here == set(Failpoint) - {*CHECKPOINTS, *REQUEUES, *COMPACTION}
 
 
 def test_crashes_one_after_the_other_change_nothing_in_the_table(together: Crashed) -> None:
@@ -226,3 +230,22 @@ def test_a_crash_changes_no_evaluation_of_trained_cells_and_writes_none_twice(
     assert len({(row["evaluation"], row["attempt"]) for row in rows}) == len(rows) == 8
     assert evaluations_of(store) == evaluations_of(undisturbed)
     assert cells_of(store) == cells_of(undisturbed)
+
+
+@pytest.mark.chaos
+def test_a_coordinator_that_dies_while_it_compacts_loses_and_doubles_no_row(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store", create=True)
+    for seed in range(10):
+        store.commit([make_record(make_cell(seed=seed))])
+    before = table(store)
+    markers = [tmp_path / point for point in COMPACTION]
+    faults = ",".join(f"{marker.name}:{marker}" for marker in markers)
+    settings = Settings(store=store.uri, state=str(tmp_path / "state"), workers=1)
+    with one_node(1):
+        client = start(settings, environment={VARIABLE: faults})
+        for kind in ("cells", "curves", "predictions"):
+            files = tmp_path / "store" / kind
+            wait_until(lambda files=files: len([*files.glob("2*.parquet")]) == 1, 120, every=0.5)
+            assert table(Store.open(store.uri)) == before
+        assert all(marker.exists() for marker in markers)
+        client.stop(60)

@@ -21,12 +21,15 @@ from support.commands import COMMAND
 from support.laptop import make_laptop
 from support.processes import actors
 from support.ray_head import Head, free_ports, ray_head
-from support.servers import PATIENCE, TOKEN, Server
+from support.receivers import Receiver, receiver
+from support.servers import PATIENCE, SECRET, TOKEN, Server
+from support.services import wait_until
 
 from stn_cluster import UserError, __version__, load_results
 from stn_cluster.client.http_client import Client
 from stn_cluster.errors import ConflictError, NotFoundError, ServiceError
 from stn_cluster.queue.jobs import CellState
+from stn_cluster.server.notify_url import signature
 from stn_cluster.store import Store
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -41,8 +44,19 @@ def head() -> Iterator[Head]:
 
 
 @pytest.fixture(scope="module")
-def server(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(head, tmp_path_factory.mktemp("serve"), *free_ports(1))
+def told() -> Iterator[Receiver]:
+    """What is told of all jobs."""
+    with receiver() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(
+    head: Head, told: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("serve")
+    options = (f"--notify={told.url}", f"--exec=tee -a {folder / 'told'}")
+    server = Server(head, folder, *free_ports(1), options)
     server.start()
     yield server
     assert server.end(signal.SIGTERM) == 0
@@ -275,6 +289,8 @@ def test_a_second_server_is_refused(server: Server) -> None:
         (["--address=local"], None, "HOST:PORT of the cluster's head, or auto"),
         (["--address=ray://127.0.0.1:10001"], None, "HOST:PORT of the cluster's head, or auto"),
         (["--plugins=no_such_module"], None, "does not import"),
+        (["--notify=example.org"], None, "--notify: an http or https URL"),
+        (["--exec=no-such-program"], None, "--exec: there is no program 'no-such-program'"),
         (["--threads-per-worker=0"], None, "threads per worker: at least 1, not 0"),
         ([], "t\u00f6ken-of-some-length", "ASCII letters"),
     ],
@@ -326,6 +342,32 @@ def test_a_watch_survives_the_servers_death_and_nothing_is_done_twice(server: Se
     assert len(told) == len(set(told)) == len(seeds)
     rows = Store.open(server.store).results(latest=False)
     assert sorted(rows[rows["job_id"] == "survives"]["seed"]) == seeds
+
+
+def test_what_ended_without_a_server_is_told_by_the_next_one(
+    server: Server, told: Receiver
+) -> None:
+    def about(bodies: list[dict[str, Any]], job_id: str) -> list[dict[str, Any]]:
+        return [b for b in bodies if b["event"] == "job_ended" and b["job"]["job_id"] == job_id]
+
+    with Client(server.url, TOKEN) as client:
+        told.status = 503
+        client.submit({**QUICK, "seeds": [700]}, job_id="untold")
+        for _ in client.watch("untold"):
+            pass
+    wait_until(lambda: bool(about(told.bodies, "untold")), PATIENCE)
+    server.end(signal.SIGKILL)
+    told.came.clear()
+    told.status = 200
+    server.start()
+    wait_until(lambda: bool(about(told.bodies, "untold")), PATIENCE)
+    [ended] = about(told.bodies, "untold")
+    assert (ended["job"]["state"], ended["job"]["counts"]) == ("succeeded", {"succeeded": 1})
+    assert ended["link"] == f"{server.url}/#/matrix?job=untold"
+    for body, headers in told.came:
+        assert headers["X-Signature"] == signature(SECRET, body)
+    said = (server.folder / "told").read_text().replace("}{", "}\n{").splitlines()
+    assert ended["id"] in {body["id"] for body in about(list(map(json.loads, said)), "untold")}
 
 
 def test_many_clients_at_once_and_nothing_accepted_is_lost(server: Server) -> None:

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count, product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import ray
 from support.commands import COMMAND
@@ -23,6 +25,7 @@ from stn_cluster.cluster.connect import start
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.cluster.make_jobs import rerun_job
 from stn_cluster.queue.jobs import CellName, CellState, Job, Page
+from stn_cluster.store import Store, Verification, add_verifications, compaction
 
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke.yaml"
 LONG = {"name": "smoke", "iterations": 400}  # 20 s of `Slow`
@@ -310,3 +313,24 @@ def test_the_coordinator_never_imports_torch(client: CoordinatorClient) -> None:
     loaded = Path(f"/proc/{process}/maps").read_text()
     assert "_raylet" in loaded
     assert "libtorch" not in loaded
+
+
+def test_a_service_without_work_compacts_its_store(client: CoordinatorClient, folder: Path) -> None:
+    store = Store.open(folder / "store")
+    now = datetime.now(UTC)
+    for seed in range(compaction.FEWEST_FILES):  # as by `stn-cluster verify`, meanwhile
+        one = Verification(
+            f"{seed:016x}", "a", "cpu", "2.11", 3, 0, identical=True, verified_at=now
+        )
+        add_verifications(store, [one])
+    job = job_of("CNN")
+    client.submit(job)
+    the_end(client, job.job_id)
+    results = store.results(latest=False)
+    files = folder / "store" / "verifications"
+    wait_until(lambda: len(list(files.glob("2*.parquet"))) == 1)
+    assert store.read("verifications").num_rows == compaction.FEWEST_FILES
+    pd.testing.assert_frame_equal(store.results(latest=False), results)
+    job = job_of("CNN")
+    client.submit(job)
+    assert the_end(client, job.job_id).counts == {CellState.SUCCEEDED: 1}

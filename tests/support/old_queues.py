@@ -14,7 +14,7 @@ from typing import Any
 from stn_cluster.queue.database import FILE
 
 _FOLDER = Path(__file__).parents[1] / "unit" / "queue"
-LAYOUT_1, LAYOUT_2 = ((_FOLDER / f"layout_{n}.sql").read_text() for n in (1, 2))
+LAYOUT_1, LAYOUT_2, LAYOUT_3 = ((_FOLDER / f"layout_{n}.sql").read_text() for n in (1, 2, 3))
 RENAMED = {
     "wants": "job_cells",
     "alone": "isolated",
@@ -30,18 +30,39 @@ COUNTS = {
     "cells": {"charged": "failures", "uncharged": "requeues"},
     "attempts": {"charged": "counts"},
 }
-# Columns of cells that came later.
-ADDED = ("has_result", "evaluates", "weights_attempt", "waiting")
+# Columns and tables that came later.
+ADDED = {
+    "cells": ("has_result", "evaluates", "weights_attempt", "waiting"),
+    "jobs": ("told",),
+}
+ADDED_TABLES = ("notifications", "pruned", "targets")
 Rows = dict[str, list[dict[str, Any]]]
 
 
 def contents(db: sqlite3.Connection) -> Rows:
     """All rows of all tables."""
     db.row_factory = sqlite3.Row
-    tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    tables = db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
     return {
-        name: [dict(row) for row in db.execute(f"SELECT * FROM {name} ORDER BY 1, 2")]
-        for name in [row["name"] for row in tables]
+        name: sorted(
+            map(dict, db.execute(f"SELECT * FROM {name}")), key=lambda r: [*r.values()][:2]
+        )
+        for name in sorted(row["name"] for row in tables)
+    }
+
+
+def without_added(rows: Rows) -> Rows:
+    """Rows without what the first layout did not have; that must be empty where it is a table."""
+    assert not any(rows.get(table) for table in ADDED_TABLES)
+    return {
+        table: [
+            {name: value for name, value in row.items() if name not in ADDED.get(table, ())}
+            for row in found
+        ]
+        for table, found in rows.items()
+        if table not in ADDED_TABLES
     }
 
 

@@ -19,6 +19,7 @@ from stn_cluster.queue.database import FILE, connect, connect_reader
 from stn_cluster.queue.finish import exhausted, finish, recover, requeue, save_checkpoints
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.submission import Submission
 from stn_cluster.queue.submit import cancel, retry, submit
 from support.queue_model import UNFINISHED, Model
 from support.queue_watch import Watch
@@ -83,16 +84,16 @@ class QueueMachine(RuleBasedStateMachine):
     def submit(self, cells: list[Cell], priority: int, force: bool, name: bool) -> None:
         named = [cell.model_copy(update={"recipe": "mine"}) if name else cell for cell in cells]
         job = Job(f"job-{len(self.model.jobs)}", tuple(named), force=force, priority=priority)
-        assert submit(self.queue, job, self.known)
+        assert submit(self.queue, Submission.of(job), self.known)
         assert self.model.submit(job)
 
     @rule(which=which)
     def submit_again(self, which: int) -> None:
         job = self.model.jobs[self._job(which)].job
-        assert not submit(self.queue, job, self.known)
+        assert not submit(self.queue, Submission.of(job), self.known)
         other = Job(job.job_id, job.cells, force=job.force, priority=job.priority + 1)
         with pytest.raises(UserError, match="already used by a job with other content"):
-            submit(self.queue, other, self.known)
+            submit(self.queue, Submission.of(other), self.known)
 
     @precondition(lambda self: self.jobs_with(*UNFINISHED))
     @rule(which=which, again=st.booleans(), late=st.lists(st.booleans(), max_size=2))

@@ -16,6 +16,7 @@ from stn_cluster.queue.attempts import Attempt, AttemptEnd, Checkpoint, ExitReas
 from stn_cluster.queue.database import FILE, QueueDatabase, connect
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults, StoredResult
+from stn_cluster.queue.submission import Submission
 from support.records import make_cell, make_evaluation
 
 HERE = WorkerInfo("here", "cpu", "2.11", "node-1", 123)
@@ -64,7 +65,9 @@ class QueueUnderTest:
 
     def submit(self, job_id: str, wanted: Sequence[Cell], **fields: Any) -> bool:
         """Submits a job of these cells, and of `evaluations`."""
-        return submit.submit(self.db, Job(job_id, tuple(wanted), **fields), self.known)
+        return submit.submit(
+            self.db, Submission.of(Job(job_id, tuple(wanted), **fields)), self.known
+        )
 
     def cancel(self, job_id: str) -> list[str]:
         """Cancels a job; see `submit.cancel`."""
@@ -204,7 +207,7 @@ async def opened(folder: Path, job: Job) -> AsyncIterator[QueueDatabase]:
     """Opens a database with one job within the block, then closes it."""
     database = QueueDatabase(folder)
     try:
-        await database.write(submit.submit, job, KnownResults())
+        await database.write(submit.submit, Submission.of(job), KnownResults())
         yield database
     finally:
         await database.close()

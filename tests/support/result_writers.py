@@ -22,6 +22,7 @@ from stn_cluster.queue.claim import claim
 from stn_cluster.queue.database import QueueDatabase, connect_reader
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.submission import Submission
 from stn_cluster.queue.submit import submit
 from stn_cluster.store import Store
 from stn_cluster.threads import SingleThread
@@ -60,7 +61,8 @@ class WriterUnderTest:
 
     async def submit(self, *cells: Cell, job_id: str = "j", **fields: Any) -> None:
         """Queues a job."""
-        await self.database.write(submit, Job(job_id, cells, **fields), self.known)
+        job = Submission.of(Job(job_id, cells, **fields))
+        await self.database.write(submit, job, self.known)
 
     async def claim(self) -> Attempt:
         """Claims the next cell, alone in its pack."""

@@ -73,6 +73,14 @@ class SchedulerUnderTest(WriterUnderTest):
         self.throughput = Throughput()
         self.checkpoints = CheckpointRecorder(self.database, self.housekeeping.discard)
         self.supervisor = RecordingSupervisor(CrashLog(folder))
+        self.reports = ReportHandler(
+            leases=self.leases,
+            pool=self.pool,
+            throughput=self.throughput,
+            results=self.results,
+            checkpoints=self.checkpoints,
+            housekeeping=self.housekeeping,
+        )
         self.scheduler = Scheduler(
             settings=self.settings,
             database=self.database,
@@ -82,15 +90,8 @@ class SchedulerUnderTest(WriterUnderTest):
             results=self.results,
             checkpoints=self.checkpoints,
             housekeeping=self.housekeeping,
+            reports=self.reports,
             supervisor=self.supervisor,
-        )
-        self.reports = ReportHandler(
-            leases=self.leases,
-            pool=self.pool,
-            throughput=self.throughput,
-            results=self.results,
-            checkpoints=self.checkpoints,
-            housekeeping=self.housekeeping,
         )
 
     def start(self, recorder: bool = True) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from support.ray_head import BIN, Head
 
 TOKEN = "a-token-of-some-length"
+SECRET = "of notifications"
 PATIENCE = 120.0  # seconds
 
 
@@ -24,6 +25,7 @@ class Server:
     head: Head
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -51,13 +53,15 @@ class Server:
                 f"--store={self.store}",
                 f"--state={self.folder / 'state'}",
             ),
-            *(f"--address={self.head.address}", f"--port={self.port}", *more),
+            *(f"--address={self.head.address}", f"--port={self.port}"),
+            *(*self.options, *more),
         ]
 
     @property
     def environment(self) -> dict[str, str]:
         """Its environment."""
-        return os.environ | self.head.environment | {"STN_CLUSTER_TOKEN": TOKEN}
+        own = {"STN_CLUSTER_TOKEN": TOKEN, "STN_CLUSTER_NOTIFY_SECRET": SECRET}
+        return os.environ | self.head.environment | own
 
     def start(self, *more: str) -> None:
         """Starts it, and waits until it serves."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from stn_cluster.cluster.placement import Node, WorkerState
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.cluster.settings import Settings
 from stn_cluster.cluster.stalls import StalledPack
 from stn_cluster.cluster.worker_pool import WorkerLostError, WorkerPool, WorkerUnavailableError
@@ -74,13 +75,14 @@ class FakeWorker:
         self.stall: StalledPack | None = None
         self.task: asyncio.Task[None] | None = None
         self.cancel_requested_at: dict[str, float] = {}
+        self.accepted: set[str] = set()
         self.packs: list[tuple[Attempt, ...]] = []  # all packs that it got
         self.asked_to_stop = False
         self.killed = False
         self._where = info
         self._fault: Exception | None = None
         self._started = asyncio.Event()
-        self._call: asyncio.Future[None] | None = None
+        self._call: asyncio.Future[Report] | None = None
         if starts:
             self._started.set()
 
@@ -100,7 +102,7 @@ class FakeWorker:
             raise self._fault
         return self._where
 
-    def train(self, pack: Sequence[Attempt]) -> Awaitable[None]:
+    def train(self, pack: Sequence[Attempt]) -> Awaitable[Report]:
         self.packs.append(tuple(pack))
         self._call = asyncio.get_running_loop().create_future()
         return self._call
@@ -117,10 +119,10 @@ class FakeWorker:
         """Says hello, if it does not do so by itself."""
         self._started.set()
 
-    def return_pack(self) -> None:
-        """Ends its pack."""
+    def return_pack(self, report: Report | None = None) -> None:
+        """Ends its pack, with a last report."""
         assert self._call is not None
-        self._call.set_result(None)
+        self._call.set_result(report or Report())
 
     def die(self, message: str = "its process died", node_lost: bool = False) -> None:
         """Dies."""

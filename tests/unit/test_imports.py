@@ -31,7 +31,8 @@ HEAVY = {
 }
 # Modules of the cluster that do their work without Ray and without torch.
 PLAIN = (
-    *("attempt_log", "checkpoint_recorder", "housekeeping", "leases", "make_jobs", "placement"),
+    *("attempt_log", "checkpoint_recorder", "compactor", "housekeeping", "leases", "make_jobs"),
+    "placement",
     *(
         "private_ray",
         "protocol",
@@ -42,10 +43,14 @@ PLAIN = (
         "run_local",
         "settings",
     ),
+    *("abandoned_runs", "known_jobs", "pruning"),
     *("supervision", "throughput", "make_evaluations", "run_evaluations"),
 )
 
-QUEUE = ("attempts", "claim", "database", "finish", "jobs", "known_results", "queries", "submit")
+QUEUE = (
+    *("attempts", "claim", "database", "finish", "jobs", "known_results", "notifications"),
+    *("old_jobs", "queries", "submit"),
+)
 
 # --- what running a command loads ---
 
@@ -93,6 +98,8 @@ COMMANDS = (
         "transfer",
         "robustness",
         "verify",
+        "compact",
+        "prune",
         "view",
         "export",
         "components",
@@ -266,7 +273,15 @@ IMPORTED: dict[str, set[str]] = {
         "store",
         "training",
     },
-    "queue": {"errors", "evaluations", "failpoints", "grid", "notebook_html", "threads"},
+    "queue": {
+        "errors",
+        "evaluations",
+        "failpoints",
+        "grid",
+        "notebook_html",
+        "plain_text",
+        "threads",
+    },
     "display": {"plain_text", "queue"},
     "inference": {
         "data",
@@ -372,6 +387,7 @@ IMPORTED: dict[str, set[str]] = {
         "report",
         "stn_cluster",
         "store",
+        "threads",
     },
     "cli": {
         "client",
@@ -418,7 +434,7 @@ ONLY_IN = {
     "fastapi": ("server/",),
     "uvicorn": ("server/http_server.py", "server/timed_protocol.py"),
     "prometheus_client": ("server/metrics_routes.py",),
-    "httpx": ("client/", "data/mnist_download.py"),
+    "httpx": ("client/", "data/mnist_download.py", "server/notify_url.py"),
     "scipy": ("report/statistics/",),
     "matplotlib": ("figures/",),
 }

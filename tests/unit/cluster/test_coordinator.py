@@ -38,6 +38,7 @@ from stn_cluster.errors import (
 )
 from stn_cluster.queue.attempts import ExitReason
 from stn_cluster.queue.jobs import CellState, Job, Page
+from stn_cluster.queue.submission import Submission
 from stn_cluster.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -70,10 +71,10 @@ async def test_a_coordinator_tells_its_version_and_its_settings(tmp_path: Path) 
 
 async def test_a_job_is_accepted_once_and_trained(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        assert await coordinator.submit(JOB)
-        assert not await coordinator.submit(JOB)
+        assert await coordinator.submit(Submission.of(JOB))
+        assert not await coordinator.submit(Submission.of(JOB))
         with pytest.raises(ConflictError, match="'j' is already used"):
-            await coordinator.submit(replace(JOB, cells=cells(1)))
+            await coordinator.submit(Submission.of(replace(JOB, cells=cells(1))))
         worker = await coordinator.worker()
         running = await coordinator.status("j")
         assert (running.state, running.counts) == (RUNNING, {RUNNING: 1, QUEUED: 1})
@@ -92,10 +93,10 @@ async def test_a_job_is_accepted_once_and_trained(tmp_path: Path) -> None:
 
 async def test_cells_that_the_store_has_are_not_trained_again(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        await coordinator.submit(Job("j", cells(1)))
+        await coordinator.submit(Submission.of(Job("j", cells(1))))
         await coordinator.finish(await coordinator.worker())
         await coordinator.until_ended("j")
-        await coordinator.submit(Job("k", cells(1)))
+        await coordinator.submit(Submission.of(Job("k", cells(1))))
         [status], _ = await coordinator.cells("k")
         assert (status.state, status.stored) == (SUCCEEDED, True)
         assert status.test_error == pytest.approx(3.5)
@@ -103,7 +104,7 @@ async def test_cells_that_the_store_has_are_not_trained_again(tmp_path: Path) ->
 
 async def test_cells_of_a_job_have_the_steps_that_were_reported(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        await coordinator.submit(JOB)
+        await coordinator.submit(Submission.of(JOB))
         worker = await coordinator.worker()
         [attempt] = worker.attempts
         await coordinator.report(worker.name, Report(steps={attempt.id: 5}))
@@ -123,7 +124,7 @@ async def test_the_time_in_which_the_service_was_idle_is_in_no_estimate(
     monkeypatch.setattr(module.time, "monotonic", lambda: real() + later)
     async with local_coordinator(tmp_path, workers=1, lease_seconds=1e6) as coordinator:
         one, *others = cells(5)
-        await coordinator.submit(Job("first", (one,)))
+        await coordinator.submit(Submission.of(Job("first", (one,))))
         worker = await coordinator.worker()
         [attempt] = worker.attempts
         started = {attempt.id: 0}
@@ -135,7 +136,7 @@ async def test_the_time_in_which_the_service_was_idle_is_in_no_estimate(
         await coordinator.finish(worker)
         await coordinator.until_ended("first")
         later += 1000
-        await coordinator.submit(Job("second", tuple(others)))
+        await coordinator.submit(Submission.of(Job("second", tuple(others))))
         assert (await coordinator.status("second")).eta_seconds is None
         worker = await coordinator.worker()
         [attempt] = worker.attempts
@@ -150,7 +151,7 @@ async def test_the_time_in_which_the_service_was_idle_is_in_no_estimate(
 
 async def test_who_hangs_is_told_with_the_status_of_its_job(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        await coordinator.submit(JOB)
+        await coordinator.submit(Submission.of(JOB))
         worker = await coordinator.worker()
         [attempt] = worker.attempts
         stall = Stall(200.0, "loads the data set mnist", (attempt.cell.key,))
@@ -159,20 +160,20 @@ async def test_who_hangs_is_told_with_the_status_of_its_job(tmp_path: Path) -> N
         assert f"{attempt.cell.label}: it loads the data set mnist, on here" in line
         assert (await coordinator.status("j")).waiting == (line,)  # the same as long as it lasts
         other = make_cell(seed=99)
-        await coordinator.submit(Job("k", (other,)))
+        await coordinator.submit(Submission.of(Job("k", (other,))))
         assert (await coordinator.status("k")).waiting == ()
 
 
 async def test_cells_without_a_node_for_them_are_told_with_the_jobs_status(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path) as coordinator:
         cell = make_cell().model_copy(update={"needs": GPU})
-        await coordinator.submit(Job("j", (cell,)))
+        await coordinator.submit(Submission.of(Job("j", (cell,))))
         assert (await coordinator.status("j")).waiting == ("1 cell waits for a node with 1 GPU",)
 
 
 async def test_a_cancelled_job_leaves_the_queue_and_can_be_retried(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        await coordinator.submit(JOB)
+        await coordinator.submit(Submission.of(JOB))
         worker = await coordinator.worker()
         [attempt] = worker.attempts
         await coordinator.cancel("j")
@@ -187,7 +188,7 @@ async def test_a_cancelled_job_leaves_the_queue_and_can_be_retried(tmp_path: Pat
 
 async def test_attempts_and_their_logs_are_found_by_key_and_by_label(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=1) as coordinator:
-        await coordinator.submit(Job("j", cells(1)))
+        await coordinator.submit(Submission.of(Job("j", cells(1))))
         worker = await coordinator.worker()
         [attempt] = worker.attempts
         await coordinator.report(worker.name, Report(log={attempt.id: "10:00 a line\n"}))
@@ -202,7 +203,7 @@ async def test_attempts_and_their_logs_are_found_by_key_and_by_label(tmp_path: P
 
 async def test_the_service_is_told_in_numbers(tmp_path: Path) -> None:
     async with local_coordinator(tmp_path, workers=2) as coordinator:
-        await coordinator.submit(JOB)
+        await coordinator.submit(Submission.of(JOB))
         first, second = await coordinator.workers(2)
         await coordinator.finish(first)
         while not (metrics := await coordinator.metrics()).totals.attempts:
@@ -244,7 +245,7 @@ async def test_a_service_whose_workers_do_not_start_gives_up_if_it_was_told_to(
     async with local_coordinator(tmp_path, max_failed_starts=2) as coordinator:
         await coordinator.opened()
         coordinator.pool.starting = False
-        await coordinator.submit(Job("j", cells(1)))
+        await coordinator.submit(Submission.of(Job("j", cells(1))))
         for number in range(2):
             await wait_until(lambda number=number: len(coordinator.pool.started) > number)  # type: ignore[misc]
             coordinator.pool.started[number].die("no module named torch")
@@ -260,7 +261,7 @@ async def test_stopping_writes_results_and_interrupts_cells_that_the_next_goes_o
     tmp_path: Path,
 ) -> None:
     coordinator = LocalCoordinator(tmp_path, workers=2)
-    await coordinator.submit(JOB)
+    await coordinator.submit(Submission.of(JOB))
     first, second = await coordinator.workers(2)
     await coordinator.finish(first)
     [attempt] = second.attempts
@@ -288,7 +289,7 @@ async def test_stopping_with_a_store_that_is_away_says_so_and_lets_go_of_the_sta
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_SECONDS", 0.2)
     coordinator = LocalCoordinator(tmp_path)
-    await coordinator.submit(Job("j", cells(1)))
+    await coordinator.submit(Submission.of(Job("j", cells(1))))
     worker = await coordinator.worker()
     away = coordinator.store_path.rename(tmp_path / "away")
     await coordinator.finish(worker)
@@ -305,7 +306,7 @@ async def test_a_service_that_waits_for_its_store_can_be_stopped(
 ) -> None:
     monkeypatch.setattr(module, "OPEN_SECONDS", 0.2)
     coordinator = LocalCoordinator(tmp_path)
-    await coordinator.submit(JOB)
+    await coordinator.submit(Submission.of(JOB))
     await coordinator.stop()
     away = coordinator.store_path.rename(tmp_path / "away")
     restarted = LocalCoordinator(tmp_path, restarted=True)
@@ -321,7 +322,11 @@ async def test_a_service_that_waits_for_its_store_can_be_stopped(
 
 async def test_calls_wait_until_store_and_queue_are_open(tmp_path: Path) -> None:
     coordinator = LocalCoordinator(tmp_path)
-    calls = [coordinator.submit(JOB), coordinator.jobs(), coordinator.report("w", Report())]
+    calls = [
+        coordinator.submit(Submission.of(JOB)),
+        coordinator.jobs(),
+        coordinator.report("w", Report()),
+    ]
     new, jobs, lost = await asyncio.gather(*calls)
     assert (new, lost) == (True, set())
     assert len(jobs) <= 1
@@ -333,14 +338,14 @@ async def test_a_store_that_cannot_be_used_is_told_to_all_who_ask(tmp_path: Path
     coordinator = LocalCoordinator(tmp_path)
     for _ in range(2):
         with pytest.raises(StoreError, match="a store is a folder"):
-            await coordinator.submit(JOB)
+            await coordinator.submit(Submission.of(JOB))
 
 
 async def test_a_state_that_cannot_be_used_is_told_to_all_who_ask(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("no folder")
     coordinator = LocalCoordinator(tmp_path)
     with pytest.raises(StoreError, match="cannot hold the service's state"):
-        await coordinator.submit(JOB)
+        await coordinator.submit(Submission.of(JOB))
 
 
 async def test_a_state_that_another_service_holds_is_left_alone(tmp_path: Path) -> None:
@@ -362,7 +367,7 @@ async def test_a_coordinator_that_cannot_open_lets_go_of_store_and_state(tmp_pat
 
 async def test_a_restarted_coordinator_waits_for_a_store_that_is_away(tmp_path: Path) -> None:
     coordinator = LocalCoordinator(tmp_path)
-    await coordinator.submit(JOB)
+    await coordinator.submit(Submission.of(JOB))
     await coordinator.stop()
     away = coordinator.store_path.rename(tmp_path / "away")
     with pytest.raises(StoreError, match="no result store here"):  # a new one does not wait
@@ -419,6 +424,7 @@ from support.coordinators import LocalCoordinator
 from support.queues import cells
 from stn_cluster.cluster.protocol import Report, Stall
 from stn_cluster.queue.jobs import Job
+from stn_cluster.queue.submission import Submission
 
 logging.basicConfig()
 
@@ -429,7 +435,7 @@ async def main():
     coordinator = LocalCoordinator(Path(sys.argv[1]))
     if sys.argv[2] == "open store and queue":
         coordinator._open_files = fail
-    await coordinator.submit(Job("j", cells(1)))
+    await coordinator.submit(Submission.of(Job("j", cells(1))))
     worker = await coordinator.worker()
     if sys.argv[2] == "handle a report":
         [attempt] = worker.attempts

@@ -236,11 +236,21 @@ def test_a_success_counts_the_steps_to_its_end_and_a_failure_does_not(at: Handle
 def test_a_result_is_taken_once_and_its_attempt_cannot_be_lost_any_more(at: Handler) -> None:
     outcome = make_outcome(A)
     for _ in range(2):  # our answer to the first was lost
-        at.report(ended={"a": outcome})
+        at.report(ended={"a": outcome}, log={"a": "its last line"})
     assert at.received.results == [Result(A, outcome, without_state=True)]
     assert at.lease(A).finishing
     assert not at.lease(B).finishing
-    assert at.received.logs == [("a", "trained and tested")]
+    assert at.received.logs == [("a", "its last line"), ("a", "trained and tested")]
+
+
+def test_a_result_that_comes_again_once_it_is_durable_is_no_late_one(
+    at: Handler, caplog: pytest.LogCaptureFixture
+) -> None:
+    at.report(ended={"a": make_outcome(A)})
+    at.leases.end(["a"])
+    at.report(ended={"a": make_outcome(A)})  # the worker does not know that we have it
+    assert len(at.received.results) == 1
+    assert "refused" not in caplog.text
 
 
 def test_a_failure_is_logged_with_its_text(at: Handler, caplog: pytest.LogCaptureFixture) -> None:

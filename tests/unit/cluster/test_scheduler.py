@@ -15,6 +15,7 @@ from support.workers import TWO_CORES, make_nodes
 from stn_cluster.cluster import scheduler as module
 from stn_cluster.cluster import worker_pool as worker_pool_module
 from stn_cluster.cluster.placement import SMALL_CPU_PACK, WorkerState, fair_share
+from stn_cluster.cluster.protocol import Report
 from stn_cluster.queue.attempts import Checkpoint, ExitReason
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.submit import cancel
@@ -54,6 +55,15 @@ async def test_a_worker_is_handed_cells_of_one_stream_as_a_pack(tmp_path: Path) 
         at.finish(worker)
         await wait_until(lambda: len(worker.packs) == 2)
         assert [a.pack_size for a in worker.attempts] == [2, 2]
+
+
+async def test_results_that_come_back_with_their_pack_are_taken(tmp_path: Path) -> None:
+    async with scheduler(tmp_path) as at:
+        await at.submit(*cells(1))
+        worker, attempt = await at.one_running()
+        worker.return_pack(Report(ended={attempt.id: make_outcome(attempt)}))
+        await wait_until(lambda: at.committed)
+        assert at.states() == [SUCCEEDED]
 
 
 async def test_cells_that_were_just_claimed_are_not_shared_out_again(

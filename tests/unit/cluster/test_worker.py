@@ -52,6 +52,10 @@ class Coordinator:
         self.reports.append(report)
         return self.lost
 
+    def train(self, worker: Worker, pack: Sequence[Attempt]) -> None:
+        """Has a pack trained, and gets its last report, which comes back with it."""
+        self.reports.append(worker.train(pack))
+
     def log(self, attempt: str) -> str:
         """All lines that were reported for an attempt's log."""
         return "".join(report.log.get(attempt, "") for report in self.reports)
@@ -107,7 +111,7 @@ def test_results_are_reported_with_steps_and_checkpoints_and_once(
         yield Report(steps={"b": 8}, ended={"a": make_outcome(A)})
         yield Report(steps={}, ended={"b": make_outcome(B)})
 
-    assert make_worker(script).train(PACK) is None
+    coordinator.train(make_worker(script), PACK)
     first, second = coordinator.reports
     assert first == Report(
         steps={"b": 8},
@@ -118,13 +122,43 @@ def test_results_are_reported_with_steps_and_checkpoints_and_once(
     assert second == Report(saved={"a": 4, "b": 5}, ended={"b": make_outcome(B)})
 
 
+def test_what_comes_back_with_a_pack_is_reported_once_if_no_other_pack_follows(
+    make_worker: MakeWorker, coordinator: Coordinator
+) -> None:
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        [attempt] = pack
+        log.line(attempt.id, "its last line")
+        yield Report(ended={attempt.id: make_outcome(attempt)})
+
+    worker = make_worker(script, heartbeat_seconds=0.1)
+    worker.train([A])
+    last = worker.train([B])  # whoever sends this has the end of the other
+    wait_until(lambda: coordinator.reports)
+    time.sleep(0.5)  # five more heartbeats
+    assert coordinator.reports == [last]
+    assert (set(last.ended), set(last.log)) == ({"b"}, {"b"})
+
+
+def test_a_result_does_not_wait_for_what_follows_in_its_pack(
+    make_worker: MakeWorker, coordinator: Coordinator
+) -> None:
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        yield Report(ended={"a": make_outcome(A)})  # as of cells with other plug-ins than the rest
+        wait_until(lambda: any(report.ended for report in coordinator.reports))
+        yield Report(ended={"b": make_outcome(B)})
+
+    coordinator.train(make_worker(script, heartbeat_seconds=0.01), PACK)
+    ended = [set(report.ended) for report in coordinator.reports if report.ended]
+    assert ended[:2] == [{"a"}, {"b"}]
+
+
 def test_a_pack_without_results_is_reported_at_its_end(
     make_worker: MakeWorker, coordinator: Coordinator
 ) -> None:
     def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
         yield Report(steps={"a": 4, "b": 4}, saved={"a": 4, "b": 4})
 
-    make_worker(script).train(PACK)
+    coordinator.train(make_worker(script), PACK)
     assert coordinator.reports == [Report(steps={"a": 4, "b": 4}, saved={"a": 4, "b": 4})]
 
 
@@ -136,8 +170,8 @@ def test_the_next_pack_starts_with_a_report_of_its_own(
         yield Report(steps={attempt.id: 4}, saved={attempt.id: 4})
 
     worker = make_worker(script)
-    worker.train([A])
-    worker.train([B])
+    coordinator.train(worker, [A])
+    coordinator.train(worker, [B])
     assert coordinator.reports[1] == Report(steps={"b": 4}, saved={"b": 4})
 
 
@@ -150,8 +184,7 @@ def test_prints_and_log_lines_are_reported_with_the_next_report(
         yield Report(ended={"a": make_outcome(A), "b": make_outcome(B)})
         log.line("b", "last line")
 
-    make_worker(script).train(PACK)
-    assert len(coordinator.reports) == 2
+    coordinator.train(make_worker(script), PACK)
     assert coordinator.log("a").splitlines()[1].endswith("of a")
     assert [line.split(" ", 1)[1] for line in coordinator.log("b").splitlines()] == [
         "of both",
@@ -165,15 +198,18 @@ def test_a_worker_says_why_it_cannot_reach_the_store(
     worker = make_worker()
     [runner] = ScriptedRunner.made
     runner.degraded_reason = "no route to host"
-    worker.train(PACK)
+    coordinator.train(worker, PACK)
     assert [report.degraded_reason for report in coordinator.reports] == ["no route to host"]
 
 
 def test_attempts_that_are_lost_are_dropped(
     make_worker: MakeWorker, coordinator: Coordinator
 ) -> None:
+    def script(pack: Pack, log: AttemptLog) -> Iterator[Report]:
+        yield Report(steps={"a": 3}, ended={"b": make_outcome(B)})
+
     coordinator.lost = {"a"}
-    make_worker().train(PACK)
+    coordinator.train(make_worker(script), PACK)
     assert ScriptedRunner.made[0].dropped == {"a"}
 
 
@@ -200,7 +236,7 @@ def test_a_report_that_is_not_answered_is_sent_again_as_it_was(
         yield Report(ended={"b": make_outcome(B)})
 
     coordinator.away = 3
-    make_worker(script, lease_seconds=60.0).train(PACK)
+    coordinator.train(make_worker(script, lease_seconds=60.0), PACK)
     assert coordinator.refused == [coordinator.reports[0]] * 3
     assert [set(report.ended) for report in coordinator.reports] == [{"a"}, {"b"}]
     assert coordinator.log("a").count("a line") == 1
@@ -220,7 +256,7 @@ def test_the_last_lines_of_a_fatal_error_are_reported_before_it_is_raised(
         raise MemoryError("the device is full")
 
     with pytest.raises(MemoryError, match="the device is full"):
-        make_worker(script).train(PACK)
+        coordinator.train(make_worker(script), PACK)
     for attempt in ("a", "b"):
         lines = [line for line in coordinator.log(attempt).splitlines() if line]
         assert lines[0].endswith("step 3")
@@ -244,7 +280,7 @@ def test_a_fatal_error_is_raised_also_where_its_last_lines_cannot_be_reported(
 
     monkeypatch.setattr(runner, "drop", no_memory)
     with pytest.raises(MemoryError, match="the device is full"):
-        worker.train(PACK)
+        coordinator.train(worker, PACK)
 
 
 # --- heartbeats ---
@@ -288,7 +324,7 @@ def test_heartbeats_drop_what_is_lost_while_the_pack_is_trained(
         coordinator.lost = {"b"}
         wait_until(lambda: runner.dropped == {"b"})
 
-    make_worker(script, heartbeat_seconds=0.01).train(PACK)
+    coordinator.train(make_worker(script, heartbeat_seconds=0.01), PACK)
 
 
 # --- packs without progress ---
@@ -308,7 +344,7 @@ def test_a_heartbeat_tells_what_a_pack_without_progress_is_doing(
         wait_until(lambda: any(not report.stall for report in coordinator.reports[count:]))
         yield Report(ended={"a": make_outcome(A)})
 
-    make_worker(script, heartbeat_seconds=0.01).train(PACK)
+    coordinator.train(make_worker(script, heartbeat_seconds=0.01), PACK)
     stall = next(report.stall for report in coordinator.reports if report.stall)
     assert (stall.what, stall.keys) == ("builds its model", (A.cell.key,))
     assert stall.seconds >= 0.05
@@ -321,7 +357,7 @@ def test_a_pack_is_reported_from_its_first_heartbeat_so_that_it_can_be_cancelled
         wait_until(lambda: coordinator.reports)
         yield Report(steps={"a": 3, "b": 3}, started={"a": 3, "b": 3})
 
-    make_worker(script, heartbeat_seconds=0.01).train(PACK)
+    coordinator.train(make_worker(script, heartbeat_seconds=0.01), PACK)
     assert coordinator.reports[0] == Report(steps={"a": 0, "b": 0})
 
 
@@ -337,7 +373,7 @@ def test_the_time_between_two_packs_is_no_time_without_progress(
 
     worker = make_worker(script, heartbeat_seconds=0.01)
     time.sleep(0.5)
-    worker.train(PACK)
+    coordinator.train(worker, PACK)
     assert coordinator.reports[0].stall is None
 
 
@@ -357,7 +393,7 @@ def test_the_code_that_hangs_is_in_the_log_of_the_cell_whose_it_is_and_once(
         where_it_hangs()
         yield Report()
 
-    make_worker(script, heartbeat_seconds=0.01, no_progress_seconds=0.5).train(PACK)
+    coordinator.train(make_worker(script, heartbeat_seconds=0.01, no_progress_seconds=0.5), PACK)
     log = coordinator.log("a")
     assert log.count("no progress for 0 s: it builds its model; the code that runs:") == 1
     assert "in where_it_hangs" in log

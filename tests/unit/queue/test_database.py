@@ -18,6 +18,7 @@ from stn_cluster.queue.database import FILE, QueueDatabase
 from stn_cluster.queue.jobs import CellState, Job
 from stn_cluster.queue.known_results import KnownResults
 from stn_cluster.queue.queries import job_status, jobs
+from stn_cluster.queue.submission import Submission
 from stn_cluster.queue.submit import cancel, submit
 
 pytestmark = pytest.mark.anyio
@@ -48,9 +49,9 @@ def after_a_power_cut(folder: Path, copy: Path) -> list[str]:
 
 async def test_a_write_returns_the_changes_value_and_is_durable(tmp_path: Path) -> None:
     async with opened(tmp_path / "state", JOB) as database:
-        assert await database.write(submit, Job("b", cells(2)), KNOWN) is True
+        assert await database.write(submit, Submission.of(Job("b", cells(2))), KNOWN) is True
         assert after_a_power_cut(tmp_path / "state", tmp_path / "copy") == ["a", "b"]
-        assert await database.write(submit, Job("b", cells(2)), KNOWN) is False
+        assert await database.write(submit, Submission.of(Job("b", cells(2))), KNOWN) is False
         pack = await database.write(claim, Needs(), first, worker=HERE, only="b")
         assert [attempt.cell for attempt in pack] == [cells(1)[0]]
 
@@ -58,7 +59,7 @@ async def test_a_write_returns_the_changes_value_and_is_durable(tmp_path: Path) 
 async def test_a_read_sees_every_write_before_it_and_can_change_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, JOB) as database:
         for number in range(20):
-            await database.write(submit, Job(f"job-{number}", cells(1)), KNOWN)
+            await database.write(submit, Submission.of(Job(f"job-{number}", cells(1))), KNOWN)
             assert len(await job_ids(database)) == number + 2
         with pytest.raises(StoreError, match=r"queue\.sqlite: cannot be read: .*readonly"):
             await database.read(cancel, "a")
@@ -107,10 +108,10 @@ async def test_closing_ends_both_threads_after_what_they_are_at(tmp_path: Path, 
     def long_change(db: sqlite3.Connection) -> None:
         began.set()
         assert may_end.wait(PATIENCE)
-        submit(db, Job("b", cells(1)), KNOWN)
+        submit(db, Submission.of(Job("b", cells(1))), KNOWN)
 
     database = QueueDatabase(tmp_path / "state")
-    await database.write(submit, JOB, KNOWN)
+    await database.write(submit, Submission.of(JOB), KNOWN)
     await database.read(jobs)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("queue-")]
     assert sorted(thread.name[:12] for thread in threads) == ["queue-reader", "queue-writer"]
@@ -167,7 +168,7 @@ async def test_a_mistake_in_a_change_is_raised_at_once_and_is_no_fault_of_the_di
 async def test_a_refusal_is_raised_as_it_is(tmp_path: Path) -> None:
     async with opened(tmp_path, JOB) as database:
         with pytest.raises(ConflictError):
-            await database.write_until_done(submit, Job("a", cells(1)), KNOWN)
+            await database.write_until_done(submit, Submission.of(Job("a", cells(1))), KNOWN)
         with pytest.raises(NotFoundError):
             await database.write_until_done(cancel, "b")
         assert database.degraded_reason is None

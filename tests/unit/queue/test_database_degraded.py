@@ -16,6 +16,7 @@ from stn_cluster.errors import StoreError
 from stn_cluster.queue.database import FILE
 from stn_cluster.queue.jobs import Job
 from stn_cluster.queue.known_results import KnownResults
+from stn_cluster.queue.submission import Submission
 from stn_cluster.queue.submit import mark_recorded, submit
 
 pytestmark = pytest.mark.anyio
@@ -61,19 +62,19 @@ async def test_a_full_disk_is_told_until_a_write_has_succeeded_whatever_is_read_
         with full_disk(tmp_path):
             for _ in range(3):
                 with pytest.raises(StoreError, match=FULL) as caught:
-                    await database.write(submit, Job("b", cells(2)), KNOWN)
+                    await database.write(submit, Submission.of(Job("b", cells(2))), KNOWN)
                 reason = database.degraded_reason
                 assert reason == str(caught.value)
                 assert await job_ids(database) == ["a"]  # nothing was changed, and it can be read
                 await database.probe()
                 assert database.degraded_reason == reason
                 # What finds nothing to write succeeds, and says nothing of the disk.
-                assert await database.write(submit, JOB, KNOWN) is False
+                assert await database.write(submit, Submission.of(JOB), KNOWN) is False
                 await database.write(mark_recorded, "a")  # the row is written, as it was
                 assert database.degraded_reason == reason
         assert await job_ids(database) == ["a"]
         assert database.degraded_reason == reason  # there is room, but nothing was written yet
-        assert await database.write(submit, Job("b", cells(2)), KNOWN)
+        assert await database.write(submit, Submission.of(Job("b", cells(2))), KNOWN)
         assert database.degraded_reason is None
 
 
@@ -103,7 +104,7 @@ async def test_write_until_done_returns_once_there_is_room(
     def change(db: sqlite3.Connection) -> bool:
         nonlocal tries
         tries += 1
-        return submit(db, Job("b", cells(2)), KNOWN)
+        return submit(db, Submission.of(Job("b", cells(2))), KNOWN)
 
     async with opened(tmp_path, JOB) as database, asyncio.timeout(PATIENCE):
         with full_disk(tmp_path):
@@ -125,12 +126,12 @@ async def test_a_disk_that_is_really_full_is_told_and_all_goes_on_with_room_agai
     async with opened(folder, JOB) as database:
         with filled(folder):
             with pytest.raises(StoreError, match=FULL):
-                await database.write(submit, Job("b", cells(50)), KNOWN)
+                await database.write(submit, Submission.of(Job("b", cells(50))), KNOWN)
             assert str(folder / FILE) in str(database.degraded_reason)
             assert await job_ids(database) == ["a"]
         await database.probe()
         assert database.degraded_reason is None
-        assert await database.write(submit, Job("b", cells(50)), KNOWN)
+        assert await database.write(submit, Submission.of(Job("b", cells(50))), KNOWN)
         assert await job_ids(database) == ["a", "b"]
 
 
@@ -143,6 +144,6 @@ async def test_only_the_first_of_a_row_of_failures_is_logged(
             with full_disk(tmp_path):
                 for _ in range(3):
                     with pytest.raises(StoreError):
-                        await database.write(submit, job, KNOWN)
-            await database.write(submit, job, KNOWN)
+                        await database.write(submit, Submission.of(job), KNOWN)
+            await database.write(submit, Submission.of(job), KNOWN)
         assert [record.levelname for record in caplog.records] == ["ERROR"] * 2

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.old_queues import ADDED, contents, layout, layout_1, renamed, write_layout_1
+from support.old_queues import contents, layout, layout_1, renamed, without_added, write_layout_1
 from support.queues import file_limit
 
 from stn_cluster.errors import StoreError
@@ -44,9 +44,7 @@ def whole(folder: Path) -> int:
     """Layout of a file, which has every row as that layout has them."""
     with closing(sqlite3.connect(folder / FILE)) as db:
         rows, number = contents(db), layout(db)
-    for row in rows["cells"]:
-        for added in ADDED:
-            row.pop(added, None)
+    rows = without_added(rows)
     assert rows == (layout_1() if number == 1 else renamed(layout_1()))
     return number
 

@@ -149,7 +149,7 @@ def test_a_jobs_record_has_all_that_was_submitted_until_the_store_has_it(
     queue.submit("a", cells(3), config=config, folder="/configs", priority=2, force=True)
     queue.submit("b", cells(1))
     assert queries.unrecorded_jobs(queue.db) == ["a", "b"]
-    record = queries.job_record(queue.db, "a")
+    record = json.loads(queries.job_record(queue.db, "a"))
     assert record.pop("submitted_at")
     expected = [cell.model_dump(mode="json") for cell in cells(3)]
     assert record == {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.queues import QueueUnderTest, cells, evaluations, pack
 
@@ -219,7 +221,7 @@ def test_a_jobs_record_has_cells_and_evaluations_apart(queue: QueueUnderTest) ->
     [cell] = cells(1)
     [wanted] = evaluations(cell)
     queue.submit("j", [cell], evaluations=[wanted])
-    record = queries.job_record(queue.db, "j")
+    record = json.loads(queries.job_record(queue.db, "j"))
     assert len(record["cells"]) == 1
     assert record["evaluations"] == {wanted.key: "CNN/none/R/seed0 on E"}
 

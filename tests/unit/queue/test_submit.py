@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_each_job_has_its_own_name_for_a_cells_recipe(queue: QueueUnderTest) -> 
     queue.cancel("b")
     [attempt] = queue.claim()
     assert (attempt.job_id, attempt.cell) == ("a", mine)
-    assert queries.job_record(queue.db, "b")["cells"][0]["recipe"] == "theirs"
+    assert json.loads(queries.job_record(queue.db, "b"))["cells"][0]["recipe"] == "theirs"
     assert [attempt.cell for attempt in queue.attempts(mine.key)] == [theirs, mine]
 
 

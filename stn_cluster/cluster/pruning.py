@@ -1,0 +1,262 @@
+"""Pruning: jobs that have ended go, with their logs and checkpoints; or rows that newer ones
+replace, with what belongs to them.
+
+No service may be at work on the store: its lock is held, and that of the state. What an unfinished
+job wants is not touched. A prune that was killed is finished by the same prune again, as what names
+the rest goes last: a job's record, then its rows of the queue; of an attempt, its row of `cells`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stn_cluster.cluster.known_jobs import KnownJob, known_jobs
+from stn_cluster.cluster.settings import Settings
+from stn_cluster.cluster.state_folder import lock_state_folder
+from stn_cluster.errors import NotFoundError, StoreError, UserError, unknown
+from stn_cluster.failpoints import failpoint
+from stn_cluster.queue.attempts import WEIGHTS
+from stn_cluster.queue.database import FILE, connect
+from stn_cluster.queue.old_jobs import (
+    Forgotten,
+    forget,
+    pruned_jobs,
+    queued_jobs,
+    shrink,
+    size,
+    unfinished_keys,
+)
+from stn_cluster.store import Kind, Store, is_published, redact
+from stn_cluster.store.removal import AttemptFile, Removed, Remover
+
+_AGE = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is to be pruned: jobs that have ended, or rows of cells that newer ones replace.
+
+    Raises:
+        UserError: nothing is chosen.
+    """
+
+    jobs: tuple[str, ...] = ()  # ids: only these jobs, or rows of their attempts; empty: all
+    older_than: timedelta | None = None  # only what ended, or was stored, longer ago
+    superseded: bool = False  # rows, and not jobs
+    keep_weights: bool = False  # final weights stay
+
+    def __post_init__(self) -> None:
+        if not self.jobs and self.older_than is None and not self.superseded:
+            raise UserError(
+                "choose what goes: --older-than AGE, --job ID, --superseded, or several of them, "
+                "which all must match; with --dry-run nothing does"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What was freed, or would be."""
+
+    jobs: int
+    logs: Removed
+    checkpoints: Removed
+    records: Removed
+    rows: Mapping[Kind, Removed]
+    queue: Forgotten
+    queue_bytes: int
+    not_shrunk: str | None = None  # why the queue's file has kept its size
+    unknown: tuple[str, ...] = ()  # ids of jobs that stay, as nobody knows whether they have ended
+
+    @property
+    def total(self) -> Removed:
+        """All of it."""
+        found = sum(self.rows.values(), self.logs + self.checkpoints + self.records)
+        return found + Removed(bytes=self.queue_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    jobs: tuple[KnownJob, ...] = ()
+    logs: tuple[AttemptFile, ...] = ()
+    checkpoints: tuple[AttemptFile, ...] = ()
+    attempts: frozenset[str] = field(default_factory=frozenset)  # whose rows go
+    unknown: tuple[str, ...] = ()
+
+
+def parse_age(text: str) -> timedelta:
+    """Duration of a text such as '30d' or '12h'.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = _AGE.fullmatch(text.strip())
+    try:
+        if found is not None:
+            age = timedelta(**{_UNITS[found[2]]: int(found[1])})
+            datetime.now(UTC) - age  # the calendar has a beginning
+            return age
+    except OverflowError:
+        pass
+    raise UserError(f"--older-than: a whole number with s, m, h, d or w, as in 30d, not {text!r}")
+
+
+def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Pruned:
+    """Removes from a store and its queue what is chosen.
+
+    Args:
+        settings: names the store and the state.
+        choice: what goes.
+        dry_run: whether nothing is changed.
+
+    Returns:
+        What was freed; with `dry_run`, what would be.
+
+    Raises:
+        UserError: a named job has not ended, or there is none of this id.
+        StoreError: the store is published, a service is at work on it, or a file of it cannot be
+            used.
+    """
+    store, state = Store.open(settings.store), Path(settings.state)
+    if is_published(settings.store):
+        raise StoreError(f"{store.name}: is a published store, from which nothing is removed")
+    if store.local_path is None and not (state / FILE).exists():
+        raise StoreError(f"{state}: there is no queue here, and {redact(store.uri)} has one")
+    with _locked(store, state, dry_run), _queue(state, dry_run) as queue:
+        store.check()
+        plan = _plan(store, queue, choice)
+        Remover(store.uri, dry_run=True).remove_rows(plan.attempts)  # fails before anything goes
+        return _carry_out(plan, queue, Remover(store.uri, dry_run))
+
+
+@contextmanager
+def _locked(store: Store, state: Path, dry_run: bool) -> Iterator[None]:
+    """Keeps services off; a dry run makes no lock where there has never been one.
+
+    Raises:
+        StoreError: a service is at work.
+    """
+    with ExitStack() as held:
+        folder = store.local_path
+        try:
+            if folder is not None and (not dry_run or (folder / "lock").exists()):
+                held.enter_context(store.lock())
+            if (state / FILE).exists() and (not dry_run or (state / "lock").exists()):
+                held.enter_context(lock_state_folder(state))
+        except StoreError as error:
+            raise StoreError(f"{error}; end that first, then prune") from error
+        yield
+
+
+@contextmanager
+def _queue(state: Path, dry_run: bool) -> Iterator[sqlite3.Connection | None]:
+    """The queue, or None if there is none; for a dry run, a copy of it."""
+    if not (state / FILE).exists():
+        yield None
+        return
+    with ExitStack() as stack:
+        if dry_run:
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stn-cluster-")))
+            for name in (FILE, f"{FILE}-wal"):
+                if (state / name).exists():
+                    shutil.copyfile(state / name, copy / name)
+            state = copy
+        yield stack.enter_context(closing(connect(state)))
+
+
+# --- what goes ---
+
+
+def _plan(store: Store, queue: sqlite3.Connection | None, choice: Choice) -> _Plan:
+    remover = Remover(store.uri, dry_run=True)
+    jobs = known_jobs(store, queued_jobs(queue) if queue else [])
+    _check_named(choice, jobs, pruned_jobs(queue) if queue else set())
+    needed = {key for job in jobs if job.ended_at is None for key in job.keys}
+    needed |= unfinished_keys(queue) if queue else set()
+    before = None if choice.older_than is None else datetime.now(UTC) - choice.older_than
+    if choice.superseded:
+        attempts = remover.superseded(choice.jobs, before, without=needed)
+        return _Plan(
+            logs=tuple(log for log in remover.logs() if log.attempt in attempts),
+            checkpoints=_without_kept(
+                (c for c in remover.checkpoints() if c.attempt in attempts), choice
+            ),
+            attempts=frozenset(attempts),
+        )
+    going = [job for job in jobs if _goes(job, choice, before)]
+    ids = {job.job_id for job in going}
+    needed |= {key for job in jobs if job.job_id not in ids for key in job.keys}
+    keys = {key for job in going for key in job.keys} - needed
+    return _Plan(
+        jobs=tuple(going),
+        logs=tuple(log for log in remover.logs() if log.key in keys),
+        checkpoints=_without_kept((c for c in remover.checkpoints() if c.key in keys), choice),
+        unknown=tuple(job.job_id for job in jobs if job.ended_at is None and not job.queued),
+    )
+
+
+def _check_named(choice: Choice, jobs: list[KnownJob], pruned: set[str]) -> None:
+    """Raises UserError for a named job that is not known, or has not ended."""
+    by_id = {job.job_id: job for job in jobs}
+    for job_id in choice.jobs:
+        if job_id not in by_id:
+            if job_id in pruned:  # by the same command, which was killed perhaps
+                continue
+            raise NotFoundError(unknown("job", job_id, by_id) if by_id else f"no job {job_id!r}")
+        job = by_id[job_id]
+        if job.ended_at is None and job.queued:
+            raise UserError(f"job {job_id!r} has not ended: cancel it first, or let it end")
+        if job.ended_at is None:
+            raise UserError(
+                f"job {job_id!r} is not in this queue, and not all of its cells have succeeded: "
+                "name the folder of its queue with --state"
+            )
+
+
+def _goes(job: KnownJob, choice: Choice, before: datetime | None) -> bool:
+    named = not choice.jobs or job.job_id in choice.jobs
+    return job.ended_at is not None and named and (before is None or job.ended_at < before)
+
+
+def _without_kept(found: Iterator[AttemptFile], choice: Choice) -> tuple[AttemptFile, ...]:
+    """Checkpoints without the final weights, if these are to stay."""
+    kept = f"/{WEIGHTS}"
+    return tuple(c for c in found if not (choice.keep_weights and c.name.endswith(kept)))
+
+
+# --- how it goes ---
+
+
+def _carry_out(plan: _Plan, queue: sqlite3.Connection | None, remover: Remover) -> Pruned:
+    logs, checkpoints = remover.remove(plan.logs), remover.remove(plan.checkpoints)
+    records = remover.remove_jobs([job.job_id for job in plan.jobs])
+    before, forgotten, not_shrunk = 0, Forgotten(), None
+    if queue is not None:
+        before = size(queue)
+        forgotten = forget(queue, [job.job_id for job in plan.jobs], plan.attempts)
+    rows = remover.remove_rows(plan.attempts)
+    if queue is not None:
+        try:
+            shrink(queue)
+        except sqlite3.OperationalError as error:  # a copy needs room for a moment
+            not_shrunk = str(error)
+        failpoint("prune-shrunk")
+    return Pruned(
+        jobs=len(plan.jobs),
+        logs=logs,
+        checkpoints=checkpoints,
+        records=records,
+        rows=rows,
+        queue=forgotten,
+        queue_bytes=before - (size(queue) if queue else 0),
+        not_shrunk=not_shrunk,
+        unknown=plan.unknown,
+    )

@@ -1,0 +1,114 @@
+"""A command that is told of ended jobs and failed cells: JSON on its standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from stn_cluster.errors import UserError, error_line
+from stn_cluster.grid import short_hash
+
+SECONDS = 60.0  # for a run of the command
+_LOOK_SECONDS = 0.05  # between two looks whether it has ended
+_BLOCK = 2**16  # bytes: a pipe has no more
+_KEPT = 4096  # bytes of what it says
+
+
+@dataclass(frozen=True)
+class NotifyCommand:
+    """A command; make one with `of`."""
+
+    words: tuple[str, ...] = field(repr=False)  # may contain secrets
+
+    @classmethod
+    def of(cls, text: str) -> NotifyCommand:
+        """Splits a command as a shell does, without expanding anything, and finds its program.
+
+        Raises:
+            UserError: it is empty, a quotation does not end, or there is no such program.
+        """
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise UserError(f"--exec: {text!r}: {error}") from None
+        if not words or not words[0]:
+            raise UserError("--exec: a command, as in --exec 'mail -s ended me@example.org'")
+        if any("\0" in word for word in words):
+            raise UserError("--exec: a command cannot contain a null character")
+        program = shutil.which(words[0])
+        if program is None:
+            raise UserError(f"--exec: there is no program {words[0]!r} that can be run")
+        return cls((os.path.abspath(program), *words[1:]))  # noqa: PTH100
+
+    @property
+    def digest(self) -> str:
+        """Name of this target in the queue."""
+        return short_hash(["exec", *self.words], digits=16)
+
+    @property
+    def name(self) -> str:
+        """For logs: without what may be secret in it."""
+        return self.words[0]
+
+    async def deliver(self, body: bytes) -> str | None:
+        """Runs the command; returns why it has failed, or None if it succeeded.
+
+        It has a process group of its own, which is killed at the limit, or where this is cancelled.
+        """
+        # A file, as a command need not read its input, and may pass it on to what outlives it.
+        with tempfile.TemporaryFile() as given:
+            given.write(body)
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self.words,
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return f"cannot be run: {error.strerror}"
+        try:
+            return await _end(process)
+        finally:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            assert process.stderr
+            process.stderr.close()
+
+
+async def _end(process: subprocess.Popen[bytes]) -> str | None:
+    """Waits for a command's end; returns why it has failed, or None."""
+    assert process.stderr
+    pipe = process.stderr.fileno()
+    os.set_blocking(pipe, False)
+    said = b""
+    deadline = time.monotonic() + SECONDS
+    # What it has left behind may have the pipe, too: its end is not waited for.
+    while process.poll() is None:
+        said = _more(pipe, said)
+        if time.monotonic() > deadline:
+            return f"it did not end within {SECONDS:g} seconds, and was killed"
+        await asyncio.sleep(_LOOK_SECONDS)
+    if process.returncode == 0:
+        return None
+    text = _more(pipe, said).decode("utf-8", "replace").strip()
+    return f"exit code {process.returncode}" + (f": {error_line(text)}" if text else "")
+
+
+def _more(pipe: int, said: bytes) -> bytes:
+    """The last of what a command has said."""
+    with suppress(BlockingIOError):
+        said += os.read(pipe, _BLOCK)
+    return said[-_KEPT:]

@@ -1,0 +1,196 @@
+"""Rows of `cells` that somebody asks for: found by few columns of all, then read where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stn_cluster.errors import StoreError
+from stn_cluster.store.current import is_gone, read_current
+from stn_cluster.store.files import Files
+from stn_cluster.store.frames import (
+    TABLE_ORDER,
+    frame_of,
+    matches,
+    newest_rows,
+    table_order,
+    used_filters,
+)
+from stn_cluster.store.names import with_present_names
+from stn_cluster.store.scan import in_turn, needed_for, read_files, read_rows, readers
+from stn_cluster.store.schema import CELLS
+
+# Filters by what a key determines: all rows of a key have the same.
+_OF_THE_KEY = ("dataset", "model", "transform", "seed", "key")
+_LARGE = {"spec", "confusion", "error"}  # columns that take much memory
+_OF_NEWEST = ("key", "status", "accepted_at")
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Places of rows, in the order of the files."""
+
+    names: Sequence[str]  # of files
+    file: NDArray[np.intp]  # of each row, as a place in `names`
+    row: NDArray[np.intp]  # of each row, within its file
+    accepted_at: NDArray[np.datetime64]  # of each row: which row it is, whatever file it is in
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], parts: Sequence[pa.Table], chosen: NDArray[np.intp]
+    ) -> Places:
+        """Places of rows by their numbers among all, of which parts have the columns."""
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        file = starts.searchsorted(chosen, side="right") - 1
+        return cls(names, file, chosen - starts[file], _times(_joined(parts))[chosen])
+
+    def read(self, files: Files, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows as they are stored: a table for each file that has any.
+
+        Raises:
+            StoreError: a file cannot be read, or is not there any more.
+        """
+
+        def read(number: int) -> pa.Table:
+            begin, end = self.file.searchsorted([number, number + 1])
+            return read_rows(files, self.names[number], self.row[begin:end], columns)
+
+        return in_turn(read, np.unique(self.file).tolist(), readers(files))
+
+
+def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest: bool) -> Places:
+    """Finds the rows in files of `cells` that match all filters.
+
+    Args:
+        files: of the store.
+        names: the current files of `cells`.
+        filters: see `load_results`.
+        latest: only the newest succeeded row of each key, or its newest failed one, if that one
+            matches.
+
+    Raises:
+        UserError: there is no such filter.
+        StoreError: a file is torn, foreign or of a newer schema version.
+    """
+    used = used_filters(filters)
+    columns = list(dict.fromkeys([*used, *(_OF_NEWEST if latest else ("accepted_at",))]))
+    parts = read_files(files, "cells", names, columns)
+    return Places.of(names, parts, _chosen(_joined(parts), used, latest))
+
+
+def _chosen(rows: pa.Table, used: Mapping[str, list[Any]], latest: bool) -> NDArray[np.intp]:
+    """Numbers of the rows that match, in increasing order."""
+    chosen = np.arange(len(rows))
+    if latest:
+        of_the_key = {name: values for name, values in used.items() if name in _OF_THE_KEY}
+        if of_the_key:
+            chosen = np.flatnonzero(_matches(rows, of_the_key))
+        chosen = chosen[_newest(rows.select(list(_OF_NEWEST)).take(chosen))]
+    if used:
+        chosen = chosen[_matches(rows.select(list(used)).take(chosen), used)]
+    return np.sort(chosen)
+
+
+def results(
+    files: Files, filters: Mapping[str, Any], latest: bool, columns: Sequence[str] | None
+) -> pd.DataFrame:
+    """See `Store.results`."""
+    wanted = list(columns or CELLS.names)
+    rows = read_current(files, "cells", lambda names: _rows(files, names, filters, latest, wanted))
+    order = _order(rows, latest)
+    left = dict(zip(rows.schema.names, rows.columns, strict=True))
+    del rows
+    return frame_of((name, _taken(left.pop(name), order)) for name in wanted)
+
+
+def _rows(
+    files: Files,
+    names: Sequence[str],
+    filters: Mapping[str, Any],
+    latest: bool,
+    columns: Sequence[str],
+) -> pa.Table:
+    """Rows that match, in the order of the files, with these columns and those of the order."""
+    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, "status"]))
+    if _LARGE.isdisjoint(columns):  # then they are read at once
+        used = used_filters(filters)
+        all_needed = list(dict.fromkeys([*needed, *used, *_OF_NEWEST]))
+        rows = _joined(read_files(files, "cells", names, all_needed))
+        chosen = _chosen(rows, used, latest)
+        return rows if len(chosen) == len(rows) else rows.take(chosen)
+    found = find(files, names, filters, latest)
+    stored = needed_for(needed)
+    rows = pa.concat_tables([CELLS.empty_table().select(stored), *found.read(files, stored)])
+    return with_present_names(rows)
+
+
+def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:
+    """See `Store.scan`."""
+    places = read_current(files, "cells", lambda names: find(files, names, filters, latest))
+    return _scanned(files, places)
+
+
+def _scanned(files: Files, places: Places) -> Iterator[pa.Table]:
+    done = 0
+    try:
+        for table in places.read(files, CELLS.names):
+            yield with_present_names(table)
+            done += len(table)
+    except StoreError as error:
+        if not is_gone(error):
+            raise
+        # A file was replaced meanwhile. The times of acceptance tell rows apart.
+        left = places.accepted_at[done:]
+        yield from _scanned(files, read_current(files, "cells", lambda n: _at(files, n, left)))
+
+
+def _at(files: Files, names: Sequence[str], times: NDArray[np.datetime64]) -> Places:
+    """Places of the rows with these times of acceptance."""
+    parts = read_files(files, "cells", names, ["accepted_at"])
+    return Places.of(names, parts, np.flatnonzero(np.isin(_times(_joined(parts)), times)))
+
+
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    empty = CELLS.empty_table().select(parts[0].schema.names) if parts else CELLS.empty_table()
+    return pa.concat_tables([empty, *parts])
+
+
+def _times(rows: pa.Table) -> NDArray[np.datetime64]:
+    times: NDArray[np.datetime64] = rows["accepted_at"].cast(pa.timestamp("us")).to_numpy()
+    return times
+
+
+def _newest(rows: pa.Table) -> NDArray[np.intp]:
+    keys = rows["key"].combine_chunks().dictionary_encode(null_encoding="encode")
+    return newest_rows(keys.indices.to_numpy(), _succeeded(rows), _times(rows))
+
+
+def _succeeded(rows: pa.Table) -> NDArray[np.bool_]:
+    succeeded: NDArray[np.bool_] = pc.equal(rows["status"], "succeeded").fill_null(False).to_numpy()
+    return succeeded
+
+
+def _matches(rows: pa.Table, used: Mapping[str, list[Any]]) -> NDArray[np.bool_]:
+    return matches(rows.select(list(used)).to_pandas(), used)
+
+
+def _order(rows: pa.Table, latest: bool) -> NDArray[np.intp]:
+    """The table's order. Of current rows that are equal in it, those that failed come first."""
+    frame = rows.select(list(TABLE_ORDER)).to_pandas()
+    if not latest:
+        return table_order(frame)
+    before = np.argsort(_succeeded(rows), kind="stable")
+    return before[table_order(frame.iloc[before])]
+
+
+def _taken(values: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.ChunkedArray:
+    if values.type == pa.string():  # of more than 2 GB in all, perhaps
+        values = values.cast(pa.large_string())
+    return pa.chunked_array([values.combine_chunks().take(order)])

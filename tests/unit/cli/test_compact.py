@@ -1,0 +1,72 @@
+"""`compact`: what it says, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.records import make_record
+from support.refusals import Command, assert_refused, everything, make_command
+
+from stn_cluster.store import Store, compaction
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.setattr(compaction, "SWAP_SECONDS", 0.0)
+    return make_command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def filled(store: Store) -> Path:
+    for _ in range(3):
+        store.commit([make_record()])
+    assert store.local_path is not None
+    return store.local_path
+
+
+def test_it_says_how_many_files_there_were_and_are(command: Command, filled: Path) -> None:
+    told = command("compact", filled)
+    assert (told.code, told.err) == (0, "")
+    *kinds, total = told.out.splitlines()
+    assert [line.partition(" MB -> ")[0].rpartition(" ")[0] for line in kinds] == [
+        f"{kind}: 4 files," for kind in ("cells", "curves", "predictions")
+    ]
+    assert total.startswith(f"{filled}: 15 files, ")
+    assert " -> 9 files, " in total
+    assert Store.open(filled).read("cells").num_rows == 3
+    told = command("compact", filled)
+    assert told.code == 0
+    assert told.out.startswith(f"{filled}: nothing to compact: 9 files, ")
+
+
+def test_a_file_that_is_left_is_named(command: Command, filled: Path) -> None:
+    torn = filled / "cells" / "20260101T000000000000-abcdef01.parquet"
+    torn.write_bytes(b"PAR1 and then the power went")
+    told = command("compact", filled)
+    assert told.code == 0
+    assert told.err.startswith(f"left as it is: {torn}: torn")
+    assert " -> 10 files, " in told.out
+    assert torn.read_bytes() == b"PAR1 and then the power went"
+
+
+def test_a_published_store_is_refused(command: Command, filled: Path) -> None:
+    (filled / "manifest.json").write_text("{}")
+    before = everything(filled)
+    assert_refused(command("compact", filled), str(filled), "published store", "manifest.json")
+    assert everything(filled) == before
+
+
+def test_a_store_that_a_service_holds_is_refused(command: Command, filled: Path) -> None:
+    before = everything(filled)
+    with Store.open(filled).lock():
+        assert_refused(command("compact", filled), str(filled), "service holds this store")
+    after = everything(filled)
+    assert {name: after[name] for name in before} == before
+    assert command("compact", filled).code == 0
+
+
+def test_what_is_no_store_is_refused(command: Command, tmp_path: Path, filled: Path) -> None:
+    assert_refused(command("compact", tmp_path / "none"), "no result store here")
+    assert_refused(command("compact", filled / "cells"), "no result store here")
+    assert_refused(command("compact"), "STORE")
