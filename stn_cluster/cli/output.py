@@ -18,6 +18,7 @@ import typer
 
 from stn_cluster.display.console import UNWRITABLE, make_console
 from stn_cluster.errors import UserError
+from stn_cluster.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,8 +33,9 @@ def standard_streams() -> Iterator[None]:
     """Makes standard input, output and error usable within the block, whatever they are.
 
     Closed ones become /dev/null: otherwise, the next file to be opened would take their place, and
-    get what a library prints. Characters that an encoding lacks are written as escapes. At the
-    end, what can no longer be written is dropped, as Python would exit with 120 for it.
+    get what a library prints. Characters that an encoding lacks are written as escapes. What
+    libraries warn of cannot act on a terminal. At the end, what can no longer be written is
+    dropped, as Python would exit with 120 for it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -46,9 +48,12 @@ def standard_streams() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    whole = warnings.formatwarning
+    warnings.formatwarning = lambda *given, **more: plain_lines(whole(*given, **more))
     try:
         yield
     finally:
+        warnings.formatwarning = whole
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -73,9 +78,10 @@ def write(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Writes a line for people to standard error, if it can be written."""
+    """Writes lines for people to standard error, if they can be written; what is of others in them
+    cannot act on a terminal."""
     with suppress(*UNWRITABLE):
-        typer.echo(text, err=True)
+        typer.echo(plain_lines(text), err=True)
 
 
 def say_all(lines: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from stn_cluster.document.evidence import gather
 from stn_cluster.document.formats import as_html, as_latex, as_markdown
 from stn_cluster.errors import UserError
 from stn_cluster.paths import user_path
+from stn_cluster.plain_text import plain_lines
 from stn_cluster.store import Store
 
 NAME = "report.html"  # in the store's folder report/
@@ -48,6 +49,7 @@ def write_report_files(
     report = compose(evidence, __version__, pictures=pictures)
     texts = {".html": as_html(report)}
     texts |= {ending: render(report) for ending, render in _BESIDE.items()}
+    texts = {ending: plain_lines(text) for ending, text in texts.items()}  # of a store of others
     if path is None:
         return report, _write_to_store(evidence.store, texts)
     return report, _write(path, texts)

@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stn_cluster.errors import StoreError
+from stn_cluster.errors import StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell, short_hash
+from stn_cluster.private_files import close_file, umask_for
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
@@ -475,8 +476,11 @@ class Store:
         held = ExitStack()
         if self.local_path is None:
             return held
+        file = self.local_path / "lock"
+        with suppress(UserError):  # somebody else's, in a folder of a group
+            close_file(file, umask_for(self.local_path))  # whoever can read it could hold it
         try:  # thread_local=False: any thread may release it
-            held.enter_context(FileLock(self.local_path / "lock", timeout=wait, thread_local=False))
+            held.enter_context(FileLock(file, timeout=wait, thread_local=False))
         except Timeout:
             raise StoreError(f"another service holds this store: {self.local_path}") from None
         except OSError as error:

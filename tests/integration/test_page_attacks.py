@@ -103,7 +103,7 @@ def test_what_a_server_at_another_port_is_sent_opens_nothing(
         found.page.goto(address)
         found.page.locator("table.matrix").first.wait_for()
         found.page.context.new_page().goto(f"http://127.0.0.1:{another}/")
-        [cookie] = [one for one in _Page.cookies if "stn_cluster_" in one]
+        cookie = next(one for one in _Page.cookies if "stn_cluster_" in one)
         server = address.partition("/#")[0]
         for path in ("/v1/page", "/v1/matrix", "/v1/results"):
             assert httpx.get(server + path, headers={"Cookie": cookie}).status_code == 401

@@ -247,6 +247,7 @@ IMPORTED: dict[str, set[str]] = {
         "grid",
         "paths",
         "plain_text",
+        "private_files",
         "registry",
     },
     "report": {
