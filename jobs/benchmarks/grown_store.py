@@ -138,12 +138,10 @@ def _blocks(rows: int, rng: np.random.Generator) -> Iterator[pa.Table]:
                 [f'"seed":{s}'.join(specs[t]) for t, s in zip(template, cell_seed, strict=True)]
             ),
             "schema_version": pa.array(np.full(count, SCHEMA_VERSION, np.int32)),
-            "confusion": pc_if_else(failed, confusion),
+            "confusion": _null_where(failed, confusion),
         }
         yield pa.table([made[f.name].cast(f.type) for f in CELLS], schema=CELLS)
 
 
-def pc_if_else(failed: np.ndarray, confusion: pa.Array) -> pa.Array:
-    import pyarrow.compute as pc
-
+def _null_where(failed: np.ndarray, confusion: pa.Array) -> pa.Array:
     return confusion.take(pa.array(np.arange(len(confusion)), mask=failed))

@@ -137,7 +137,8 @@ def _command(*arguments: str) -> Callable[[], int]:
         try:
             main()
         except SystemExit as end:
-            assert not end.code, end.code
+            if end.code:
+                raise
         finally:
             sys.stdout.flush()
             os.dup2(kept, 1)

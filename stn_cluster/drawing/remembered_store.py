@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stn_cluster.grid import Cell
@@ -39,9 +39,18 @@ class RememberedStore(Store):
         name = ("read", kind, None if columns is None else tuple(columns))
         return self.remember(name, lambda: Store.read(self, kind, columns))
 
-    def results(self, latest: bool = True) -> pd.DataFrame:
+    def results(
+        self,
+        latest: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """See `Store.results`."""
-        found = self.remember(("results", latest), lambda: Store.results(self, latest))
+        name = ("results", latest, None if columns is None else tuple(columns), repr(filters))
+        found = self.remember(
+            name, lambda: Store.results(self, latest, columns=columns, filters=filters)
+        )
         return found.copy(deep=False)
 
     def submitted(self) -> list[Cell]:
