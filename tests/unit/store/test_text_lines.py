@@ -17,7 +17,20 @@ from stn_cluster.store.shortest import shortest, shortest_of
 
 odd_texts = st.sampled_from(
     [
-        *("", "=1+1", "-", "@x", "+", "\uff1d1", 'a "quoted", text', "a,b", "\\", '\\"', "é", "\u202e"),
+        *(
+            "",
+            "=1+1",
+            "-",
+            "@x",
+            "+",
+            "\uff1d1",
+            'a "quoted", text',
+            "a,b",
+            "\\",
+            '\\"',
+            "é",
+            "\u202e",
+        ),
         *("a\nb\r\n\tc", "\x00\x1b[31mred\x1b[0m", "\x7f\x85\u2028", " ", "plain", "{}", "'", "𝄞"),
     ]
 )
@@ -54,7 +67,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return table.slice(begin)  # whose buffers begin before it
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tables())
 def test_lines_of_columns_are_those_of_frames(table: pa.Table) -> None:
     frame = as_frame(table)
@@ -63,7 +76,7 @@ def test_lines_of_columns_are_those_of_frames(table: pa.Table) -> None:
     assert b"".join(export(iter(parts), "json")).decode() == as_json(frame) + "\n"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tables())
 def test_a_list_of_json_has_the_values_of_the_rows(table: pa.Table) -> None:
     found = json.loads(b"".join(export(iter([table]), "json")))
@@ -73,7 +86,9 @@ def test_a_list_of_json_has_the_values_of_the_rows(table: pa.Table) -> None:
 
 
 @given(st.lists(st.floats() | st.decimals(-(10**6), 10**6, places=7).map(float), max_size=20))
-@example([9.99999999999999999e2, 999999999999.5, 1e11, 99999999999.99999, 3.2199999999999998, 1e300])
+@example(
+    [9.99999999999999999e2, 999999999999.5, 1e11, 99999999999.99999, 3.2199999999999998, 1e300]
+)
 def test_the_shortest_of_many_numbers_are_those_of_each(values: list[float]) -> None:
     found = shortest_of(np.array(values, float))
     wanted = [shortest(value) if math.isfinite(value) else value for value in values]
