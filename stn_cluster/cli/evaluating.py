@@ -99,12 +99,12 @@ def robustness(
 
 def _print(kind: str, filters: Filters, store: str | None, server: str | None, format: str) -> None:
     from stn_cluster.report import evaluation_tables
-    from stn_cluster.store import Store, count_due, select
+    from stn_cluster.store import Store, count_due
 
     source = store_or_client(store, server)
     if isinstance(source, Store):
         if filters:
-            select(source.results(), filters)  # refuses what matches no cell
+            source.select(filters, columns=["key"])  # refuses what matches no cell
         write(getattr(evaluation_tables, kind)(source, format, **filters))
         if due := count_due(source, **filters):
             say(

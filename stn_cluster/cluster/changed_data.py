@@ -28,7 +28,12 @@ def changed_datasets(cells: Sequence[Cell], store: Store) -> list[str]:
     }
     if not present:
         return []
-    rows = load_results(store, dataset=sorted(present), status="succeeded")
+    rows = load_results(
+        store,
+        columns=["dataset", "label", "spec"],
+        dataset=sorted(present),
+        status="succeeded",
+    )
     labels = {(cell.dataset, cell.label) for cell in cells}
     stored: dict[str, set[object]] = {}
     for dataset, label, spec in rows[["dataset", "label", "spec"]].itertuples(index=False):

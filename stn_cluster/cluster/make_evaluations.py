@@ -28,7 +28,7 @@ from stn_cluster.registry import (
     lookup,
     with_present_name,
 )
-from stn_cluster.store import Store, load_results, redact, select
+from stn_cluster.store import FILTERS, Store, load_results, redact, select
 
 MAX_EVALUATIONS = 200_000  # per job
 
@@ -97,7 +97,7 @@ def stored_cells(store: Store, filters: Mapping[Any, Any]) -> list[Cell]:
         UserError: none matches.
         StoreError: a row cannot be read.
     """
-    rows = load_results(store, status="succeeded")
+    rows = load_results(store, columns=[*FILTERS, "label", "spec"], status="succeeded")
     if rows.empty:
         raise UserError(f"{redact(store.uri)}: no cell has been trained here")
     cells = []

@@ -133,7 +133,7 @@ def cells_to_rerun(
     from stn_cluster.store import FILTERS, Store, load_results, select
 
     opened = store if isinstance(store, Store) else Store.open(store)
-    rows = load_results(opened)[[*FILTERS, "label", "spec"]]
+    rows = load_results(opened, columns=[*FILTERS, "label", "spec"])
     ended = set(rows["key"])
     waiting = [
         {name: getattr(cell, name, None) for name in rows.columns}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from stn_cluster.training.outcome import (
     Outcome,
     Predictions,
 )
+
+_AT_ONCE = 10_000  # rows of the store that are Python objects at once
 
 
 def to_record(attempt: Attempt, outcome: Outcome) -> Record:
@@ -172,11 +175,11 @@ def stored_results(store: Store) -> KnownResults:
     return known
 
 
-def _rows(table: Any) -> list[dict[str, Any]]:
+def _rows(table: Any) -> Iterator[dict[str, Any]]:
     index = table.schema.get_field_index("accepted_at")
     times = table["accepted_at"].cast("int64")
-    rows: list[dict[str, Any]] = table.set_column(index, "accepted_at", times).to_pylist()
-    return rows
+    for batch in table.set_column(index, "accepted_at", times).to_batches(_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def _told(row: dict[str, Any], test_error: float | None) -> tuple[int, float | None, str | None]:

@@ -28,8 +28,8 @@ def drawable(store: Store) -> dict[str, Any]:
         image). cells: names, canvas (px), frame (px of the canvas that an image
         takes), weights, and the command that trains each; the first 5,000.
     """
-    rows = store.results()
-    rows = rows[rows["status"] == "succeeded"].head(MOST_CELLS)
+    columns = [*dict.fromkeys([*_NAMES, "key", "attempt", "dataset", "spec"])]
+    rows = store.results(columns=columns, filters={"status": "succeeded"}).head(MOST_CELLS)
     kept = {(key, attempt) for key, attempt, name in store.all_checkpoints() if name == WEIGHTS}
     published = store.published_weights()
     is_public = is_published(store.uri)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from stn_cluster.errors import error_line
 from stn_cluster.plain_text import plain_lines
-from stn_cluster.store import Store, matching
+from stn_cluster.store import Store
 
 MOST_CELLS = 100  # of a group that are listed; `count` counts them all
 MOST_TEXT = 100_000  # characters of a traceback
@@ -31,7 +31,7 @@ def failures(store: Store, keys: frozenset[str] | None = None, **filters: Any) -
     Returns:
         total, and groups: error (the line of the newest), count, text (its traceback), cells, jobs.
     """
-    rows = matching(store.results(), filters)
+    rows = store.results(columns=[*_NAMES, "status", "error", "accepted_at"], filters=filters)
     rows = rows[rows["status"] == "failed"].sort_values("accepted_at", kind="stable")
     if keys is not None:
         rows = rows[rows["key"].isin(keys)]

@@ -16,7 +16,7 @@ from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
 from stn_cluster.report.render import CSV, check_format, render_matrices
 from stn_cluster.report.table import current_cells
-from stn_cluster.store import Store, as_csv, as_json, load_evaluations
+from stn_cluster.store import TABLE_ORDER, Store, as_csv, as_json, load_evaluations
 
 JSON = "json"
 NO_ROOM = "*"  # behind an error on RTS where images fill the canvas
@@ -53,8 +53,9 @@ def evaluation_means(
     rows = load_evaluations(opened, **filters)
     if evaluations is not None:
         rows = rows[rows["evaluation"].isin(evaluations)]
-    cells = opened.results()
-    newest = current_cells(cells[cells["key"].isin(rows["key"])])["key"]
+    columns = ["key", "spec", *TABLE_ORDER]
+    cells = opened.results(columns=columns, filters={"key": rows["key"].unique().tolist()})
+    newest = current_cells(cells)["key"]
     rows = rows[rows["key"].isin(newest)]
     specs = cells[["key", "spec"]].set_index("key")["spec"].to_dict()
     rows = rows.assign(

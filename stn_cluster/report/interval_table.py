@@ -155,8 +155,8 @@ def _entries(
 ) -> tuple[dict[Names, Entry], Grades]:
     """Entries of the table that have a result, in its order."""
     columns = ["key", "attempt", "label", "n_test", "n_wrong", "spec"]
-    results = store.results()
-    results = results[columns].assign(trained=results["recipe"] != NO_TRAINING)
+    results = store.results(columns=[*columns, "recipe"])
+    results = results.assign(trained=results.pop("recipe") != NO_TRAINING)
     done = cells[cells["status"] == "succeeded"].merge(results, on="key")
     done = done[done["n_test"].notna() & done["n_wrong"].notna()]
     grades = grade(store, done.drop_duplicates("key"), data_root)
@@ -226,7 +226,8 @@ def _corrected(columns: list[Column], correction: str) -> list[Column]:
 
 def _coverage(store: Store, cells: pd.DataFrame) -> dict[Names, dict[str, int]]:
     """Numbers of failed, missing and rerun cells of each entry."""
-    ended = Counter(store.read("cells", columns=["key"])["key"].to_pylist())
+    counts = store.read("cells", columns=["key"])["key"].value_counts()
+    ended = Counter(dict(zip(*(column.to_pylist() for column in counts.flatten()), strict=True)))
     found: dict[Names, dict[str, int]] = {}
     columns = [cells[name].tolist() for name in (*_ENTRY, "key", "status")]
     for *names, key, status in zip(*columns, strict=True):

@@ -212,7 +212,7 @@ def _cell_name(row: Row, several: bool) -> str:
 
 def _stores(a: Store, b: Store, filters: Mapping[str, Any]) -> Sides:
     """Cells of two stores, by data set and label."""
-    chosen = (current_cells(matching(store.results(), filters)).sort_index() for store in (a, b))
+    chosen = (current_cells(store.results(filters=filters)).sort_index() for store in (a, b))
     of_a, of_b = map(_by_label, chosen)
     several = len({dataset for dataset, _ in (*of_a, *of_b)}) > 1
     pairs, failed_a, failed_b = [], [], []

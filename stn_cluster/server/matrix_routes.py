@@ -70,7 +70,7 @@ def _matrix(
             one.cell.key: Progress(one.state.value, one.step, one.cell.iterations)
             for one in trained
         }
-    seconds = store.results()[["key", "train_seconds"]]
+    seconds = store.results(columns=["key", "train_seconds"])
     view = matrix_view(
         store,
         cells.merge(seconds, on="key", how="left"),

@@ -4,7 +4,15 @@ Imports neither torch nor ray.
 """
 
 from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, from_parquet
-from stn_cluster.store.frames import FILTERS, as_frame, in_table_order, matching, newest, select
+from stn_cluster.store.frames import (
+    FILTERS,
+    TABLE_ORDER,
+    as_frame,
+    in_table_order,
+    matching,
+    newest,
+    select,
+)
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
     FULL,
@@ -51,6 +59,7 @@ __all__ = [
     "PREDICTIONS",
     "SCHEMAS",
     "SCHEMA_VERSION",
+    "TABLE_ORDER",
     "TEST_SETS",
     "VERIFICATIONS",
     "Difference",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stn_cluster.store.files import Files
@@ -78,6 +79,26 @@ def read_rows(
                 chosen[rows[first:last] - begin] = True
                 yield part.filter(chosen)  # several times as fast as to take them
             begin += len(part)
+
+
+def read_plugin_cells(files: Files, names: Sequence[str]) -> pa.Table:
+    """Key and spec of each row of `cells` that is of a plug-in.
+
+    Raises:
+        StoreError: see `read_files`.
+    """
+    columns = ["key", "spec"]
+
+    def read(name: str) -> pa.Table:
+        with files.open(name) as source:
+            parts = decode_parts("cells", source, files.where(name), columns, _PART)
+            return joined((part.filter(_has_plugins(part["spec"])) for part in parts), columns)
+
+    return joined(in_turn(read, names, readers(files)), columns)
+
+
+def _has_plugins(specs: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.invert(pc.match_substring(specs, '"plugins":[]'))
 
 
 def needed_for(columns: list[str]) -> list[str]:

@@ -41,7 +41,7 @@ from stn_cluster.store.record import (
     files_of_test_sets,
     to_files,
 )
-from stn_cluster.store.scan import read_files
+from stn_cluster.store.scan import read_files, read_plugin_cells
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
@@ -389,8 +389,10 @@ class Store:
         """
         if not self._files.names("plugins", ".json"):
             return []
-        rows = self.read("cells", columns=["key", "spec"]).to_pydict()
-        specs = dict(zip(rows["key"], rows["spec"], strict=True))
+        rows = read_current(
+            self._files, "cells", lambda names: read_plugin_cells(self._files, names)
+        )
+        specs = dict(zip(rows["key"].to_pylist(), rows["spec"].to_pylist(), strict=True))
         return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
 
     # --- checkpoints, published weights ---
@@ -558,11 +560,17 @@ class Store:
         return {"job_id": Path(name).stem, **record}
 
 
-def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.DataFrame:
+def load_results(
+    store: str | os.PathLike[str] | Store,
+    *,
+    columns: Sequence[str] | None = None,
+    **filters: Any,
+) -> pd.DataFrame:
     """Loads the current result of each cell: its newest succeeded row, or its newest failed one.
 
     Args:
         store: a store, or its path or URI.
+        columns: only these, as those of many rows take much memory; None: all.
         filters: dataset, recipe, model, transform, distortion, seed, key, status: one value or
             several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
 
@@ -578,10 +586,10 @@ def load_results(store: str | os.PathLike[str] | Store, **filters: Any) -> pd.Da
         StoreError: there is no store, or a file in it is torn, foreign or newer.
     """
     if isinstance(store, Store):
-        return store.results(filters=filters)
+        return store.results(columns=columns, filters=filters)
     opened = Store.open(store)
-    rows = opened.results(filters=filters)
-    for line in opened.outdated(lambda: rows["key"]):
+    rows = opened.results(columns=columns, filters=filters)
+    for line in opened.outdated(lambda: opened.results(columns=["key"], filters=filters)["key"]):
         warnings.warn(line, OutdatedWarning, stacklevel=2)
     return rows
 

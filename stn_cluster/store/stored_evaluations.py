@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.evaluate_config import TEST_DISTORTIONS
 from stn_cluster.registry import lookup, names
-from stn_cluster.store.frames import FILTERS, as_frame, matching
+from stn_cluster.store.frames import FILTERS, as_frame
 from stn_cluster.store.schema import EVALUATIONS
 from stn_cluster.store.store import Store
 
@@ -62,7 +62,9 @@ def load_evaluations(
         if name not in EVALUATION_FILTERS:
             raise UserError(unknown("filter", name, EVALUATION_FILTERS))
     of_test = {name: filters.pop(name) for name in _OF_THE_TEST if name in filters}
-    cells = matching(opened.results(), {**filters, "status": "succeeded"})
+    cells = opened.results(
+        columns=["attempt", *_OF_THE_CELL], filters={**filters, "status": "succeeded"}
+    )
     columns = [name for name in EVALUATIONS.names if predictions or name not in _LISTS]
     rows = opened.read("evaluations", columns=columns)
     rows = rows.filter(pc.is_in(rows["attempt"], pa.array(cells["attempt"], pa.string())))
@@ -92,7 +94,8 @@ def count_due(store: Store, **filters: Any) -> int:
     Raises:
         UserError, StoreError: see `load_evaluations`.
     """
-    cells = matching(store.results(), {**filters, "status": "succeeded"})
+    chosen = {**filters, "status": "succeeded"}
+    cells = store.results(columns=["key", "attempt"], filters=chosen)
     rows = as_frame(store.read("evaluations", columns=["evaluation", "key", "attempt"]))
     rows = rows[rows["key"].isin(cells["key"])]
     current = rows["attempt"].isin(cells["attempt"])

@@ -67,7 +67,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return table.slice(begin)  # whose buffers begin before it
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tables())
 def test_lines_of_columns_are_those_of_frames(table: pa.Table) -> None:
     frame = as_frame(table)
@@ -76,7 +76,7 @@ def test_lines_of_columns_are_those_of_frames(table: pa.Table) -> None:
     assert b"".join(export(iter(parts), "json")).decode() == as_json(frame) + "\n"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tables())
 def test_a_list_of_json_has_the_values_of_the_rows(table: pa.Table) -> None:
     found = json.loads(b"".join(export(iter([table]), "json")))
