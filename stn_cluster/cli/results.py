@@ -30,16 +30,23 @@ def results(
     format: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
 ) -> None:
     """Print the current result of each cell of a store."""
-    from stn_cluster.report.listing import check_format, listing
-    from stn_cluster.store import Store, load_results, select
+    from stn_cluster.report.listing import SHOWN, check_format, listing
+    from stn_cluster.store import Store
 
     check_format(format)
     source = store_or_client(store, server)
-    with warnings_said():
-        rows = load_results(source) if isinstance(source, Store) else source.results(**filters)
-    write(listing(rows, filters, format))
-    if isinstance(source, Store):
-        say_all(source.outdated(lambda: select(rows, filters)["key"]))
+    if not isinstance(source, Store):
+        with warnings_said():
+            rows = source.results(**filters)
+        write(listing(rows, filters, format))
+        return
+    if format == "table":
+        rows = source.select(filters, columns=SHOWN)
+        write(listing(rows, {}, format))
+    else:
+        for piece in source.export(filters, format):
+            write(piece.decode())
+    say_all(source.outdated(lambda: source.results(columns=["key"], filters=filters)["key"]))
 
 
 @filtered

@@ -21,6 +21,7 @@ NUMBERS = {  # column: its title, format
     "images_per_second": ("images/s", ",.0f"),
     "train_seconds": ("seconds", ",.1f"),
 }
+SHOWN = (*TEXTS, *NUMBERS, "error")  # columns that the form `table` needs
 REASON_LENGTH = 120  # characters of a failure; its log has all of it
 WIDTH = 10_000  # characters: no row is cut or broken
 

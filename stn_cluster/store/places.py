@@ -24,7 +24,15 @@ from stn_cluster.store.frames import (
     used_filters,
 )
 from stn_cluster.store.names import with_present_names
-from stn_cluster.store.scan import are_small, in_turn, needed_for, read_files, read_rows, readers
+from stn_cluster.store.scan import (
+    are_small,
+    in_turn,
+    joined,
+    needed_for,
+    read_files,
+    read_rows,
+    readers,
+)
 from stn_cluster.store.schema import CELLS
 
 # Filters by what a key determines: all rows of a key have the same.
@@ -42,27 +50,34 @@ class Places:
     row: NDArray[np.intp]  # of each row, within its file
     accepted_at: NDArray[np.datetime64]  # of each row: which row it is, whatever file it is in
 
-    @classmethod
-    def of(
-        cls, names: Sequence[str], parts: Sequence[pa.Table], chosen: NDArray[np.intp]
-    ) -> Places:
-        """Places of rows by their numbers among all, of which parts have the columns."""
-        starts = np.cumsum([0, *(len(part) for part in parts)])
-        file = starts.searchsorted(chosen, side="right") - 1
-        return cls(names, file, chosen - starts[file], _times(_joined(parts))[chosen])
-
-    def read(self, files: Files, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows as they are stored: a table for each file that has any.
+    def read(self, files: Files, columns: Sequence[str]) -> pa.Table:
+        """The rows as they are stored.
 
         Raises:
             StoreError: a file cannot be read, or is not there any more.
         """
 
         def read(number: int) -> pa.Table:
-            begin, end = self.file.searchsorted([number, number + 1])
-            return read_rows(files, self.names[number], self.row[begin:end], columns)
+            return joined(self._read(files, number, columns), columns)
 
-        return in_turn(read, np.unique(self.file).tolist(), readers(files))
+        return joined(in_turn(read, self._used(), readers(files)), columns)
+
+    def parts(self, files: Files, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows as they are stored, some thousands at a time.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        for number in self._used():
+            yield from self._read(files, number, columns)
+
+    def _used(self) -> list[int]:
+        used: list[int] = np.unique(self.file).tolist()
+        return used
+
+    def _read(self, files: Files, number: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        begin, end = self.file.searchsorted([number, number + 1])
+        return read_rows(files, self.names[number], self.row[begin:end], columns)
 
 
 def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest: bool) -> Places:
@@ -82,7 +97,8 @@ def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest:
     used = used_filters(filters)
     columns = list(dict.fromkeys([*used, *(_OF_NEWEST if latest else ("accepted_at",))]))
     parts = read_files(files, "cells", names, columns)
-    return Places.of(names, parts, _chosen(_joined(parts), used, latest))
+    rows = joined(parts, columns)
+    return _places(names, parts, rows, _chosen(rows, used, latest))
 
 
 def _chosen(rows: pa.Table, used: Mapping[str, list[Any]], latest: bool) -> NDArray[np.intp]:
@@ -104,7 +120,7 @@ def results(
     """See `Store.results`."""
     wanted = list(columns or CELLS.names)
     rows = read_current(files, "cells", lambda names: _rows(files, names, filters, latest, wanted))
-    order = _order(rows, latest)
+    order = order_of(rows, latest)
     left = dict(zip(rows.schema.names, rows.columns, strict=True))
     del rows
     return frame_of((name, _taken(left.pop(name), order)) for name in wanted)
@@ -122,13 +138,12 @@ def _rows(
     if _LARGE.isdisjoint(columns) or are_small(files, "cells", names):  # then they are read at once
         used = used_filters(filters)
         all_needed = list(dict.fromkeys([*needed, *used, *_OF_NEWEST]))
-        rows = _joined(read_files(files, "cells", names, all_needed))
+        rows = joined(read_files(files, "cells", names, all_needed), all_needed)
         chosen = _chosen(rows, used, latest)
         return rows if len(chosen) == len(rows) else rows.take(chosen)
     found = find(files, names, filters, latest)
     stored = needed_for(needed)
-    rows = pa.concat_tables([CELLS.empty_table().select(stored), *found.read(files, stored)])
-    return with_present_names(rows)
+    return with_present_names(found.read(files, stored))
 
 
 def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:
@@ -140,7 +155,7 @@ def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.
 def _scanned(files: Files, places: Places) -> Iterator[pa.Table]:
     done = 0
     try:
-        for table in places.read(files, CELLS.names):
+        for table in places.parts(files, CELLS.names):
             yield with_present_names(table)
             done += len(table)
     except StoreError as error:
@@ -153,13 +168,19 @@ def _scanned(files: Files, places: Places) -> Iterator[pa.Table]:
 
 def _at(files: Files, names: Sequence[str], times: NDArray[np.datetime64]) -> Places:
     """Places of the rows with these times of acceptance."""
-    parts = read_files(files, "cells", names, ["accepted_at"])
-    return Places.of(names, parts, np.flatnonzero(np.isin(_times(_joined(parts)), times)))
+    columns = ["accepted_at"]
+    parts = read_files(files, "cells", names, columns)
+    rows = joined(parts, columns)
+    return _places(names, parts, rows, np.flatnonzero(np.isin(_times(rows), times)))
 
 
-def _joined(parts: Sequence[pa.Table]) -> pa.Table:
-    empty = CELLS.empty_table().select(parts[0].schema.names) if parts else CELLS.empty_table()
-    return pa.concat_tables([empty, *parts])
+def _places(
+    names: Sequence[str], parts: Sequence[pa.Table], rows: pa.Table, chosen: NDArray[np.intp]
+) -> Places:
+    """Places of rows by their numbers among those of all files, which are the parts."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    file = starts.searchsorted(chosen, side="right") - 1
+    return Places(names, file, chosen - starts[file], _times(rows)[chosen])
 
 
 def _times(rows: pa.Table) -> NDArray[np.datetime64]:
@@ -181,7 +202,7 @@ def _matches(rows: pa.Table, used: Mapping[str, list[Any]]) -> NDArray[np.bool_]
     return matches(rows.select(list(used)).to_pandas(), used)
 
 
-def _order(rows: pa.Table, latest: bool) -> NDArray[np.intp]:
+def order_of(rows: pa.Table, latest: bool) -> NDArray[np.intp]:
     """The table's order. Of current rows that are equal in it, those that failed come first."""
     frame = rows.select(list(TABLE_ORDER)).to_pandas()
     if not latest:

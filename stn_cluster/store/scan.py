@@ -41,7 +41,7 @@ def read_files(
                 return decode(kind, source, files.where(name), needed)
             # The spec is the largest column; it is dropped as soon as it was looked at.
             parts = decode_parts(kind, source, files.where(name), needed, _PART)
-            return _joined((with_present_names(part).select(wanted) for part in parts), wanted)
+            return joined((with_present_names(part).select(wanted) for part in parts), wanted)
 
     def read_stored(name: str) -> pa.Table:
         with files.open(name) as source:
@@ -58,22 +58,26 @@ def are_small(files: Files, kind: Kind, names: Sequence[str]) -> bool:
     return sum(sizes.get(name, 0) for name in names) <= _SMALL
 
 
-def read_rows(files: Files, name: str, rows: NDArray[Any], columns: Sequence[str]) -> pa.Table:
-    """Some rows of a file of `cells`, by their numbers in increasing order, as they are stored.
+def read_rows(
+    files: Files, name: str, rows: NDArray[Any], columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Some rows of a file of `cells`, by their numbers in increasing order, as they are stored: in
+    parts.
 
     Raises:
         StoreError: see `read_files`.
     """
-    found, begin = [], 0
+    begin = 0
     with files.open(name) as source:
         for part in decode_parts("cells", source, files.where(name), columns, _PART):
             first, last = rows.searchsorted([begin, begin + len(part)])
-            if first < last:
+            if last - first == len(part):
+                yield part
+            elif first < last:
                 chosen = np.zeros(len(part), bool)
                 chosen[rows[first:last] - begin] = True
-                found.append(part.filter(chosen))  # several times as fast as to take them
+                yield part.filter(chosen)  # several times as fast as to take them
             begin += len(part)
-    return _joined(found, columns)
 
 
 def needed_for(columns: list[str]) -> list[str]:
@@ -100,6 +104,14 @@ def readers(files: Files) -> int:
     return min(os.cpu_count() or 1, _READERS) if files.local else _READERS
 
 
+def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """One table of parts with these columns of `cells`."""
+    found = list(parts)
+    if not found:
+        return SCHEMAS["cells"].empty_table().select(list(columns))
+    return found[0] if len(found) == 1 else pa.concat_tables(found)
+
+
 def _each(function: Callable[[A], B], items: Sequence[A], threads: int) -> list[B]:
     """Results of a function; of two items, threads would take longer to come and go."""
     if len(items) <= 2:
@@ -115,10 +127,3 @@ def _named_together(parts: Sequence[pa.Table], columns: Sequence[str]) -> list[p
     rows = with_present_names(pa.concat_tables(parts).combine_chunks()).select(columns)
     ends = np.cumsum([len(part) for part in parts])
     return [rows.slice(end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
-
-
-def _joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
-    found = list(parts)
-    if not found:
-        return SCHEMAS["cells"].empty_table().select(list(columns))
-    return found[0] if len(found) == 1 else pa.concat_tables(found)

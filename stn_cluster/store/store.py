@@ -28,6 +28,8 @@ from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
+from stn_cluster.store.frames import FILTERS, refuse_no_match
+from stn_cluster.store.ordered_export import export_in_order
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.places import results, scan
 from stn_cluster.store.published import refuse_published
@@ -262,6 +264,29 @@ class Store:
             StoreError: see `read`.
         """
         return results(self._files, filters or {}, latest, columns)
+
+    def select(
+        self, filters: Mapping[str, Any], columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Current rows like those of `results`, but an error if no row matches the filters.
+
+        Raises:
+            UserError: there is no such filter, or no row matches: see `select`.
+            StoreError: see `read`.
+        """
+        rows = self.results(columns=columns, filters=filters)
+        if not len(rows):
+            refuse_no_match(self.results(columns=FILTERS), filters)
+        return rows
+
+    def export(self, filters: Mapping[str, Any], form: str) -> Iterator[bytes]:
+        """Rows of `select` as one file, csv or json: never all of them in memory.
+
+        Raises:
+            UserError, StoreError: see `select`.
+        """
+        self.select(filters, columns=["key"])
+        return export_in_order(self._files, filters, form)
 
     def scan(self, filters: Mapping[str, Any], latest: bool = True) -> Iterator[pa.Table]:
         """Rows of `results` that match all filters, file by file, in the order of acceptance.
