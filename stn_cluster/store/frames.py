@@ -71,10 +71,9 @@ def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
 
 
 def _lists(column: pa.ChunkedArray) -> list[list[int] | None]:
-    """Lists of numbers; equal numbers are one object, of which there are few."""
+    """Lists of numbers; of many rows, equal numbers are one object, of which there are few."""
     lists: list[list[int] | None] = []
-    most = pc.max(pc.list_flatten(column)).as_py() or 0
-    shared = np.arange(most + 1).astype(object) if 0 <= most < _MANY else None
+    shared = None if len(column) <= _BLOCK else _shared_numbers(column)
     with _no_collection():
         for begin in range(0, len(column), _BLOCK):
             part = column.slice(begin, _BLOCK).combine_chunks()
@@ -88,6 +87,12 @@ def _lists(column: pa.ChunkedArray) -> list[list[int] | None]:
                 found = (one.tolist() for one in np.split(numbers, lengths.cumsum()[:-1]))
             lists += [next(found) if valid else None for valid in part.is_valid().to_pylist()]
     return lists
+
+
+def _shared_numbers(column: pa.ChunkedArray) -> NDArray[Any] | None:
+    """An object for each number up to the largest in lists, unless that is very large."""
+    most = pc.max(pc.list_flatten(column)).as_py() or 0
+    return np.arange(most + 1).astype(object) if 0 <= most < _MANY else None
 
 
 @contextmanager

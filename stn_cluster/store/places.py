@@ -17,6 +17,7 @@ from stn_cluster.store.current import is_gone, read_current
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import (
     TABLE_ORDER,
+    as_frame,
     frame_of,
     matches,
     newest_rows,
@@ -38,6 +39,7 @@ from stn_cluster.store.schema import CELLS
 # Filters by what a key determines: all rows of a key have the same.
 _OF_THE_KEY = ("dataset", "model", "transform", "seed", "key")
 _LARGE = {"spec", "confusion", "error"}  # columns that take much memory
+_FEW = 10_000  # rows that need not be put in order column by column, to save memory
 _OF_NEWEST = ("key", "status", "accepted_at")
 
 
@@ -121,6 +123,8 @@ def results(
     wanted = list(columns or CELLS.names)
     rows = read_current(files, "cells", lambda names: _rows(files, names, filters, latest, wanted))
     order = order_of(rows, latest)
+    if len(rows) <= _FEW:
+        return as_frame(rows.select(wanted).take(pa.array(order)))
     left = dict(zip(rows.schema.names, rows.columns, strict=True))
     del rows
     return frame_of((name, _taken(left.pop(name), order)) for name in wanted)

@@ -125,6 +125,14 @@ def readers(files: Files) -> int:
     return min(os.cpu_count() or 1, _READERS) if files.local else _READERS
 
 
+def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
+    """One table of parts with these columns of `cells`."""
+    found = list(parts)
+    if not found:
+        return SCHEMAS["cells"].empty_table().select(list(columns))
+    return found[0] if len(found) == 1 else pa.concat_tables(found)
+
+
 def _each(function: Callable[[A], B], items: Sequence[A], threads: int) -> list[B]:
     """Results of a function; of two items, threads would take longer to come and go."""
     if len(items) <= 2:
@@ -140,11 +148,3 @@ def _named_together(parts: Sequence[pa.Table], columns: Sequence[str]) -> list[p
     rows = with_present_names(pa.concat_tables(parts).combine_chunks()).select(columns)
     ends = np.cumsum([len(part) for part in parts])
     return [rows.slice(end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
-
-
-def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
-    """One table of parts with these columns of `cells`."""
-    found = list(parts)
-    if not found:
-        return SCHEMAS["cells"].empty_table().select(list(columns))
-    return found[0] if len(found) == 1 else pa.concat_tables(found)
