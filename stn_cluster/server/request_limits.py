@@ -17,7 +17,8 @@ from stn_cluster.server.error_responses import error_response
 from stn_cluster.server.session import is_authorised
 
 MOST_AT_ONCE = 500  # requests of one address; each open page has a stream of events
-MOST_OF_STRANGERS = 200  # requests without the token, of whatever address: it may be invented
+# Without the token, of whatever address, as it may be invented: fewer than the server has threads.
+MOST_OF_STRANGERS = 100
 ALWAYS = "/v1/health"
 
 
