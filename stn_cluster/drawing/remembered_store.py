@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stn_cluster.grid import Cell
-from stn_cluster.store import Kind, Store
+from stn_cluster.store import Kind, Store, matching
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +39,17 @@ class RememberedStore(Store):
         name = ("read", kind, None if columns is None else tuple(columns))
         return self.remember(name, lambda: Store.read(self, kind, columns))
 
-    def results(self, latest: bool = True) -> pd.DataFrame:
+    def results(
+        self,
+        latest: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """See `Store.results`."""
         found = self.remember(("results", latest), lambda: Store.results(self, latest))
-        return found.copy(deep=False)
+        rows = matching(found, filters or {})
+        return rows if columns is None else rows[list(columns)]
 
     def submitted(self) -> list[Cell]:
         """See `Store.submitted`."""

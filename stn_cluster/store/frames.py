@@ -60,7 +60,8 @@ def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:
         return pd.Series(_lists(values), dtype=object)
     column: pd.Series[Any] = values.to_pandas()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_convert(None)
+        naive: pd.Series[Any] = column.dt.tz_convert(None)
+        return naive
     if name == "error" and values.null_count < len(values):
         there = column.notna()
         plain = column[there].map(plain_lines).astype(column.dtype)
@@ -125,7 +126,8 @@ def newest_rows(
     order = np.lexsort((accepted_at, succeeded))  # stable, and NaT comes last
     last = np.zeros(keys.max(initial=-1) + 1, np.intp)
     last[keys[order]] = np.arange(len(order))  # of the rows of a key, the last one is left
-    return order[np.sort(last)]
+    rows: NDArray[np.intp] = order[np.sort(last)]
+    return rows
 
 
 def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
