@@ -91,15 +91,14 @@ def _blocks(rows: int, rng: np.random.Generator) -> Iterator[pa.Table]:
         confusion = pa.FixedSizeListArray.from_arrays(pa.array(matrices.ravel()), CLASSES**2)
         confusion = confusion.cast(pa.list_(pa.int32()))
         seconds = rng.gamma(20, 20, count)
+        loss = rng.gamma(2, 0.05, count).astype(np.float32).astype(float)
         accepted = FIRST + np.arange(begin, begin + count) * np.timedelta64(1_234_567, "us")
         ok = {"mask": failed}
         columns = {name: values[template] for name, values in names.items()}
         label = [
             f"{m}/{t}/{d}/seed{s}"
             for m, t, d, s in zip(
-                columns["model"],
-                columns["transform"],
-                columns["distortion"],
+                *(columns[name] for name in ("model", "transform", "distortion")),
                 cell_seed,
                 strict=True,
             )
@@ -118,9 +117,7 @@ def _blocks(rows: int, rng: np.random.Generator) -> Iterator[pa.Table]:
             "test_accuracy": pa.array(1 - wrong / IMAGES, **ok),
             "n_test": pa.array(np.full(count, IMAGES), **ok),
             "n_wrong": pa.array(wrong.astype(np.int64), **ok),
-            "train_loss": pa.array(
-                rng.gamma(2, 0.05, count).astype(np.float32).astype(float), **ok
-            ),
+            "train_loss": pa.array(loss, **ok),
             "parameters": pa.array(60_000 + template % per_job * 37, **ok),
             "iterations": pa.array(np.full(count, 11_000), **ok),
             "images_per_second": pa.array(11_000 * 128 / seconds, **ok),
@@ -138,10 +135,6 @@ def _blocks(rows: int, rng: np.random.Generator) -> Iterator[pa.Table]:
                 [f'"seed":{s}'.join(specs[t]) for t, s in zip(template, cell_seed, strict=True)]
             ),
             "schema_version": pa.array(np.full(count, SCHEMA_VERSION, np.int32)),
-            "confusion": _null_where(failed, confusion),
+            "confusion": confusion.take(pa.array(np.arange(count), mask=failed)),
         }
         yield pa.table([made[f.name].cast(f.type) for f in CELLS], schema=CELLS)
-
-
-def _null_where(failed: np.ndarray, confusion: pa.Array) -> pa.Array:
-    return confusion.take(pa.array(np.arange(len(confusion)), mask=failed))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stn_cluster.grid import Cell
-from stn_cluster.store import Kind, Store
+from stn_cluster.store import Kind, Store, matching
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,9 @@ class RememberedStore(Store):
         filters: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
         """See `Store.results`."""
-        name = ("results", latest, None if columns is None else tuple(columns), repr(filters))
-        found = self.remember(
-            name, lambda: Store.results(self, latest, columns=columns, filters=filters)
-        )
-        return found.copy(deep=False)
+        found = self.remember(("results", latest), lambda: Store.results(self, latest))
+        rows = matching(found, filters or {}).copy(deep=False)
+        return rows if columns is None else rows[list(columns)]
 
     def submitted(self) -> list[Cell]:
         """See `Store.submitted`."""

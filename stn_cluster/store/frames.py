@@ -132,8 +132,8 @@ def newest_rows(
     order = np.lexsort((accepted_at, succeeded))  # stable, and NaT comes last
     last = np.zeros(keys.max(initial=-1) + 1, np.intp)
     last[keys[order]] = np.arange(len(order))  # of the rows of a key, the last one is left
-    found: NDArray[np.intp] = order[np.sort(last)]
-    return found
+    rows: NDArray[np.intp] = order[np.sort(last)]
+    return rows
 
 
 def in_table_order(frame: pd.DataFrame) -> pd.DataFrame:
