@@ -125,8 +125,8 @@ def _csv(tables: Iterator[pa.Table]) -> Iterator[bytes]:
 
 def lines_of(tables: Iterator[pa.Table], form: str) -> Iterator[bytes]:
     """Lines of rows of `cells`, those of each table together; see `csv_lines`, `json_lines`."""
-    make = {"csv": csv_lines, "json": json_lines}[form]
-    return (content_of(make(table)) for table in tables if table.num_rows)
+    lines = csv_lines if form == "csv" else json_lines
+    return (content_of(lines(table)) for table in tables if table.num_rows)
 
 
 def content_of(texts: pa.StringArray) -> bytes:

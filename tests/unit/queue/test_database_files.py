@@ -156,7 +156,8 @@ def test_a_kill_within_a_large_submission_leaves_nothing_of_it_and_one_after_it_
 
     queue.submit("a", cells(2))
     monkeypatch.setattr("stn_cluster.queue.database.failpoint", kill)
-    queue.submit("b", cells(3000))  # more than SQLite holds in memory before it writes
+    queue.db.execute("PRAGMA cache_size = 100")  # pages: so that it writes before the end
+    queue.submit("b", cells(3000))
     monkeypatch.undo()
     written = (tmp_path / "submit-written" / f"{FILE}-wal").stat().st_size
     assert written > 50 * PAGE
