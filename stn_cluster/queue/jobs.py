@@ -125,8 +125,8 @@ def id_prefix(name: str) -> str:
 
 
 def new_job_id(name: str) -> str:
-    """New unique job id that sorts by time: 'quickstart-20260131-184500-1a2b'."""
-    return f"{id_prefix(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """New unique job id that sorts by time: 'quickstart-20260131-184500-1a2b3c'."""
+    return f"{id_prefix(name)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 @dataclass(frozen=True)

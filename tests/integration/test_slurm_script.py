@@ -110,6 +110,7 @@ def submit(folder: Path, node: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.chaos
 def test_a_job_that_is_told_to_stop_is_queued_again_and_resumes(folder: Path) -> None:
     steps = ("--set", "recipe.iterations=2000")
     store = folder / "store"

@@ -181,7 +181,7 @@ def test_the_error_line_of_a_traceback_says_what_went_wrong(error: str, line: st
 def test_a_job_id_begins_with_its_configs_name_and_is_never_the_same_twice() -> None:
     ids = {new_job_id("quick-start_1.0") for _ in range(20)}
     assert len(ids) == 20
-    shape = r"quick-start_1\.0-\d{8}-\d{6}-[0-9a-f]{4}"
+    shape = r"quick-start_1\.0-\d{8}-\d{6}-[0-9a-f]{6}"
     assert all(re.fullmatch(shape, job_id) for job_id in ids)
 
 
