@@ -51,7 +51,9 @@ def as_frame(rows: pa.Table) -> pd.DataFrame:
 def frame_of(columns: Iterable[tuple[str, pa.ChunkedArray]]) -> pd.DataFrame:
     """Columns of `cells` as the DataFrame of `as_frame`; each is read after the one before it was
     converted, so that one which is read from nowhere else is not in memory twice."""
-    return pd.DataFrame({name: _as_series(name, values) for name, values in columns}, copy=False)
+    # Arrays, as pandas takes longer to find out that all series have the same index.
+    arrays = {name: _as_series(name, values).array for name, values in columns}
+    return pd.DataFrame(arrays, copy=False)
 
 
 def _as_series(name: str, values: pa.ChunkedArray) -> pd.Series[Any]:

@@ -201,6 +201,8 @@ def decode(
     """
     with _errors(path):
         file, schema, there = _opened(kind, content, path, columns)
+        if not file.metadata.num_rows:  # as that which only tells the columns
+            return schema.empty_table()
         return _filled(file.read(columns=there, use_threads=_is_large(file)), schema)
 
 
