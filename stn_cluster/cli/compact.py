@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cluster.cli.output import say_all, write
-from stn_cluster.errors import UserError
 
 if TYPE_CHECKING:
     from stn_cluster.store import Kind
@@ -26,13 +25,10 @@ def compact(
     a store that one holds is refused. On an object store, which cannot be held, no service may be
     at work.
     """
-    from stn_cluster.store import Store, is_published
+    from stn_cluster.store import Store, refuse_published
 
     opened = Store.open(store)
-    if is_published(store):
-        raise UserError(
-            f"{opened.name}: is a published store (it has a manifest.json): its files stay"
-        )
+    refuse_published(store, "whose files stay")
     with opened.lock():
         before = opened.usage()
         steps = opened.compact(whole=True)

@@ -67,7 +67,7 @@ def prune(
 
 
 def _text(pruned: Pruned, verb: str) -> str:
-    """What was freed, a line for each kind of it."""
+    """Lines on what was freed, one for each kind of it."""
     queue = pruned.queue
     total = pruned.total
     if not (total.files or total.bytes or total.rows or pruned.jobs or queue.attempts):

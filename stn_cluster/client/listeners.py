@@ -1,4 +1,4 @@
-"""Who listens on a port of this machine, as Linux says."""
+"""Owners of what listens on a port of this machine, as Linux says."""
 
 from __future__ import annotations
 

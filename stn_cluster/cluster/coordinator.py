@@ -317,7 +317,7 @@ class Coordinator:
         return await parts.housekeeping.read_log(key, attempt)
 
     async def notifications_due(self, target: str, limit: int) -> list[Notification]:
-        """What may be delivered to a target now, oldest first."""
+        """Notifications that may be delivered to a target now, oldest first."""
         parts = await self._parts()
         return await parts.database.read(notifications.due, target, limit)
 

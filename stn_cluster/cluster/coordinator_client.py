@@ -153,7 +153,7 @@ class CoordinatorClient:
         return metrics
 
     def notifications(self, target: str, limit: int) -> list[Notification]:
-        """What may be delivered to a target now, oldest first; `target` is its digest."""
+        """Notifications that may be delivered to the target with this digest, oldest first."""
         due: list[Notification] = self._request("notifications_due", target, limit)
         return due
 

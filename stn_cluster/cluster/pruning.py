@@ -43,7 +43,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is to be pruned: jobs that have ended, or rows of cells that newer ones replace.
+    """Choice of what is pruned: jobs that have ended, or rows of cells that newer ones replace.
 
     Raises:
         UserError: nothing is chosen.
@@ -64,7 +64,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was freed, or would be."""
+    """Numbers of what was freed, or would be."""
 
     jobs: int
     logs: Removed

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +32,7 @@ _NAMES = ("key", "model", "transform", "distortion", "seed", "dataset", "recipe"
 
 @dataclass(frozen=True)
 class Notification:
-    """What is to be delivered to one target."""
+    """A notification for one target."""
 
     number: int
     body: dict[str, Any]
@@ -39,7 +40,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class Given:
-    """How a try has ended."""
+    """End of a try to deliver one."""
 
     number: int
     failure: str | None = None  # None: it was delivered
@@ -122,7 +123,7 @@ def _announce_end(db: sqlite3.Connection, number: int) -> None:
 
 
 def due(db: sqlite3.Connection, target: str, limit: int) -> list[Notification]:
-    """What may be delivered to a target now, oldest first."""
+    """Notifications that may be delivered to a target now, oldest first."""
     rows = db.execute(
         "SELECT number, body FROM notifications WHERE target = ? AND due <= ? "
         "ORDER BY number LIMIT ?",
@@ -161,7 +162,7 @@ def settle(db: sqlite3.Connection, ends: Sequence[Given]) -> list[int]:
 
 
 def _add(db: sqlite3.Connection, event: dict[str, Any]) -> None:
-    at = utc_now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    at = _utc_text(utc_now(), "microseconds")
     body = json.dumps({"version": VERSION, "id": uuid4().hex, "at": at, **event})
     now = time.time()
     db.execute(
@@ -186,6 +187,9 @@ def _job(status: JobStatus) -> dict[str, Any]:
         "counts": {state.value: count for state, count in status.counts.items()},
         "evaluations": status.evaluations,
         "priority": status.priority,
-        "submitted_at": status.submitted_at
-        and status.submitted_at.isoformat().replace("+00:00", "Z"),
+        "submitted_at": status.submitted_at and _utc_text(status.submitted_at),
     }
+
+
+def _utc_text(moment: datetime, timespec: str = "auto") -> str:
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -20,7 +20,7 @@ LEVEL = 1  # of compression
 
 
 class ItemRow(NamedTuple):
-    """What the queue needs of a cell or an evaluation."""
+    """A cell or an evaluation, as far as the queue needs it."""
 
     key: str
     spec_parts: tuple[str, ...]  # of the JSON of the cell or the evaluation

@@ -1,4 +1,4 @@
-"""Who is told of ended jobs and failed cells: the targets of `serve --notify` and `--exec`."""
+"""Targets that are told of ended jobs and failed cells: `serve --notify` and `--exec`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stn_cluster.server.notify_url import SECRET_VARIABLE, NotifyUrl
 
 
 class Target(Protocol):
-    """Who is told: a URL or a command."""
+    """A URL or a command that is told."""
 
     @property
     def digest(self) -> str:

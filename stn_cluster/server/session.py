@@ -23,7 +23,7 @@ KEY_HEADER = "stn-cluster-session"  # of requests: the key
 
 @dataclass(frozen=True)
 class Session:
-    """What a browser has to show."""
+    """Cookie and key that a browser has to show."""
 
     cookie: str  # time of its expiry, a number of its own, and their signature
     key: str

@@ -9,6 +9,7 @@ from stn_cluster.errors import StoreError
 from stn_cluster.store.files import Files
 
 MANIFEST = "manifest.json"
+NO_RESULTS = "to which no results are added; name another with --store, or with rerun's --into"
 
 
 def is_published(uri: str | os.PathLike[str]) -> bool:
@@ -34,14 +35,17 @@ def rerun_command(name: str, key: str, published: bool) -> str:
     return f"stn-cluster rerun --store {shlex.quote(name)} --key {key}{into}"
 
 
-def refuse_published(uri: str | os.PathLike[str]) -> None:
-    """Checks that results may be added to a store.
+def refuse_published(uri: str | os.PathLike[str], reason: str = NO_RESULTS) -> None:
+    """Checks that a store may be changed.
+
+    Args:
+        uri: its path or URI.
+        reason: what is not done to a published store, for people.
 
     Raises:
         StoreError: it is a published store.
     """
     if is_published(uri):
         raise StoreError(
-            f"{Files.at(uri).where()}: is a published store (it has a {MANIFEST}), to which no "
-            "results are added; name another with --store, or with rerun's --into"
+            f"{Files.at(uri).where()}: is a published store (it has a {MANIFEST}), {reason}"
         )

@@ -31,7 +31,7 @@ OF_ATTEMPTS: tuple[Kind, ...] = ("verifications", "evaluations", "curves", "pred
 
 @dataclass(frozen=True)
 class Removed:
-    """What was removed, or would be."""
+    """Numbers of what was removed, or would be."""
 
     files: int = 0  # how many fewer there are
     bytes: int = 0

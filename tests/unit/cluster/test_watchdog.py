@@ -265,10 +265,12 @@ def soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_SILENCE", 0.1)
 
 
-def put_on_a_node(at: SchedulerUnderTest, port: int) -> None:
-    """Makes the pool's node one with an address, where something listens or not."""
+async def running_at(at: SchedulerUnderTest, port: int) -> tuple[FakeWorker, Attempt]:
+    """A cell that runs on a node with an address, where something listens or not."""
     (node,) = at.pool.nodes
     at.pool.nodes = [replace(node, address="127.0.0.1", port=port)]
+    await at.submit(*cells(1))
+    return await at.one_running()
 
 
 @pytest.mark.usefixtures("soon_silent")
@@ -276,9 +278,7 @@ async def test_a_node_out_of_reach_is_told_at_once_and_not_held_against_its_cell
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        _, attempt = await at.one_running()
+        _, attempt = await running_at(at, closed_port)
         watchdog, now = at.scheduler.watchdog, asyncio.get_running_loop().time
         await wait_until(lambda: watchdog.lines({attempt.cell.key}, now()))
         [line] = watchdog.lines({attempt.cell.key}, now())
@@ -296,9 +296,7 @@ async def test_a_worker_that_is_still_silent_when_its_node_is_back_is_not_charge
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        _, attempt = await at.one_running()
+        _, attempt = await running_at(at, closed_port)
         watchdog = at.scheduler.watchdog
         await wait_until(lambda: watchdog.has_lines)
         with socket.create_server(("127.0.0.1", closed_port)):
@@ -312,9 +310,7 @@ async def test_a_worker_that_ends_itself_as_it_was_cut_off_is_not_charged(
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=60.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        worker, attempt = await at.one_running()
+        worker, attempt = await running_at(at, closed_port)
         await wait_until(lambda: at.scheduler.watchdog.has_lines)
         worker.die()
         end = await end_of(at, attempt)
@@ -326,9 +322,7 @@ async def test_a_worker_that_was_heard_of_again_and_is_silent_once_more_is_charg
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=2.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        worker, attempt = await at.one_running()
+        worker, attempt = await running_at(at, closed_port)
         watchdog = at.scheduler.watchdog
         await wait_until(lambda: watchdog.has_lines)
         with socket.create_server(("127.0.0.1", closed_port)):
@@ -343,9 +337,7 @@ async def test_a_node_out_of_reach_is_told_while_its_cells_wait_for_another(
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=1.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        _, attempt = await at.one_running()
+        _, attempt = await running_at(at, closed_port)
         await end_of(at, attempt)
         watchdog, now = at.scheduler.watchdog, asyncio.get_running_loop().time
         await wait_until(lambda: watchdog.lines((), now()))
@@ -362,9 +354,7 @@ async def test_a_silent_worker_on_a_node_within_reach_is_held_against_its_cell(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with scheduler(tmp_path, workers=1, lease_seconds=1.0) as at:
-            put_on_a_node(at, listening.getsockname()[1])
-            await at.submit(*cells(1))
-            _, attempt = await at.one_running()
+            _, attempt = await running_at(at, listening.getsockname()[1])
             end = await end_of(at, attempt)
             assert (end.reason, end.counts) == (ExitReason.EXPIRED, True)
             assert not at.scheduler.watchdog.has_lines
@@ -375,9 +365,7 @@ async def test_a_node_that_comes_back_in_time_is_told_no_more(
     tmp_path: Path, closed_port: int
 ) -> None:
     async with scheduler(tmp_path, workers=1, lease_seconds=60.0) as at:
-        put_on_a_node(at, closed_port)
-        await at.submit(*cells(1))
-        worker, attempt = await at.one_running()
+        worker, attempt = await running_at(at, closed_port)
         watchdog = at.scheduler.watchdog
         await wait_until(lambda: watchdog.has_lines)
         with socket.create_server(("127.0.0.1", closed_port)):
