@@ -23,6 +23,7 @@ CONFIGS = {
     "paper": (96, "9e19767be3af0f37"),
     "quickstart": (32, "61bb95ea74c0a54e"),
     "readings": (10, "e14bf3c70a8dd4d9"),
+    "readings-of-cnn": (6, "daac077eea47182d"),
     "readings-of-p": (8, "6df70281468ebe61"),
     "smoke": (32, "afb02abe489813e0"),
 }
