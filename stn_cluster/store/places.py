@@ -40,6 +40,8 @@ from stn_cluster.store.schema import CELLS
 _OF_THE_KEY = ("dataset", "model", "transform", "seed", "key")
 _LARGE = {"spec", "confusion", "error"}  # columns that take much memory
 _FEW = 10_000  # rows that need not be put in order column by column, to save memory
+_TAKEN = 16_384  # values that are put in order at once
+_NAMED = 32_768  # rows whose names are looked up at once
 _OF_NEWEST = ("key", "status", "accepted_at")
 
 
@@ -121,10 +123,13 @@ def results(
 ) -> pd.DataFrame:
     """See `Store.results`."""
     wanted = list(columns or CELLS.names)
-    rows = read_current(files, "cells", lambda names: _rows(files, names, filters, latest, wanted))
-    order = order_of(rows, latest)
-    if len(rows) <= _FEW:
-        return as_frame(rows.select(wanted).take(pa.array(order)))
+    rows, chosen = read_current(
+        files, "cells", lambda names: _rows(files, names, filters, latest, wanted)
+    )
+    names = rows.select([*TABLE_ORDER, "status"])
+    order = chosen[order_of(names if len(chosen) == len(rows) else names.take(chosen), latest)]
+    if len(order) <= _FEW:
+        return as_frame(rows.select(wanted).take(order))
     left = dict(zip(rows.schema.names, rows.columns, strict=True))
     del rows
     return frame_of((name, _taken(left.pop(name), order)) for name in wanted)
@@ -136,18 +141,26 @@ def _rows(
     filters: Mapping[str, Any],
     latest: bool,
     columns: Sequence[str],
-) -> pa.Table:
-    """Rows that match, in the order of the files, with these columns and those of the order."""
-    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, "status"]))
+) -> tuple[pa.Table, NDArray[np.intp]]:
+    """Rows in the order of the files, with these columns and those of the order; and the numbers of
+    those that match."""
+    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, *_OF_NEWEST]))
+    used = used_filters(filters)
     if _LARGE.isdisjoint(columns) or are_small(files, "cells", names):  # then they are read at once
-        used = used_filters(filters)
-        all_needed = list(dict.fromkeys([*needed, *used, *_OF_NEWEST]))
+        all_needed = list(dict.fromkeys([*needed, *used]))
         rows = joined(read_files(files, "cells", names, all_needed), all_needed)
-        chosen = _chosen(rows, used, latest)
-        return rows if len(chosen) == len(rows) else rows.take(chosen)
-    found = find(files, names, filters, latest)
-    stored = needed_for(needed)
-    return with_present_names(found.read(files, stored))
+        return rows, _chosen(rows, used, latest)
+    # Of filters that all rows of a key match, or none, the newest can be found among those read.
+    later = latest and bool(used) and set(used) <= set(_OF_THE_KEY)
+    found = find(files, names, filters, latest and not later)
+    rows = _named(files, found.read(files, needed_for(needed)))
+    return rows, np.sort(_newest(rows)) if later else np.arange(len(rows))
+
+
+def _named(files: Files, rows: pa.Table) -> pa.Table:
+    """Many rows with present names; see `with_present_names`."""
+    parts = (rows.slice(begin, _NAMED) for begin in range(0, len(rows), _NAMED))
+    return joined(in_turn(with_present_names, parts, readers(files)), rows.schema.names)
 
 
 def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:
@@ -218,4 +231,7 @@ def order_of(rows: pa.Table, latest: bool) -> NDArray[np.intp]:
 def _taken(values: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.ChunkedArray:
     if values.type == pa.string():  # of more than 2 GB in all, perhaps
         values = values.cast(pa.large_string())
-    return pa.chunked_array([values.combine_chunks().take(order)])
+    whole = values.combine_chunks()
+    # In parts, as the buffer of one large array is made anew each time it has become too small.
+    parts = (order[begin : begin + _TAKEN] for begin in range(0, len(order), _TAKEN))
+    return pa.chunked_array([whole.take(pa.array(part)) for part in parts], values.type)
