@@ -1,6 +1,6 @@
 """Time that the transfer of a whole grid takes: every cell on five test sets.
 
-    python jobs/benchmarks/evaluating.py --store STORE     # default: a store that it trains
+    python jobs/benchmarks/transfer.py --store STORE     # default: a store that it trains
 
 Without a store, configs/quickstart.yaml is trained first, which takes a few minutes. Its store is
 copied, so that every time all evaluations are due. `computing` is the time from the first worker's
