@@ -41,14 +41,20 @@ def tuning(
     upon: Annotated[
         list[str] | None, typer.Option(help="An arm that becomes part of the base; repeatable.")
     ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only cells of this model; repeatable.")
+    ] = None,
     length: Annotated[float, typer.Option(min=0.0001, help="Part of the final steps.")] = 1.0,
     data_root: DataRootOption = None,
     workers: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
-    """Train the missing cells, arm by arm; after each arm, write STORE/table.md of all results."""
-    trial = Trial(tuple(arm_named(name) for name in upon or ()), length)
+    """Train the missing cells, arm by arm; after each, write the table of all results in STORE."""
+    for name in model or ():
+        if name not in IMAGES:
+            raise UserError(unknown("model", name, IMAGES))
+    trial = Trial(tuple(map(arm_named, upon or ())), length, tuple(model or IMAGES))
     chosen = [arm_named(name) for name in only or BY_NAME]
-    chosen = [arm for arm in chosen if arm not in trial.upon]
+    chosen = [arm for arm in chosen if arm not in trial.upon and trial.panel(arm)]
     labels = load_dataset(DATASET, data_root).test_labels.numpy()
     settings = make_settings(store, data_root=data_root, workers=workers)
     for arm in chosen:
@@ -57,7 +63,7 @@ def tuning(
         job = grid_job({"name": "tuning", "cells": cells}, data_root=data_root)
         follow(run_job(job, settings), interrupted="run the same command again to resume")
         rows = table(trial, store, labels)
-        (store / "table.md").write_text(caption(trial) + as_markdown(rows))
+        (store / f"table-{trial.name}.md").write_text(caption(trial) + as_markdown(rows))
         typer.echo(f"{arm.name}: {' | '.join(rows.get(arm.name, ['failed: see the store']))}")
 
 
@@ -74,10 +80,21 @@ def arm_named(name: str) -> Arm:
 
 @dataclass(frozen=True)
 class Trial:
-    """Base of all arms of a table: the arms that were kept, and a length."""
+    """Base of all arms of a table: the arms that were kept; a length; and the models trained."""
 
     upon: tuple[Arm, ...]
     length: float
+    models: tuple[str, ...] = tuple(IMAGES)
+
+    @property
+    def name(self) -> str:
+        """Name of its table."""
+        parts = (f"{self.length:g}", *(arm.name for arm in self.upon))
+        return "-".join(parts + (self.models if len(self.models) < len(IMAGES) else ()))
+
+    def panel(self, arm: Arm) -> tuple[Entry, ...]:
+        """Cells of an arm, without their seeds."""
+        return tuple(entry for entry in arm.panel if entry[0] in self.models)
 
     def reference(self, arm: Arm) -> Arm:
         """Arm that an arm is compared with, on the same panel."""
@@ -93,7 +110,7 @@ class Trial:
                 "dataset": DATASET,
                 "recipe": {"name": "fast", **self.recipe(arm, entry[0])},
             }
-            for entry in arm.panel
+            for entry in self.panel(arm)
             for seed in SEEDS
         ]
 
@@ -127,29 +144,29 @@ def table(trial: Trial, store: Path, labels: np.ndarray) -> dict[str, list[str]]
     rows = {"base": base_row(trial, wrong)}
     for arm in arms:
         pair = keys[arm.name]
-        new = arm not in trial.upon
-        if new and all(key in wrong for part in pair for key in part):
-            shape = len(arm.panel), len(SEEDS), -1
+        panel = () if arm in trial.upon else trial.panel(arm)
+        if panel and all(key in wrong for part in pair for key in part):
+            shape = len(panel), len(SEEDS), -1
             before, after = (np.stack([wrong[key] for key in part]).reshape(shape) for part in pair)
-            rows[arm.name] = row(arm, before, after)
+            rows[arm.name] = row(arm, panel, before, after)
     return rows
 
 
 def base_row(trial: Trial, wrong: Mapping[str, np.ndarray]) -> list[str]:
     """Errors of the base, for the cells in the store."""
-    entries = (*ALL, CNN_RTS)
+    entries = trial.panel(Arm("base", (*ALL, CNN_RTS)))
     keys = np.reshape(trial.keys(Arm("base", entries)), (len(entries), len(SEEDS)))
-    means = [
-        f"{np.mean([wrong[key] for key in of_entry]):.2f}" if set(of_entry) <= set(wrong) else ""
-        for of_entry in keys.tolist()
-    ]
-    return ["base", "", *means, "", "", "", ""]
+    shown = dict.fromkeys(map(title, (*ALL, CNN_RTS)), "")
+    for entry, of_entry in zip(entries, keys.tolist(), strict=True):
+        if set(of_entry) <= set(wrong):
+            shown[title(entry)] = f"{np.mean([wrong[key] for key in of_entry]):.2f}"
+    return ["base", "", *shown.values(), "", "", "", ""]
 
 
-def row(arm: Arm, before: np.ndarray, after: np.ndarray) -> list[str]:
+def row(arm: Arm, panel: Sequence[Entry], before: np.ndarray, after: np.ndarray) -> list[str]:
     """Errors of the panel, with what has changed; their mean; and whether the arm is kept."""
     shown = dict.fromkeys(map(title, (*ALL, CNN_RTS)), "")
-    for entry, old, new in zip(arm.panel, before, after, strict=True):
+    for entry, old, new in zip(panel, before, after, strict=True):
         change, error = difference(old[None], new[None])
         shown[title(entry)] = f"{new.mean():.2f} ({change:+.2f} ± {error:.2f})"
     change, error = difference(before, after)
