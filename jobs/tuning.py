@@ -9,7 +9,7 @@ same images. Stored results are not trained again: repeating a stopped command r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from ray_job import main
-from tuning_arms import ALL, BASE, BY_NAME, CNN_RTS, DATASET, IMAGES, SEEDS, Arm, Entry
+from tuning_arms import ALL, BASE, BY_NAME, CNN_RTS, DATASET, DISTORTIONS, IMAGES, SEEDS, Arm, Entry
 
 from stn_cluster import UserError, load_results
 from stn_cluster.cli.options import DataRootOption
@@ -44,15 +44,17 @@ def tuning(
     model: Annotated[
         list[str] | None, typer.Option(help="Only cells of this model; repeatable.")
     ] = None,
+    distortion: Annotated[
+        list[str] | None, typer.Option(help="Only cells of this distortion; repeatable.")
+    ] = None,
     length: Annotated[float, typer.Option(min=0.0001, help="Part of the final steps.")] = 1.0,
     data_root: DataRootOption = None,
     workers: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
     """Train the missing cells, arm by arm; after each, write the table of all results in STORE."""
-    for name in model or ():
-        if name not in IMAGES:
-            raise UserError(unknown("model", name, IMAGES))
-    trial = Trial(tuple(map(arm_named, upon or ())), length, tuple(model or IMAGES))
+    within = tuple(known("model", name, IMAGES) for name in model or ())
+    within += tuple(known("distortion", name, DISTORTIONS) for name in distortion or ())
+    trial = Trial(tuple(map(arm_named, upon or ())), length, within)
     chosen = [arm_named(name) for name in only or BY_NAME]
     chosen = [arm for arm in chosen if arm not in trial.upon and trial.panel(arm)]
     labels = load_dataset(DATASET, data_root).test_labels.numpy()
@@ -73,28 +75,38 @@ def arm_named(name: str) -> Arm:
     Raises:
         UserError: there is none.
     """
-    if name not in BY_NAME:
-        raise UserError(unknown("arm", name, BY_NAME))
-    return BY_NAME[name]
+    return BY_NAME[known("arm", name, BY_NAME)]
+
+
+def known(what: str, name: str, names: Collection[str]) -> str:
+    """The name.
+
+    Raises:
+        UserError: it is none of the names.
+    """
+    if name not in names:
+        raise UserError(unknown(what, name, names))
+    return name
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Base of all arms of a table: the arms that were kept; a length; and the models trained."""
+    """Base of all arms of a table: the arms that were kept; a length; and which cells."""
 
     upon: tuple[Arm, ...]
     length: float
-    models: tuple[str, ...] = tuple(IMAGES)
+    within: tuple[str, ...] = ()  # models and distortions; none of a kind: all of it
 
     @property
     def name(self) -> str:
         """Name of its table."""
-        parts = (f"{self.length:g}", *(arm.name for arm in self.upon))
-        return "-".join(parts + (self.models if len(self.models) < len(IMAGES) else ()))
+        return "-".join((f"{self.length:g}", *(arm.name for arm in self.upon), *self.within))
 
     def panel(self, arm: Arm) -> tuple[Entry, ...]:
         """Cells of an arm, without their seeds."""
-        return tuple(entry for entry in arm.panel if entry[0] in self.models)
+        kinds = (set(kind).intersection(self.within) or set(kind) for kind in (IMAGES, DISTORTIONS))
+        models, distortions = kinds
+        return tuple(entry for entry in arm.panel if entry[0] in models and entry[2] in distortions)
 
     def reference(self, arm: Arm) -> Arm:
         """Arm that an arm is compared with, on the same panel."""

@@ -19,6 +19,7 @@ ST_CNN: tuple[Entry, ...] = (("ST-CNN", "affine", "R"), ("ST-CNN", "affine", "RT
 FCN: tuple[Entry, ...] = (("FCN", "none", "R"), ("FCN", "none", "RTS"))
 ST_FCN: tuple[Entry, ...] = (("ST-FCN", "affine", "R"), ("ST-FCN", "affine", "RTS"))
 CONVOLUTIONAL, CONNECTED = (CNN_R, *ST_CNN), (*FCN, *ST_FCN)
+DISTORTIONS = ("R", "RTS")
 SPATIAL, ALL = (*ST_CNN, *ST_FCN), (*CONVOLUTIONAL, *CONNECTED)
 
 # The recipe that all arms change; what is not named here is at its default.
@@ -81,6 +82,7 @@ ARMS: tuple[Arm, ...] = (
     *(Arm(f"decay-{x}", ALL, {"weight_decay": x, "decay": "weights"}) for x in (0.05, 0.1)),
     *(Arm(f"dropout-{x}", CONNECTED, {"dropout": x}) for x in (0.1, 0.2)),
     Arm("units-200", FCN, {"hidden_units": 200}),  # on 42x42, 256 are more than 400k parameters
+    Arm("twice", ST_FCN, images=2 * IMAGES["ST-FCN"]),
     Arm("pooled", ST_FCN[1:], {"transformer_size": None}),  # as published: RTS comes to 21x21
     Arm("he", (CNN_R, FCN[0], *SPATIAL), {"initialisation": "he"}),
     *(Arm(f"muon-{x}", CONVOLUTIONAL, {"muon_rate": x}) for x in (0.02, 0.05)),

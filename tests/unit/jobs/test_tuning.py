@@ -45,17 +45,24 @@ def test_arms_that_are_kept_change_the_base_of_their_own_models() -> None:
     assert reference == conv | {"theta_jitter": 0.0}
 
 
-def test_some_models_alone_are_the_same_cells_in_a_table_of_their_own() -> None:
+def test_some_cells_alone_are_the_same_cells_in_a_table_of_their_own() -> None:
     arm, whole = BY_NAME["elastic-0.5"], Trial((BY_NAME["fc-256-2e-3"],), 1.0)
     alone = Trial(whole.upon, whole.length, ("ST-FCN",))
     assert [entry[0] for entry in alone.panel(arm)] == ["ST-FCN", "ST-FCN"]
     assert set(alone.keys(arm)) < set(whole.keys(arm))
     assert (alone.name, whole.name) == ("1-fc-256-2e-3-ST-FCN", "1-fc-256-2e-3")
+    single = Trial((), 1.0, ("ST-FCN", "ST-CNN", "RTS"))
+    assert [(entry[0], entry[2]) for entry in single.panel(arm)] == [
+        ("ST-CNN", "RTS"),
+        ("ST-FCN", "RTS"),
+    ]
 
 
-def test_a_model_that_there_is_not_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+def test_cells_that_there_are_not_are_named_with_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ST-FNC.*ST-FCN"):
         tuning(tmp_path, model=["ST-FNC"])
+    with pytest.raises(UserError, match=r"RST.*RTS"):
+        tuning(tmp_path, distortion=["RST"])
 
 
 def test_an_arm_that_there_is_not_is_named_with_those_that_there_are() -> None:
