@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass, field
 
 import httpx
@@ -79,8 +80,11 @@ class NotifyUrl:
 
 
 def signature(secret: str, body: bytes) -> str:
-    """Value of the header X-Signature: HMAC-SHA256 of the body."""
-    return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+    """Value of the header X-Signature: HMAC-SHA256 of the body.
+
+    The key is the secret's bytes in the environment, which need not be UTF-8.
+    """
+    return f"sha256={hmac.new(os.fsencode(secret), body, hashlib.sha256).hexdigest()}"
 
 
 def _refusal(status: int) -> str | None:

@@ -98,6 +98,17 @@ class Files:
             name: info.size or 0 for name, info in sorted(self._listed(folder), key=itemgetter(0))
         }
 
+    def is_inside(self, name: str) -> bool:
+        """Whether a file lies where its name says, and not in a folder that a link leads to.
+
+        Whoever may write into a folder of the store can put a link there; nothing is to be removed
+        where it leads. The folders of the root themselves may be links.
+        """
+        if self.local is None:
+            return True
+        folder = self.local / name.partition("/")[0]
+        return (self.local / name).parent.resolve().is_relative_to(folder.resolve())
+
     def read(self, name: str) -> bytes:
         """Content of a file.
 

@@ -170,7 +170,7 @@ class Remover:
     def _below(self, folder: str, depth: int) -> Iterator[tuple[str, int, list[str]]]:
         for name, size in self._files.sizes(folder).items():
             parts = name.split("/")[1:]
-            if len(parts) == depth:
+            if len(parts) == depth and self._files.is_inside(name):
                 yield name, size, parts
 
 

@@ -430,13 +430,11 @@ class Store:
 
     def checkpoints(self, key: str) -> list[tuple[str, str]]:
         """Checkpoints of a cell: attempt and name of each."""
-        paths = [name.split("/") for name in self._files.names(f"checkpoints/{key}")]
-        return [(path[2], path[3]) for path in paths if len(path) == 4]
+        return [(attempt, name) for _, attempt, name in self._checkpoints(f"checkpoints/{key}")]
 
     def all_checkpoints(self) -> list[tuple[str, str, str]]:
         """Checkpoints of all cells: key, attempt and name of each."""
-        paths = [name.split("/")[1:] for name in self._files.names("checkpoints")]
-        return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
+        return self._checkpoints("checkpoints")
 
     def compact(self, whole: bool = False) -> Compaction:
         """Compaction of the store's files; see there. Only the writer of the store may do this."""
@@ -454,7 +452,7 @@ class Store:
         """Removes partial files of killed processes: those not written to for an hour."""
         oldest = (datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1e9
         for name, written in self._files.dated("tmp"):
-            if written < oldest:
+            if written < oldest and self._files.is_inside(name):
                 self._files.remove(name)
 
     def finish_compaction(self) -> None:
@@ -490,6 +488,11 @@ class Store:
         return held
 
     # --- inside ---
+
+    def _checkpoints(self, folder: str) -> list[tuple[str, str, str]]:
+        names = [name for name in self._files.names(folder) if self._files.is_inside(name)]
+        paths = [name.split("/")[1:] for name in names]
+        return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
 
     def _predicted_classes(
         self, names: Sequence[str], attempts: Container[str]

@@ -21,7 +21,7 @@ from stn_cluster.errors import UserError
 from stn_cluster.server import notify_command, notify_url
 from stn_cluster.server.notify_command import NotifyCommand
 from stn_cluster.server.notify_targets import make_targets
-from stn_cluster.server.notify_url import NotifyUrl
+from stn_cluster.server.notify_url import NotifyUrl, signature
 
 BODY = b'{"version": 1}'
 
@@ -43,6 +43,12 @@ def test_a_url_gets_the_json_with_its_signature() -> None:
     expected = hmac.new(b"a secret", BODY, hashlib.sha256).hexdigest()
     assert signed["X-Signature"] == f"sha256={expected}"
     assert "X-Signature" not in unsigned
+
+
+def test_a_secret_may_be_any_bytes() -> None:
+    of_environment = os.fsdecode(b"\xff\xfe secret")  # as os.environ has them
+    expected = hmac.new(b"\xff\xfe secret", BODY, hashlib.sha256).hexdigest()
+    assert signature(of_environment, BODY) == f"sha256={expected}"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from support.records import TEST_SET, make_cell, make_record
@@ -57,6 +60,35 @@ def test_superseded_attempts_are_those_before_a_newer_success(any_store: Store) 
     assert remover.superseded(("job-1",), None, without=()) == {"a0"}
     assert remover.superseded(("job-2",), None, without=()) == set()
     assert remover.superseded((), None, without={make_cell().key}) == set()
+
+
+def test_nothing_is_removed_where_a_link_leads_to(tmp_path: Path) -> None:
+    """Whoever may write into the store could have made the link."""
+    store, other = Store.open(tmp_path / "store", create=True), tmp_path / "other"
+    fill(store)
+    for name in ("notes.txt", "a/notes.txt"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_text("not of the store")
+        os.utime(other / name, (0, 0))
+    for link in ("logs/linked", "checkpoints/linked", "tmp/linked"):
+        (tmp_path / "store" / link).symlink_to(other)
+    remover = Remover(store.uri)
+    assert remover.remove([*remover.logs(), *remover.checkpoints()]).files == 6
+    assert store.all_checkpoints() == store.checkpoints("linked") == []
+    store.sweep()
+    assert (other / "notes.txt").exists()
+    assert (other / "a" / "notes.txt").exists()
+
+
+def test_a_folder_of_the_store_may_be_elsewhere(tmp_path: Path) -> None:
+    store, disk = Store.open(tmp_path / "store", create=True), tmp_path / "large disk"
+    fill(store)
+    (tmp_path / "store" / "checkpoints").rename(disk)
+    (tmp_path / "store" / "checkpoints").symlink_to(disk)
+    assert len(store.all_checkpoints()) == len(store.checkpoints("key")) == 3
+    remover = Remover(store.uri)
+    assert remover.remove(remover.checkpoints()).files == 3
+    assert list(disk.iterdir()) == []
 
 
 def test_files_go_with_the_folders_that_they_leave_empty(any_store: Store) -> None:
