@@ -1,0 +1,71 @@
+"""Copies what a run has finished into a store that is published, and writes its manifest.
+
+python jobs/publish.py configs/mnist.yaml --from STORE --into results/mnist --weights-of 0
+
+At each stop of a long run: rows that the published store has already are left as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import manifest
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from stn_cluster import load_results
+from stn_cluster.config_file import load_config
+from stn_cluster.inference.export_models import export_model
+from stn_cluster.registry import resolve
+from stn_cluster.store import Kind, Store
+
+# The row in `cells` comes last: it is what makes a result.
+OF_ATTEMPTS: tuple[Kind, ...] = ("curves", "predictions", "cells")
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="YAML file: what is run.")],
+    source: Annotated[Path, typer.Option("--from", help="Store of the run.")],
+    into: Annotated[Path, typer.Option("--into", help="Store that is published.")],
+    weights_of: Annotated[
+        list[int] | None, typer.Option(help="A seed, whose weights are published; repeatable.")
+    ] = None,
+) -> None:
+    """Publish the config's results that STORE has and the other store has not."""
+    keys = [cell.key for cell in resolve(load_config(config))]
+    run = Store.open(source)
+    published = Store.open(into, create=not Store.is_at(into))
+    finished = load_results(run, key=keys, status="succeeded")
+    known = load_results(published, key=keys, status="succeeded")
+    new = finished[~finished["key"].isin(known["key"])]
+    copy_rows(run, published, list(new["attempt"]))
+    for row in new[new["seed"].isin(weights_of or ())].itertuples():
+        _, description = export_model(run, row.key, into / "weights")
+        description.unlink()  # the row's spec says it, too
+    manifest.main(config, into)
+    typer.echo(f"{len(new)} cells added, {len(known)} were there, {len(keys)} are in {config}")
+
+
+def copy_rows(run: Store, published: Store, attempts: list[str]) -> None:
+    """Adds the rows of attempts, of all kinds, and the test sets that they name."""
+    if not attempts:
+        return
+    rows = {kind: matching(run, kind, "attempt", attempts) for kind in OF_ATTEMPTS}
+    there = published.read("test_sets", ["test_set"])["test_set"]
+    named = pc.unique(rows["predictions"]["test_set"])
+    lacking = named.filter(pc.invert(pc.is_in(named, there.combine_chunks()))).to_pylist()
+    rows = {"test_sets": matching(run, "test_sets", "test_set", lacking), **rows}
+    for kind, table in rows.items():
+        published.add(kind, table.to_pylist())
+
+
+def matching(store: Store, kind: Kind, column: str, values: list[str]) -> pa.Table:
+    """Rows of a kind with one of these values."""
+    rows = store.read(kind)
+    return rows.filter(pc.is_in(rows[column], pa.array(values, pa.string())))
+
+
+if __name__ == "__main__":
+    typer.run(main)

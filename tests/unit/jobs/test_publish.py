@@ -1,0 +1,59 @@
+"""What is copied from a run's store into a published one, at each stop of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import publish
+import pytest
+from support.stored import train_into
+
+from stn_cluster import load_model, load_predictions, load_results
+from stn_cluster.config_file import load_config
+from stn_cluster.grid import Cell
+from stn_cluster.registry import resolve
+from stn_cluster.store import SCHEMAS, Store, is_published
+
+CONFIG = """
+dataset: digits
+recipe: {name: smoke, iterations: 3}
+models: [FCN]
+distortions: [R, E]
+seeds: [0, 1]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def of_seed(config: Path, seed: int) -> list[Cell]:
+    return [cell for cell in resolve(load_config(config)) if cell.seed == seed]
+
+
+def test_each_stop_adds_what_has_finished_since(config: Path, tmp_path: Path) -> None:
+    run, published = Store.open(tmp_path / "run", create=True), tmp_path / "published"
+    for seed in (0, 1):
+        train_into(run, of_seed(config, seed), f"of{seed}-")
+        publish.main(config, tmp_path / "run", published, weights_of=[0])
+        before = sorted(published.glob("*/*.parquet"))
+        publish.main(config, tmp_path / "run", published, weights_of=[0])  # adds nothing
+        assert sorted(published.glob("*/*.parquet")) == before
+        found = Store.open(published)
+        for kind in SCHEMAS:
+            assert len(found.read(kind)) == len(run.read(kind))
+        assert load_results(found).equals(load_results(run))
+        assert load_predictions(found).equals(load_predictions(run))
+        manifest = json.loads((published / "manifest.json").read_text())
+        assert (manifest["cells"], len(manifest["missing"])) == (2 * seed + 2, 2 - 2 * seed)
+        assert is_published(published)
+    weights = sorted(path.name for path in (published / "weights").iterdir())
+    assert weights == sorted(f"{cell.key}.safetensors" for cell in of_seed(config, 0))
+    for cell in of_seed(config, 0):
+        kept, copied = (load_model(store, cell.key).state_dict() for store in (run, found))
+        assert kept.keys() == copied.keys()
+        assert all(kept[name].equal(copied[name]) for name in kept)
