@@ -18,10 +18,10 @@ STORES = sorted(path.parent for path in ROOT.glob("results/*/cells"))
 # How many cells a config has, and the hash of their keys. Both follow what is changed on purpose
 # (the recipe `fast`, the plain reading of RTS), and nothing else.
 CONFIGS = {
-    "mnist": (96, "452eb8263b69b2d7"),
+    "mnist": (96, "62ff125c6f1ded8b"),
     "mnist-v1": (32, "74e05e2726824f49"),
     "paper": (96, "9e19767be3af0f37"),
-    "quickstart": (32, "61bb95ea74c0a54e"),
+    "quickstart": (32, "67b73f145f222a0a"),
     "readings": (10, "e14bf3c70a8dd4d9"),
     "readings-of-cnn": (6, "daac077eea47182d"),
     "readings-of-p": (8, "6df70281468ebe61"),

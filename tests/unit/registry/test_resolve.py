@@ -133,13 +133,13 @@ def test_how_long_a_cell_may_hang_is_not_told_by_its_key_or_stored_where_it_is_l
 def test_a_recipe_by_name_and_as_a_mapping_without_changes_are_the_same() -> None:
     assert only_cell(recipe="fast") == only_cell(recipe={"name": "fast"}) == only_cell()
     assert only_cell().recipe == "fast"
-    assert Recipe.model_validate(only_cell().settings) == fast().model_copy(update={"by_model": {}})
+    assert Recipe.model_validate(only_cell().settings) == fast().for_model("CNN")
 
 
 def test_a_mapping_without_a_name_changes_the_fast_recipe() -> None:
     cell = only_cell(recipe={"iterations": 7})
-    assert Recipe.model_validate(cell.settings) == fast().model_copy(
-        update={"iterations": 7, "by_model": {}}
+    assert Recipe.model_validate(cell.settings) == fast().for_model("CNN").model_copy(
+        update={"iterations": 7}
     )
 
 
@@ -151,7 +151,7 @@ def test_an_overridden_recipe_is_named_for_what_it_is() -> None:
 
 
 def test_an_override_that_changes_nothing_keeps_the_name_and_the_key() -> None:
-    same = only_cell(recipe={"name": "fast", "filters": fast().filters, "momentum": 0})
+    same = only_cell(recipe={"name": "fast", "filters": [*fast().widths], "momentum": 0})
     assert same == only_cell()
 
 
@@ -186,7 +186,7 @@ def test_what_a_config_says_of_all_models_holds_for_those_with_fields_of_their_o
     own = {"by_model": {"FCN": {"filters": 8}}}  # a config's own stand beside what it says of all
     fcn, cnn = cells_of(**axes, recipe={"iterations": 7, **own})
     assert (fcn.settings["iterations"], fcn.settings["filters"]) == (7, 8)
-    assert (cnn.settings["iterations"], cnn.settings["filters"]) == (7, fast().filters)
+    assert (cnn.settings["iterations"], cnn.settings["filters"]) == (7, [*fast().widths])
     fcn, cnn = cells_of(**axes, recipe={"filters": 8})
     assert fcn.settings["iterations"] == fast().by_model["FCN"]["iterations"]
 
