@@ -133,13 +133,13 @@ def test_how_long_a_cell_may_hang_is_not_told_by_its_key_or_stored_where_it_is_l
 def test_a_recipe_by_name_and_as_a_mapping_without_changes_are_the_same() -> None:
     assert only_cell(recipe="fast") == only_cell(recipe={"name": "fast"}) == only_cell()
     assert only_cell().recipe == "fast"
-    assert Recipe.model_validate(only_cell().settings) == fast().for_model("CNN")
+    assert Recipe.model_validate(only_cell().settings) == fast().model_copy(update={"by_model": {}})
 
 
 def test_a_mapping_without_a_name_changes_the_fast_recipe() -> None:
     cell = only_cell(recipe={"iterations": 7})
-    assert Recipe.model_validate(cell.settings) == fast().for_model("CNN").model_copy(
-        update={"iterations": 7}
+    assert Recipe.model_validate(cell.settings) == fast().model_copy(
+        update={"iterations": 7, "by_model": {}}
     )
 
 
