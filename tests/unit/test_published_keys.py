@@ -45,7 +45,8 @@ def test_published_rows_keep_their_keys_and_streams() -> None:
         again = recipe.model_dump(mode="json", exclude_defaults=True)
         assert cell.key == cell.model_copy(update={"settings": again}).key == key, cell.label
         place = (cell.dataset, cell.distortion.partition(":")[0], cell.variant, cell.canvas)
-        assert cell.stream == (*place, cell.seed, recipe.batch_size)
+        jitter = [f"image_jitter={recipe.image_jitter}"] if recipe.image_jitter else []
+        assert cell.stream == (*place, cell.seed, recipe.batch_size, *jitter)
 
 
 @pytest.mark.parametrize("config", sorted(path.stem for path in ROOT.glob("configs/*.yaml")))
