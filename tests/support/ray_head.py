@@ -18,6 +18,7 @@ from tempfile import mkdtemp
 
 BIN = Path(sys.executable).parent
 PATIENCE = 90.0  # seconds
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -52,23 +53,35 @@ def ray_head(cpus: int = 2, jobs: bool = False, host: str = "127.0.0.1") -> Iter
         jobs: whether it takes Ray jobs, too.
         host: address by which other nodes reach it.
     """
-    port, dashboard, agent, client = free_ports(4)
-    folder = mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}", **token}
-    head = Head(port, dashboard, folder, environment, host)
-    options = [
-        *("--head", f"--port={port}", f"--num-cpus={cpus}", f"--temp-dir={folder}"),
-        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
-        *(f"--ray-client-server-port={client}", f"--object-store-memory={2**28}"),
-        *([] if host == "127.0.0.1" else [f"--node-ip-address={host}"]),
-        f"--include-dashboard={'true' if jobs else 'false'}",
-    ]
+    with ExitStack() as stack:
+        # Ports that are free now may be another's a moment later, as other tests start Ray, too.
+        for _ in range(TRIES):
+            port, dashboard, agent, client = free_ports(4)
+            folder = mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
+            stack.callback(rmtree, folder, ignore_errors=True)
+            head = Head(port, dashboard, folder, environment, host)
+            options = [
+                *("--head", f"--port={port}", f"--num-cpus={cpus}", f"--temp-dir={folder}"),
+                *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+                *(f"--ray-client-server-port={client}", f"--object-store-memory={2**28}"),
+                *([] if host == "127.0.0.1" else [f"--node-ip-address={host}"]),
+                f"--include-dashboard={'true' if jobs else 'false'}",
+            ]
+            stack.enter_context(_ray(head, options))
+            if _answers(head):
+                break
+        yield head
+
+
+def _answers(head: Head) -> bool:
+    """Whether somebody listens at a head's address."""
     try:
-        with _ray(head, options):
-            yield head
-    finally:
-        rmtree(folder, ignore_errors=True)
+        socket.create_connection((head.host, head.port), PATIENCE).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
