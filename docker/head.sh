@@ -8,12 +8,15 @@
 set -u
 
 ray=
+serve=
+told=
 end() { # with exit code $1; Ray too, if it runs
     trap '' TERM INT
     [ -n "$ray" ] && kill -TERM "$ray" 2>/dev/null && wait "$ray"
     exit "$1"
 }
-trap 'end 143' TERM INT
+# At any moment: a service that has just been started, and isn't known yet, is told below.
+trap 'told=1; [ -n "$serve" ] && kill -TERM "$serve" 2>/dev/null' TERM INT
 
 ulimit -n 65536 2>/dev/null # Ray has many sockets open; if that isn't allowed, what there is will do
 
@@ -24,13 +27,15 @@ ray=$!
 
 export RAY_ADDRESS=${RAY_ADDRESS:-127.0.0.1:6379} # not a Ray that left its traces in /tmp/ray
 until ray health-check >/dev/null 2>&1; do
+    [ -n "$told" ] && end 143
     kill -0 "$ray" 2>/dev/null || end 1
     sleep 1
 done
+[ -n "$told" ] && end 143
 
 bash -c "exec $2" &
 serve=$!
-trap 'kill -TERM "$serve" 2>/dev/null' TERM INT
+[ -n "$told" ] && kill -TERM "$serve" 2>/dev/null
 wait -n "$ray" "$serve" # one of them has ended, or a signal has come
 if ! kill -0 "$ray" 2>/dev/null; then
     echo "head.sh: Ray has ended, and the coordinator with it" >&2

@@ -24,6 +24,7 @@ echo "${STN_CLUSTER_TOKEN:-no token} $RAY_ADDRESS" > "$FOLDER/serve-said"
 [ "$1" = wrong ] && exit 2
 trap 'sleep 0.5; [ -e "$FOLDER/ray-told" ] || touch "$FOLDER/saved"; exit 0' TERM
 touch "$FOLDER/serving"
+[ "$1" = impatient ] && kill -TERM $PPID
 while true; do sleep 0.05; done
 """
 
@@ -31,12 +32,14 @@ while true; do sleep 0.05; done
 class Head:
     """Runs head.sh in a separate process group."""
 
-    def __init__(self, folder: Path, serve: str = "serve", ray: str = RAY) -> None:
+    def __init__(
+        self, folder: Path, serve: str = "serve", ray: str = RAY, **environment: str
+    ) -> None:
         self.folder = folder
         for name, text in (("ray", ray), ("serve", SERVE)):
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
-        environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
+        environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
         self.process = subprocess.Popen(
             [HEAD_SCRIPT, "ray start --head --block", serve],
             env=environment
@@ -69,6 +72,14 @@ def test_head_ends_the_service_before_ray_when_told_to(tmp_path: Path) -> None:
     assert head.ended() == 0
     assert (tmp_path / "saved").exists()
     assert (tmp_path / "ray-told").exists()
+
+
+def test_head_ends_the_service_that_it_has_only_just_started(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"  # between the service's start and the next line of the script
+    slow.write_text("trap 'case $BASH_COMMAND in serve=?*) sleep 0.5 ;; esac' DEBUG\n")
+    head = Head(tmp_path, "serve impatient", BASH_ENV=str(slow))
+    assert head.ended() == 0
+    assert (tmp_path / "saved").exists()
 
 
 def test_head_gives_the_token_to_the_service_alone(tmp_path: Path) -> None:
