@@ -4,15 +4,7 @@ Imports neither torch nor ray.
 """
 
 from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, from_parquet
-from stn_cluster.store.frames import (
-    FILTERS,
-    TABLE_ORDER,
-    as_frame,
-    in_table_order,
-    matching,
-    newest,
-    select,
-)
+from stn_cluster.store.frames import as_frame
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
     FULL,
@@ -24,6 +16,8 @@ from stn_cluster.store.predictions import (
 )
 from stn_cluster.store.published import is_published, refuse_published, rerun_command
 from stn_cluster.store.record import Record
+from stn_cluster.store.row_filters import FILTERS, matching, select
+from stn_cluster.store.row_order import TABLE_ORDER, in_table_order, newest
 from stn_cluster.store.schema import (
     CELLS,
     CURVES,

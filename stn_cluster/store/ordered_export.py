@@ -19,9 +19,9 @@ from stn_cluster.errors import StoreError
 from stn_cluster.store.current import read_current
 from stn_cluster.store.export import content_of, csv_of, json_of
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import TABLE_ORDER
 from stn_cluster.store.names import with_present_names
-from stn_cluster.store.places import find, order_of
+from stn_cluster.store.places import find
+from stn_cluster.store.row_order import TABLE_ORDER, order_of
 from stn_cluster.store.scan import in_turn, joined, readers
 from stn_cluster.store.schema import CELLS
 from stn_cluster.store.text_lines import csv_lines, json_lines

@@ -15,32 +15,25 @@ from numpy.typing import NDArray
 from stn_cluster.errors import StoreError
 from stn_cluster.store.current import is_gone, read_current
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import (
-    TABLE_ORDER,
-    as_frame,
-    frame_of,
-    matches,
-    newest_rows,
-    table_order,
-    used_filters,
-)
+from stn_cluster.store.frames import columns_of, frame_of
 from stn_cluster.store.names import with_present_names
+from stn_cluster.store.row_filters import stored_matches, used_filters
+from stn_cluster.store.row_order import TABLE_ORDER, newest_of, order_of, times
 from stn_cluster.store.scan import (
     are_small,
     in_turn,
     joined,
     needed_for,
     read_files,
+    read_matching,
     read_rows,
     readers,
 )
 from stn_cluster.store.schema import CELLS
 
 # Filters by what a key determines: all rows of a key have the same.
-_OF_THE_KEY = ("dataset", "model", "transform", "seed", "key")
+_OF_THE_KEY = {"dataset", "model", "transform", "seed", "key"}
 _LARGE = {"spec", "confusion", "error"}  # columns that take much memory
-_FEW = 10_000  # rows that need not be put in order column by column, to save memory
-_TAKEN = 16_384  # values that are put in order at once
 _NAMED = 32_768  # rows whose names are looked up at once
 _OF_NEWEST = ("key", "status", "accepted_at")
 
@@ -52,7 +45,6 @@ class Places:
     names: Sequence[str]  # of files
     file: NDArray[np.intp]  # of each row, as a place in `names`
     row: NDArray[np.intp]  # of each row, within its file
-    accepted_at: NDArray[np.datetime64]  # of each row: which row it is, whatever file it is in
 
     def read(self, files: Files, columns: Sequence[str]) -> pa.Table:
         """The rows as they are stored.
@@ -98,24 +90,27 @@ def find(files: Files, names: Sequence[str], filters: Mapping[str, Any], latest:
         UserError: there is no such filter.
         StoreError: a file is torn, foreign or of a newer schema version.
     """
-    used = used_filters(filters)
-    columns = list(dict.fromkeys([*used, *(_OF_NEWEST if latest else ("accepted_at",))]))
-    parts = read_files(files, "cells", names, columns)
-    rows = joined(parts, columns)
-    return _places(names, parts, rows, _chosen(rows, used, latest))
+    return _dated(files, names, used_filters(filters), latest)[0]
 
 
 def _chosen(rows: pa.Table, used: Mapping[str, list[Any]], latest: bool) -> NDArray[np.intp]:
     """Numbers of the rows that match, in increasing order."""
-    chosen = np.arange(len(rows))
+    chosen = np.flatnonzero(_may_count(rows, used, latest))
     if latest:
-        of_the_key = {name: values for name, values in used.items() if name in _OF_THE_KEY}
-        if of_the_key:
-            chosen = np.flatnonzero(_matches(rows, of_the_key))
-        chosen = chosen[_newest(rows.select(list(_OF_NEWEST)).take(chosen))]
-    if used:
-        chosen = chosen[_matches(rows.select(list(used)).take(chosen), used)]
+        chosen = chosen[newest_of(rows.select(list(_OF_NEWEST)).take(chosen))]
+    if latest and used:
+        chosen = chosen[stored_matches(rows.select(list(used)).take(chosen), used)]
     return np.sort(chosen)
+
+
+def _may_count(rows: pa.Table, used: Mapping[str, list[Any]], latest: bool) -> NDArray[np.bool_]:
+    """Whether each row matches, or, if the newest count, is of the key of one that does."""
+    found = stored_matches(rows, used)
+    if not latest or used.keys() <= _OF_THE_KEY:
+        return found
+    keys = rows["key"]
+    related: NDArray[np.bool_] = pc.is_in(keys, pc.unique(keys.filter(found))).to_numpy()
+    return related
 
 
 def results(
@@ -123,38 +118,45 @@ def results(
 ) -> pd.DataFrame:
     """See `Store.results`."""
     wanted = list(columns or CELLS.names)
+    used = used_filters(filters)
     rows, chosen = read_current(
-        files, "cells", lambda names: _rows(files, names, filters, latest, wanted)
+        files, "cells", lambda names: _rows(files, names, used, latest, wanted)
     )
     names = rows.select([*TABLE_ORDER, "status"])
     order = chosen[order_of(names if len(chosen) == len(rows) else names.take(chosen), latest)]
-    if len(order) <= _FEW:
-        return as_frame(rows.select(wanted).take(order))
-    left = dict(zip(rows.schema.names, rows.columns, strict=True))
-    del rows
-    return frame_of((name, _taken(left.pop(name), order)) for name in wanted)
+    left = columns_of(rows.select(wanted))
+    del rows, names
+    return frame_of(left, order)
 
 
 def _rows(
     files: Files,
     names: Sequence[str],
-    filters: Mapping[str, Any],
+    used: Mapping[str, list[Any]],
     latest: bool,
     columns: Sequence[str],
 ) -> tuple[pa.Table, NDArray[np.intp]]:
     """Rows in the order of the files, with these columns and those of the order; and the numbers of
     those that match."""
-    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, *_OF_NEWEST]))
-    used = used_filters(filters)
-    if _LARGE.isdisjoint(columns) or are_small(files, "cells", names):  # then they are read at once
-        all_needed = list(dict.fromkeys([*needed, *used]))
-        rows = joined(read_files(files, "cells", names, all_needed), all_needed)
-        return rows, _chosen(rows, used, latest)
-    # Of filters that all rows of a key match, or none, the newest can be found among those read.
-    later = latest and bool(used) and set(used) <= set(_OF_THE_KEY)
-    found = find(files, names, filters, latest and not later)
-    rows = _named(files, found.read(files, needed_for(needed)))
-    return rows, np.sort(_newest(rows)) if later else np.arange(len(rows))
+    needed = list(dict.fromkeys([*columns, *TABLE_ORDER, *_OF_NEWEST, *used]))
+    if _LARGE.isdisjoint(columns) or are_small(files, "cells", names):
+        rows = joined(read_files(files, "cells", names, needed), needed)
+    elif used.keys() <= _OF_THE_KEY:
+        rows = _named(files, read_matching(files, names, used, needed_for(needed)))
+    else:
+        found = _that_may_count(files, names, used, latest)
+        rows = _named(files, found.read(files, needed_for(needed)))
+    return rows, _chosen(rows, used, latest)
+
+
+def _that_may_count(
+    files: Files, names: Sequence[str], used: Mapping[str, list[Any]], latest: bool
+) -> Places:
+    """See `_may_count`."""
+    columns = list(dict.fromkeys([*used, *(["key"] if latest else [])]))
+    parts = read_files(files, "cells", names, columns)
+    rows = joined(parts, columns)
+    return _places(names, parts, np.flatnonzero(_may_count(rows, used, latest)))
 
 
 def _named(files: Files, rows: pa.Table) -> pa.Table:
@@ -165,11 +167,12 @@ def _named(files: Files, rows: pa.Table) -> pa.Table:
 
 def scan(files: Files, filters: Mapping[str, Any], latest: bool) -> Iterator[pa.Table]:
     """See `Store.scan`."""
-    places = read_current(files, "cells", lambda names: find(files, names, filters, latest))
-    return _scanned(files, places)
+    used = used_filters(filters)
+    places, accepted = read_current(files, "cells", lambda n: _dated(files, n, used, latest))
+    return _scanned(files, places, accepted)
 
 
-def _scanned(files: Files, places: Places) -> Iterator[pa.Table]:
+def _scanned(files: Files, places: Places, accepted: NDArray[np.datetime64]) -> Iterator[pa.Table]:
     done = 0
     try:
         for table in places.parts(files, CELLS.names):
@@ -179,59 +182,33 @@ def _scanned(files: Files, places: Places) -> Iterator[pa.Table]:
         if not is_gone(error):
             raise
         # A file was replaced meanwhile. The times of acceptance tell rows apart.
-        left = places.accepted_at[done:]
-        yield from _scanned(files, read_current(files, "cells", lambda n: _at(files, n, left)))
+        left = accepted[done:]
+        yield from _scanned(files, *read_current(files, "cells", lambda n: _at(files, n, left)))
 
 
-def _at(files: Files, names: Sequence[str], times: NDArray[np.datetime64]) -> Places:
-    """Places of the rows with these times of acceptance."""
-    columns = ["accepted_at"]
+def _dated(
+    files: Files, names: Sequence[str], used: Mapping[str, list[Any]], latest: bool
+) -> tuple[Places, NDArray[np.datetime64]]:
+    """See `find`; with the rows' times of acceptance."""
+    columns = list(dict.fromkeys([*used, *(_OF_NEWEST if latest else ("accepted_at",))]))
     parts = read_files(files, "cells", names, columns)
     rows = joined(parts, columns)
-    return _places(names, parts, rows, np.flatnonzero(np.isin(_times(rows), times)))
+    chosen = _chosen(rows, used, latest)
+    return _places(names, parts, chosen), times(rows["accepted_at"])[chosen]
 
 
-def _places(
-    names: Sequence[str], parts: Sequence[pa.Table], rows: pa.Table, chosen: NDArray[np.intp]
-) -> Places:
+def _at(
+    files: Files, names: Sequence[str], accepted: NDArray[np.datetime64]
+) -> tuple[Places, NDArray[np.datetime64]]:
+    """Places of the rows with these times of acceptance, and the times."""
+    parts = read_files(files, "cells", names, ["accepted_at"])
+    there = times(joined(parts, ["accepted_at"])["accepted_at"])
+    chosen = np.flatnonzero(np.isin(there, accepted))
+    return _places(names, parts, chosen), there[chosen]
+
+
+def _places(names: Sequence[str], parts: Sequence[pa.Table], chosen: NDArray[np.intp]) -> Places:
     """Places of rows by their numbers among those of all files, which are the parts."""
     starts = np.cumsum([0, *(len(part) for part in parts)])
     file = starts.searchsorted(chosen, side="right") - 1
-    return Places(names, file, chosen - starts[file], _times(rows)[chosen])
-
-
-def _times(rows: pa.Table) -> NDArray[np.datetime64]:
-    times: NDArray[np.datetime64] = rows["accepted_at"].cast(pa.timestamp("us")).to_numpy()
-    return times
-
-
-def _newest(rows: pa.Table) -> NDArray[np.intp]:
-    keys = rows["key"].combine_chunks().dictionary_encode(null_encoding="encode")
-    return newest_rows(keys.indices.to_numpy(), _succeeded(rows), _times(rows))
-
-
-def _succeeded(rows: pa.Table) -> NDArray[np.bool_]:
-    succeeded: NDArray[np.bool_] = pc.equal(rows["status"], "succeeded").fill_null(False).to_numpy()
-    return succeeded
-
-
-def _matches(rows: pa.Table, used: Mapping[str, list[Any]]) -> NDArray[np.bool_]:
-    return matches(rows.select(list(used)).to_pandas(), used)
-
-
-def order_of(rows: pa.Table, latest: bool) -> NDArray[np.intp]:
-    """The table's order. Of current rows that are equal in it, those that failed come first."""
-    frame = rows.select(list(TABLE_ORDER)).to_pandas()
-    if not latest:
-        return table_order(frame)
-    before = np.argsort(_succeeded(rows), kind="stable")
-    return before[table_order(frame.iloc[before])]
-
-
-def _taken(values: pa.ChunkedArray, order: NDArray[np.intp]) -> pa.ChunkedArray:
-    if values.type == pa.string():  # of more than 2 GB in all, perhaps
-        values = values.cast(pa.large_string())
-    whole = values.combine_chunks()
-    # In parts, as the buffer of one large array is made anew each time it has become too small.
-    parts = (order[begin : begin + _TAKEN] for begin in range(0, len(order), _TAKEN))
-    return pa.chunked_array([whole.take(pa.array(part)) for part in parts], values.type)
+    return Places(names, file, chosen - starts[file])

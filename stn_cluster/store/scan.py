@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from stn_cluster.store.files import Files
 from stn_cluster.store.names import with_present_names
-from stn_cluster.store.schema import SCHEMAS, Kind, decode, decode_parts
+from stn_cluster.store.row_filters import stored_matches
+from stn_cluster.store.schema import (
+    SCHEMAS,
+    Kind,
+    decode,
+    decode_matching,
+    decode_parts,
+    rows_where,
+)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -72,13 +80,39 @@ def read_rows(
     with files.open(name) as source:
         for part in decode_parts("cells", source, files.where(name), columns, _PART):
             first, last = rows.searchsorted([begin, begin + len(part)])
-            if last - first == len(part):
-                yield part
-            elif first < last:
-                chosen = np.zeros(len(part), bool)
-                chosen[rows[first:last] - begin] = True
-                yield part.filter(chosen)  # several times as fast as to take them
+            wanted = np.zeros(len(part), bool)
+            wanted[rows[first:last] - begin] = True
+            yield from rows_where(part, wanted)
             begin += len(part)
+
+
+def read_matching(
+    files: Files, names: Sequence[str], used: Mapping[str, list[Any]], columns: Sequence[str]
+) -> pa.Table:
+    """Rows of files of `cells` that match filters by columns that are stored as they are shown.
+
+    Raises:
+        StoreError: see `read_files`.
+    """
+
+    needed = list(dict.fromkeys([*columns, *used]))
+    first = list(used)  # these columns are decoded first, while there are files without a match
+
+    def matches(rows: pa.Table) -> NDArray[np.bool_]:
+        return stored_matches(rows, used)
+
+    def read(name: str) -> pa.Table:
+        nonlocal first
+        with files.open(name) as source:
+            where = files.where(name)
+            if not used:
+                return joined(decode_parts("cells", source, where, columns, _PART), columns)
+            parts = decode_matching("cells", source, where, needed, _PART, matches, first)
+            found = joined(parts, needed).select(columns)
+        first = [] if len(found) else list(used)
+        return found
+
+    return joined(in_turn(read, names, readers(files)), columns)
 
 
 def read_plugin_cells(files: Files, names: Sequence[str]) -> pa.Table:

@@ -6,13 +6,15 @@ docs/store.md documents the columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from stn_cluster.errors import StoreError
 
@@ -216,8 +218,59 @@ def decode_parts(
     """
     with _errors(path):
         file, schema, there = _opened(kind, content, path, columns)
-        for batch in file.iter_batches(rows, columns=there, use_threads=_is_large(file)):
-            yield _filled(pa.Table.from_batches([batch]), schema)
+        for part in _parts(file, there, rows):
+            yield _filled(part, schema)
+
+
+def decode_matching(
+    kind: Kind,
+    content: bytes | pa.NativeFile,
+    path: str,
+    columns: Sequence[str],
+    rows: int,
+    matches: Callable[[pa.Table], NDArray[np.bool_]],
+    of: Sequence[str],
+) -> Iterator[pa.Table]:
+    """Decodes the rows of one Parquet file that match, like `decode_parts`.
+
+    Args:
+        kind: see `decode`; so are `content` and `path`.
+        columns: of the parts.
+        rows: decoded at once, at most.
+        matches: whether each row of a table does.
+        of: columns that it looks at. If any are given, they are decoded first, and no others where
+            no row matches; else they must be among `columns`.
+
+    Raises:
+        StoreError: see `decode`.
+    """
+    with _errors(path):
+        file, schema, there = _opened(kind, content, path, columns)
+        if of:
+            asked = pa.schema([SCHEMAS[kind].field(name) for name in of])
+            known = [name for name in of if name in file.schema_arrow.names]
+            if not any(matches(_filled(part, asked)).any() for part in _parts(file, known, rows)):
+                return
+        for part in _parts(file, there, rows):
+            whole = _filled(part, schema)
+            yield from rows_where(whole, matches(whole))
+
+
+def _parts(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Parts of a file, in order, of as many rows at most."""
+    if file.metadata.num_rows <= rows:  # that takes less time
+        yield file.read(columns=columns, use_threads=False)
+        return
+    for batch in file.iter_batches(rows, columns=columns, use_threads=_is_large(file)):
+        yield pa.Table.from_batches([batch])
+
+
+def rows_where(rows: pa.Table, wanted: NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """The wanted rows, if there are any."""
+    if wanted.all():
+        yield rows
+    elif wanted.any():
+        yield rows.take(pa.array(np.flatnonzero(wanted)))
 
 
 def decode_all(kind: Kind, content: bytes, path: str) -> Iterator[pa.Table]:

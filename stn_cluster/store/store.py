@@ -29,7 +29,6 @@ from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
-from stn_cluster.store.frames import FILTERS, refuse_no_match
 from stn_cluster.store.ordered_export import export_in_order
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.places import results, scan
@@ -41,6 +40,7 @@ from stn_cluster.store.record import (
     files_of_test_sets,
     to_files,
 )
+from stn_cluster.store.row_filters import FILTERS, refuse_no_match
 from stn_cluster.store.scan import read_files, read_plugin_cells
 from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
 
