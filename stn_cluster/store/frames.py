@@ -107,6 +107,8 @@ def _texts(
 
 def _neutral(errors: pa.ChunkedArray) -> Any:
     """Errors without control characters."""
+    if errors.null_count == len(errors):
+        return errors.to_pandas().array
     lines = (error and plain_lines(error) for error in errors.to_pylist())
     return pa.chunked_array([pa.array(lines, errors.type)]).to_pandas().array
 
