@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import descendants
-from support.receivers import Receiver, receiver
+from support.receivers import UNREADABLE, Receiver, receiver
 from support.services import wait_until
 
 from stn_cluster.config_file import parse_config
@@ -62,6 +62,15 @@ def test_what_is_not_taken_is_said_and_redirects_are_not_followed(status: int, s
     assert len(server.came) == 1
 
 
+@pytest.mark.parametrize("location", UNREADABLE, ids=lambda location: repr(location[:20]))
+def test_a_redirect_to_what_is_no_url_is_a_try_that_has_failed(location: str) -> None:
+    with receiver() as server:
+        server.status, server.location = 308, location
+        said = deliver(NotifyUrl.of(server.url, None))
+        assert said == "HTTP 308 (redirects are not followed)"
+    assert len(server.came) == 1
+
+
 def test_a_receiver_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notify_url, "SECONDS", 0.2)
     with receiver() as server:
@@ -86,6 +95,8 @@ def free_port() -> int:
         *("", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "https:///x"),
         *("http://a b", "http://a\nb", "http://[::1", "http://h:99999", "http://h:x"),
         *("javascript:1", "http://" + "a" * 70, "http://h/" + "a" * 5000, "http://\x7f"),
+        *("http://h:0/x", "http://h:-1", "http://h:65536", "https://[::1]:0", "http://:80", "//h"),
+        *("http://*/", "http://h%00/", "http://h\\x/", "http://h@/", "http://./", "http://xn--a/"),
     ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
