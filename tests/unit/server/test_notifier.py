@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from support.failures import alive
 from support.queues import QueueUnderTest, cells
 from support.receivers import Receiver, receiver
 from support.services import wait_until
@@ -189,6 +190,23 @@ def test_a_try_that_has_failed_and_cannot_be_noted_is_not_repeated_and_noted_aft
     assert client.unnoted >= 10**9 - 4
     assert client.looks == 1
     assert jobs(taking) == ["a"]
+
+
+def test_a_command_ends_with_the_service_and_its_children_do(
+    queue: QueueUnderTest, tmp_path: Path
+) -> None:
+    file = tmp_path / "processes"
+    command = (
+        f"sh -c 'trap \"\" TERM; sleep 60 & echo $$ $! > {file}.new; mv {file}.new {file}; wait'"
+    )
+    targets = make_targets([], [command], {})
+    notifications.set_targets(queue.db, [target.digest for target in targets])
+    end_jobs(queue, "a")
+    with begin(queue, targets):
+        wait_until(file.exists, 30, every=0.02)
+    processes = [int(one) for one in file.read_text().split()]
+    wait_until(lambda: not any(map(alive, processes)), 10, every=0.02)
+    assert left(queue) == 1  # the next service tries again
 
 
 class Broken:
