@@ -102,6 +102,8 @@ class Remover:
         frame = pa.concat_tables(rows).to_pandas()
         newest = frame[frame["status"] == "succeeded"].groupby("key")["accepted_at"].max()
         old = (frame["accepted_at"] < frame["key"].map(newest)) & ~frame["key"].isin(without)
+        # Rows go by their attempt, which may have several: none goes while one of them stays.
+        old &= ~frame["attempt"].isin(frame.loc[~old, "attempt"])
         if jobs:
             old &= frame["job_id"].isin(jobs)
         if before is not None:
