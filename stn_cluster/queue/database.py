@@ -150,8 +150,13 @@ def connect_reader(folder: Path) -> sqlite3.Connection:
     return db
 
 
-def connect(folder: Path) -> sqlite3.Connection:
+def connect(folder: Path, alone: bool = False) -> sqlite3.Connection:
     """Opens the queue in a folder, and makes it if necessary.
+
+    Args:
+        folder: of the queue.
+        alone: whether nobody else can read it meanwhile; it then needs no file for shared memory,
+            for which a full disk has no room.
 
     Raises:
         QueueError: the folder is on a network filesystem, or the file is damaged or was made by a
@@ -167,6 +172,8 @@ def connect(folder: Path) -> sqlite3.Connection:
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.callback(db.close)
             db.row_factory = sqlite3.Row
+            if alone:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")  # committed transactions survive a power cut
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
