@@ -214,12 +214,26 @@ class Files:
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         with self._errors(folder, "listed"):
             infos = self.filesystem.get_file_info(selector)
-        files = [(info.path[len(self.root) + 1 :], info) for info in infos]
+        try:
+            files = [(info.path[len(self.root) + 1 :], info) for info in infos]
+        except UnicodeDecodeError as error:
+            raise StoreError(
+                f"{self.where(folder)}: has a file or folder that is not the store's, as its name "
+                f"is not UTF-8: {self._name_that_is_no_text(folder)!r}: remove or rename it"
+            ) from error
         return [
             (name, info)
             for name, info in files
             if info.type == FileType.File and not _is_hidden(name)
         ]
+
+    def _name_that_is_no_text(self, folder: str) -> str:
+        """The first such name, or '' if it is not there any more; objects have none."""
+        for place, folders, files in os.walk(self._path(folder)):
+            for name in (*folders, *files):
+                if name != storable(name):
+                    return str(Path(place, name).relative_to(self._path(folder)))
+        return ""
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root

@@ -30,6 +30,7 @@ from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
 from stn_cluster.store.frames import FILTERS, refuse_no_match
+from stn_cluster.store.job_records import parse_job
 from stn_cluster.store.ordered_export import export_in_order
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.places import results, scan
@@ -554,13 +555,7 @@ class Store:
             raise
 
     def _job(self, name: str) -> dict[str, Any]:
-        try:
-            record = json.loads(self._files.read(name))
-        except ValueError as error:
-            raise StoreError(f"{self._files.where(name)}: not JSON: {error}") from error
-        if not isinstance(record, dict) or not isinstance(record.get("cells"), list):
-            raise StoreError(f"{self._files.where(name)}: not the record of a job")
-        return {"job_id": Path(name).stem, **record}
+        return parse_job(name, self._files.read(name), self._files.where(name))
 
 
 def load_results(

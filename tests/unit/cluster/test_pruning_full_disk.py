@@ -90,7 +90,7 @@ def test_a_queue_that_cannot_be_written_is_one_line_and_the_same_prune_goes_on(
     grown.train("a", cells(130))
     grown.train("b", cells(130), force=True)
     results, before = load_results(grown.folder), used(grown)
-    with file_limit(60_000):  # its shared memory has 32 KB
+    with file_limit(40_000):  # its shared memory has 32 KB
         told = command("prune", grown.folder, *choice)
     assert told.code == 2
     [line] = told.err.splitlines()
