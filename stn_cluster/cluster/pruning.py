@@ -20,7 +20,7 @@ from stn_cluster.cluster.known_jobs import KnownJob, known_jobs
 from stn_cluster.cluster.pruned_queue import PrunedQueue, pruned_queue
 from stn_cluster.cluster.settings import STATE_FOLDER, Settings
 from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import NotFoundError, StoreError, UserError, unknown
+from stn_cluster.errors import HeldError, NotFoundError, StoreError, UserError, unknown
 from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import WEIGHTS
 from stn_cluster.queue.database import FILE
@@ -154,8 +154,8 @@ def _locked(store: Store, state: Path, dry_run: bool) -> Iterator[None]:
                 held.enter_context(store.lock())
             if (state / FILE).exists() and (not dry_run or (state / "lock").exists()):
                 held.enter_context(lock_state_folder(state))
-        except StoreError as error:
-            raise StoreError(f"{error}; end that first, then prune") from error
+        except HeldError as error:
+            raise HeldError(f"{error}; end that first, then prune") from error
         yield
 
 

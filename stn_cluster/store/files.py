@@ -23,6 +23,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSy
 from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
 from stn_cluster.paths import check_folder, user_path
+from stn_cluster.private_files import give_to_owner_of
 from stn_cluster.store.uris import connect, is_uri, redact
 
 _SMALL = 1 << 20  # bytes of a file whose parts are not worth a request each
@@ -263,9 +264,11 @@ def _there(root: Path) -> None:
 def _write_durably(root: Path, name: str, content: bytes, like: Sequence[os.stat_result]) -> None:
     """Writes a file atomically; once this returns, it survives a power cut."""
     tmp, target = root / "tmp", root / name
+    new = [folder for folder in (tmp, *target.parents) if not folder.exists()]
     tmp.mkdir(exist_ok=True)
-    new = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in new if like else ():
+        _give_folder(folder, root)  # of root: the service goes on with it
     draft = tmp / f"{uuid4().hex}-{target.name}"
     try:
         with draft.open("xb") as file:
@@ -290,6 +293,15 @@ def _give_to(descriptor: int, like: Sequence[os.stat_result]) -> None:
     with suppress(PermissionError):
         os.fchown(descriptor, -1, like[0].st_gid)
     os.fchmod(descriptor, S_IMODE(reduce(and_, (one.st_mode for one in like))))
+
+
+def _give_folder(folder: Path, root: Path) -> None:
+    """Gives a folder to the owner of the store, as far as this process may."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        give_to_owner_of(root, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _kind(name: str) -> str:

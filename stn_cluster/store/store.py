@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stn_cluster.errors import StoreError, UserError
+from stn_cluster.errors import HeldError, StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell, short_hash
-from stn_cluster.private_files import close_file, umask_for
+from stn_cluster.private_files import close_file, make_lock_file, umask_for, why_not_ours
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
@@ -481,11 +481,13 @@ class Store:
         with suppress(UserError):  # somebody else's, in a folder of a group
             close_file(file, umask_for(self.local_path))  # whoever can read it could hold it
         try:  # thread_local=False: any thread may release it
+            make_lock_file(file)
             held.enter_context(FileLock(file, timeout=wait, thread_local=False))
         except Timeout:
-            raise StoreError(f"another service holds this store: {self.local_path}") from None
+            raise HeldError(f"another service holds this store: {self.local_path}") from None
         except OSError as error:
-            raise StoreError(f"{self.local_path}: cannot be locked: {error.strerror}") from error
+            reason = why_not_ours(file, error) or error.strerror
+            raise StoreError(f"{file}: cannot be locked: {reason}") from error
         return held
 
     # --- inside ---
