@@ -34,7 +34,7 @@ from stn_cluster.queue.old_jobs import (
     unfinished_keys,
 )
 from stn_cluster.store import Kind, Store, is_published
-from stn_cluster.store.removal import AttemptFile, FoundRows, Removed, Remover
+from stn_cluster.store.removal import OF_ATTEMPTS, AttemptFile, FoundRows, Removed, Remover
 
 _AGE = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -133,7 +133,8 @@ def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Prune
     if state != own and not (state / FILE).exists():
         raise StoreError(f"{state}: there is no queue here; --state names the folder of one")
     with _locked(store, state, dry_run), pruned_queue(state, dry_run) as queue:
-        store.check()
+        # Files whose rows may go are read for these, once: each may be large.
+        store.check(but=OF_ATTEMPTS if choice.superseded else ())
         plan = _plan(store, queue.db if queue else None, choice)
         for _ in Remover(store.uri, dry_run=True).remove_rows(plan.rows, plan.attempts):
             pass  # it fails before anything goes

@@ -139,14 +139,15 @@ class Remover:
                 yield Removed(1, sizes[name])
 
     def find_rows(self, attempts: Collection[str]) -> list[FoundRows]:
-        """Files that have rows of attempts at cells, in the order in which these are to go.
+        """Files that have rows of attempts at cells, in the order in which these are to go; each
+        file of these kinds is read once.
 
         Raises:
-            StoreError: a file cannot be read.
+            StoreError: a file is torn, foreign or of a newer schema version.
         """
         found = []
         going = pa.array(sorted(attempts), pa.string())
-        for kind in OF_ATTEMPTS if attempts else ():
+        for kind in OF_ATTEMPTS:
             of_kind = []
             for name in current_files(self._files, kind):
                 [index] = read_files(self._files, kind, [name], ["attempt"])

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from support.grown_stores import GrownStore
 from support.queues import cells
-from support.records import make_record
 from support.refusals import everything
 
 from stn_cluster import load_evaluations, load_predictions, load_results
@@ -243,28 +242,6 @@ def test_rows_of_a_compacted_file_go_too_and_what_it_replaced_does_not_come_back
         for _ in grown.store.compact(whole=True):
             pass
         assert set(grown.attempts(kind)) <= {*kept}
-
-
-def test_an_attempt_that_lies_twice_in_the_store_is_not_replaced_by_itself(
-    grown: GrownStore,
-) -> None:
-    [old] = grown.train("a", cells(1))
-    [newest] = grown.train("b", cells(1), force=True, evaluated=True)
-    [only] = grown.train("c", cells(1, first=1))
-    for attempt, cell in ((newest, cells(1)[0]), (only, cells(1, first=1)[0])):
-        # Accepted once more, as after an answer of an object store that did not arrive.
-        grown.store.commit([make_record(cell, attempt=attempt, job_id="b")])
-        for path in sorted(grown.folder.glob("cells/2*.parquet"))[-1:]:  # and copied by hand
-            path.with_name(f"{path.stem[:-1]}x.parquet").write_bytes(path.read_bytes())
-    shown = load_results(grown.folder)
-    for narrowed in ({"older_than": NOW}, {}):
-        grown.prune("b", superseded=True, **narrowed)
-        grown.prune(superseded=True, **narrowed)
-        assert set(grown.attempts()) == {newest, only}
-        assert load_results(grown.folder).equals(shown)
-        assert grown.logs() == {newest, only}
-    assert old not in grown.attempts("curves")
-    assert newest in grown.attempts("evaluations")
 
 
 # --- refused ---
