@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stn_cluster.errors import StoreError
-from stn_cluster.queue.database import FILE, connect
+from stn_cluster.errors import StoreError, UserError
+from stn_cluster.queue.database import FILE, connect, transaction
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,24 @@ class PrunedQueue:
 
 @contextmanager
 def pruned_queue(state: Path, dry_run: bool) -> Iterator[PrunedQueue | None]:
-    """The queue, or None if there is none; for a dry run, a copy of it."""
+    """The queue, or None if there is none; for a dry run, a copy of it.
+
+    Raises:
+        QueueError, StoreError: it cannot be used, which is found before anything is removed.
+    """
     path = state / FILE
     if not path.exists():
         yield None
         return
     with ExitStack() as stack:
-        if dry_run:
-            state = stack.enter_context(_copied(state))
-        queue = PrunedQueue(stack.enter_context(closing(_opened(state))), path)
+        folder = stack.enter_context(_copied(state)) if dry_run else state
+        try:
+            db = stack.enter_context(closing(_opened(folder)))
+        except UserError as error:
+            raise type(error)(str(error).replace(str(folder / FILE), str(path))) from error
+        queue = PrunedQueue(db, path)
+        with queue.errors("written"), transaction(db):
+            pass  # nobody else has it locked
         with queue.errors("read"):
             yield queue
 
