@@ -87,13 +87,13 @@ class Client:
         self._patience = patience
         try:
             base_url = httpx.URL(f"{self.url}/v1")
+            if base_url.userinfo:  # first, as the other errors show the URL
+                raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
             reason = why_unusable(base_url)
         except (httpx.InvalidURL, UnicodeError) as error:
             reason = str(error)
         if reason is not None:
             raise UserError(f"server {self.url!r}: {reason}")
-        if base_url.userinfo:
-            raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         port = base_url.port or DEFAULT_PORTS[base_url.scheme]
         auth = None if token else OwnToken(base_url.host, port)
