@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -77,6 +78,18 @@ def test_a_list_of_replaced_files_that_is_none_is_told(command: Command, filled:
         with pq.ParquetWriter(filled / "cells" / name, schema) as writer:
             writer.add_key_value_metadata({"stn_cluster.replaces": odd})
         assert_refused(command("compact", filled), f"{name}: torn")
+
+
+def test_files_that_are_said_to_replace_each_other_end_nothing(
+    command: Command, filled: Path
+) -> None:
+    a, b, c = (f"20260101T000000000000-abcdef0{n}-c01234567.parquet" for n in range(3))
+    for name, replaced in ((a, b), (b, a), (c, a)):
+        with pq.ParquetWriter(filled / "cells" / name, SCHEMAS["cells"]) as writer:
+            writer.add_key_value_metadata({"stn_cluster.replaces": json.dumps([replaced])})
+    told = command("compact", filled)
+    assert (told.code, told.err) == (0, "")
+    assert Store.open(filled).read("cells").num_rows == 3
 
 
 def test_a_published_store_is_refused(command: Command, filled: Path) -> None:
