@@ -51,6 +51,10 @@ class StoreError(UserError):
     """The result store cannot be used in its current state. The message names the path."""
 
 
+class HeldError(StoreError):
+    """Another process holds the store, or the state of a service."""
+
+
 @contextmanager
 def within(field: str) -> Iterator[None]:
     """Adds the field's name, or prefixes the name already there, in a UserError from the block."""

@@ -6,10 +6,11 @@ Where a folder is writable by its group, the group works together, and keeps wha
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stn_cluster.errors import UserError
@@ -92,6 +93,57 @@ def close_file(path: Path, mask: int = OWNER_ALONE) -> None:
             f"can close it: chmod {mode & ~mask:o} {path}"
         )
     path.chmod(mode & ~mask)
+
+
+def make_lock_file(file: Path) -> None:
+    """Makes a file for a lock, if there is none; it belongs to whom its folder belongs.
+
+    Root may work in a folder of another user, who is to go on there afterwards. Only what is made
+    here is given away: what was there before may be a link to anything.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:  # whoever can read it could hold it
+        descriptor = os.open(file, flags, 0o666 & ~umask_for(file.parent))
+    except FileExistsError:
+        return
+    try:
+        give_to_owner_of(file.parent, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give_to_owner_of(folder: Path, made: int) -> None:
+    """Gives an open file, or folder, to the owner and the group of a folder, as far as this process
+    may."""
+    found, own = folder.stat(), os.fstat(made)
+    if found.st_uid != own.st_uid:
+        with suppress(PermissionError):
+            os.fchown(made, found.st_uid, found.st_gid)
+
+
+def why_not_ours(file: Path, error: OSError) -> str | None:
+    """Whom a file belongs to that this process was not permitted to use, for people; None if the
+    error is another one, or it belongs to this process."""
+    if not isinstance(error, PermissionError):
+        return None
+    try:
+        owner = file.stat().st_uid
+    except OSError:
+        return None
+    me = os.geteuid()
+    if owner == me:
+        return None
+    return f"it belongs to {_user(owner)}, and this is {_user(me)}: chown {_user(me)} {file}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def write_private(path: Path, text: str) -> None:

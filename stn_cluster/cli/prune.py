@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stn_cluster.cli.output import say, write
+from stn_cluster.errors import StoreError
 
 if TYPE_CHECKING:
     from stn_cluster.cluster.pruning import Pruned
@@ -64,6 +65,8 @@ def prune(
     if pruned.not_shrunk:
         say(f"the queue's file keeps its size: {pruned.not_shrunk}")
     write(_text(pruned, "would free" if dry_run else "freed"))
+    if pruned.failure is not None:
+        raise StoreError(f"{pruned.failure}; no more was freed: the same prune goes on from there")
 
 
 def _text(pruned: Pruned, verb: str) -> str:

@@ -15,6 +15,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from stn_cluster.client.local_tokens import OwnToken
 from stn_cluster.client.patience import Patience
 from stn_cluster.client.proxies import connection, proxy_for, through
+from stn_cluster.client.redirects import forget_location
 from stn_cluster.client.responses import (
     AWAY,
     checked,
@@ -34,6 +35,7 @@ from stn_cluster.client.schemas import (
     Waiting,
     is_usable_token,
 )
+from stn_cluster.client.urls import why_unusable
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.evaluate_config import TEST_DISTORTIONS
@@ -85,13 +87,13 @@ class Client:
         self._patience = patience
         try:
             base_url = httpx.URL(f"{self.url}/v1")
-            base_url.host.encode("idna")  # as the system will
+            if base_url.userinfo:  # first, as the other errors show the URL
+                raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
+            reason = why_unusable(base_url)
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise UserError(f"server {self.url!r}: {error}") from None
-        if not base_url.host:
-            raise UserError(f"server {self.url!r}: names no host")
-        if base_url.userinfo:
-            raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
+            reason = str(error)
+        if reason is not None:
+            raise UserError(f"server {self.url!r}: {reason}")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         port = base_url.port or DEFAULT_PORTS[base_url.scheme]
         auth = None if token else OwnToken(base_url.host, port)
@@ -102,6 +104,7 @@ class Client:
             headers=headers,
             auth=auth,
             timeout=TIMEOUT,
+            event_hooks={"response": [forget_location]},
             **connection(base_url, proxy),
         )
 

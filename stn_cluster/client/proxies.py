@@ -17,6 +17,7 @@ from urllib.request import getproxies
 
 import httpx
 
+from stn_cluster.client.urls import why_unusable
 from stn_cluster.errors import UserError
 from stn_cluster.paths import user_path
 
@@ -41,12 +42,15 @@ def proxy_for(url: httpx.URL) -> httpx.URL | None:
     past = f"NO_PROXY={url.host} would go past it"
     try:
         proxy = httpx.URL(text if "://" in text else f"http://{text}")
+        reason = why_unusable(proxy)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise UserError(f"proxy of the environment: not a URL ({error}); {past}") from None
     named = _named(proxy)
     if proxy.scheme not in _SCHEMES or not proxy.host:
         allowed = ", ".join(f"{scheme}://HOST:PORT" for scheme in _SCHEMES)
         raise UserError(f"proxy {named}: one of {allowed}; {past}")
+    if reason is not None:
+        raise UserError(f"proxy {named}: {reason}; {past}")
     if proxy.scheme.startswith("socks") and find_spec("socksio") is None:
         raise UserError(f"proxy {named}: needs SOCKS: pip install 'httpx[socks]'; {past}")
     return proxy

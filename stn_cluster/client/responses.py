@@ -10,6 +10,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from stn_cluster import __version__
+from stn_cluster.client.redirects import status_text
 from stn_cluster.client.schemas import (
     OUTDATED_HEADER,
     STATUS_OF_ERROR,
@@ -76,7 +77,7 @@ def checked(response: httpx.Response, url: str) -> httpx.Response:
     if server_version is None and response.status_code in AWAY:
         raise ServiceError(f"{url}: no server answers: HTTP {response.status_code}")
     if server_version is None:
-        raise UserError(f"{url}: not stn-cluster (HTTP {response.status_code})")
+        raise UserError(f"{url}: not stn-cluster: {status_text(response.status_code)}")
     if server_version != __version__:
         raise UserError(
             f"{url}: runs stn-cluster {one_line(server_version)}, but this is {__version__}: "

@@ -62,6 +62,8 @@ def _recorded(store: Store, record: Mapping[str, Any], results: KnownResults) ->
     try:
         cells = {Cell.model_validate(spec).key for spec in record["cells"]}
         submitted = datetime.fromisoformat(record["submitted_at"])
+        if submitted.tzinfo is None:
+            raise ValueError("a time without its zone")
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{name}: it is from another version") from error
     evaluations = set(record.get("evaluations", {}))

@@ -9,22 +9,21 @@ the rest goes last: a job's record, then its rows of the queue; of an attempt, i
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stn_cluster.cluster.known_jobs import KnownJob, known_jobs
+from stn_cluster.cluster.pruned_queue import PrunedQueue, pruned_queue
 from stn_cluster.cluster.settings import STATE_FOLDER, Settings
 from stn_cluster.cluster.state_folder import lock_state_folder
-from stn_cluster.errors import NotFoundError, StoreError, UserError, unknown
+from stn_cluster.errors import HeldError, NotFoundError, StoreError, UserError, unknown
 from stn_cluster.failpoints import failpoint
 from stn_cluster.queue.attempts import WEIGHTS
-from stn_cluster.queue.database import FILE, connect
+from stn_cluster.queue.database import FILE
 from stn_cluster.queue.old_jobs import (
     Forgotten,
     forget,
@@ -35,7 +34,7 @@ from stn_cluster.queue.old_jobs import (
     unfinished_keys,
 )
 from stn_cluster.store import Kind, Store, is_published
-from stn_cluster.store.removal import AttemptFile, Removed, Remover
+from stn_cluster.store.removal import OF_ATTEMPTS, AttemptFile, FoundRows, Removed, Remover
 
 _AGE = re.compile(r"([0-9]{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -75,6 +74,7 @@ class Pruned:
     queue_bytes: int
     not_shrunk: str | None = None  # why the queue's file has kept its size
     unknown: tuple[str, ...] = ()  # ids of jobs that stay, as nobody knows whether they have ended
+    failure: str | None = None  # why not all of it was freed
 
     @property
     def total(self) -> Removed:
@@ -89,6 +89,7 @@ class _Plan:
     logs: tuple[AttemptFile, ...] = ()
     checkpoints: tuple[AttemptFile, ...] = ()
     attempts: frozenset[str] = field(default_factory=frozenset)  # whose rows go
+    rows: tuple[FoundRows, ...] = ()  # where these are
     unknown: tuple[str, ...] = ()
 
 
@@ -131,10 +132,12 @@ def prune(settings: Settings, choice: Choice, *, dry_run: bool = False) -> Prune
     own = store.local_path and store.local_path / STATE_FOLDER
     if state != own and not (state / FILE).exists():
         raise StoreError(f"{state}: there is no queue here; --state names the folder of one")
-    with _locked(store, state, dry_run), _queue(state, dry_run) as queue:
-        store.check()
-        plan = _plan(store, queue, choice)
-        Remover(store.uri, dry_run=True).remove_rows(plan.attempts)  # fails before anything goes
+    with _locked(store, state, dry_run), pruned_queue(state, dry_run) as queue:
+        # Files whose rows may go are read for these, once: each may be large.
+        store.check(but=OF_ATTEMPTS if choice.superseded else ())
+        plan = _plan(store, queue.db if queue else None, choice)
+        for _ in Remover(store.uri, dry_run=True).remove_rows(plan.rows, plan.attempts):
+            pass  # it fails before anything goes
         return _carry_out(plan, queue, Remover(store.uri, dry_run))
 
 
@@ -152,25 +155,9 @@ def _locked(store: Store, state: Path, dry_run: bool) -> Iterator[None]:
                 held.enter_context(store.lock())
             if (state / FILE).exists() and (not dry_run or (state / "lock").exists()):
                 held.enter_context(lock_state_folder(state))
-        except StoreError as error:
-            raise StoreError(f"{error}; end that first, then prune") from error
+        except HeldError as error:
+            raise HeldError(f"{error}; end that first, then prune") from error
         yield
-
-
-@contextmanager
-def _queue(state: Path, dry_run: bool) -> Iterator[sqlite3.Connection | None]:
-    """The queue, or None if there is none; for a dry run, a copy of it."""
-    if not (state / FILE).exists():
-        yield None
-        return
-    with ExitStack() as stack:
-        if dry_run:
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stn-cluster-")))
-            for name in (FILE, f"{FILE}-wal"):
-                if (state / name).exists():
-                    shutil.copyfile(state / name, copy / name)
-            state = copy
-        yield stack.enter_context(closing(connect(state)))
 
 
 # --- what goes ---
@@ -194,6 +181,7 @@ def _plan(store: Store, queue: sqlite3.Connection | None, choice: Choice) -> _Pl
             logs=tuple(log for log in remover.logs() if log.attempt in attempts),
             checkpoints=tuple(c for c in checkpoints if not (keep_weights and _is_final(c))),
             attempts=frozenset(attempts),
+            rows=tuple(remover.find_rows(attempts)),
             unknown=unknown_ids,
         )
     going = [job for job in jobs if _goes(job, choice, before)]
@@ -240,28 +228,72 @@ def _is_final(checkpoint: AttemptFile) -> bool:
 # --- how it goes ---
 
 
-def _carry_out(plan: _Plan, queue: sqlite3.Connection | None, remover: Remover) -> Pruned:
-    logs, checkpoints = remover.remove(plan.logs), remover.remove(plan.checkpoints)
-    records = remover.remove_jobs([job.job_id for job in plan.jobs])
-    before, forgotten, not_shrunk = 0, Forgotten(), None
-    if queue is not None:
-        before = size(queue)
-        forgotten = forget(queue, [job.job_id for job in plan.jobs], plan.attempts)
-    rows = remover.remove_rows(plan.attempts)
-    if queue is not None:
-        try:
-            shrink(queue)
-        except sqlite3.OperationalError as error:  # a copy needs room for a moment
-            not_shrunk = str(error)
-        failpoint("prune-shrunk")
+class _Tally:
+    """Numbers of what was freed until now."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+        self.logs = self.checkpoints = self.records = Removed()
+        self.rows: dict[Kind, Removed] = {}
+        self.queue = Forgotten()
+        self.queue_bytes = 0
+        self.not_shrunk: str | None = None
+
+
+def _carry_out(plan: _Plan, queue: PrunedQueue | None, remover: Remover) -> Pruned:
+    tally, failure = _Tally(), None
+    try:
+        _remove(plan, queue, remover, tally)
+    except StoreError as error:  # such as a full disk: what has gone has gone
+        failure = str(error)
     return Pruned(
-        jobs=len(plan.jobs),
-        logs=logs,
-        checkpoints=checkpoints,
-        records=records,
-        rows=rows,
-        queue=forgotten,
-        queue_bytes=before - (size(queue) if queue else 0),
-        not_shrunk=not_shrunk,
+        jobs=tally.jobs,
+        logs=tally.logs,
+        checkpoints=tally.checkpoints,
+        records=tally.records,
+        rows=tally.rows,
+        queue=tally.queue,
+        queue_bytes=tally.queue_bytes,
+        not_shrunk=tally.not_shrunk,
         unknown=plan.unknown,
+        failure=failure,
     )
+
+
+def _remove(plan: _Plan, queue: PrunedQueue | None, remover: Remover, tally: _Tally) -> None:
+    """Removes what a plan has, in an order in which the same prune can go on.
+
+    Raises:
+        StoreError: the disk failed; the tally has what was freed until then.
+    """
+    for removed in remover.remove(plan.logs):
+        tally.logs += removed
+    for removed in remover.remove(plan.checkpoints):
+        tally.checkpoints += removed
+    ids = [job.job_id for job in plan.jobs]
+    for removed in remover.remove_jobs(ids):
+        tally.records += removed
+    before = size(queue.db) if queue else 0
+    if queue:
+        with queue.errors("written"):
+            tally.queue = forget(queue.db, ids, plan.attempts)
+    tally.jobs = len(ids)
+    try:
+        for kind, removed in remover.remove_rows(plan.rows, plan.attempts):
+            tally.rows[kind] = tally.rows.get(kind, Removed()) + removed
+    except StoreError:
+        if queue:
+            _shrink(queue, before, tally)
+        raise
+    if queue:
+        _shrink(queue, before, tally)
+
+
+def _shrink(queue: PrunedQueue, before: int, tally: _Tally) -> None:
+    """Makes the queue's file as small as it may be now."""
+    try:
+        shrink(queue.db)
+        tally.queue_bytes = before - size(queue.db)
+    except sqlite3.OperationalError as error:  # a copy needs room for a moment
+        tally.not_shrunk = str(error)
+    failpoint("prune-shrunk")

@@ -7,9 +7,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from stn_cluster.errors import StoreError
+from stn_cluster.errors import HeldError, StoreError
 from stn_cluster.paths import check_folder
-from stn_cluster.private_files import close_folder, closed_to_others
+from stn_cluster.private_files import (
+    close_folder,
+    closed_to_others,
+    make_lock_file,
+    why_not_ours,
+)
 
 
 def check_state_folder(folder: Path) -> None:
@@ -36,10 +41,13 @@ def lock_state_folder(folder: Path, wait: float = 0, what: str = "service") -> E
         with closed_to_others(folder):
             folder.mkdir(parents=True, exist_ok=True)
         close_folder(folder)
+        make_lock_file(folder / "lock")
         held.enter_context(FileLock(folder / "lock", timeout=wait, thread_local=False))
     except Timeout:
-        raise StoreError(f"another {what} holds this state folder: {folder}") from None
+        raise HeldError(f"another {what} holds this state folder: {folder}") from None
     except OSError as error:
+        if whose := why_not_ours(folder / "lock", error):
+            raise StoreError(f"{folder / 'lock'}: cannot be locked: {whose}") from error
         raise _unusable(folder, error) from error
     return held
 

@@ -69,7 +69,7 @@ def _from_any_mirror(client: httpx.Client, file: IdxFile, deadline: float) -> by
             failures.append(f"{url}: HTTP {error.response.status_code}")
         except httpx.HTTPError as error:
             failures.append(f"{url}: {_reason(error)}{_proxy()}")
-        except ValueError as error:  # a page of a proxy, for example
+        except (ValueError, httpx.InvalidURL) as error:  # a page of a proxy, a redirect to no URL
             failures.append(f"{url}: {error}")
     raise DownloadError("; ".join(failures))
 

@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 FILE = "queue.sqlite"
 RETRY_SECONDS = 2.0
+LOCK_SECONDS = 10.0  # for whoever else has it locked
 CACHE_KIB = 8192  # of the writer: keys are random, and all of the index of many is written to
 # SQLite's locks and shared memory do not work across machines.
 NETWORK_FILESYSTEMS = {
@@ -144,14 +145,21 @@ def _touch(db: sqlite3.Connection) -> None:
 
 def connect_reader(folder: Path) -> sqlite3.Connection:
     """Opens a second, read-only connection, which never waits for the writer."""
-    db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False, timeout=10)
+    db = sqlite3.connect(
+        folder / FILE, isolation_level=None, check_same_thread=False, timeout=LOCK_SECONDS
+    )
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA query_only = TRUE")
     return db
 
 
-def connect(folder: Path) -> sqlite3.Connection:
+def connect(folder: Path, alone: bool = False) -> sqlite3.Connection:
     """Opens the queue in a folder, and makes it if necessary.
+
+    Args:
+        folder: of the queue.
+        alone: whether nobody else can read it meanwhile; it then needs no file for shared memory,
+            for which a full disk has no room.
 
     Raises:
         QueueError: the folder is on a network filesystem, or the file is damaged or was made by a
@@ -164,9 +172,13 @@ def connect(folder: Path) -> sqlite3.Connection:
     path = folder / FILE
     with ExitStack() as opened:
         try:
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=LOCK_SECONDS
+            )
             opened.callback(db.close)
             db.row_factory = sqlite3.Row
+            if alone:
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")  # committed transactions survive a power cut
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")

@@ -153,12 +153,16 @@ def settle(db: sqlite3.Connection, ends: Sequence[Given]) -> list[int]:
                 db.execute("DELETE FROM notifications WHERE number = ?", (end.number,))
                 given_up += [] if end.failure is None else [end.number]
                 continue
-            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(tries - 1, 20))
             db.execute(
                 "UPDATE notifications SET tries = ?, due = ? WHERE number = ?",
-                (tries, now + pause, end.number),
+                (tries, now + pause_after(tries), end.number),
             )
     return given_up
+
+
+def pause_after(failures: int) -> float:
+    """Seconds between a failed try and the next one."""
+    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 20))
 
 
 def _add(db: sqlite3.Connection, event: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stn_cluster.queue.attempts import utc_now
-from stn_cluster.queue.database import transaction
+from stn_cluster.queue.database import FILE, QueueError, transaction
 
 _UNFINISHED = "state IN ('queued', 'running')"
 
@@ -32,7 +32,11 @@ class Forgotten:
 
 
 def queued_jobs(db: sqlite3.Connection) -> list[QueuedJob]:
-    """All jobs of the queue, oldest first."""
+    """All jobs of the queue, oldest first.
+
+    Raises:
+        QueueError: a time in it is none.
+    """
     rows = db.execute(
         "SELECT number, job_id, submitted_at, cancelled_at, cancelled_at IS NULL AND EXISTS ("
         "SELECT 1 FROM job_cells JOIN cells USING (key) "
@@ -47,11 +51,15 @@ def queued_jobs(db: sqlite3.Connection) -> list[QueuedJob]:
 def _queued_job(db: sqlite3.Connection, row: sqlite3.Row) -> QueuedJob:
     times = (row["submitted_at"], row["cancelled_at"], row["last_end"])
     keys = db.execute("SELECT key FROM job_cells WHERE job = ?", (row["number"],))
+    try:
+        last = max(datetime.fromisoformat(time) for time in times if time)
+        if last.tzinfo is None:
+            raise ValueError("it has no time zone")
+    except (TypeError, ValueError) as error:  # of another hand than ours
+        raise QueueError(f"{FILE}: a time of job {row['job_id']!r} is none: {error}") from error
     return QueuedJob(
         job_id=row["job_id"],
-        ended_at=None
-        if row["unfinished"]
-        else max(map(datetime.fromisoformat, filter(None, times))),
+        ended_at=None if row["unfinished"] else last,
         keys=frozenset(key for [key] in keys),
     )
 

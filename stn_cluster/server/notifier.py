@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
 from stn_cluster.errors import UserError
-from stn_cluster.queue.notifications import Given, Notification
+from stn_cluster.queue.notifications import Given, Notification, pause_after
 from stn_cluster.server.notify_targets import Target
 from stn_cluster.server.notify_url import SECRET_VARIABLE, NotifyUrl
 from stn_cluster.threads import SingleThread
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0  # between two looks at the queue
 ANSWER_SECONDS = 5.0  # for the coordinator's answer
 END_SECONDS = 10.0  # for what is being delivered when the server ends
+LONGEST_WAIT_SECONDS = 60.0  # for a queue that cannot be read or written
 BATCH = 20
 
 
@@ -55,7 +56,8 @@ def notifying(
     patient = client.with_patience(0, ANSWER_SECONDS)
     common = {"store": store, "url": _for_others(url)}
     loop = asyncio.new_event_loop()
-    tasks = [loop.create_task(_keep_delivering(patient, target, common)) for target in targets]
+    deliveries = [_Deliveries(patient, target, common) for target in targets]
+    tasks = [loop.create_task(one.keep_delivering()) for one in deliveries]
     thread = threading.Thread(
         target=loop.run_until_complete,
         args=[asyncio.wait(tasks)],
@@ -71,38 +73,73 @@ def notifying(
         thread.join(END_SECONDS)
 
 
-async def _keep_delivering(
-    client: CoordinatorClient, target: Target, common: Mapping[str, str]
-) -> None:
-    calls = SingleThread(f"notify-{target.digest}")
-    try:
-        while True:
-            due: list[Notification] = []
-            try:
-                due = await calls.run(client.notifications, target.digest, BATCH)
-                for one in due:
-                    given = await _deliver(target, one, common)
-                    if await calls.run(client.settle, [given]):
-                        log.error("given up, undelivered", extra=_about(target, one))
-            except UserError as error:  # the coordinator restarts, or a disk is full
-                log.warning("notifications wait: %s", error)
-            except Exception:  # an error of its own ends neither the server nor the deliveries
-                log.exception("notifications wait")
-            if len(due) < BATCH:
-                await asyncio.sleep(POLL_SECONDS)
-    finally:
-        calls.close()
+class _Deliveries:
+    """Deliveries to one target."""
 
+    def __init__(
+        self, client: CoordinatorClient, target: Target, common: Mapping[str, str]
+    ) -> None:
+        self._client = client
+        self._target = target
+        self._common = common
+        self._calls = SingleThread(f"notify-{target.digest}")
+        # A try whose outcome the queue does not have yet: it is not made again until it has.
+        self._tried: tuple[Notification, Given] | None = None
 
-async def _deliver(target: Target, due: Notification, common: Mapping[str, str]) -> Given:
-    body = json.dumps(complete(due.body, common)).encode()
-    try:
-        failure = await target.deliver(body)
-    except UserError as error:  # its proxy or its certificates have changed
-        failure = str(error)
-    if failure is not None:
-        log.warning("not delivered: %s", failure, extra=_about(target, due))
-    return Given(due.number, failure)
+    async def keep_delivering(self) -> None:
+        """Delivers until it is cancelled."""
+        failures = 0  # of the queue, one after the other
+        try:
+            while True:
+                pause = POLL_SECONDS
+                try:
+                    if await self._deliver_due():
+                        pause = 0
+                    failures = 0
+                except UserError as error:  # the coordinator restarts, or a disk is full
+                    failures += 1
+                    log.warning("notifications wait: %s", error)
+                except Exception:  # an error of its own ends neither the server nor the deliveries
+                    failures += 1
+                    log.exception("notifications wait")
+                if failures:
+                    pause = min(pause_after(failures), LONGEST_WAIT_SECONDS)
+                await asyncio.sleep(pause)
+        finally:
+            self._calls.close()
+
+    async def _deliver_due(self) -> bool:
+        """Delivers what is due, a batch of it at most; returns whether there may be more."""
+        await self._note()
+        due = await self._calls.run(self._client.notifications, self._target.digest, BATCH)
+        for one in due:
+            self._tried = one, Given(one.number, await self._failure(one))
+            await self._note()
+        return len(due) == BATCH
+
+    async def _note(self) -> None:
+        """Tells the queue what has become of a try."""
+        if self._tried is None:
+            return
+        one, given = self._tried
+        given_up = await self._calls.run(self._client.settle, [given])
+        self._tried = None
+        if given_up:
+            log.error("given up, undelivered", extra=_about(self._target, one))
+
+    async def _failure(self, due: Notification) -> str | None:
+        """Tries to deliver a notification; returns why that has failed, or None."""
+        try:
+            body = json.dumps(complete(due.body, self._common)).encode()
+            failure = await self._target.deliver(body)
+        except UserError as error:  # its proxy or its certificates have changed
+            failure = str(error)
+        except Exception as error:  # otherwise it would be tried at once, for ever
+            log.exception("a fault in a delivery", extra=_about(self._target, due))
+            failure = f"{type(error).__name__}: {error}"
+        if failure is not None:
+            log.warning("not delivered: %s", failure, extra=_about(self._target, due))
+        return failure
 
 
 def _about(target: Target, due: Notification) -> dict[str, str]:

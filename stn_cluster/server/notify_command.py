@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,9 +16,14 @@ from dataclasses import dataclass, field
 from stn_cluster.errors import UserError, error_line
 from stn_cluster.grid import short_hash
 
+log = logging.getLogger(__name__)
+
 SECONDS = 60.0  # for a run of the command
+MOST_SAID = 10_000_000  # bytes that it may write to standard error
 _LOOK_SECONDS = 0.05  # between two looks whether it has ended
+_KILLED_SECONDS = 5.0  # for its end once it was killed
 _BLOCK = 2**16  # bytes: a pipe has no more
+_BLOCKS = 64  # at most, from one look to the next
 _KEPT = 4096  # bytes of what it says
 
 
@@ -63,52 +68,83 @@ class NotifyCommand:
 
         It has a process group of its own, which is killed at the limit, or where this is cancelled.
         """
-        # A file, as a command need not read its input, and may pass it on to what outlives it.
-        with tempfile.TemporaryFile() as given:
-            given.write(body)
-            given.seek(0)
-            try:
-                process = subprocess.Popen(
-                    self.words,
-                    stdin=given,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                return f"cannot be run: {error.strerror}"
+        try:
+            process = self._start(body)
+        except OSError as error:
+            return f"cannot be run: {error.strerror}"
         try:
             return await _end(process)
         finally:
             if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _kill(process)
             assert process.stderr
             process.stderr.close()
+
+    def _start(self, body: bytes) -> subprocess.Popen[bytes]:
+        # A file, as a command need not read its input, and may pass it on to what outlives it; in
+        # memory, as a full disk may be what it is told of.
+        with os.fdopen(os.memfd_create("notification"), "w+b") as given:
+            given.write(body)
+            given.seek(0)
+            return subprocess.Popen(
+                self.words,
+                stdin=given,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a command's process group."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:  # it has become another user's, as with sudo
+        log.warning(
+            "a command cannot be killed, as it runs as another user: process %d", process.pid
+        )
+        return
+    with suppress(subprocess.TimeoutExpired):  # it waits for a disk, perhaps for ever
+        process.wait(_KILLED_SECONDS)
 
 
 async def _end(process: subprocess.Popen[bytes]) -> str | None:
     """Waits for a command's end; returns why it has failed, or None."""
     assert process.stderr
-    pipe = process.stderr.fileno()
-    os.set_blocking(pipe, False)
-    said = b""
+    said = _Said(process.stderr.fileno())
     deadline = time.monotonic() + SECONDS
     # What it has left behind may have the pipe, too: its end is not waited for.
     while process.poll() is None:
-        said = _more(pipe, said)
+        said.read()
+        if said.count > MOST_SAID:
+            return f"it wrote more than {MOST_SAID:,} bytes to standard error, and was killed"
         if time.monotonic() > deadline:
             return f"it did not end within {SECONDS:g} seconds, and was killed"
         await asyncio.sleep(_LOOK_SECONDS)
     if process.returncode == 0:
         return None
-    text = _more(pipe, said).decode("utf-8", "replace").strip()
+    said.read()
+    text = said.last.decode("utf-8", "replace").strip()
     return f"exit code {process.returncode}" + (f": {error_line(text)}" if text else "")
 
 
-def _more(pipe: int, said: bytes) -> bytes:
-    """The last of what a command has said."""
-    with suppress(BlockingIOError):
-        said += os.read(pipe, _BLOCK)
-    return said[-_KEPT:]
+class _Said:
+    """What a command says on a pipe, of which the last is kept."""
+
+    def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self.count = 0  # bytes
+        self.last = b""
+
+    def read(self) -> None:
+        """Reads what is there, and not for long."""
+        with suppress(BlockingIOError):
+            for _ in range(_BLOCKS):
+                block = os.read(self._pipe, _BLOCK)
+                if not block:
+                    return
+                self.count += len(block)
+                self.last = (self.last + block)[-_KEPT:]

@@ -12,6 +12,8 @@ import httpx
 
 from stn_cluster import __version__
 from stn_cluster.client.proxies import connection, proxy_for
+from stn_cluster.client.redirects import forget_location_async, status_text
+from stn_cluster.client.urls import why_unusable
 from stn_cluster.errors import UserError
 from stn_cluster.grid import short_hash
 
@@ -41,10 +43,12 @@ class NotifyUrl:
             raise UserError(f"--notify: {allowed}, not {text[:60]!r}")
         try:
             url = httpx.URL(text)
-            url.host.encode("idna")  # as the system will
+            reason = why_unusable(url)
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise UserError(f"--notify: {allowed}, not {text!r}: {error}") from None
-        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65_535:
+            reason = str(error)
+        if reason is not None:
+            raise UserError(f"--notify: {allowed}, not {text!r}: {reason}")
+        if url.scheme not in ("http", "https"):
             raise UserError(f"--notify: {allowed}, not {text!r}")
         connection(url, proxy_for(url))
         return cls(url, secret)
@@ -69,7 +73,12 @@ class NotifyUrl:
         try:
             async with (
                 asyncio.timeout(SECONDS),
-                httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, **own) as client,
+                httpx.AsyncClient(
+                    timeout=_TIMEOUT,
+                    follow_redirects=False,
+                    event_hooks={"response": [forget_location_async]},
+                    **own,
+                ) as client,
                 client.stream("POST", self.url, content=body, headers=headers) as response,
             ):
                 return _refusal(response.status_code)
@@ -88,7 +97,4 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def _refusal(status: int) -> str | None:
-    if 200 <= status < 300:
-        return None
-    hint = " (redirects are not followed)" if 300 <= status < 400 else ""
-    return f"HTTP {status}{hint}"
+    return None if 200 <= status < 300 else status_text(status)

@@ -162,10 +162,16 @@ def remove_replaced(files: Files, kind: Kind) -> Iterator[float]:
             yield 0.0
 
 
-def _replaced_first(name: str, replaced: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Files that a compacted one has replaced, each after those that it has replaced itself."""
-    for one in sorted(replaced.get(name, ())):
-        yield from _replaced_first(one, replaced)
+def _replaced_first(
+    name: str, replaced: Mapping[str, Collection[str]], seen: Collection[str] = ()
+) -> Iterator[str]:
+    """Files that a compacted one has replaced, each after those that it has replaced itself.
+
+    Those of `seen` are left out: ours never replace each other in a circle, but others may say so.
+    """
+    seen = {*seen, name}
+    for one in sorted({*replaced.get(name, ())} - seen):
+        yield from _replaced_first(one, replaced, seen)
         yield one
 
 

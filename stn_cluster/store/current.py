@@ -114,7 +114,7 @@ def replaced_files(files: Files, name: str) -> frozenset[str]:
             try:
                 listed = (pq.read_metadata(file).metadata or {}).get(REPLACES, b"[]")
                 known[name] = frozenset(f"{folder}/{replaced}" for replaced in json.loads(listed))
-            except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+            except (pa.ArrowException, OSError, TypeError, ValueError, RecursionError) as error:
                 raise torn(files.where(name), error) from error
     return known[name]
 

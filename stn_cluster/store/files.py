@@ -23,6 +23,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSy
 from stn_cluster.errors import StoreError, storable
 from stn_cluster.failpoints import failpoint
 from stn_cluster.paths import check_folder, user_path
+from stn_cluster.private_files import give_to_owner_of
 from stn_cluster.store.uris import connect, is_uri, redact
 
 _SMALL = 1 << 20  # bytes of a file whose parts are not worth a request each
@@ -214,12 +215,26 @@ class Files:
         selector = FileSelector(self._path(folder), allow_not_found=True, recursive=True)
         with self._errors(folder, "listed"):
             infos = self.filesystem.get_file_info(selector)
-        files = [(info.path[len(self.root) + 1 :], info) for info in infos]
+        try:
+            files = [(info.path[len(self.root) + 1 :], info) for info in infos]
+        except UnicodeDecodeError as error:
+            raise StoreError(
+                f"{self.where(folder)}: has a file or folder that is not the store's, as its name "
+                f"is not UTF-8: {self._name_that_is_no_text(folder)!r}: remove or rename it"
+            ) from error
         return [
             (name, info)
             for name, info in files
             if info.type == FileType.File and not _is_hidden(name)
         ]
+
+    def _name_that_is_no_text(self, folder: str) -> str:
+        """The first such name, or '' if it is not there any more; objects have none."""
+        for place, folders, files in os.walk(self._path(folder)):
+            for name in (*folders, *files):
+                if name != storable(name):
+                    return str(Path(place, name).relative_to(self._path(folder)))
+        return ""
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
@@ -249,9 +264,11 @@ def _there(root: Path) -> None:
 def _write_durably(root: Path, name: str, content: bytes, like: Sequence[os.stat_result]) -> None:
     """Writes a file atomically; once this returns, it survives a power cut."""
     tmp, target = root / "tmp", root / name
+    new = [folder for folder in (tmp, *target.parents) if not folder.exists()]
     tmp.mkdir(exist_ok=True)
-    new = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in new if like else ():
+        _give_folder(folder, root)  # of root: the service goes on with it
     draft = tmp / f"{uuid4().hex}-{target.name}"
     try:
         with draft.open("xb") as file:
@@ -276,6 +293,15 @@ def _give_to(descriptor: int, like: Sequence[os.stat_result]) -> None:
     with suppress(PermissionError):
         os.fchown(descriptor, -1, like[0].st_gid)
     os.fchmod(descriptor, S_IMODE(reduce(and_, (one.st_mode for one in like))))
+
+
+def _give_folder(folder: Path, root: Path) -> None:
+    """Gives a folder to the owner of the store, as far as this process may."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        give_to_owner_of(root, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _kind(name: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,6 +50,15 @@ class AttemptFile:
     bytes: int
     key: str  # of the cell, or the evaluation
     attempt: str
+
+
+class FoundRows(NamedTuple):
+    """A file that has rows of attempts that go."""
+
+    kind: Kind
+    name: str
+    rows: int  # of these attempts
+    whole: bool  # whether it has no others
 
 
 class Remover:
@@ -102,54 +112,70 @@ class Remover:
         frame = pa.concat_tables(rows).to_pandas()
         newest = frame[frame["status"] == "succeeded"].groupby("key")["accepted_at"].max()
         old = (frame["accepted_at"] < frame["key"].map(newest)) & ~frame["key"].isin(without)
+        # Rows go by their attempt, which may have several: none goes while one of them stays.
+        old &= ~frame["attempt"].isin(frame.loc[~old, "attempt"])
         if jobs:
             old &= frame["job_id"].isin(jobs)
         if before is not None:
             old &= frame["accepted_at"] < before
         return set(frame.loc[old, "attempt"])
 
-    def remove(self, chosen: Iterable[AttemptFile]) -> Removed:
-        """Removes logs and checkpoints, and the folders that are empty then."""
+    def remove(self, chosen: Iterable[AttemptFile]) -> Iterator[Removed]:
+        """Removes logs and checkpoints, and the folders that are empty then; gives each file's
+        numbers once it has gone."""
         found = list(chosen)
         for file in found:
             self._remove(file.name)
+            yield Removed(1, file.bytes)
         if not self._dry_run:
             self._files.remove_empty({file.name.rpartition("/")[0] for file in found})
-        return Removed(len(found), sum(file.bytes for file in found))
 
-    def remove_jobs(self, job_ids: Collection[str]) -> Removed:
-        """Removes the records of jobs."""
+    def remove_jobs(self, job_ids: Collection[str]) -> Iterator[Removed]:
+        """Removes the records of jobs; see `remove`."""
         sizes = self._files.sizes("jobs")
-        names = [name for name in (f"jobs/{job_id}.json" for job_id in job_ids) if name in sizes]
-        for name in names:
-            self._remove(name)
-        return Removed(len(names), sum(sizes[name] for name in names))
+        for name in (f"jobs/{job_id}.json" for job_id in job_ids):
+            if name in sizes:
+                self._remove(name)
+                yield Removed(1, sizes[name])
 
-    def remove_rows(self, attempts: Collection[str]) -> dict[Kind, Removed]:
-        """Removes the rows of attempts at cells, of all kinds.
+    def find_rows(self, attempts: Collection[str]) -> list[FoundRows]:
+        """Files that have rows of attempts at cells, in the order in which these are to go; each
+        file of these kinds is read once.
+
+        Raises:
+            StoreError: a file is torn, foreign or of a newer schema version.
+        """
+        found = []
+        going = pa.array(sorted(attempts), pa.string())
+        for kind in OF_ATTEMPTS:
+            of_kind = []
+            for name in current_files(self._files, kind):
+                [index] = read_files(self._files, kind, [name], ["attempt"])
+                if count := pc.sum(pc.is_in(index["attempt"], going)).as_py():
+                    of_kind.append(FoundRows(kind, name, count, count == len(index)))
+            # Those that no other one replaces first: that needs no room, and makes some.
+            found += sorted(of_kind, key=lambda one: not one.whole)
+        return found
+
+    def remove_rows(
+        self, found: Iterable[FoundRows], attempts: Collection[str]
+    ) -> Iterator[tuple[Kind, Removed]]:
+        """Removes the rows of attempts from files that `find_rows` has found; gives each file's
+        numbers once they have gone.
 
         Raises:
             StoreError: a file cannot be read, or has columns of a newer version; or the disk or
                 network failed.
         """
-        return {kind: self._remove_rows(kind, attempts) for kind in OF_ATTEMPTS if attempts}
-
-    def _remove_rows(self, kind: Kind, attempts: Collection[str]) -> Removed:
-        removed = Removed()
         going = pa.array(sorted(attempts), pa.string())
-        sizes = self._files.sizes(kind)
-        for name in current_files(self._files, kind):
-            [index] = read_files(self._files, kind, [name], ["attempt"])
-            count = pc.sum(pc.is_in(index["attempt"], going)).as_py()
-            if not count:
-                continue
-            kept = b"" if count == len(index) else self._without(kind, name, going)
+        sizes = {kind: self._files.sizes(kind) for kind in OF_ATTEMPTS}
+        for kind, name, count, whole in found:
+            kept = b"" if whole else self._without(kind, name, going)
             if kept and not self._dry_run:
                 self._files.write(_name_without(name, attempts), kept, like=[name])
                 failpoint("prune-replaced")
             self._remove(name)
-            removed += Removed(0 if kept else 1, sizes[name] - len(kept), count)
-        return removed
+            yield kind, Removed(0 if kept else 1, sizes[kind][name] - len(kept), count)
 
     def _without(self, kind: Kind, name: str, attempts: pa.Array) -> bytes:
         """Content of a file without the rows of some attempts, which replaces it."""

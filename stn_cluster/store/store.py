@@ -21,14 +21,15 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stn_cluster.errors import StoreError, UserError
+from stn_cluster.errors import HeldError, StoreError, UserError
 from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import Cell, short_hash
-from stn_cluster.private_files import close_file, umask_for
+from stn_cluster.private_files import close_file, make_lock_file, umask_for, why_not_ours
 from stn_cluster.registry import with_present_name
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
+from stn_cluster.store.job_records import parse_job
 from stn_cluster.store.ordered_export import export_in_order
 from stn_cluster.store.outdated import OutdatedWarning, outdated
 from stn_cluster.store.places import results, scan
@@ -204,14 +205,18 @@ class Store:
         if rows:
             self._files.write(f"{kind}/{file_name(datetime.now(UTC))}", encode(kind, rows))
 
-    def check(self) -> None:
+    def check(self, but: Container[Kind] = ()) -> None:
         """Checks every Parquet file of the store; deletes nothing.
+
+        Args:
+            but: kinds whose files are not looked at.
 
         Raises:
             StoreError: a file is torn, foreign or of a newer schema version.
         """
         for kind in SCHEMAS:
-            self.read(kind, columns=["schema_version"])
+            if kind not in but:
+                self.read(kind, columns=["schema_version"])
 
     def read(self, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of one kind, in the order of commits, with all columns or those named.
@@ -480,11 +485,13 @@ class Store:
         with suppress(UserError):  # somebody else's, in a folder of a group
             close_file(file, umask_for(self.local_path))  # whoever can read it could hold it
         try:  # thread_local=False: any thread may release it
+            make_lock_file(file)
             held.enter_context(FileLock(file, timeout=wait, thread_local=False))
         except Timeout:
-            raise StoreError(f"another service holds this store: {self.local_path}") from None
+            raise HeldError(f"another service holds this store: {self.local_path}") from None
         except OSError as error:
-            raise StoreError(f"{self.local_path}: cannot be locked: {error.strerror}") from error
+            reason = why_not_ours(file, error) or error.strerror
+            raise StoreError(f"{file}: cannot be locked: {reason}") from error
         return held
 
     # --- inside ---
@@ -554,13 +561,7 @@ class Store:
             raise
 
     def _job(self, name: str) -> dict[str, Any]:
-        try:
-            record = json.loads(self._files.read(name))
-        except ValueError as error:
-            raise StoreError(f"{self._files.where(name)}: not JSON: {error}") from error
-        if not isinstance(record, dict) or not isinstance(record.get("cells"), list):
-            raise StoreError(f"{self._files.where(name)}: not the record of a job")
-        return {"job_id": Path(name).stem, **record}
+        return parse_job(name, self._files.read(name), self._files.where(name))
 
 
 def load_results(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from support.failures import PATIENCE, exit_reasons, rows, running, the_end
 from support.refusals import Command, assert_refused
 from support.services import make_job, one_node, serve, wait_until
+from support.small_disks import fill, small_disk
 
 from stn_cluster import UserError
 from stn_cluster.cluster.connect import start
@@ -33,22 +33,14 @@ def a_ray() -> Iterator[None]:
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A folder on a small disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with small_disk(tmp_path / "disk") as place:
+        yield place
 
 
 @contextmanager
 def full(store: Path) -> Iterator[str]:
     """No room is left on the store's disk."""
-    filler = store / "filler"
-    with pytest.raises(OSError, match="No space left"):
-        filler.write_bytes(bytes(2**23))
+    filler = fill(store)
     yield "No space left on device"
     filler.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.refusals import Command, assert_refused, everything
 from support.stored import train_into
 
 from stn_cluster.cluster.make_jobs import grid_job
+from stn_cluster.queue import database
 from stn_cluster.store import Store
 
 CONFIG = {"recipe": "smoke", "models": ["FCN"], "distortions": ["R"], "dataset": "digits"}
@@ -77,6 +79,31 @@ def test_a_store_in_use_a_published_one_and_none_are_refused(
     (grown.folder / "manifest.json").write_text("{}")
     assert_refused(command("prune", grown.folder, "--superseded"), "is a published store")
     assert_refused(command("prune", tmp_path / "none", "--superseded"), "no result store here")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_queue_that_is_damaged_is_named_itself_and_nothing_goes(
+    grown: GrownStore, command: Command, dry_run: bool
+) -> None:
+    file = grown.state / "queue.sqlite"
+    file.write_bytes(b"not a database" * 1000)
+    before = grown.logs()
+    told = command("prune", grown.folder, "--superseded", *["--dry-run"][: int(dry_run)])
+    assert_refused(told, f"{file}: damaged")
+    assert grown.logs() == before
+
+
+def test_a_queue_that_somebody_else_has_locked_is_told_before_anything_goes(
+    grown: GrownStore, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.1)
+    other = sqlite3.connect(grown.state / "queue.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    before = grown.logs()
+    told = command("prune", grown.folder, "--superseded")
+    assert_refused(told, f"{grown.state / 'queue.sqlite'}: cannot be written: database is locked")
+    assert grown.logs() == before
+    other.close()
 
 
 def test_what_was_pruned_is_still_a_result_and_its_lost_weights_are_said(

@@ -79,6 +79,13 @@ def absent(request: BaseHTTPRequestHandler, packed: bytes) -> None:
     request.send_error(404)
 
 
+def misled(request: BaseHTTPRequestHandler, packed: bytes) -> None:
+    """Sends elsewhere, but to no URL."""
+    request.send_response(302)
+    request.send_header("Location", "javascript:1")
+    request.end_headers()
+
+
 @contextmanager
 def mirror(contents: dict[str, bytes], respond: Respond = well) -> Iterator[str]:
     """Address of a server of these files."""

@@ -43,7 +43,7 @@ PLAIN = (
         "run_local",
         "settings",
     ),
-    *("abandoned_runs", "known_jobs", "pruning"),
+    *("abandoned_runs", "known_jobs", "pruned_queue", "pruning"),
     *("supervision", "throughput", "make_evaluations", "run_evaluations"),
 )
 

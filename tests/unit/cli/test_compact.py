@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from support.records import make_record
 from support.refusals import Command, assert_refused, everything, make_command
+from support.small_disks import fill, small_disk
 
 from stn_cluster.store import Store, compaction
+from stn_cluster.store.schema import SCHEMAS
 
 
 @pytest.fixture
@@ -48,6 +52,44 @@ def test_a_file_that_is_left_is_named(command: Command, filled: Path) -> None:
     assert told.err.startswith(f"left as it is: {torn}: torn")
     assert " -> 10 files, " in told.out
     assert torn.read_bytes() == b"PAR1 and then the power went"
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(command: Command, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        full = Store.open(disk / "store", create=True)
+        for _ in range(3):
+            full.commit([make_record()])
+        filler = fill(disk)
+        before = everything(disk / "store")
+        told = command("compact", disk / "store")
+        assert_refused(told, f"{disk}/store/cells/", "cannot be written: No space left on device")
+        after = everything(disk / "store")
+        assert {name: after[name] for name in before} == before
+        assert after.keys() - before.keys() <= {"lock"}
+        filler.unlink()
+        assert command("compact", disk / "store").code == 0
+        assert Store.open(disk / "store").read("cells").num_rows == 3
+
+
+def test_a_list_of_replaced_files_that_is_none_is_told(command: Command, filled: Path) -> None:
+    schema = SCHEMAS["cells"]
+    name = "20260101T000000000000-abcdef01-c01234567.parquet"
+    for odd in (b"{", b"5", b"\xff", b"[" * 100_000):
+        with pq.ParquetWriter(filled / "cells" / name, schema) as writer:
+            writer.add_key_value_metadata({"stn_cluster.replaces": odd})
+        assert_refused(command("compact", filled), f"{name}: torn")
+
+
+def test_files_that_are_said_to_replace_each_other_end_nothing(
+    command: Command, filled: Path
+) -> None:
+    a, b, c = (f"20260101T000000000000-abcdef0{n}-c01234567.parquet" for n in range(3))
+    for name, replaced in ((a, b), (b, a), (c, a)):
+        with pq.ParquetWriter(filled / "cells" / name, SCHEMAS["cells"]) as writer:
+            writer.add_key_value_metadata({"stn_cluster.replaces": json.dumps([replaced])})
+    told = command("compact", filled)
+    assert (told.code, told.err) == (0, "")
+    assert Store.open(filled).read("cells").num_rows == 3
 
 
 def test_a_published_store_is_refused(command: Command, filled: Path) -> None:

@@ -99,16 +99,23 @@ def test_a_server_that_fails_is_named_within_its_time_and_leaves_nothing(
     assert files_under(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("respond", "reason"), [(servers.absent, "HTTP 404"), (servers.misled, "For absolute URLs")]
+)
 def test_the_other_mirror_is_tried_and_that_is_said(
     tmp_path: Path,
     contents: dict[str, bytes],
     mirrors: list[str],
     capsys: pytest.CaptureFixture[str],
+    respond: Respond,
+    reason: str,
 ) -> None:
-    with mirror(contents, servers.absent) as bad, mirror(contents) as good:
+    with mirror(contents, respond) as bad, mirror(contents) as good:
         mirrors += [bad, good]
         prepare(tmp_path)
-    assert f"MNIST: {bad}{NAMES[0]}.gz: HTTP 404; trying 127.0.0.1\n" in capsys.readouterr().err
+    said = next(line for line in capsys.readouterr().err.splitlines() if "trying" in line)
+    assert said.startswith(f"MNIST: {bad}{NAMES[0]}.gz: {reason}")
+    assert said.endswith("; trying 127.0.0.1")
 
 
 def test_a_proxy_that_never_answers_is_named_without_its_password(

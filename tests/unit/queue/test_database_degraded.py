@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.queues import cells, full_disk, job_ids, opened
+from support.small_disks import fill, small_disk
 
 from stn_cluster.errors import StoreError
 from stn_cluster.queue.database import FILE
@@ -26,29 +25,10 @@ KNOWN = KnownResults()
 PATIENCE = 60.0  # seconds; a test that waits in vain fails
 
 
-@contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """No room is left on the disk."""
-    filler = folder.parent / "filler"
-    with pytest.raises(OSError, match="No space left"):
-        filler.write_bytes(bytes(2**23))
-    try:
-        yield
-    finally:
-        filler.unlink()
-
-
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk") as place:
+        yield place
 
 
 FULL = r"queue\.sqlite: cannot be written, nothing was changed: (disk I/O error|.* disk is full)"
@@ -120,15 +100,16 @@ async def test_write_until_done_returns_once_there_is_room(
 
 
 async def test_a_disk_that_is_really_full_is_told_and_all_goes_on_with_room_again(
-    small_disk: Path,
+    disk: Path,
 ) -> None:
-    folder = small_disk / "state"
+    folder = disk / "state"
     async with opened(folder, JOB) as database:
-        with filled(folder):
-            with pytest.raises(StoreError, match=FULL):
-                await database.write(submit, Submission.of(Job("b", cells(50))), KNOWN)
-            assert str(folder / FILE) in str(database.degraded_reason)
-            assert await job_ids(database) == ["a"]
+        filler = fill(disk)
+        with pytest.raises(StoreError, match=FULL):
+            await database.write(submit, Submission.of(Job("b", cells(50))), KNOWN)
+        assert str(folder / FILE) in str(database.degraded_reason)
+        assert await job_ids(database) == ["a"]
+        filler.unlink()
         await database.probe()
         assert database.degraded_reason is None
         assert await database.write(submit, Submission.of(Job("b", cells(50))), KNOWN)

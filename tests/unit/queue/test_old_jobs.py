@@ -10,6 +10,7 @@ from support.queues import QueueUnderTest, cells, evaluations, seeds
 from stn_cluster.errors import NotFoundError
 from stn_cluster.queue import queries
 from stn_cluster.queue.attempts import ExitReason
+from stn_cluster.queue.database import QueueError
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.queue.old_jobs import (
     Forgotten,
@@ -44,6 +45,15 @@ def test_a_job_has_ended_once_nothing_of_it_is_queued_or_running(queue: QueueUnd
     assert ended(queue) == {"a": False}
     queue.cancel("a")
     assert ended(queue) == {"a": True}
+
+
+@pytest.mark.parametrize("time", ["x", "2026-01-01T00:00:00", 5])
+def test_a_time_that_is_none_is_told_with_its_job(queue: QueueUnderTest, time: object) -> None:
+    queue.submit("a", cells(1))
+    queue.succeed(*queue.claim_all())
+    queue.db.execute("UPDATE attempts SET ended_at = ?", (time,))
+    with pytest.raises(QueueError, match=r"queue\.sqlite: a time of job 'a' is none: "):
+        queued_jobs(queue.db)
 
 
 def test_a_job_whose_cell_another_one_trains_again_has_not_ended(queue: QueueUnderTest) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from support.failures import alive
 from support.queues import QueueUnderTest, cells
 from support.receivers import Receiver, receiver
 from support.services import wait_until
 
 from stn_cluster.cluster.coordinator_client import CoordinatorClient
-from stn_cluster.errors import ServiceError
+from stn_cluster.errors import ServiceError, StoreError
 from stn_cluster.queue import notifications
 from stn_cluster.queue.database import connect
 from stn_cluster.queue.notifications import Given, Notification
@@ -28,14 +29,20 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.failures = 0
+        self.unnoted = 0  # outcomes that cannot be noted, as on a full disk: that many
+        self.looks = 0
 
     def with_patience(self, patience: float, timeout: float) -> Queue:
         return self
 
     def notifications(self, target: str, limit: int) -> list[Notification]:
+        self.looks += 1
         return self._call(lambda db: notifications.due(db, target, limit))
 
     def settle(self, ends: Sequence[Given]) -> list[int]:
+        if self.unnoted:
+            self.unnoted -= 1
+            raise StoreError("queue.sqlite: cannot be written, nothing was changed: disk is full")
         return self._call(lambda db: notifications.settle(db, ends))
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
@@ -151,6 +158,80 @@ def test_a_coordinator_that_is_away_is_waited_for(queue: QueueUnderTest, taking:
     with notifying(cast(CoordinatorClient, client), targets, "s", "http://h:1"):
         wait_until(lambda: left(queue) == 0, 30, every=0.02)
     assert jobs(taking) == ["a"]
+
+
+def test_what_was_delivered_and_cannot_be_noted_is_not_delivered_again(
+    queue: QueueUnderTest, taking: Receiver
+) -> None:
+    targets = make_targets([taking.url], [], {})
+    notifications.set_targets(queue.db, [target.digest for target in targets])
+    end_jobs(queue, "a", "b")
+    client = Queue(queue.folder)
+    client.unnoted = 5
+    with notifying(cast(CoordinatorClient, client), targets, "s", "http://h:1"):
+        wait_until(lambda: left(queue) == 0, 30, every=0.02)
+    assert client.unnoted == 0
+    assert jobs(taking) == ["a", "b"]
+
+
+def test_a_try_that_has_failed_and_cannot_be_noted_is_not_repeated_and_noted_after_pauses(
+    queue: QueueUnderTest, taking: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking.status = 503
+    monkeypatch.setattr(notifier, "BATCH", 2)
+    monkeypatch.setattr(notifications, "FIRST_PAUSE_SECONDS", 0.2)
+    targets = make_targets([taking.url], [], {})
+    notifications.set_targets(queue.db, [target.digest for target in targets])
+    end_jobs(queue, "a", "b", "c")
+    client = Queue(queue.folder)
+    client.unnoted = 10**9
+    with notifying(cast(CoordinatorClient, client), targets, "s", "http://h:1"):
+        wait_until(lambda: client.unnoted <= 10**9 - 3, 30, every=0.01)  # after 0.2 s, and 0.4 s
+    assert client.unnoted >= 10**9 - 4
+    assert client.looks == 1
+    assert jobs(taking) == ["a"]
+
+
+def test_a_command_ends_with_the_service_and_its_children_do(
+    queue: QueueUnderTest, tmp_path: Path
+) -> None:
+    file = tmp_path / "processes"
+    command = (
+        f"sh -c 'trap \"\" TERM; sleep 60 & echo $$ $! > {file}.new; mv {file}.new {file}; wait'"
+    )
+    targets = make_targets([], [command], {})
+    notifications.set_targets(queue.db, [target.digest for target in targets])
+    end_jobs(queue, "a")
+    with begin(queue, targets):
+        wait_until(file.exists, 30, every=0.02)
+    processes = [int(one) for one in file.read_text().split()]
+    wait_until(lambda: not any(map(alive, processes)), 10, every=0.02)
+    assert left(queue) == 1  # the next service tries again
+
+
+class Broken:
+    """A target with a fault of its own."""
+
+    digest, name = "0f" * 8, "broken"
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def deliver(self, body: bytes) -> str | None:
+        self.tries += 1
+        raise ZeroDivisionError("a fault")
+
+
+def test_a_fault_of_a_target_is_a_try_that_has_failed(
+    queue: QueueUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "MAX_TRIES", 3)
+    target = Broken()
+    notifications.set_targets(queue.db, [target.digest])
+    end_jobs(queue, "a", "b")
+    with begin(queue, [target]):
+        wait_until(lambda: left(queue) == 0, 30, every=0.02)  # both are given up
+    assert target.tries == 6
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,17 @@ import hashlib
 import hmac
 import os
 import re
+import resource
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from support.processes import descendants
-from support.receivers import Receiver, receiver
+from support.receivers import UNREADABLE, Receiver, receiver
 from support.services import wait_until
 
 from stn_cluster.config_file import parse_config
@@ -62,6 +66,15 @@ def test_what_is_not_taken_is_said_and_redirects_are_not_followed(status: int, s
     assert len(server.came) == 1
 
 
+@pytest.mark.parametrize("location", UNREADABLE, ids=lambda location: repr(location[:20]))
+def test_a_redirect_to_what_is_no_url_is_a_try_that_has_failed(location: str) -> None:
+    with receiver() as server:
+        server.status, server.location = 308, location
+        said = deliver(NotifyUrl.of(server.url, None))
+        assert said == "HTTP 308 (redirects are not followed)"
+    assert len(server.came) == 1
+
+
 def test_a_receiver_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notify_url, "SECONDS", 0.2)
     with receiver() as server:
@@ -86,6 +99,8 @@ def free_port() -> int:
         *("", "example.org", "ftp://example.org", "file:///etc/passwd", "http://", "https:///x"),
         *("http://a b", "http://a\nb", "http://[::1", "http://h:99999", "http://h:x"),
         *("javascript:1", "http://" + "a" * 70, "http://h/" + "a" * 5000, "http://\x7f"),
+        *("http://h:0/x", "http://h:-1", "http://h:65536", "https://[::1]:0", "http://:80", "//h"),
+        *("http://*/", "http://h%00/", "http://h\\x/", "http://h@/", "http://./", "http://xn--a/"),
     ],
 )
 def test_what_is_no_url_is_refused(url: str) -> None:
@@ -154,6 +169,62 @@ def test_a_command_that_does_not_end_is_killed_with_all_its_processes(
     failure = deliver(NotifyCommand.of("sh -c 'trap \"\" TERM; sleep 60 & sleep 60'"))
     assert failure == "it did not end within 0.5 seconds, and was killed"
     wait_until(lambda: not any(map(is_sleep, {*descendants(os.getpid())} - before)), 10)
+
+
+def test_a_command_that_prints_without_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify_command, "SECONDS", 60.0)
+    failure = deliver(NotifyCommand.of("sh -c 'yes >&2'"))
+    assert failure == "it wrote more than 10,000,000 bytes to standard error, and was killed"
+
+
+def test_a_command_may_print_much() -> None:
+    assert deliver(NotifyCommand.of("sh -c 'head -c 300000000 /dev/zero'")) is None
+    said = deliver(NotifyCommand.of("sh -c 'yes | head -c 9000000 >&2; echo no >&2; exit 5'"))
+    assert said == "exit code 5: no"
+
+
+def test_a_command_may_close_its_input_unread() -> None:
+    target = NotifyCommand.of("sh -c 'exec 0<&-; sleep 0.1; exit 6'")
+    assert asyncio.run(target.deliver(b"x" * 10_000_000)) == "exit code 6"
+
+
+def test_a_full_disk_keeps_no_command_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    assert deliver(NotifyCommand.of("true")) is None
+
+
+def test_a_command_that_cannot_be_started_is_a_try_that_has_failed() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    target = NotifyCommand.of("true")
+
+    async def without_files() -> str | None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limit[1]))
+        try:
+            return await target.deliver(BODY)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+    assert asyncio.run(without_files()) == "cannot be run: Too many open files"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a program of root's")
+def test_a_command_that_has_become_another_users_is_given_up_at_the_limit() -> None:
+    with tempfile.TemporaryDirectory(prefix="stn-cluster-test-") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder, "sleep")
+        shutil.copyfile(shutil.which("sleep") or "", program)
+        program.chmod(0o4755)
+        code = (
+            "import asyncio, os\n"
+            "from stn_cluster.server import notify_command as module\n"
+            f"module.SECONDS, command = 0.5, module.NotifyCommand.of('{program} 20')\n"
+            "os.setgid(65534); os.setuid(65534)\n"
+            "print(asyncio.run(command.deliver(b'')))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "it did not end within 0.5 seconds, and was killed\n", done.stderr
 
 
 def is_sleep(pid: int) -> bool:

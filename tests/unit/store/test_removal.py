@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +11,8 @@ import pytest
 from support.records import TEST_SET, make_cell, make_record
 
 from stn_cluster.errors import StoreError
-from stn_cluster.store import Store
-from stn_cluster.store.removal import Remover
+from stn_cluster.store import Kind, Store
+from stn_cluster.store.removal import Removed, Remover
 
 
 def fill(store: Store) -> list[str]:
@@ -26,6 +27,18 @@ def fill(store: Store) -> list[str]:
     return ["a0", "a1", "b"]
 
 
+def remove_rows(remover: Remover, gone: set[str]) -> dict[Kind, Removed]:
+    """Removes the rows of attempts; returns what was removed of each kind."""
+    found: dict[Kind, Removed] = {}
+    for kind, removed in remover.remove_rows(remover.find_rows(gone), gone):
+        found[kind] = found.get(kind, Removed()) + removed
+    return found
+
+
+def total(removed: Iterable[Removed]) -> Removed:
+    return sum(removed, Removed())
+
+
 def attempts(store: Store, kind: str = "cells") -> list[str]:
     found: list[str] = sorted(set(store.read(kind, ["attempt"])["attempt"].to_pylist()))  # type: ignore[arg-type]
     return found
@@ -34,19 +47,17 @@ def attempts(store: Store, kind: str = "cells") -> list[str]:
 def test_rows_of_an_attempt_go_and_the_others_stay(any_store: Store) -> None:
     fill(any_store)
     before = any_store.revision()
-    said = Remover(any_store.uri, dry_run=True).remove_rows({"a0"})
+    said = remove_rows(Remover(any_store.uri, dry_run=True), {"a0"})
     assert any_store.revision() == before
-    assert Remover(any_store.uri).remove_rows({"a0"}) == said
+    assert remove_rows(Remover(any_store.uri), {"a0"}) == said
     assert {kind: (r.files, r.rows) for kind, r in said.items()} == {
-        "verifications": (0, 0),
-        "evaluations": (0, 0),
         "curves": (0, 2),
         "predictions": (0, 1),
         "cells": (0, 1),
     }
     for kind in ("cells", "curves", "predictions"):
         assert attempts(any_store, kind) == ["a1", "b"]
-    assert Remover(any_store.uri).remove_rows({"b"})["cells"].files == 1  # a file of its own
+    assert remove_rows(Remover(any_store.uri), {"b"})["cells"].files == 1  # a file of its own
     assert attempts(any_store) == ["a1"]
     assert len(any_store.read("test_sets")) == 1
     assert any_store.revision() != before
@@ -73,7 +84,7 @@ def test_nothing_is_removed_where_a_link_leads_to(tmp_path: Path) -> None:
     for link in ("logs/linked", "checkpoints/linked", "tmp/linked"):
         (tmp_path / "store" / link).symlink_to(other)
     remover = Remover(store.uri)
-    assert remover.remove([*remover.logs(), *remover.checkpoints()]).files == 6
+    assert total(remover.remove([*remover.logs(), *remover.checkpoints()])).files == 6
     assert store.all_checkpoints() == store.checkpoints("linked") == []
     store.sweep()
     assert (other / "notes.txt").exists()
@@ -87,7 +98,7 @@ def test_a_folder_of_the_store_may_be_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "store" / "checkpoints").symlink_to(disk)
     assert len(store.all_checkpoints()) == len(store.checkpoints("key")) == 3
     remover = Remover(store.uri)
-    assert remover.remove(remover.checkpoints()).files == 3
+    assert total(remover.remove(remover.checkpoints())).files == 3
     assert list(disk.iterdir()) == []
 
 
@@ -99,22 +110,22 @@ def test_files_go_with_the_folders_that_they_leave_empty(any_store: Store) -> No
         ("key", "a0", 100),
         ("key", "a1", 100),
     ]
-    removed = remover.remove(chosen)
+    removed = total(remover.remove(chosen))
     assert (removed.files, removed.bytes) == (2, 200)
     assert any_store.checkpoints("key") == [("b", "weights.pt")]
-    assert remover.remove(remover.logs()).files == 3
+    assert total(remover.remove(remover.logs())).files == 3
     assert any_store.logged_attempts("key") == []
     if any_store.local_path:
         assert not (any_store.local_path / "logs" / "key").exists()
         assert not (any_store.local_path / "checkpoints" / "key" / "a0").exists()
         assert (any_store.local_path / "logs").exists()
-    assert remover.remove_jobs(["j", "none"]).files == 1
+    assert total(remover.remove_jobs(["j", "none"])).files == 1
     assert any_store.jobs() == []
 
 
 def test_pandas_reads_what_stays(store: Store) -> None:
     fill(store)
-    Remover(store.uri).remove_rows({"a0"})
+    remove_rows(Remover(store.uri), {"a0"})
     assert store.local_path
     assert set(pd.read_parquet(store.local_path / "cells")["attempt"]) == {"a1", "b"}
 
@@ -125,5 +136,5 @@ def test_a_foreign_column_is_not_lost(store: Store) -> None:
     [path, _] = sorted((store.local_path / "cells").glob("2*.parquet"))
     pd.read_parquet(path).assign(of_a_newer_version=1).to_parquet(path)
     with pytest.raises(StoreError, match=r"of_a_newer_version|column"):
-        Remover(store.uri).remove_rows({"a0"})
+        remove_rows(Remover(store.uri), {"a0"})
     assert "of_a_newer_version" in pd.read_parquet(path)
