@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.records import make_cell, make_record
 
@@ -127,17 +127,34 @@ def naive(rows: list[dict[str, Any]], filters: dict[str, Any], latest: bool) -> 
     return [row["attempt"] for row in sorted(found, key=cmp_to_key(compare))]
 
 
-@settings(max_examples=60, deadline=None)
-@given(files=stores, filters=wanted, latest=st.booleans(), wide=st.booleans())
+TWICE = [([("CNN", "R", 0, "fast", "succeeded", 0)], 2), ([("CNN", "R", 0, "a", "failed", 1)], 2)]
+
+
+@settings(max_examples=100, deadline=None)
+@example(files=TWICE, filters={"recipe": "a"}, latest=True, wide=True, large=True)
+@example(files=TWICE, filters={"status": "failed"}, latest=True, wide=True, large=False)
+@given(files=stores, filters=wanted, latest=st.booleans(), wide=st.booleans(), large=st.booleans())
 def test_rows_are_those_of_a_naive_choice(
     files: list[Any],
     filters: dict[str, Any],
     latest: bool,
     wide: bool,
+    large: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
     rows = make_store(folder, files)
+    with pytest.MonkeyPatch.context() as patch:
+        if large:  # these few rows are read as if they were very many
+            patch.setattr("stn_cluster.store.scan._SMALL", -1)
+            patch.setattr("stn_cluster.store.scan._PART", 2)
+            patch.setattr("stn_cluster.store.frames._MANY", 2)
+        check_rows(folder, rows, filters, latest, wide)
+
+
+def check_rows(
+    folder: Path, rows: list[dict[str, Any]], filters: dict[str, Any], latest: bool, wide: bool
+) -> None:
     store = Store.open(folder)
     by_attempt = {row["attempt"]: row for row in rows}
     columns = [*FILTERS, "attempt", *(["confusion", "spec"] if wide else ["n_wrong"])]
@@ -159,6 +176,19 @@ def test_rows_are_those_of_a_naive_choice(
             assert [row["attempt"] for row in lines] == expected
             csv = b"".join(store.export(filters, "csv")).decode().splitlines()
             assert len(csv) == 1 + len(expected)
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_a_frame_of_rows_may_be_changed(
+    many: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stn_cluster.store.frames._MANY", many)
+    make_store(tmp_path, [([(m, "R", 0, "fast", "succeeded", 0) for m in MODELS], 2)])
+    frame = load_results(tmp_path)
+    for name in frame.columns:
+        frame.loc[0, name] = frame.loc[2, name] if name != "confusion" else None
+    assert frame.loc[0].drop("confusion").equals(frame.loc[2].drop("confusion"))
+    assert load_results(tmp_path).loc[0, "model"] == "FCN"
 
 
 def test_a_large_file_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
