@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +17,7 @@ from stn_cluster.plain_text import plain_lines
 
 _MAY_BE_ABSENT = ("n_test", "n_wrong", "parameters", "iterations", "pack_size")
 _BLOCK = 4096  # rows whose lists are made at once
-_MANY = 16_384  # rows: more are put in order in parts, and columns converted side by side
-_THREADS = 2
+_MANY = 16_384  # texts that are put in order at once
 _LARGEST = 1_000_000  # number in lists of which there is one object
 
 
@@ -48,18 +46,11 @@ def frame_of(
         order: numbers of the rows that are wanted, as they are to be put in order; default: all.
     """
     names = list(columns)
-    # The largest first: texts, which Arrow puts in order while Python makes lists.
-    by_size = sorted(names, key=lambda name: -columns[name].nbytes)
-
-    def made(name: str) -> Any:
-        return _as_array(name, columns, order)
-
-    if order is None or len(order) <= _MANY:
-        arrays = dict(zip(by_size, map(made, by_size), strict=True))
-    else:
-        with ThreadPoolExecutor(_THREADS) as threads:
-            arrays = dict(zip(by_size, threads.map(made, by_size), strict=True))
-    # Of arrays, as pandas takes longer to find out that all series have the same index.
+    # The largest first, so that the least is in memory twice; and lists, which grow, last.
+    by_size = sorted(names, key=lambda name: (name == "confusion", -columns[name].nbytes))
+    with _no_collection():
+        arrays = {name: _as_array(name, columns, order) for name in by_size}
+    # Made of arrays, as pandas takes longer to find out that all series have the same index.
     return pd.DataFrame({name: arrays[name] for name in names}, copy=False)
 
 
@@ -117,18 +108,17 @@ def _lists(column: pa.ChunkedArray) -> list[list[int] | None]:
     """Lists of numbers; of many rows, equal numbers are one object, of which there are few."""
     lists: list[list[int] | None] = []
     shared = None if len(column) <= _BLOCK else _shared_numbers(column)
-    with _no_collection():
-        for begin in range(0, len(column), _BLOCK):
-            part = column.slice(begin, _BLOCK).combine_chunks()
-            there = part.drop_null()
-            numbers = there.flatten().to_numpy()
-            numbers = numbers if shared is None else shared[numbers]
-            lengths = there.value_lengths().to_numpy()
-            if len(there) and (lengths == lengths[0]).all():  # one number of classes
-                found = iter(numbers.reshape(len(there), lengths[0]).tolist())
-            else:
-                found = (one.tolist() for one in np.split(numbers, lengths.cumsum()[:-1]))
-            lists += [next(found) if valid else None for valid in part.is_valid().to_pylist()]
+    for begin in range(0, len(column), _BLOCK):
+        part = column.slice(begin, _BLOCK).combine_chunks()
+        there = part.drop_null()
+        numbers = there.flatten().to_numpy()
+        numbers = numbers if shared is None else shared[numbers]
+        lengths = there.value_lengths().to_numpy()
+        if len(there) and (lengths == lengths[0]).all():  # one number of classes
+            found = iter(numbers.reshape(len(there), lengths[0]).tolist())
+        else:
+            found = (one.tolist() for one in np.split(numbers, lengths.cumsum()[:-1]))
+        lists += [next(found) if valid else None for valid in part.is_valid().to_pylist()]
     return lists
 
 
@@ -140,8 +130,8 @@ def _shared_numbers(column: pa.ChunkedArray) -> NDArray[Any] | None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keeps the garbage collector from looking again and again at a growing list of lists, which
-    takes several times as long as making it."""
+    """Keeps the garbage collector from looking again and again at very many lists, which takes
+    several times as long as making them."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -30,6 +30,7 @@ B = TypeVar("B")
 
 _READERS = 8  # files of an object store read in parallel: that is mostly waiting
 _SMALL = 16 * 2**20  # bytes of files that are decoded before one is dropped
+_TURNS = 2  # files that are read one after the other
 _PART = 8192  # rows decoded at once, of columns that take much memory
 
 
@@ -54,7 +55,7 @@ def read_files(
 
     def read_stored(name: str) -> pa.Table:
         with files.open(name) as source:
-            return decode(kind, source, files.where(name), needed)
+            return decode(kind, source, files.where(name), needed, alone=len(names) <= _TURNS)
 
     together = needed is not wanted and are_small(files, kind, names)
     parts = _each(read_stored if together else read, names, readers(files))
@@ -168,8 +169,8 @@ def joined(parts: Iterable[pa.Table], columns: Sequence[str]) -> pa.Table:
 
 
 def _each(function: Callable[[A], B], items: Sequence[A], threads: int) -> list[B]:
-    """Results of a function; of two items, threads would take longer to come and go."""
-    if len(items) <= 2:
+    """Results of a function; of a few items, threads would take longer to come and go."""
+    if len(items) <= _TURNS:
         return list(map(function, items))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(function, items))

@@ -194,9 +194,20 @@ def encode(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def decode(
-    kind: Kind, content: bytes | pa.NativeFile, path: str, columns: Sequence[str] | None = None
+    kind: Kind,
+    content: bytes | pa.NativeFile,
+    path: str,
+    columns: Sequence[str] | None = None,
+    alone: bool = False,
 ) -> pa.Table:
-    """Decodes one Parquet file, with the schema's columns or those named; `path` is for errors.
+    """Decodes one Parquet file, with the schema's columns or those named.
+
+    Args:
+        kind: of the file.
+        content: of the file.
+        path: for errors.
+        columns: default: all.
+        alone: whether no other file is decoded meanwhile: then threads decode its columns.
 
     Raises:
         StoreError: the file is torn, foreign, or of a newer schema version.
@@ -205,7 +216,7 @@ def decode(
         file, schema, there = _opened(kind, content, path, columns)
         if not file.metadata.num_rows:  # as that which only tells the columns
             return schema.empty_table()
-        return _filled(file.read(columns=there, use_threads=_is_large(file)), schema)
+        return _filled(file.read(columns=there, use_threads=alone or _is_large(file)), schema)
 
 
 def decode_parts(
