@@ -19,7 +19,8 @@ from stn_cluster.failpoints import failpoint
 from stn_cluster.grid import short_hash
 from stn_cluster.store.current import REPLACES, is_compacted, replaced_files
 from stn_cluster.store.files import Files
-from stn_cluster.store.schema import COMPRESSION, SCHEMAS, Kind, decode_all
+from stn_cluster.store.parquet import COMPRESSION, decode_all
+from stn_cluster.store.schema import SCHEMAS, Kind
 
 LARGEST = 32 * 2**20  # bytes of a compacted file; files of half of that are left as they are
 SMALLEST = 64 * 2**10  # bytes: files below are all taken to be equally small

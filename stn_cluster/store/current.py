@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from stn_cluster.errors import StoreError
 from stn_cluster.store.files import Files
-from stn_cluster.store.schema import Kind, torn
+from stn_cluster.store.parquet import torn
+from stn_cluster.store.schema import Kind
 
 T = TypeVar("T")
 

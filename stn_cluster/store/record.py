@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from stn_cluster.store.schema import SCHEMA_VERSION, Kind, encode
+from stn_cluster.store.parquet import encode
+from stn_cluster.store.schema import SCHEMA_VERSION, Kind
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from stn_cluster.grid import short_hash
 from stn_cluster.store.compaction import remove_replaced
 from stn_cluster.store.current import REPLACES, current_files, read_current
 from stn_cluster.store.files import Files
+from stn_cluster.store.parquet import COMPRESSION, decode_all
 from stn_cluster.store.scan import read_files
-from stn_cluster.store.schema import COMPRESSION, SCHEMAS, Kind, decode_all
+from stn_cluster.store.schema import SCHEMAS, Kind
 
 # What belongs to attempts at cells. The row in `cells` goes last: whoever continues after a crash
 # finds the attempt by it.

@@ -15,15 +15,9 @@ from numpy.typing import NDArray
 
 from stn_cluster.store.files import Files
 from stn_cluster.store.names import with_present_names
+from stn_cluster.store.parquet import decode, decode_matching, decode_parts, rows_where
 from stn_cluster.store.row_filters import stored_matches
-from stn_cluster.store.schema import (
-    SCHEMAS,
-    Kind,
-    decode,
-    decode_matching,
-    decode_parts,
-    rows_where,
-)
+from stn_cluster.store.schema import SCHEMAS, Kind
 
 A = TypeVar("A")
 B = TypeVar("B")

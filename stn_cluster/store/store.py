@@ -32,6 +32,7 @@ from stn_cluster.store.files import Files
 from stn_cluster.store.job_records import parse_job
 from stn_cluster.store.ordered_export import export_in_order
 from stn_cluster.store.outdated import OutdatedWarning, outdated
+from stn_cluster.store.parquet import encode, lacks_columns
 from stn_cluster.store.places import results, scan
 from stn_cluster.store.published import refuse_published
 from stn_cluster.store.record import (
@@ -43,7 +44,7 @@ from stn_cluster.store.record import (
 )
 from stn_cluster.store.row_filters import FILTERS, refuse_no_match
 from stn_cluster.store.scan import read_files, read_plugin_cells
-from stn_cluster.store.schema import SCHEMAS, Kind, encode, lacks_columns
+from stn_cluster.store.schema import SCHEMAS, Kind
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others

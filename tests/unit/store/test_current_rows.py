@@ -18,7 +18,7 @@ from support.records import make_cell, make_record
 
 from stn_cluster import load_results
 from stn_cluster.store import FILTERS, Store
-from stn_cluster.store.schema import encode
+from stn_cluster.store.parquet import encode
 
 MODELS = ("CNN", "FCN", "ABC")
 DISTORTIONS = ("RTS", "R", "P:xy", "P", "blur", "E")

@@ -14,8 +14,8 @@ from support.records import make_cell, make_record
 from stn_cluster import load_results
 from stn_cluster.errors import StoreError
 from stn_cluster.store import SCHEMAS, Store
+from stn_cluster.store.parquet import decode
 from stn_cluster.store.record import to_files
-from stn_cluster.store.schema import decode
 
 
 def test_the_rows_of_a_commit_have_the_times_that_they_are_given() -> None:

@@ -107,7 +107,7 @@ def test_a_file_of_an_older_version_has_nulls_in_columns_added_since(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.commit([make_record()])
-    monkeypatch.setattr("stn_cluster.store.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("stn_cluster.store.parquet.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     grown = CELLS.append(pa.field("energy", pa.float64()))
     monkeypatch.setitem(SCHEMAS, "cells", grown)
     assert store.read("cells")["energy"].to_pylist() == [None]
