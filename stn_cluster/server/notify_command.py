@@ -9,9 +9,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import IO
 
 from stn_cluster.errors import UserError, error_line
 from stn_cluster.grid import short_hash
@@ -81,9 +83,8 @@ class NotifyCommand:
             process.stderr.close()
 
     def _start(self, body: bytes) -> subprocess.Popen[bytes]:
-        # A file, as a command need not read its input, and may pass it on to what outlives it; in
-        # memory, as a full disk may be what it is told of.
-        with os.fdopen(os.memfd_create("notification"), "w+b") as given:
+        # A file, as a command need not read its input, and may pass it on to what outlives it.
+        with _scratch_file() as given:
             given.write(body)
             given.seek(0)
             return subprocess.Popen(
@@ -93,6 +94,14 @@ class NotifyCommand:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
+
+
+def _scratch_file() -> IO[bytes]:
+    """File without a name: in memory, as a full disk may be what a command is told of, where the
+    system has such files, which macOS has not."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("notification"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -131,7 +140,7 @@ async def _end(process: subprocess.Popen[bytes]) -> str | None:
 
 
 class _Said:
-    """What a command says on a pipe, of which the last is kept."""
+    """Bytes that a command writes to a pipe: their number, and the last of them."""
 
     def __init__(self, pipe: int) -> None:
         os.set_blocking(pipe, False)
