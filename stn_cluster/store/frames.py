@@ -57,7 +57,7 @@ def frame_of(
 def _as_array(
     name: str, columns: dict[str, pa.ChunkedArray], order: NDArray[np.intp] | None
 ) -> Any:
-    """What a DataFrame's column is made of."""
+    """Array that a column of a DataFrame is made of."""
     if columns[name].type == pa.string():
         texts = _texts(columns, name, order)
         return _neutral(texts) if name == "error" else texts.to_pandas().array

@@ -100,8 +100,6 @@ def read_matching(
         nonlocal first
         with files.open(name) as source:
             where = files.where(name)
-            if not used:
-                return joined(decode_parts("cells", source, where, columns, _PART), columns)
             parts = decode_matching("cells", source, where, needed, _PART, matches, first)
             found = joined(parts, needed).select(columns)
         first = [] if len(found) else list(used)

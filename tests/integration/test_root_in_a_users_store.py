@@ -36,7 +36,7 @@ def grown() -> Iterator[GrownStore]:
 
 
 def owners(grown: GrownStore) -> dict[str, int]:
-    """What does not belong to the user."""
+    """Files and folders that do not belong to the user."""
     paths = (grown.folder, *grown.folder.rglob("*"))
     return {str(p): p.lstat().st_uid for p in paths if p.lstat().st_uid != USER}
 
