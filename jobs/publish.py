@@ -2,7 +2,8 @@
 
 python jobs/publish.py configs/mnist.yaml --from STORE --into results/mnist --weights-of 0
 
-At each stop of a long run: rows that the published store has already are left as they are.
+At each stop of a long run: rows that the published store has already are left as they are. With the
+cells come the evaluations that the run's store has of them.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ def main(
     for row in new[new["seed"].isin(weights_of or ())].itertuples():
         _, description = export_model(run, row.key, into / "weights")
         description.unlink()  # the row's spec says it, too
+    evaluations = copy_evaluations(run, published, [*known["attempt"], *new["attempt"]])
     manifest.main(config, into)
-    typer.echo(f"{len(new)} cells added, {len(known)} were there, {len(keys)} are in {config}")
+    typer.echo(
+        f"{len(new)} cells and {evaluations} evaluations added, "
+        f"{len(known)} cells were there, {len(keys)} are in {config}"
+    )
 
 
 def copy_rows(run: Store, published: Store, attempts: list[str]) -> None:
@@ -53,12 +58,34 @@ def copy_rows(run: Store, published: Store, attempts: list[str]) -> None:
     if not attempts:
         return
     rows = {kind: matching(run, kind, "attempt", attempts) for kind in OF_ATTEMPTS}
-    there = published.read("test_sets", ["test_set"])["test_set"]
-    named = pc.unique(rows["predictions"]["test_set"])
-    lacking = named.filter(pc.invert(pc.is_in(named, there.combine_chunks()))).to_pylist()
-    rows = {"test_sets": matching(run, "test_sets", "test_set", lacking), **rows}
+    copy_test_sets(run, published, rows["predictions"]["test_set"])
     for kind, table in rows.items():
         published.add(kind, table.to_pylist())
+
+
+def copy_evaluations(run: Store, published: Store, attempts: list[str]) -> int:
+    """Adds the succeeded evaluations of attempts that the other store lacks: number of them."""
+    rows = matching(run, "evaluations", "attempt", attempts)
+    rows = rows.filter(pc.equal(rows["status"], "succeeded"))
+    there = published.read("evaluations", ["evaluation", "attempt"])
+    new = rows.filter(pc.invert(pc.is_in(_named(rows), _named(there))))
+    copy_test_sets(run, published, new["test_set"])
+    published.add("evaluations", new.to_pylist())
+    return len(new)
+
+
+def copy_test_sets(run: Store, published: Store, names: pa.ChunkedArray) -> None:
+    """Adds the test sets of these names that the other store lacks."""
+    there = published.read("test_sets", ["test_set"])["test_set"]
+    lacking = pc.unique(names).filter(pc.invert(pc.is_in(pc.unique(names), there.combine_chunks())))
+    published.add(
+        "test_sets", matching(run, "test_sets", "test_set", lacking.to_pylist()).to_pylist()
+    )
+
+
+def _named(rows: pa.Table) -> pa.Array:
+    """What tells evaluations apart: of a cell that was trained anew, they are others."""
+    return pc.binary_join_element_wise(rows["evaluation"], rows["attempt"], "/").combine_chunks()
 
 
 def matching(store: Store, kind: Kind, column: str, values: list[str]) -> pa.Table:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import publish
 import pytest
+from support.records import TEST_SET, make_evaluation_row
 from support.stored import train_into
 
-from stn_cluster import load_model, load_predictions, load_results
+from stn_cluster import load_evaluations, load_model, load_predictions, load_results
 from stn_cluster.config_file import load_config
 from stn_cluster.grid import Cell
 from stn_cluster.registry import resolve
@@ -57,3 +58,34 @@ def test_each_stop_adds_what_has_finished_since(config: Path, tmp_path: Path) ->
         kept, copied = (load_model(store, cell.key).state_dict() for store in (run, found))
         assert kept.keys() == copied.keys()
         assert all(kept[name].equal(copied[name]) for name in kept)
+
+
+def test_evaluations_come_with_their_cells_and_test_sets(config: Path, tmp_path: Path) -> None:
+    run, published = Store.open(tmp_path / "run", create=True), tmp_path / "published"
+    one, other = of_seed(config, 0)
+    train_into(run, [one, other])
+    attempts = load_results(run).set_index("key")["attempt"]
+
+    def evaluate(cell: Cell, on: str, error: float | None) -> None:
+        row = make_evaluation_row(cell, on, error, attempts[cell.key])
+        run.commit_evaluations([row], [{**TEST_SET, "test_set": row["test_set"]}])
+
+    evaluate(one, "E", 2.5)
+    evaluate(one, "P", None)  # failed
+    publish.main(config, tmp_path / "run", published)
+    evaluate(one, "P", 3.5)
+    evaluate(other, "E", 1.5)
+    for _ in range(2):  # the second time adds nothing
+        publish.main(config, tmp_path / "run", published)
+        found = Store.open(published)
+        assert load_evaluations(found, predictions=True).equals(
+            load_evaluations(run, predictions=True)
+        )
+        rows = found.read("evaluations").to_pylist()
+        assert [(row["key"], row["distortion"], row["status"]) for row in rows] == [
+            (one.key, "E", "succeeded"),
+            (one.key, "P", "succeeded"),
+            (other.key, "E", "succeeded"),
+        ]
+        tested = {row["test_set"] for row in rows}
+        assert tested < set(found.read("test_sets")["test_set"].to_pylist())
