@@ -56,7 +56,18 @@ def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     axes.xaxis.tick_top()
     axes.set_xlabel("tested on")
     axes.xaxis.set_label_position("top")
-    axes.set_ylabel("network, trained on")
+    # Lying above the rows' names, as few rows are lower than it is long.
+    axes.annotate(
+        "network, trained on",
+        (0, 1),
+        (-7, 5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        color=theme.text,
+        fontsize=axes.xaxis.label.get_size(),
+    )
     set_title(axes, theme, f"{title_of_evaluations(rows)}: test error, %")
     add_caption(figure, theme, seeds_and_room(rows))
     return figure
