@@ -33,7 +33,7 @@ def of_store(store: Store, cells: Sequence[Cell]) -> dict[str, int]:
         "duplicates": len(rows) - rows["key"].nunique(),
         "incomplete": sum(not one for one in _complete(store, rows["attempt"][good])),
         "leftovers": sum(
-            name.startswith("state-") for key in wanted for _, name in store.checkpoints(key)
+            name.startswith("state-") for key in wanted for _, name in store.checkpoints.of(key)
         ),
     }
 

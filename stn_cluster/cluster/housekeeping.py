@@ -74,7 +74,7 @@ class Housekeeping:
             StoreError: the store is unavailable.
         """
         await self.write_logs()
-        return await self._thread.run(self._store.read_log, key, attempt)
+        return await self._thread.run(self._store.logs.read, key, attempt)
 
     async def run(self) -> None:
         """Does the pending work at regular intervals; ends only when cancelled."""
@@ -88,7 +88,7 @@ class Housekeeping:
                 await self._write_jobs()
                 while self._discarded:
                     key, old = self._discarded[0]
-                    await self._thread.run(self._store.drop_checkpoint, key, old.attempt, old.name)
+                    await self._thread.run(self._store.checkpoints.drop, key, old.attempt, old.name)
                     del self._discarded[0]
             except StoreError as error:
                 log.warning("logs and records wait: %s", error)
@@ -136,7 +136,7 @@ class Housekeeping:
         """Writes logs, and adds the names of those written to `written`."""
 
         def write(log_name: LogName) -> None:
-            self._store.append_log(*log_name, texts[log_name])
+            self._store.logs.append(*log_name, texts[log_name])
             written.add(log_name)
 
         if self._store.local_path is not None:  # a thread for each would cost more than the write
@@ -150,17 +150,17 @@ class Housekeeping:
     def _drop_states(self, keys: Sequence[str]) -> None:
         for key in keys:
             with suppress(StoreError):  # a remaining checkpoint does no harm
-                for attempt, name in self._store.checkpoints(key):
+                for attempt, name in self._store.checkpoints.of(key):
                     if name != WEIGHTS:
-                        self._store.drop_checkpoint(key, attempt, name)
+                        self._store.checkpoints.drop(key, attempt, name)
 
     async def _sweep_states(self) -> None:
         """Removes checkpoints that a dead coordinator has left behind."""
-        checkpoints = await self._thread.run(self._store.all_checkpoints)
+        checkpoints = await self._thread.run(self._store.checkpoints.all)
         ended = await self._database.read(ended_keys)
         for key, attempt, name in checkpoints:
             if key in ended and name != WEIGHTS:
-                await self._thread.run(self._store.drop_checkpoint, key, attempt, name)
+                await self._thread.run(self._store.checkpoints.drop, key, attempt, name)
 
     async def _write_jobs(self) -> None:
         for job_id in await self._database.read(unrecorded_jobs):

@@ -132,8 +132,8 @@ def check_weights_are_here(
         if trained is None or not cell.is_trained:  # it is still to be; a file of the data root
             continue
         _check_revisions(store, cell)
-        own = store.has_checkpoint(cell.key, trained.attempt or "", WEIGHTS)
-        if not own and not store.has_weights(cell.key):
+        own = store.checkpoints.has(cell.key, trained.attempt or "", WEIGHTS)
+        if not own and not store.weights.has(cell.key):
             raise no_weights(store, cell)
 
 

@@ -63,8 +63,8 @@ class TrainedCells:
             file = read_weights(check_weights(cell, self.data_root))
             return built(self.store, TrainedWeights(stored, file, []))
         store = self.store
-        kept = self.retry(store.read_checkpoint, cell.key, stored.attempt, WEIGHTS)
-        published = None if kept is not None else self.retry(store.read_weights, cell.key)
+        kept = self.retry(store.checkpoints.read, cell.key, stored.attempt, WEIGHTS)
+        published = None if kept is not None else self.retry(store.weights.read, cell.key)
         return built(store, trained_weights(store, stored, kept, published))
 
     def predictions(self, attempts: Container[str]) -> dict[str, list[int]]:
@@ -210,7 +210,7 @@ class PackRunner:
             self.activity.begin("imports its plug-ins", attempt.item.key)
 
             def fetch(digest: str, attempt: str = attempt.id) -> bytes | None:
-                return self._retry(attempt, log, self.store.read_plugin, digest)
+                return self._retry(attempt, log, self.store.plugins.read, digest)
 
             try:
                 loaded |= load_submitted(attempt.item, fetch, keep=loaded)
@@ -246,7 +246,7 @@ class PackRunner:
             self.activity.begin("writes a checkpoint to the store")
             try:
                 name = Checkpoint(attempt, step).name
-                self.store.write_checkpoint(key, attempt, name, state)
+                self.store.checkpoints.write(key, attempt, name, state)
             except StoreError as error:
                 log.line(attempt, f"no checkpoint at step {step}: {error}")
                 continue
@@ -262,7 +262,7 @@ class PackRunner:
                 continue
             path = (a.cell.key, checkpoint.attempt, checkpoint.name)
             try:
-                state = self._retry(a.id, log, self.store.read_checkpoint, *path)
+                state = self._retry(a.id, log, self.store.checkpoints.read, *path)
             except StoreError:  # the attempt was stopped or dropped, and ends at its first step
                 continue
             if state is None:
@@ -285,7 +285,7 @@ class PackRunner:
         if outcome.weights is not None:
             arguments = (outcome.key, attempt, WEIGHTS, outcome.weights)
             try:
-                self._retry(attempt, log, self.store.write_checkpoint, *arguments)
+                self._retry(attempt, log, self.store.checkpoints.write, *arguments)
             except StoreError:
                 return None
             failpoint("weights-written")

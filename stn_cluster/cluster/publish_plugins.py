@@ -18,5 +18,5 @@ def publish_plugins(items: Iterable[WorkItem], store: Store) -> None:
     """
     for digest in sorted({digest for item in items if item.plugins for digest in item.digests}):
         plugin = known_plugin(digest)
-        if plugin is not None and not store.has_plugin(digest):
-            store.write_plugin(digest, *pack(plugin))
+        if plugin is not None and not store.plugins.has(digest):
+            store.plugins.write(digest, *pack(plugin))

@@ -116,9 +116,9 @@ def _attempts(
 
 def has_weights(store: Store, key: str, attempt: str | None) -> bool:
     """Whether a store has the weights of a cell's attempt, by its checkpoint or published."""
-    if attempt is not None and store.has_checkpoint(key, attempt, WEIGHTS):
+    if attempt is not None and store.checkpoints.has(key, attempt, WEIGHTS):
         return True
-    return store.has_weights(key)
+    return store.weights.has(key)
 
 
 def _has(store: Store, kind: Any, attempt: str) -> bool:

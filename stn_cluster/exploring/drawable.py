@@ -30,8 +30,8 @@ def drawable(store: Store) -> dict[str, Any]:
     """
     columns = [*dict.fromkeys([*_NAMES, "key", "attempt", "dataset", "spec"])]
     rows = store.results(columns=columns, filters={"status": "succeeded"}).head(MOST_CELLS)
-    kept = {(key, attempt) for key, attempt, name in store.all_checkpoints() if name == WEIGHTS}
-    published = store.published_weights()
+    kept = {(key, attempt) for key, attempt, name in store.checkpoints.all() if name == WEIGHTS}
+    published = store.weights.keys()
     is_public = is_published(store.uri)
     datasets: dict[str, dict[str, Any]] = {}
     cells = []

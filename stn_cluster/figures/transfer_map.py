@@ -66,7 +66,7 @@ def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         ha="right",
         va="bottom",
         color=theme.text,
-        fontsize=axes.xaxis.label.get_size(),
+        fontsize=axes.xaxis.label.get_fontsize(),
     )
     set_title(axes, theme, f"{title_of_evaluations(rows)}: test error, %")
     add_caption(figure, theme, seeds_and_room(rows))

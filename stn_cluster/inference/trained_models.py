@@ -95,8 +95,8 @@ def load_weights(
     cell = stored.cell
     if not cell.is_trained:
         return TrainedWeights(stored, read_weights(check_weights(cell, data_root)), [])
-    kept = store.read_checkpoint(cell.key, stored.attempt, WEIGHTS)
-    published = store.read_weights(cell.key) if kept is None and attempt is None else None
+    kept = store.checkpoints.read(cell.key, stored.attempt, WEIGHTS)
+    published = store.weights.read(cell.key) if kept is None and attempt is None else None
     return trained_weights(store, stored, kept, published)
 
 
@@ -127,7 +127,7 @@ def trained_weights(
 def built(store: Store, weights: TrainedWeights) -> nn.Module:
     """Builds the network of trained weights: see `load_model`."""
     stored, cell = weights.stored, weights.stored.cell
-    load_submitted(cell, store.read_plugin)
+    load_submitted(cell, store.plugins.read)
     for kind, name in (("model", cell.architecture), ("transform", cell.transform)):
         present, then = lookup(kind, name).revision, cell.revisions[f"{kind}:{name}"]  # type: ignore[arg-type]
         if present != then:

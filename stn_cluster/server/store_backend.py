@@ -57,7 +57,7 @@ class StoreBackend:
 
     def log_of(self, key: str, attempt: str) -> str | None:
         """Log of an attempt so far, or None."""
-        return self.store.read_log(key, attempt)
+        return self.store.logs.read(key, attempt)
 
 
 def _backend(request: Request) -> Any:

@@ -5,6 +5,7 @@ Imports neither torch nor ray.
 
 from stn_cluster.store.export import EXPORTS, as_csv, as_file, as_json, export, from_parquet
 from stn_cluster.store.frames import as_frame
+from stn_cluster.store.loading import load_results
 from stn_cluster.store.outdated import OutdatedWarning
 from stn_cluster.store.predictions import (
     FULL,
@@ -30,7 +31,7 @@ from stn_cluster.store.schema import (
     Kind,
 )
 from stn_cluster.store.some_rows import read_where
-from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.store import Store
 from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, count_due, load_evaluations
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.loading import load_results
+from stn_cluster.store.store import Store
 
 FULL = 65_535  # stored value of a probability of 1
 _COLUMNS = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,46 +16,48 @@ from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from stn_cluster.errors import HeldError, StoreError, UserError
-from stn_cluster.failpoints import failpoint
+from stn_cluster.errors import StoreError
 from stn_cluster.grid import Cell, short_hash
-from stn_cluster.private_files import close_file, make_lock_file, umask_for, why_not_ours
 from stn_cluster.registry import with_present_name
+from stn_cluster.store.attempt_logs import AttemptLogs
+from stn_cluster.store.commits import Commits
 from stn_cluster.store.compaction import Compaction, remove_replaced, usage
 from stn_cluster.store.current import dated_current_files, read_current
 from stn_cluster.store.files import Files
 from stn_cluster.store.job_records import parse_job
+from stn_cluster.store.locking import lock
 from stn_cluster.store.ordered_export import export_in_order
-from stn_cluster.store.outdated import OutdatedWarning, outdated
+from stn_cluster.store.outdated import outdated
 from stn_cluster.store.parquet import encode, lacks_columns
 from stn_cluster.store.places import results, scan
+from stn_cluster.store.plugin_archives import PluginArchives
 from stn_cluster.store.published import refuse_published
-from stn_cluster.store.record import (
-    Record,
-    file_name,
-    files_of_evaluations,
-    files_of_test_sets,
-    to_files,
-)
+from stn_cluster.store.published_weights import PublishedWeights
+from stn_cluster.store.record import Record, file_name
 from stn_cluster.store.row_filters import FILTERS, refuse_no_match
 from stn_cluster.store.scan import read_files, read_plugin_cells
 from stn_cluster.store.schema import SCHEMAS, Kind
+from stn_cluster.store.stored_checkpoints import Checkpoints
 
 _FOLDERS = (*SCHEMAS, "checkpoints", "logs", "jobs", "report", "tmp")
 _EMPTY = "0-schema.parquet"  # no rows; sorts before all others
 
 
 class Store:
-    """A folder or URI that holds results; make one with `Store.open`."""
+    """A folder or URI that holds results; make one with `Store.open`.
+
+    Its methods are about rows and jobs; `checkpoints`, `weights`, `logs` and `plugins` about files.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._last_accepted: datetime | None = None  # of the newest row; None: not read yet
-        self._test_sets: set[str] | None = None  # stored test sets; None: not read yet
+        self._commits = Commits(files, self.read)
+        self.checkpoints = Checkpoints(files)
+        self.weights = PublishedWeights(files)
+        self.logs = AttemptLogs(files)
+        self.plugins = PluginArchives(files)
 
     @classmethod
     def open(cls, uri: str | os.PathLike[str], create: bool = False) -> Self:
@@ -172,11 +173,7 @@ class Store:
             StoreError: the disk or network failed; nothing was added, and a retry is possible.
             ValueError: a record's columns are not the schema's.
         """
-        if not records:
-            return []
-        times = self._next_accepted(len(records))
-        self._write_rows(to_files(records, times), test_sets, times)
-        return times
+        return self._commits.add(records, test_sets)
 
     def commit_evaluations(
         self, rows: Sequence[Mapping[str, Any]], test_sets: Sequence[Mapping[str, Any]] = ()
@@ -189,11 +186,7 @@ class Store:
 
         Returns, raises: see `commit`.
         """
-        if not rows:
-            return []
-        times = self._next_accepted(len(rows))
-        self._write_rows(files_of_evaluations(rows, times), test_sets, times)
-        return times
+        return self._commits.add_evaluations(rows, test_sets)
 
     def add(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows that belong to no commit, in one file; no lock is needed, nor does it matter
@@ -306,7 +299,7 @@ class Store:
         """
         return scan(self._files, filters, latest)
 
-    # --- jobs, reports, logs ---
+    # --- jobs, reports, plug-ins ---
 
     def write_job(self, job_id: str, record: Mapping[str, Any] | bytes) -> None:
         """Writes a job's record: job_id, submitted_at, config, and its cells; or its JSON."""
@@ -348,42 +341,6 @@ class Store:
         """Makes or replaces a file under report/."""
         self._files.write(f"report/{name}", text.encode())
 
-    def append_log(self, key: str, attempt: str, text: str) -> None:
-        """Appends to an attempt's log."""
-        self._files.append(_log(key, attempt), text.encode())
-
-    def read_log(self, key: str, attempt: str) -> str | None:
-        """Log of an attempt, or None."""
-        name = _log(key, attempt)
-        if not self._files.is_file(name):
-            return None
-        return self._files.read(name).decode("utf-8", "replace")
-
-    def logged_attempts(self, key: str) -> list[tuple[int, str]]:
-        """Logs of a cell: the time of the last write (nanoseconds), and the attempt."""
-        logs = self._files.dated(f"logs/{key}")
-        return [(written, Path(name).stem) for name, written in logs if name.endswith(".log")]
-
-    # --- plug-ins ---
-
-    def has_plugin(self, digest: str) -> bool:
-        """Whether the plug-in with this digest is here."""
-        return self._files.is_file(f"plugins/{digest}.zip")
-
-    def write_plugin(self, digest: str, packed: bytes, description: bytes) -> None:
-        """Writes what a plug-in brings, under the digest of its files, by whoever submits it."""
-        self._files.write(f"plugins/{digest}.json", description)
-        self._files.write(f"plugins/{digest}.zip", packed)
-
-    def read_plugin(self, digest: str) -> bytes | None:
-        """What the plug-in with this digest brings, or None."""
-        return self._files.read(f"plugins/{digest}.zip") if self.has_plugin(digest) else None
-
-    def describe_plugin(self, digest: str) -> bytes | None:
-        """Description of the plug-in with this digest: its module and files, or None."""
-        name = f"plugins/{digest}.json"
-        return self._files.read(name) if self._files.is_file(name) else None
-
     def outdated(self, keys: Callable[[], Iterable[str]]) -> list[str]:
         """Lines on results that are of an older version of a plug-in.
 
@@ -393,54 +350,15 @@ class Store:
         Raises:
             StoreError: see `read`.
         """
-        if not self._files.names("plugins", ".json"):
+        if not self.plugins:
             return []
         rows = read_current(
             self._files, "cells", lambda names: read_plugin_cells(self._files, names)
         )
         specs = dict(zip(rows["key"].to_pylist(), rows["spec"].to_pylist(), strict=True))
-        return outdated((specs[key] for key in keys() if key in specs), self.describe_plugin)
+        return outdated((specs[key] for key in keys() if key in specs), self.plugins.describe)
 
-    # --- checkpoints, published weights ---
-
-    def read_weights(self, key: str) -> bytes | None:
-        """Published weights of a cell, as safetensors, or None."""
-        return self._files.read(f"weights/{key}.safetensors") if self.has_weights(key) else None
-
-    def has_weights(self, key: str) -> bool:
-        """Whether there are published weights of a cell."""
-        return self._files.is_file(f"weights/{key}.safetensors")
-
-    def published_weights(self) -> set[str]:
-        """Keys of the cells with published weights."""
-        names = self._files.names("weights", ".safetensors")
-        return {name.removeprefix("weights/").removesuffix(".safetensors") for name in names}
-
-    def has_checkpoint(self, key: str, attempt: str, name: str) -> bool:
-        """Whether there is this checkpoint of an attempt."""
-        return self._files.is_file(_checkpoint(key, attempt, name))
-
-    def write_checkpoint(self, key: str, attempt: str, name: str, data: bytes) -> None:
-        """Makes or replaces one of an attempt's checkpoints atomically."""
-        self._files.write(_checkpoint(key, attempt, name), data)
-
-    def read_checkpoint(self, key: str, attempt: str, name: str) -> bytes | None:
-        """One of an attempt's checkpoints, or None."""
-        if not self.has_checkpoint(key, attempt, name):
-            return None
-        return self._files.read(_checkpoint(key, attempt, name))
-
-    def drop_checkpoint(self, key: str, attempt: str, name: str) -> None:
-        """Removes one of an attempt's checkpoints, if it exists."""
-        self._files.remove(_checkpoint(key, attempt, name))
-
-    def checkpoints(self, key: str) -> list[tuple[str, str]]:
-        """Checkpoints of a cell: attempt and name of each."""
-        return [(attempt, name) for _, attempt, name in self._checkpoints(f"checkpoints/{key}")]
-
-    def all_checkpoints(self) -> list[tuple[str, str, str]]:
-        """Checkpoints of all cells: key, attempt and name of each."""
-        return self._checkpoints("checkpoints")
+    # --- upkeep ---
 
     def compact(self, whole: bool = False) -> Compaction:
         """Compaction of the store's files; see there. Only the writer of the store may do this."""
@@ -479,28 +397,9 @@ class Store:
         Raises:
             StoreError: another service holds the store, and did so for `wait` seconds.
         """
-        held = ExitStack()
-        if self.local_path is None:
-            return held
-        file = self.local_path / "lock"
-        with suppress(UserError):  # somebody else's, in a folder of a group
-            close_file(file, umask_for(self.local_path))  # whoever can read it could hold it
-        try:  # thread_local=False: any thread may release it
-            make_lock_file(file)
-            held.enter_context(FileLock(file, timeout=wait, thread_local=False))
-        except Timeout:
-            raise HeldError(f"another service holds this store: {self.local_path}") from None
-        except OSError as error:
-            reason = why_not_ours(file, error) or error.strerror
-            raise StoreError(f"{file}: cannot be locked: {reason}") from error
-        return held
+        return ExitStack() if self.local_path is None else lock(self.local_path, wait)
 
     # --- inside ---
-
-    def _checkpoints(self, folder: str) -> list[tuple[str, str, str]]:
-        names = [name for name in self._files.names(folder) if self._files.is_inside(name)]
-        paths = [name.split("/")[1:] for name in names]
-        return [(path[0], path[1], path[2]) for path in paths if len(path) == 3]
 
     def _predicted_classes(
         self, names: Sequence[str], attempts: Container[str]
@@ -519,89 +418,5 @@ class Store:
                 found[row["attempt"]] = row["predictions"] or row["predictions_wide"]
         return found
 
-    def _next_accepted(self, count: int) -> list[datetime]:
-        """Strictly increasing times from now on, or just after the newest row if the clock was set
-        back."""
-        if self._last_accepted is None:
-            kinds: tuple[Kind, ...] = ("cells", "evaluations")
-            newest = [pc.max(self.read(k, ["accepted_at"])["accepted_at"]).as_py() for k in kinds]
-            self._last_accepted = max((time for time in newest if time), default=None)
-        first = datetime.now(UTC)
-        if self._last_accepted is not None:
-            first = max(first, self._last_accepted + timedelta(microseconds=1))
-        return [first + timedelta(microseconds=index) for index in range(count)]
-
-    def _write_rows(
-        self,
-        files: Mapping[str, bytes],
-        test_sets: Sequence[Mapping[str, Any]],
-        times: Sequence[datetime],
-    ) -> None:
-        """Writes files of rows, after those of new test sets."""
-        if self._test_sets is None:
-            known = self.read("test_sets", columns=["test_set"])["test_set"]
-            self._test_sets = set(known.to_pylist())
-        new = {row["test_set"]: row for row in test_sets if row["test_set"] not in self._test_sets}
-        self._write_all({**files_of_test_sets(list(new.values())), **files})
-        self._test_sets |= set(new)
-        self._last_accepted = times[-1]
-
-    def _write_all(self, contents: Mapping[str, bytes]) -> None:
-        """Writes files in order; if one fails, removes those before it."""
-        tried: list[str] = []
-        try:
-            for name, content in contents.items():
-                tried.append(name)
-                self._files.write(name, content)
-                failpoint(f"{name.partition('/')[0]}-written")
-        except StoreError:
-            # Otherwise a retry of the commit would store an attempt's predictions twice.
-            for name in reversed(tried):
-                with suppress(StoreError):
-                    self._files.remove(name)
-            raise
-
     def _job(self, name: str) -> dict[str, Any]:
         return parse_job(name, self._files.read(name), self._files.where(name))
-
-
-def load_results(
-    store: str | os.PathLike[str] | Store,
-    *,
-    columns: Sequence[str] | None = None,
-    **filters: Any,
-) -> pd.DataFrame:
-    """Loads the current result of each cell: its newest succeeded row, or its newest failed one.
-
-    Args:
-        store: a store, or its path or URI.
-        columns: only these, as those of many rows take much memory; None: all.
-        filters: dataset, recipe, model, transform, distortion, seed, key, status: one value or
-            several; as in `load_results("results/mnist-v1", model="ST-CNN", seed=[0, 1])`.
-
-    Returns:
-        The columns of `cells`, in the order of the table; no rows if nothing matches. Times are
-        UTC, without a time zone, so that Excel takes them; confusion matrices are lists.
-
-    Warns:
-        OutdatedWarning: a plug-in's files here are not those that a result was made with.
-
-    Raises:
-        UserError: there is no such filter.
-        StoreError: there is no store, or a file in it is torn, foreign or newer.
-    """
-    if isinstance(store, Store):
-        return store.results(columns=columns, filters=filters)
-    opened = Store.open(store)
-    rows = opened.results(columns=columns, filters=filters)
-    for line in opened.outdated(lambda: opened.results(columns=["key"], filters=filters)["key"]):
-        warnings.warn(line, OutdatedWarning, stacklevel=2)
-    return rows
-
-
-def _log(key: str, attempt: str) -> str:
-    return f"logs/{key}/{attempt}.log"
-
-
-def _checkpoint(key: str, attempt: str, name: str) -> str:
-    return f"checkpoints/{key}/{attempt}/{name}"

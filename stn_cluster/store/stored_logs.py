@@ -43,7 +43,7 @@ def stored_logs(store: Store, name: str) -> list[StoredLog]:
     keys = [key for key, label in labels.items() if name in (key, label)]
     if not keys and (evaluated := _evaluations(store, name)):
         return evaluated
-    if not keys and store.logged_attempts(name):
+    if not keys and store.logs.attempts(name):
         keys = [name]  # of an older version, whose job has another key now
     if not keys:
         near = unknown("cell", name, labels.values()).partition("allowed")[0].rstrip()
@@ -62,20 +62,20 @@ def _evaluations(store: Store, name: str) -> list[StoredLog]:
     if not ended:
         return []
     ended.sort(key=lambda row: row["accepted_at"], reverse=True)
-    attempts = [attempt for _, attempt in sorted(store.logged_attempts(name), reverse=True)]
+    attempts = [attempt for _, attempt in sorted(store.logs.attempts(name), reverse=True)]
     found = zip_longest(attempts, ended[: len(attempts) or None])
     return [_log(store, name, attempt or "", row) for attempt, row in found][::-1]
 
 
 def _logs(store: Store, key: str, rows: pd.DataFrame) -> list[StoredLog]:
     ended = {row["attempt"]: row for row in rows.to_dict("records")}
-    logged = sorted(store.logged_attempts(key), key=lambda log: (log[0], log[1] in ended))
+    logged = sorted(store.logs.attempts(key), key=lambda log: (log[0], log[1] in ended))
     attempts = dict.fromkeys([*(attempt for _, attempt in logged), *ended])
     return [_log(store, key, attempt, ended.get(attempt)) for attempt in attempts]
 
 
 def _log(store: Store, key: str, attempt: str, row: dict[Any, Any] | None) -> StoredLog:
-    text = plain_lines((attempt and store.read_log(key, attempt)) or "")
+    text = plain_lines((attempt and store.logs.read(key, attempt)) or "")
     if row is None:
         return StoredLog(key, attempt, None, "no result", text)
     error = plain_lines(row["error"]) if isinstance(row["error"], str) else ""

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stn_cluster.store.frames import as_frame
+from stn_cluster.store.loading import load_results
 from stn_cluster.store.schema import SCHEMA_VERSION, Kind
-from stn_cluster.store.store import Store, load_results
+from stn_cluster.store.store import Store
 
 _COLUMNS = [
     *("key", "label", "attempt", "device", "torch", "n_test", "n_differ", "identical"),

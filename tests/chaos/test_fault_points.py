@@ -91,7 +91,7 @@ def make_small_job() -> Job:
 def states(store: Store) -> list[str]:
     """The training states in a store: an ended cell goes on from nothing, and needs none."""
     cells = make_small_job().cells
-    return [name for c in cells for _, name in store.checkpoints(c.key) if name != WEIGHTS]
+    return [name for c in cells for _, name in store.checkpoints.of(c.key) if name != WEIGHTS]
 
 
 def evaluation_job(store: Store) -> Job:

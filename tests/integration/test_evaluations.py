@@ -110,7 +110,7 @@ def test_weights_that_are_not_here_are_a_line_before_ray_starts(tmp_path: Path) 
     store = Store.open(tmp_path / "store", create=True)
     [cell] = cells = make_cells(models=["FCN"], distortions=["R"], recipe={"iterations": 1})
     train_into(store, cells)
-    store.drop_checkpoint(cell.key, "a0", WEIGHTS)
+    store.checkpoints.drop(cell.key, "a0", WEIGHTS)
     done = stn_cluster("evaluate", "--store", tmp_path / "store", RAY_TMPDIR="/nowhere")
     assert done.returncode == 2
     assert f"this trains it: stn-cluster rerun --store {store.name} --key {cell.key}" in done.stderr

@@ -69,7 +69,7 @@ def test_a_cell_that_hangs_is_told_of_ended_and_failed_and_its_mate_ends_well(
     assert hung[0].pack_size == 2
     mate = history(folder / "s", rows.at["FCN", "key"])
     assert not any(counts(attempt) for attempt in mate)
-    log = Store.open(folder / "s").read_log(hung[0].cell.key, hung[0].id)
+    log = Store.open(folder / "s").logs.read(hung[0].cell.key, hung[0].id)
     assert "it takes step 3; the code that runs:" in str(log)
     assert "in hang" in str(log)
     assert "threading.Event().wait()" in str(log)

@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened.commit([replace(hostile, row={**hostile.row, "error": text})])
     lines = [*(f"line {number}" for number in range(5000)), f"{HOSTILE} {ANSI} {RIGHT_TO_LEFT}"]
     for row in (hostile.row,):
-        opened.append_log(row["key"], row["attempt"], "\n".join([*lines, LONG]) + "\n")
+        opened.logs.append(row["key"], row["attempt"], "\n".join([*lines, LONG]) + "\n")
     return folder
 
 

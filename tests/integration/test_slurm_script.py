@@ -139,7 +139,7 @@ def test_a_job_that_is_told_to_stop_is_queued_again_and_resumes(folder: Path) ->
     results = load_results(store)
     assert sorted(results["status"]) == ["succeeded"] * 2
     opened = Store.open(store)
-    logs = [opened.read_log(row["key"], row["attempt"]) for row in results.to_dict("records")]
+    logs = [opened.logs.read(row["key"], row["attempt"]) for row in results.to_dict("records")]
     assert any("resumes from step" in (log or "") for log in logs)
     assert len(list(store.glob("jobs/*.json"))) == 1
 

@@ -89,10 +89,10 @@ class GrownStore:
 
     def _write_files(self, attempt: Attempt) -> None:
         key = attempt.item.key
-        self.store.append_log(key, attempt.id, f"the log of {attempt.id}\n")
+        self.store.logs.append(key, attempt.id, f"the log of {attempt.id}\n")
         state = Checkpoint(attempt.id, 4).name
         for name in (state, WEIGHTS):
-            self.store.write_checkpoint(key, attempt.id, name, b"numbers" * 10)
+            self.store.checkpoints.write(key, attempt.id, name, b"numbers" * 10)
 
     def _end(
         self, queue: QueueUnderTest, attempt: Attempt, error: float | None, evaluated: bool

@@ -31,6 +31,6 @@ def train_into(
         if outcome.labels is not None:
             test_sets.append(to_test_set(outcome.labels))
         if outcome.weights is not None:
-            store.write_checkpoint(cell.key, attempt.id, WEIGHTS, outcome.weights)
+            store.checkpoints.write(cell.key, attempt.id, WEIGHTS, outcome.weights)
     store.commit(records, test_sets)
     return outcomes

@@ -106,11 +106,11 @@ def named_points() -> Iterator[str]:
 def stored_points(store: Store, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The points that a store comes by when it writes a result, a checkpoint and a job's record."""
     reached: set[str] = set()
-    for module in ("files", "store"):
+    for module in ("files", "commits"):
         monkeypatch.setattr(f"stn_cluster.store.{module}.failpoint", reached.add)
     store.commit([make_record()], [TEST_SET])
     store.commit_evaluations([make_evaluation_row()])
-    store.write_checkpoint("k", "a", "state.pt", b"state")
+    store.checkpoints.write("k", "a", "state.pt", b"state")
     store.write_job("j", {"cells": []})
     return reached
 

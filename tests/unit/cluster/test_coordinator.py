@@ -273,7 +273,7 @@ async def test_stopping_writes_results_and_interrupts_cells_that_the_next_goes_o
             await call
     store = Store.open(coordinator.store_path)
     assert list(store.results()["key"]) == [first.attempts[0].cell.key]
-    assert "last line" in str(store.read_log(attempt.cell.key, attempt.id))
+    assert "last line" in str(store.logs.read(attempt.cell.key, attempt.id))
 
     async with local_coordinator(tmp_path, workers=1) as coordinator:
         worker = await coordinator.worker()

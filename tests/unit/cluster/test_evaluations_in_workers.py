@@ -33,6 +33,7 @@ from stn_cluster.queue.attempts import Attempt, utc_now
 from stn_cluster.queue.jobs import CellState
 from stn_cluster.registry import resolve
 from stn_cluster.store import Store
+from stn_cluster.store.stored_checkpoints import Checkpoints
 from stn_cluster.training.outcome import Labels, Outcome, Predictions
 
 
@@ -102,14 +103,14 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
 ) -> None:
     monkeypatch.setattr(module, "STORE_RETRY_SECONDS", 0.01)
     failures = ["away", "away"]
-    read = Store.read_checkpoint
+    read = Checkpoints.read
 
-    def flaky(self: Store, *names: str) -> bytes | None:
+    def flaky(self: Checkpoints, *names: str) -> bytes | None:
         if failures:
             raise StoreError(failures.pop())
         return read(self, *names)
 
-    monkeypatch.setattr(Store, "read_checkpoint", flaky)
+    monkeypatch.setattr(Checkpoints, "read", flaky)
     runner, log = PackRunner(Settings(store=trained.uri, state="state"), "cpu"), AttemptLog()
     [outcome] = ended(list(runner.train(attempts(trained, on="E")[:1], log))).values()
     assert outcome.error is None
@@ -122,11 +123,11 @@ def test_a_pack_that_is_stopped_while_the_store_is_away_reports_no_failures(
     monkeypatch.setattr(module, "STORE_RETRY_SECONDS", 0.01)
     runner = PackRunner(Settings(store=trained.uri, state="state"), "cpu")
 
-    def away(self: Store, *names: object) -> bytes | None:
+    def away(self: object, *names: object) -> bytes | None:
         runner.stop()
         raise StoreError("away")
 
-    monkeypatch.setattr(Store, "read_checkpoint", away)
+    monkeypatch.setattr(Checkpoints, "read", away)
     monkeypatch.setattr(Store, "predicted_classes", away)
     pack = attempts(trained, on=("R", "E"))
     assert ended(list(runner.train(pack, AttemptLog()))) == {}

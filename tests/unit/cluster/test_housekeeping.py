@@ -60,7 +60,7 @@ async def test_a_log_is_read_back_with_its_last_lines(tmp_path: Path) -> None:
 async def test_logs_are_written_though_nobody_reads_them(tmp_path: Path) -> None:
     async with result_writer(tmp_path) as writer:
         writer.housekeeping.log_line(A, "first")
-        await wait_until(lambda: lines_of(writer.store.read_log(KEY, "a")) == ["first"])
+        await wait_until(lambda: lines_of(writer.store.logs.read(KEY, "a")) == ["first"])
 
 
 async def test_the_last_lines_are_written_also_those_of_a_writing_that_was_cut_short(
@@ -165,7 +165,7 @@ async def test_a_log_with_text_that_utf8_does_not_hold_is_written(tmp_path: Path
 
 def names(writer: WriterUnderTest) -> list[str]:
     """The files that the running cell has under checkpoints/."""
-    found = writer.store.checkpoints(writer.running[0].cell.key)
+    found = writer.store.checkpoints.of(writer.running[0].cell.key)
     return [f"{attempt}/{name}" for attempt, name in found]
 
 
@@ -174,7 +174,7 @@ async def test_a_discarded_checkpoint_is_removed_and_the_others_stay(tmp_path: P
         key, attempt = writer.running[0].cell.key, writer.running[0].id
         old, new = Checkpoint(attempt, 3), Checkpoint(attempt, 6)
         for checkpoint in (old, new):
-            writer.store.write_checkpoint(key, attempt, checkpoint.name, b"x")
+            writer.store.checkpoints.write(key, attempt, checkpoint.name, b"x")
         writer.housekeeping.discard([(key, old), (key, Checkpoint("unknown", 1))])
         await wait_until(lambda: names(writer) == [f"{attempt}/{new.name}"])
 
@@ -186,7 +186,7 @@ async def test_checkpoints_discarded_while_the_store_was_away_are_removed_once_i
         key, attempt = writer.running[0].cell.key, writer.running[0].id
         old = [Checkpoint(attempt, step) for step in (1, 2, 3)]
         for checkpoint in old:
-            writer.store.write_checkpoint(key, attempt, checkpoint.name, b"x")
+            writer.store.checkpoints.write(key, attempt, checkpoint.name, b"x")
         await wait_until(lambda: not writer.unrecorded())
         away = writer.path.rename(tmp_path / "away")
         writer.housekeeping.discard([(key, checkpoint) for checkpoint in old])
@@ -204,11 +204,11 @@ async def test_training_state_that_a_dead_coordinator_left_of_ended_cells_is_swe
         await writer.results.close(60)
         for attempt in (ended, running):
             for name in (Checkpoint(attempt.id, 3).name, "weights.pt"):
-                writer.store.write_checkpoint(attempt.cell.key, attempt.id, name, b"x")
+                writer.store.checkpoints.write(attempt.cell.key, attempt.id, name, b"x")
         writer.tasks.append(asyncio.create_task(writer.housekeeping.run()))  # of a new one
-        await wait_until(lambda: len(writer.store.checkpoints(ended.cell.key)) == 1)
-        assert writer.store.checkpoints(ended.cell.key) == [(ended.id, "weights.pt")]
-        assert len(writer.store.checkpoints(running.cell.key)) == 2
+        await wait_until(lambda: len(writer.store.checkpoints.of(ended.cell.key)) == 1)
+        assert writer.store.checkpoints.of(ended.cell.key) == [(ended.id, "weights.pt")]
+        assert len(writer.store.checkpoints.of(running.cell.key)) == 2
 
 
 # --- jobs' records ---
@@ -226,7 +226,7 @@ async def test_a_jobs_record_is_written_once_and_has_all_that_was_submitted(
         file.unlink()
         for name in ("one", "two"):  # one round is over when the next has begun
             writer.housekeeping.log_line(attempt(name), "text")
-            await wait_until(lambda name=name: writer.store.read_log(KEY, name))  # type: ignore[misc]
+            await wait_until(lambda name=name: writer.store.logs.read(KEY, name))  # type: ignore[misc]
         assert not file.exists()
 
 

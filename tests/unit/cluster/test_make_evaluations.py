@@ -203,7 +203,7 @@ def test_missing_weights_are_a_line_with_the_command_that_trains_the_cell(store:
     train_into(store, cells)
     evaluations, known = asked(cell, on=("R", "E")), stored_results(store)
     check_weights_are_here(evaluations, store, known)
-    store.drop_checkpoint(cell.key, "a0", WEIGHTS)
+    store.checkpoints.drop(cell.key, "a0", WEIGHTS)
     line = rf"the weights of FCN/none/R/seed0 are not here; this trains it: .* --key {cell.key}"
     with pytest.raises(NotFoundError, match=line):
         check_weights_are_here(evaluations, store, known)

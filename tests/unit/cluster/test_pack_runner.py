@@ -85,7 +85,7 @@ def ended(reports: list[Report]) -> dict[str, Outcome]:
 
 def result(store: Store, attempt: Attempt, outcome: Outcome) -> tuple[object, ...]:
     """All of a result that must not depend on interruptions, with the weights in the store."""
-    weights = store.read_checkpoint(attempt.cell.key, attempt.id, WEIGHTS)
+    weights = store.checkpoints.read(attempt.cell.key, attempt.id, WEIGHTS)
     return arithmetic(replace(outcome, weights=weights))
 
 
@@ -143,7 +143,7 @@ def test_checkpoints_are_written_every_so_many_steps_and_reported_once_they_are_
         for attempt, step in report.saved.items():
             assert step == report.steps[attempt]
             key = next(a.cell.key for a in attempts() if a.id == attempt)
-            assert store.read_checkpoint(key, attempt, Checkpoint(attempt, step).name)
+            assert store.checkpoints.read(key, attempt, Checkpoint(attempt, step).name)
             saved.append((attempt, step))
     assert saved == [("a0", 10), ("a1", 10), ("a0", 20), ("a1", 20)]
 
@@ -205,7 +205,7 @@ def test_a_dropped_attempt_ends_without_a_result_and_its_mate_goes_on(
     outcomes = ended(reports)
     assert set(outcomes) == {PAIR[1].key}
     assert result(store, pack[1], outcomes[PAIR[1].key]) == arithmetic(undisturbed[PAIR[1].key])
-    assert store.checkpoints(PAIR[0].key) == []
+    assert store.checkpoints.of(PAIR[0].key) == []
 
 
 # --- a store that is away ---

@@ -196,7 +196,7 @@ async def test_closing_a_slow_store_ends_in_time_and_the_result_is_not_written_t
 
 def names(writer: WriterUnderTest, number: int) -> list[str]:
     """The files that a cell has under checkpoints/."""
-    found = writer.store.checkpoints(writer.running[number].cell.key)
+    found = writer.store.checkpoints.of(writer.running[number].cell.key)
     return [f"{attempt}/{name}" for attempt, name in found]
 
 
@@ -205,8 +205,8 @@ async def test_a_cell_that_ended_keeps_its_weights_and_no_training_state(tmp_pat
         for number, attempt in enumerate(writer.running):
             key = attempt.cell.key
             for name in (Checkpoint(attempt.id, 3).name, WEIGHTS):
-                writer.store.write_checkpoint(key, attempt.id, name, b"x")
-                writer.store.write_checkpoint(key, f"before-{number}", name, b"x")
+                writer.store.checkpoints.write(key, attempt.id, name, b"x")
+                writer.store.checkpoints.write(key, f"before-{number}", name, b"x")
         untouched = names(writer, 1), names(writer, 2)
         writer.results.add(writer.result(0))
         writer.results.add(writer.result(1, without_state=True))  # it is said that there is none

@@ -223,8 +223,8 @@ def test_networks_that_were_used_last_are_kept(
 def test_without_weights_the_command_that_trains_it_is_told(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store", create=True)
     train_into(store, CELLS[:1])
-    for key, attempt, name in store.all_checkpoints():
-        store.drop_checkpoint(key, attempt, name)
+    for key, attempt, name in store.checkpoints.all():
+        store.checkpoints.drop(key, attempt, name)
     with pytest.raises(NotFoundError, match="stn-cluster rerun --store"):
         draw_layers(workplace(tmp_path / "store"), seven(key=CELLS[0].key))
 
@@ -233,11 +233,11 @@ def rewritten(store: Store, cell: Cell, attempt: str, new: str, change: Any) -> 
     """Another attempt at a cell, with other weights."""
     rows = store.results(latest=False)
     row = rows[rows["attempt"] == attempt].to_dict("records")[0]
-    kept = store.read_checkpoint(cell.key, attempt, WEIGHTS)
+    kept = store.checkpoints.read(cell.key, attempt, WEIGHTS)
     assert kept is not None
     state = from_bytes(kept)
     state["model"] = {name: change(value) for name, value in state["model"].items()}
-    store.write_checkpoint(cell.key, new, WEIGHTS, to_bytes(state))
+    store.checkpoints.write(cell.key, new, WEIGHTS, to_bytes(state))
     record = make_record(cell)
     store.commit([replace(record, row={**record.row, "attempt": new, "spec": row["spec"]})])
 

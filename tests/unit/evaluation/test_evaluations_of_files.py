@@ -28,7 +28,7 @@ def test_a_network_from_a_file_is_evaluated_as_the_one_that_it_was(
     fields = {"dataset": "discs", "recipe": RECIPE, "distortions": ["RTS"]}
     [cell] = resolve(parse_config({**fields, "models": ["FCN"]}), tmp_path)
     train_into(store, [cell], data_root=tmp_path)
-    kept = store.read_checkpoint(cell.key, "a0", WEIGHTS)
+    kept = store.checkpoints.read(cell.key, "a0", WEIGHTS)
     assert kept is not None
     save_file(from_bytes(kept)["model"], tmp_path / "fcn.safetensors")
     given = {"name": "FCN", "as": "mine", "weights": "fcn.safetensors"}
@@ -60,7 +60,7 @@ def test_published_weights_are_evaluated_where_there_are_no_checkpoints(
     asked = wanted(store, on=("E", "RTS"))
     expected = evaluate(store, asked)
     weights, _ = export_model(store, cell.key, tmp_path)
-    store.drop_checkpoint(cell.key, "a0", WEIGHTS)
+    store.checkpoints.drop(cell.key, "a0", WEIGHTS)
     assert store.local_path is not None
     (store.local_path / "weights").mkdir()
     (store.local_path / "weights" / f"{cell.key}.safetensors").write_bytes(weights.read_bytes())

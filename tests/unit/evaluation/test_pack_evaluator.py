@@ -52,7 +52,7 @@ def classes_of(outcome: Outcome) -> Tensor:
 def own_scores(store: Store, evaluation: Evaluation, draw: int = 0, count: int = 720) -> Tensor:
     """Scores of the first images in one draw, by the tests' own distortions and networks."""
     [row] = load_results(store, key=evaluation.cell.key).to_dict("records")
-    data = store.read_checkpoint(evaluation.cell.key, row["attempt"], WEIGHTS)
+    data = store.checkpoints.read(evaluation.cell.key, row["attempt"], WEIGHTS)
     assert data is not None
     parameters = drawn_images(evaluation.test, DATA, CPU, draw).parameters()[:count]
     images = as_images(DATA.test_images).repeat(10, 1, 1, 1)[:count]
@@ -108,7 +108,7 @@ def test_the_own_plain_test_is_that_of_the_stored_predictions_without_the_networ
     [cell] = make_cells(models=["CNN"], distortions=["R"], recipe=RECIPE)
     store = Store.open(tmp_path / "store", create=True)
     outcome = train_into(store, [cell])[cell.key]
-    store.drop_checkpoint(cell.key, "a0", WEIGHTS)
+    store.checkpoints.drop(cell.key, "a0", WEIGHTS)
     [evaluation] = evaluate_into(store, on=["R"])
     assert evaluation.is_own_test
     [row] = load_evaluations(store).to_dict("records")
@@ -195,8 +195,8 @@ def test_what_fails_ends_only_its_own_cell(trained: Store, tmp_path: Path) -> No
     cells = make_cells(models=["FCN", "CNN"], distortions=["R"], recipe={"iterations": 2})
     store = Store.open(tmp_path / "store", create=True)
     train_into(store, cells)
-    store.write_checkpoint(cells[0].key, "a0", WEIGHTS, b"damaged")
-    store.drop_checkpoint(cells[1].key, "a1", WEIGHTS)
+    store.checkpoints.write(cells[0].key, "a0", WEIGHTS, b"damaged")
+    store.checkpoints.drop(cells[1].key, "a1", WEIGHTS)
     outcomes = evaluate(store, asked := wanted(store, on=("R", "E")))
     by_name = {(one.cell.model, one.on): outcomes[one.key] for one in asked}
     assert by_name["FCN", "R"].error is None

@@ -171,7 +171,7 @@ def test_a_cell_that_only_was_submitted_is_named_with_its_command(store: Store) 
 def test_damaged_weights_are_named(store: Store) -> None:
     [cell] = make_cells(models=["FCN"], recipe={"iterations": 2})
     train_into(store, [cell])
-    store.write_checkpoint(cell.key, "a0", "weights.pt", b"nothing")
+    store.checkpoints.write(cell.key, "a0", "weights.pt", b"nothing")
     with pytest.raises(UserError, match=r"weights of FCN/none/E/seed0 in .* are damaged: not a re"):
         load_model(store, cell.key)
 

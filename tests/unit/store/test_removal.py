@@ -21,8 +21,8 @@ def fill(store: Store) -> list[str]:
     store.commit(records, [TEST_SET])
     store.commit([make_record(make_cell(), attempt="b")])
     for attempt in ("a0", "a1", "b"):
-        store.append_log("key", attempt, f"{attempt}\n")
-        store.write_checkpoint("key", attempt, "weights.pt", b"w" * 100)
+        store.logs.append("key", attempt, f"{attempt}\n")
+        store.checkpoints.write("key", attempt, "weights.pt", b"w" * 100)
     store.write_job("j", {"cells": []})
     return ["a0", "a1", "b"]
 
@@ -85,7 +85,7 @@ def test_nothing_is_removed_where_a_link_leads_to(tmp_path: Path) -> None:
         (tmp_path / "store" / link).symlink_to(other)
     remover = Remover(store.uri)
     assert total(remover.remove([*remover.logs(), *remover.checkpoints()])).files == 6
-    assert store.all_checkpoints() == store.checkpoints("linked") == []
+    assert store.checkpoints.all() == store.checkpoints.of("linked") == []
     store.sweep()
     assert (other / "notes.txt").exists()
     assert (other / "a" / "notes.txt").exists()
@@ -96,7 +96,7 @@ def test_a_folder_of_the_store_may_be_elsewhere(tmp_path: Path) -> None:
     fill(store)
     (tmp_path / "store" / "checkpoints").rename(disk)
     (tmp_path / "store" / "checkpoints").symlink_to(disk)
-    assert len(store.all_checkpoints()) == len(store.checkpoints("key")) == 3
+    assert len(store.checkpoints.all()) == len(store.checkpoints.of("key")) == 3
     remover = Remover(store.uri)
     assert total(remover.remove(remover.checkpoints())).files == 3
     assert list(disk.iterdir()) == []
@@ -112,9 +112,9 @@ def test_files_go_with_the_folders_that_they_leave_empty(any_store: Store) -> No
     ]
     removed = total(remover.remove(chosen))
     assert (removed.files, removed.bytes) == (2, 200)
-    assert any_store.checkpoints("key") == [("b", "weights.pt")]
+    assert any_store.checkpoints.of("key") == [("b", "weights.pt")]
     assert total(remover.remove(remover.logs())).files == 3
-    assert any_store.logged_attempts("key") == []
+    assert any_store.logs.attempts("key") == []
     if any_store.local_path:
         assert not (any_store.local_path / "logs" / "key").exists()
         assert not (any_store.local_path / "checkpoints" / "key" / "a0").exists()

@@ -151,7 +151,7 @@ def test_committed_files_never_change(any_store: Store) -> None:
     any_store.commit([make_record()])
     before = contents(any_store)
     any_store.commit([make_record(), make_record(error=None)])
-    any_store.append_log("k", "one", "text\n")
+    any_store.logs.append("k", "one", "text\n")
     any_store.sweep()
     after = contents(any_store)
     assert {name: after[name] for name in before} == before
@@ -197,7 +197,7 @@ def test_accepted_at_increases_also_when_the_clock_was_set_back(
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime(2001, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr("stn_cluster.store.store.datetime", EarlierClock)
+    monkeypatch.setattr("stn_cluster.store.commits.datetime", EarlierClock)
     Store.open(any_store.uri).commit([make_record()])
     assert any_store.results()["accepted_at"].max() == first + timedelta(microseconds=1)
 
@@ -265,32 +265,32 @@ def test_a_job_is_recorded_and_its_cells_are_found_again(any_store: Store) -> No
 
 
 def test_a_cells_checkpoints_are_listed_read_and_dropped(any_store: Store) -> None:
-    assert any_store.checkpoints("k") == []
-    any_store.write_checkpoint("k", "one", "state-3.pt", b"1")
-    any_store.write_checkpoint("k", "two", "state-3.pt", b"2")
-    any_store.write_checkpoint("k", "one", "weights.pt", b"w")
-    any_store.write_checkpoint("kk", "three", "weights.pt", b"another cell's")
-    assert any_store.checkpoints("k") == [
+    assert any_store.checkpoints.of("k") == []
+    any_store.checkpoints.write("k", "one", "state-3.pt", b"1")
+    any_store.checkpoints.write("k", "two", "state-3.pt", b"2")
+    any_store.checkpoints.write("k", "one", "weights.pt", b"w")
+    any_store.checkpoints.write("kk", "three", "weights.pt", b"another cell's")
+    assert any_store.checkpoints.of("k") == [
         ("one", "state-3.pt"),
         ("one", "weights.pt"),
         ("two", "state-3.pt"),
     ]
-    any_store.write_checkpoint("k", "one", "state-3.pt", b"3")
-    assert any_store.read_checkpoint("k", "one", "state-3.pt") == b"3"
+    any_store.checkpoints.write("k", "one", "state-3.pt", b"3")
+    assert any_store.checkpoints.read("k", "one", "state-3.pt") == b"3"
     for _ in range(2):  # dropping what is not there is no error
-        any_store.drop_checkpoint("k", "one", "state-3.pt")
-        assert any_store.read_checkpoint("k", "one", "state-3.pt") is None
-    assert any_store.checkpoints("k") == [("one", "weights.pt"), ("two", "state-3.pt")]
+        any_store.checkpoints.drop("k", "one", "state-3.pt")
+        assert any_store.checkpoints.read("k", "one", "state-3.pt") is None
+    assert any_store.checkpoints.of("k") == [("one", "weights.pt"), ("two", "state-3.pt")]
 
 
 def test_a_log_grows_and_is_read_back(any_store: Store) -> None:
-    assert any_store.read_log("k", "one") is None
-    any_store.append_log("k", "one", "first: ü\n")
-    any_store.append_log("k", "one", "second\n")
-    any_store.append_log("k", "two", "another\n")
-    assert any_store.read_log("k", "one") == "first: ü\nsecond\n"
+    assert any_store.logs.read("k", "one") is None
+    any_store.logs.append("k", "one", "first: ü\n")
+    any_store.logs.append("k", "one", "second\n")
+    any_store.logs.append("k", "two", "another\n")
+    assert any_store.logs.read("k", "one") == "first: ü\nsecond\n"
     any_store._files.append("logs/k/one.log", b"\xff torn")
-    assert str(any_store.read_log("k", "one")).endswith("second\n\ufffd torn")
+    assert str(any_store.logs.read("k", "one")).endswith("second\n\ufffd torn")
 
 
 def test_a_report_is_written_under_its_name(any_store: Store) -> None:
@@ -308,16 +308,16 @@ def test_sweeping_an_unused_store_leaves_all_of_it(any_store: Store) -> None:
 
 def test_all_checkpoints_of_all_cells_are_listed(any_store: Store) -> None:
     places = [("k", "one", "state-3.pt"), ("k", "two", "weights.pt"), ("l", "one", "weights.pt")]
-    assert any_store.all_checkpoints() == []
+    assert any_store.checkpoints.all() == []
     for place in places:
-        any_store.write_checkpoint(*place, b"1")
-    assert any_store.all_checkpoints() == places
-    any_store.drop_checkpoint(*places[0])
-    assert any_store.all_checkpoints() == places[1:]
+        any_store.checkpoints.write(*place, b"1")
+    assert any_store.checkpoints.all() == places
+    any_store.checkpoints.drop(*places[0])
+    assert any_store.checkpoints.all() == places[1:]
 
 
 @pytest.mark.parametrize("size", [0, 1, 12_000_000])  # an object store takes the last in parts
 def test_a_checkpoint_of_any_size_is_read_as_it_was_written(any_store: Store, size: int) -> None:
     data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    any_store.write_checkpoint("k", "one", "weights.pt", data)
-    assert any_store.read_checkpoint("k", "one", "weights.pt") == data
+    any_store.checkpoints.write("k", "one", "weights.pt", data)
+    assert any_store.checkpoints.read("k", "one", "weights.pt") == data

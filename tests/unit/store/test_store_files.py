@@ -43,7 +43,7 @@ def test_hidden_files_are_passed_over_as_by_pandas(store: Store, hidden: str) ->
     store.commit([record])
     cells = [make_cell().model_dump(mode="json")]
     store.write_job("j", {"job_id": "j", "cells": cells})
-    store.write_checkpoint("k", "one", "weights.pt", b"w")
+    store.checkpoints.write("k", "one", "weights.pt", b"w")
     folders = {"cells": "a.parquet", "curves": "a.parquet", "predictions": "a.parquet"}
     folders |= {"test_sets": "a.parquet", "jobs": "a.json", "checkpoints/k": "Thumbs.db"}
     for folder, name in folders.items():
@@ -56,8 +56,8 @@ def test_hidden_files_are_passed_over_as_by_pandas(store: Store, hidden: str) ->
     assert store.results()["attempt"].tolist() == [record.row["attempt"]]
     assert len(list(store.scan({}))) == 1
     assert len(store.jobs()) == len(store.submitted()) == 1
-    assert store.checkpoints("k") == [("one", "weights.pt")]
-    assert store.all_checkpoints() == [("k", "one", "weights.pt")]
+    assert store.checkpoints.of("k") == [("one", "weights.pt")]
+    assert store.checkpoints.all() == [("k", "one", "weights.pt")]
     (store.local_path / "cells" / "Thumbs.db").unlink()
     assert len(pd.read_parquet(store.local_path / "cells")) == 1
 
@@ -120,8 +120,8 @@ def test_a_store_whose_folder_has_gone_is_not_made_anew_and_goes_on_when_it_is_b
     away = store.local_path.rename(tmp_path / "away")
     writes = (
         partial(store.commit, [record]),
-        partial(store.append_log, "k", "one", "text"),
-        partial(store.write_checkpoint, "k", "one", "weights.pt", b"w"),
+        partial(store.logs.append, "k", "one", "text"),
+        partial(store.checkpoints.write, "k", "one", "weights.pt", b"w"),
         partial(store.write_job, "j", {"cells": []}),
         partial(store.write_report, "table.md", "| a |"),
     )
@@ -134,13 +134,13 @@ def test_a_store_whose_folder_has_gone_is_not_made_anew_and_goes_on_when_it_is_b
     for write in writes:
         write()
     assert store.results()["attempt"].tolist() == [record.row["attempt"]]
-    assert store.read_log("k", "one") == "text"
+    assert store.logs.read("k", "one") == "text"
 
 
 def test_tmp_is_empty_after_each_write_and_leftovers_in_it_are_never_read(store: Store) -> None:
     assert store.local_path is not None
     store.commit([make_record()])
-    store.write_checkpoint("k", "one", "state.pt", b"1")
+    store.checkpoints.write("k", "one", "state.pt", b"1")
     assert list((store.local_path / "tmp").iterdir()) == []
     (store.local_path / "tmp" / "left-over.parquet").write_bytes(b"PAR1 and then the power went")
     reopened = Store.open(store.uri, create=True)

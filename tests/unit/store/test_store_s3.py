@@ -108,7 +108,7 @@ def test_a_store_needs_no_more_than_its_name_where_the_environment_says_the_rest
 
 def test_a_small_file_is_one_request(s3_server: S3Server, s3_store: Store) -> None:
     del s3_server.requests[:]
-    s3_store.write_checkpoint("k", "one", "state.pt", b"1")
+    s3_store.checkpoints.write("k", "one", "state.pt", b"1")
     root = s3_store._files.root
     assert s3_server.requests == [f"PUT /{root}/checkpoints/k/one/state.pt"]
 

@@ -14,8 +14,8 @@ CELL = make_cell("CNN")
 def test_the_logs_of_all_attempts_are_found_by_label_and_by_key(any_store: Store) -> None:
     failed = make_record(CELL, error=None)
     attempt = failed.row["attempt"]
-    any_store.append_log(CELL.key, "a-lost-one", "1 died\n")
-    any_store.append_log(CELL.key, attempt, "2 failed: ValueError: the loss is not finite\n")
+    any_store.logs.append(CELL.key, "a-lost-one", "1 died\n")
+    any_store.logs.append(CELL.key, attempt, "2 failed: ValueError: the loss is not finite\n")
     any_store.commit([failed])
     for name in (CELL.label, CELL.key):
         lost, last = stored_logs(any_store, name)
@@ -37,7 +37,7 @@ def test_without_a_log_the_rows_error_is_shown(store: Store) -> None:
 def test_the_log_of_a_cell_without_a_result_is_found_by_its_job(store: Store) -> None:
     cells = [CELL.model_dump(mode="json")]
     store.write_job("j", {"job_id": "j", "submitted_at": "2025", "cells": cells})
-    store.append_log(CELL.key, "a", "1 begins\n")
+    store.logs.append(CELL.key, "a", "1 begins\n")
     [log] = stored_logs(store, CELL.label)
     assert log.text == "1 begins\n"
 
@@ -47,7 +47,7 @@ def test_the_logs_of_an_evaluation_are_found_by_its_id(store: Store) -> None:
     rows = [make_evaluation_row(CELL, "E", error, "a") for error in (None, 2.5)]
     name = rows[0]["evaluation"]
     for row, attempt in zip(rows, ("x", "y"), strict=True):
-        store.append_log(name, attempt, f"{attempt} ends\n")
+        store.logs.append(name, attempt, f"{attempt} ends\n")
         store.commit_evaluations([row])
     failed, succeeded = stored_logs(store, name)
     assert (failed.attempt, failed.ending, failed.job_id) == ("x", "failed", rows[0]["job_id"])
@@ -64,7 +64,7 @@ def test_a_lost_attempt_at_an_evaluation_has_no_result_and_a_lost_log_no_text(st
     [log] = stored_logs(store, row["evaluation"])
     assert (log.attempt, log.ending, log.text) == ("(unknown)", "succeeded", "")
     for attempt in ("lost", "last"):
-        store.append_log(row["evaluation"], attempt, "begins\n")
+        store.logs.append(row["evaluation"], attempt, "begins\n")
     lost, last = stored_logs(store, row["evaluation"])
     assert [(log.attempt, log.ending) for log in (lost, last)] == [
         ("lost", "no result"),
