@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from stn_cluster.document.drawings import Drawing, draw_all, draw_pose, draw_votes
+from stn_cluster.document.drawings import Drawing, draw_all, draw_evaluations, draw_votes
 from stn_cluster.document.embedded import Embedded, embed
 from stn_cluster.document.evidence import Evidence, Matrix
 from stn_cluster.document.findings import coverage, findings, ranks
@@ -82,7 +82,7 @@ class Report:
     explorer_note: str
     drawings: tuple[tuple[str, tuple[Drawing, ...]], ...]  # of each matrix
     images: tuple[Drawing, ...]
-    pose: tuple[Drawing, ...]
+    evaluated: tuple[Drawing, ...]
     sections: tuple[Section, ...]
     left_out: tuple[tuple[str, str], ...]  # what, and why
     made_by: str
@@ -116,7 +116,7 @@ def compose(evidence: Evidence, version: str, *, pictures: bool = True) -> Repor
             left_out[section.title] = _NOTHING[section.name]
     drawings = draw_all(evidence, left_out)
     embedded, sheets, images = _explorable(evidence, left_out, pictures)
-    pose = draw_pose(evidence.evaluations, left_out)
+    evaluated = draw_evaluations(evidence, left_out)
     command = f"stn-cluster report --store {shlex.quote(evidence.source)}"
     newest = evidence.results["accepted_at"].max()
     dated = "" if pd.isna(newest) else f"; newest result {newest:%Y-%m-%d}"
@@ -136,7 +136,7 @@ def compose(evidence: Evidence, version: str, *, pictures: bool = True) -> Repor
             if drawn
         ),
         images=tuple(images),
-        pose=tuple(pose),
+        evaluated=tuple(evaluated),
         sections=tuple(sections),
         left_out=tuple((one_line(what), one_line(why)) for what, why in left_out.items()),
         made_by=f"Made by stn-cluster {version}: `{command}`",

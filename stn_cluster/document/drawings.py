@@ -11,6 +11,7 @@ import pandas as pd
 
 from stn_cluster.document.evidence import Evidence, Matrix
 from stn_cluster.errors import UserError
+from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.figures.confusion import confusion_figure
 from stn_cluster.figures.forest import forest_figure
 from stn_cluster.figures.heat_map import matrix_figure
@@ -18,8 +19,11 @@ from stn_cluster.figures.images import hardest_figure, saved_figure
 from stn_cluster.figures.inline_svg import PAGE, as_svg
 from stn_cluster.figures.learning_curves import curves_figure
 from stn_cluster.figures.pose import pose_figure
+from stn_cluster.figures.severity import severity_figure
 from stn_cluster.figures.table_parts import network_name
+from stn_cluster.figures.transfer_map import transfer_figure
 from stn_cluster.figures.votes import Votes
+from stn_cluster.grid import base_distortion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +32,7 @@ _Wanted = tuple[str, bool, "Callable[[], Figure]"]  # title, whether it is folde
 WIDE = 7.5  # inches
 MOST_MATRICES = 6  # that have figures
 MOST_ROWS, MOST_COLUMNS = 40, 12  # of a matrix with figures
+_TESTED = ["trained_dataset", "recipe", "dataset"]  # what a figure of evaluations has one of
 
 
 @dataclass(frozen=True)
@@ -119,15 +124,40 @@ def draw_votes(votes: Sequence[Votes], left_out: dict[str, str]) -> list[Drawing
     return list(_drawn(wanted, left_out))
 
 
-def draw_pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[Drawing]:
+def draw_evaluations(evidence: Evidence, left_out: dict[str, str]) -> list[Drawing]:
+    """Figures of evaluations: trained on one distortion and tested on another, errors by severity,
+    known pose."""
+    wanted: list[_Wanted] = []
+    for name, part in evidence.evaluation_means.groupby(_TESTED, sort=False):
+        of = " of {}, recipe {}, tested on {}".format(*name)
+        means = part.reset_index(drop=True)
+        rows = len(means[["model", "transform", "trained_on"]].drop_duplicates())
+        if len(wanted) >= 2 * MOST_MATRICES:
+            left_out[f"Figures{of}"] = f"only the first {MOST_MATRICES} have figures"
+            continue
+        if rows > MOST_ROWS:
+            left_out[f"Figures{of}"] = f"{rows:,} rows are too many for a figure"
+            continue
+        if means["on"].nunique() > 1:
+            wanted.append((f"Transfer{of}", False, partial(transfer_figure, means, PAGE)))
+        if means["severity"].nunique() > 1 + (CLEAN in set(means["on"])):
+            wanted.append((f"Errors by severity{of}", False, partial(severity_figure, means, PAGE)))
+    wanted += _pose(evidence.evaluations, left_out)
+    return list(_drawn(wanted, left_out))
+
+
+def _pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[_Wanted]:
     """Known pose, if evaluations have any."""
     rows = evaluations[evaluations["pose_residual_px"].notna()]
-    if rows.empty:
-        return []
+    title = "Known pose"
+    if len(rows) > MOST_ROWS:  # then as the networks were trained
+        own = rows["trained_on"].map(base_distortion) == rows["distortion"]
+        rows = rows[own & (rows["severity"] == 1) & (rows["worst_of"] == 1)]
+        title = "Known pose on what networks were trained on"
     if len(rows) > MOST_ROWS:
         left_out["Figure of known pose"] = f"{len(rows):,} rows are too many for a figure"
         return []
-    return list(_drawn([("Known pose", False, partial(pose_figure, rows, PAGE))], left_out))
+    return [(title, False, partial(pose_figure, rows, PAGE))] if len(rows) else []
 
 
 def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stn_cluster.paths import user_path
+from stn_cluster.report.evaluation_tables import evaluation_means
 from stn_cluster.report.grading import Grades, grade
 from stn_cluster.report.table import ComparisonTable, comparison_table, shown_keys
 from stn_cluster.store import Store, load_evaluations, load_results, load_verifications, redact
@@ -32,6 +33,7 @@ class Evidence:
     grades: Grades  # of succeeded cells
     attempts: Mapping[str, int]  # that ended, by key
     evaluations: pd.DataFrame  # of the current attempts, with the cells' labels
+    evaluation_means: pd.DataFrame  # over seeds
     verifications: pd.DataFrame
     class_names: Mapping[str, list[str]]  # by data set; of those that have names
     outdated: tuple[str, ...]  # lines on results of older versions of a plug-in
@@ -85,6 +87,7 @@ def gather(
         grades=grade(opened, tested, root),
         attempts=Counter(ended),
         evaluations=evaluations[evaluations["key"].isin(shown)].replace({np.nan: None}),
+        evaluation_means=evaluation_means(opened, **filters),
         verifications=load_verifications(opened, **filters),
         class_names={row["dataset"]: row["class_names"] for row in sets if row["class_names"]},
         outdated=tuple(opened.outdated(lambda: results["key"])),

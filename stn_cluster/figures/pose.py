@@ -30,13 +30,22 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     measures = [name for name in MEASURES if known[f"pose_{name}"].notna().any()]
     figure = new_figure(theme, 5 + 4.5 * len(measures), 3 + 0.6 * len(known))
     panels = new_axes(figure, theme, 1, len(measures))
+    figure.set_layout_engine("constrained", w_pad=0.12)  # inches, between the panels' numbers
     places = np.arange(len(known))[::-1]
     names = _names(known)
     for panel, measure in zip(panels, measures, strict=True):
         left, nothing = known[f"pose_{measure}"], known[f"identity_{measure}"]
         panel.hlines(places, left, nothing, color=theme.faint, linewidth=2)
-        panel.plot(nothing, places, "o", color=theme.series[1], label="without a transformer")
-        panel.plot(left, places, "o", color=theme.series[0], label="with its transformer")
+        # Points at 0 are whole, too.
+        for values, number, label in ((nothing, 1, "without a"), (left, 0, "with its")):
+            panel.plot(
+                values,
+                places,
+                "o",
+                color=theme.series[number],
+                label=f"{label} transformer",
+                clip_on=False,
+            )
         panel.set_yticks(places, names if panel is panels[0] else [""] * len(names))
         panel.set_ylim(-0.6, len(known) - 0.4)
         panel.set_xlim(left=0)

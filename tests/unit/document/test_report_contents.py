@@ -19,6 +19,7 @@ from support.reported_stores import (
 
 from stn_cluster.data.labels import load_test_labels
 from stn_cluster.document.compose import Report, compose
+from stn_cluster.document.drawings import MOST_ROWS
 from stn_cluster.document.evidence import gather
 from stn_cluster.document.formats import as_html, as_latex, as_markdown
 from stn_cluster.report.render import render
@@ -119,7 +120,50 @@ def test_evaluations_verifications_and_failures_are_listed(store: Store) -> None
     assert [title for title, _ in report.left_out if title.startswith("Images")] == [
         "Images of letters, R; letters, E"
     ]
-    assert len(report.pose) == 1
+    assert len(report.evaluated) == 1
+
+
+def test_evaluations_have_figures(store: Store) -> None:
+    (cell,) = cells = digits_cells("ST-FCN")[:1]
+    commit_digits(store, cells)
+    (row,) = store.results().to_dict("records")
+    tests = [(on, severity) for on in ("R", "E") for severity in (1.0, 2.0)]
+    names = [f"{number:016x}" for number in range(len(tests))]
+    store.add(
+        "evaluations",
+        [
+            evaluation(cell, row["attempt"], evaluation=name, distortion=on, severity=s, worst_of=1)
+            for name, (on, s) in zip(names, tests, strict=True)
+        ],
+    )
+    of = f"of digits, recipe {cell.recipe}, tested on digits"
+    titles = [drawing.title for drawing in report_of(store).evaluated]
+    assert titles == [f"Transfer {of}", f"Errors by severity {of}", "Known pose"]
+
+
+def test_the_pose_of_many_evaluations_is_that_of_networks_on_what_they_were_trained_on(
+    store: Store,
+) -> None:
+    (cell,) = cells = digits_cells("ST-FCN", distortions=("R",))[:1]
+    commit_digits(store, cells)
+    (row,) = store.results().to_dict("records")
+    store.add(
+        "evaluations",
+        [
+            evaluation(
+                cell,
+                row["attempt"],
+                evaluation=f"{number:016x}",
+                distortion=cell.distortion if number < 2 else "E",
+                severity=1.0 if number == 0 else 1 + number / 100,
+                worst_of=1,
+            )
+            for number in range(MOST_ROWS + 1)
+        ],
+    )
+    drawing = report_of(store).evaluated[-1]
+    assert drawing.title == "Known pose on what networks were trained on"
+    assert drawing.svg.count(cell.label) == 1
 
 
 def test_an_evaluation_with_predictions_has_the_interval_of_its_base_images(store: Store) -> None:

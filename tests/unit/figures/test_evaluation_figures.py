@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from stn_cluster.errors import UserError
-from stn_cluster.figures.severity import severity_figure
+from stn_cluster.figures.severity import MOST_CURVES, OWN, severity_figure
 from stn_cluster.figures.transfer_map import transfer_figure
 
 
@@ -40,6 +40,27 @@ def test_a_curve_begins_at_the_upright_images() -> None:
     (line,) = figure.axes[0].lines
     assert line.get_label() == "CNN, trained on R"
     assert line.get_xydata().tolist() == [[0, 1], [1, 2], [2, 9]]
+
+
+def test_of_many_networks_those_are_drawn_that_were_trained_on_what_a_panel_is_tested_on() -> None:
+    trained = ("R", "E", "RTS:rotated-frame", "P")
+    some = means(
+        *((t, "clean", 0, 0.5) for t in trained),
+        *((t, on, s, 1.0 + s) for t in trained for on in ("R", "E", "RTS") for s in (1, 2)),
+    )
+    models = ("FCN", "CNN", "ST-FCN", "ST-CNN")
+    few, many = (pd.concat([some.assign(model=m) for m in models[:n]]) for n in (3, 4))
+    assert len(severity_figure(few).axes[0].lines) == MOST_CURVES
+    assert OWN not in severity_figure(few).get_supxlabel()
+    figure = severity_figure(many)
+    assert OWN in figure.get_supxlabel()
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.lines] == list(models)
+        for line in axes.lines:
+            assert np.asarray(line.get_xydata()).tolist() == [[0, 0.5], [1, 2], [2, 3]]
+    both = pd.concat([many, many.assign(trained_on=many["trained_on"] + ":42")])  # one name twice
+    labels = [line.get_label() for line in severity_figure(both).axes[0].lines]
+    assert len(labels) == len(set(labels)) == 32
 
 
 def test_one_severity_is_no_curve() -> None:
