@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,8 @@ def main(
     cells = resolve(load_config(config), data_root)
     rows = load_results(store, key=[cell.key for cell in cells], status="succeeded")
     held = set(rows["key"])
-    rerun = f"stn-cluster rerun --store {store} --key {{key}} --into DIR --data-root ROOT"
+    here = shlex.quote(str(store))
+    rerun = f"stn-cluster rerun --store {here} --key"
     manifest = {
         "config": str(config),
         "dataset": distinct(rows["dataset"]),
@@ -58,9 +60,12 @@ def main(
         "train_seconds": round(rows["train_seconds"].sum()),  # of all workers together
         "commands": {
             "run": f"stn-cluster run {config} --store DIR --data-root ROOT",
-            "table": f"stn-cluster table --store {store}",
-            "manifest": f"python jobs/manifest.py {config} --store {store}",
-            "rerun": {row.label: rerun.format(key=row.key) for row in rows.itertuples()},
+            "table": f"stn-cluster table --store {here}",
+            "manifest": f"python jobs/manifest.py {config} --store {here}",
+            "rerun": {
+                row.label: f"{rerun} {row.key} --into DIR --data-root ROOT"
+                for row in rows.itertuples()
+            },
         },
     }
     Path(store, "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -8,10 +8,12 @@ cells come the evaluations that the run's store has of them.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import manifest
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
@@ -41,11 +43,12 @@ def main(
     finished = load_results(run, key=keys, status="succeeded")
     known = load_results(published, key=keys, status="succeeded")
     new = finished[~finished["key"].isin(known["key"])]
+    if new.empty and known.empty:
+        raise typer.BadParameter(f"{source} has no result of {config}", param_hint="--from")
     copy_rows(run, published, list(new["attempt"]))
-    for row in new[new["seed"].isin(weights_of or ())].itertuples():
-        _, description = export_model(run, row.key, into / "weights")
-        description.unlink()  # the row's spec says it, too
-    evaluations = copy_evaluations(run, published, [*known["attempt"], *new["attempt"]])
+    rows = pd.concat([known, new])
+    copy_weights(run, published, into, rows[rows["seed"].isin(weights_of or ())])
+    evaluations = copy_evaluations(run, published, list(rows["attempt"]))
     manifest.main(config, into)
     typer.echo(
         f"{len(new)} cells and {evaluations} evaluations added, "
@@ -54,13 +57,28 @@ def main(
 
 
 def copy_rows(run: Store, published: Store, attempts: list[str]) -> None:
-    """Adds the rows of attempts, of all kinds, and the test sets that they name."""
-    if not attempts:
-        return
-    rows = {kind: matching(run, kind, "attempt", attempts) for kind in OF_ATTEMPTS}
+    """Adds the rows of attempts, of all kinds, and the test sets that they name.
+
+    Those of a kind that are there are left out, as of a call that did not come to its end.
+    """
+    rows = {}
+    for kind in OF_ATTEMPTS:
+        there = set(published.read(kind, ["attempt"])["attempt"].to_pylist())
+        rows[kind] = matching(run, kind, "attempt", [a for a in attempts if a not in there])
     copy_test_sets(run, published, rows["predictions"]["test_set"])
     for kind, table in rows.items():
-        published.add(kind, table.to_pylist())
+        add(published, kind, table)
+
+
+def copy_weights(run: Store, published: Store, into: Path, rows: pd.DataFrame) -> None:
+    """Adds the weights of cells that the other store lacks."""
+    for row in rows.itertuples():
+        if published.weights.has(row.key):
+            continue
+        with tempfile.TemporaryDirectory(dir=into) as folder:  # no half of a file is published
+            weights, _ = export_model(run, row.key, Path(folder), attempt=row.attempt)
+            (into / "weights").mkdir(exist_ok=True)
+            weights.replace(into / "weights" / weights.name)
 
 
 def copy_evaluations(run: Store, published: Store, attempts: list[str]) -> int:
@@ -70,7 +88,7 @@ def copy_evaluations(run: Store, published: Store, attempts: list[str]) -> int:
     there = published.read("evaluations", ["evaluation", "attempt"])
     new = rows.filter(pc.invert(pc.is_in(_named(rows), _named(there))))
     copy_test_sets(run, published, new["test_set"])
-    published.add("evaluations", new.to_pylist())
+    add(published, "evaluations", new)
     return len(new)
 
 
@@ -78,14 +96,18 @@ def copy_test_sets(run: Store, published: Store, names: pa.ChunkedArray) -> None
     """Adds the test sets of these names that the other store lacks."""
     there = published.read("test_sets", ["test_set"])["test_set"]
     lacking = pc.unique(names).filter(pc.invert(pc.is_in(pc.unique(names), there.combine_chunks())))
-    published.add(
-        "test_sets", matching(run, "test_sets", "test_set", lacking.to_pylist()).to_pylist()
-    )
+    add(published, "test_sets", matching(run, "test_sets", "test_set", lacking.to_pylist()))
 
 
 def _named(rows: pa.Table) -> pa.Array:
     """What tells evaluations apart: of a cell that was trained anew, they are others."""
     return pc.binary_join_element_wise(rows["evaluation"], rows["attempt"], "/").combine_chunks()
+
+
+def add(published: Store, kind: Kind, rows: pa.Table) -> None:
+    """Adds rows, if there are any."""
+    if len(rows):
+        published.add(kind, rows.to_pylist())
 
 
 def matching(store: Store, kind: Kind, column: str, values: list[str]) -> pa.Table:

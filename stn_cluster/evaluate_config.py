@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 LARGEST_SEVERITY = 3.0
 LARGEST_WORST_OF = 100
@@ -21,7 +28,10 @@ def _listed(given: Any) -> Any:
 
 
 Severities = Annotated[
-    tuple[Annotated[float, Field(ge=0, le=LARGEST_SEVERITY)], ...],
+    tuple[
+        # -0.0, which is as large as 0, would be another test set.
+        Annotated[float, Field(ge=0, le=LARGEST_SEVERITY), AfterValidator(lambda it: it + 0.0)], ...
+    ],
     Field(min_length=1, max_length=MAX_LISTED),
     BeforeValidator(_listed),
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -46,6 +47,7 @@ PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
 PAPER_DISTORTIONS = ("R", "RTS", "P", "E")
 CELL_FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key")
+_CANVAS = re.compile(r"[:-][0-9]+$")
 
 
 class Frozen(BaseModel):
@@ -315,6 +317,11 @@ class Cell(Frozen):
 def base_distortion(name: str) -> str:
     """Name of a distortion without variant and canvas: 'P' for 'P:xy-42'."""
     return name.partition(":")[0]
+
+
+def without_canvas(name: str) -> str:
+    """Name of a distortion without its canvas, as it is tested on: 'P:xy' for 'P:xy-42'."""
+    return _CANVAS.sub("", name)
 
 
 def hash_test_set(

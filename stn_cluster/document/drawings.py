@@ -23,7 +23,7 @@ from stn_cluster.figures.severity import severity_figure
 from stn_cluster.figures.table_parts import network_name
 from stn_cluster.figures.transfer_map import transfer_figure
 from stn_cluster.figures.votes import Votes
-from stn_cluster.grid import base_distortion
+from stn_cluster.grid import without_canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,6 @@ _Wanted = tuple[str, bool, "Callable[[], Figure]"]  # title, whether it is folde
 WIDE = 7.5  # inches
 MOST_MATRICES = 6  # that have figures
 MOST_ROWS, MOST_COLUMNS = 40, 12  # of a matrix with figures
-_TESTED = ["trained_dataset", "recipe", "dataset"]  # what a figure of evaluations has one of
 
 
 @dataclass(frozen=True)
@@ -128,36 +127,43 @@ def draw_evaluations(evidence: Evidence, left_out: dict[str, str]) -> list[Drawi
     """Figures of evaluations: trained on one distortion and tested on another, errors by severity,
     known pose."""
     wanted: list[_Wanted] = []
-    for name, part in evidence.evaluation_means.groupby(_TESTED, sort=False):
-        of = " of {}, recipe {}, tested on {}".format(*name)
-        means = part.reset_index(drop=True)
-        rows = len(means[["model", "transform", "trained_on"]].drop_duplicates())
-        if len(wanted) >= 2 * MOST_MATRICES:
-            left_out[f"Figures{of}"] = f"only the first {MOST_MATRICES} have figures"
-            continue
-        if rows > MOST_ROWS:
-            left_out[f"Figures{of}"] = f"{rows:,} rows are too many for a figure"
-            continue
-        if means["on"].nunique() > 1:
-            wanted.append((f"Transfer{of}", False, partial(transfer_figure, means, PAGE)))
-        if means["severity"].nunique() > 1 + (CLEAN in set(means["on"])):
-            wanted.append((f"Errors by severity{of}", False, partial(severity_figure, means, PAGE)))
+    means = evidence.evaluation_means
+    means = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
+    for number, ((dataset, recipe), part) in enumerate(
+        means.groupby(["trained_dataset", "recipe"], sort=False)
+    ):
+        of = f" of evaluations of {dataset}, recipe {recipe}"
+        rows = len(part[["model", "transform", "trained_on"]].drop_duplicates())
+        tests = part[["dataset", "on"]].drop_duplicates()
+        distorted = part[part["on"] != CLEAN].groupby(["dataset", "on"])
+        if number >= MOST_MATRICES:
+            left_out[f"Figures{of}"] = f"only those of the first {MOST_MATRICES} tables are drawn"
+        elif rows > MOST_ROWS or len(tests) > MOST_COLUMNS:
+            many = f"{rows:,} networks on {len(tests):,} tests"
+            left_out[f"Figures{of}"] = f"{many} are too many for a figure"
+        else:
+            if len(tests) > 1:
+                wanted.append((f"Transfer{of}", False, partial(transfer_figure, part, PAGE)))
+            if (distorted["severity"].nunique() > 1).any():
+                wanted.append((f"Severity{of}", False, partial(severity_figure, part, PAGE)))
     wanted += _pose(evidence.evaluations, left_out)
     return list(_drawn(wanted, left_out))
 
 
 def _pose(evaluations: pd.DataFrame, left_out: dict[str, str]) -> list[_Wanted]:
     """Known pose, if evaluations have any."""
-    rows = evaluations[evaluations["pose_residual_px"].notna()]
-    title = "Known pose"
-    if len(rows) > MOST_ROWS:  # then as the networks were trained
-        own = rows["trained_on"].map(base_distortion) == rows["distortion"]
-        rows = rows[own & (rows["severity"] == 1) & (rows["worst_of"] == 1)]
-        title = "Known pose on what networks were trained on"
-    if len(rows) > MOST_ROWS:
-        left_out["Figure of known pose"] = f"{len(rows):,} rows are too many for a figure"
+    known = evaluations[evaluations["pose_residual_px"].notna()]
+    if known.empty:
         return []
-    return [(title, False, partial(pose_figure, rows, PAGE))] if len(rows) else []
+    rows, title = known, "Known pose"
+    if len(known) > MOST_ROWS:  # then as the networks were trained
+        own = known["trained_on"].map(without_canvas) == known["on"]
+        rows = known[own & (known["severity"] == 1) & (known["worst_of"] == 1)]
+        title = "Known pose on what networks were trained on"
+    if not 0 < len(rows) <= MOST_ROWS:
+        left_out["Figure of known pose"] = f"{len(known):,} rows are too many for a figure"
+        return []
+    return [(title, False, partial(pose_figure, rows, PAGE))]
 
 
 def _drawn(wanted: Sequence[_Wanted], left_out: dict[str, str]) -> Iterator[Drawing]:

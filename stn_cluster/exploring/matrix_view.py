@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from stn_cluster.exploring.numbers import plain
+from stn_cluster.grid import without_canvas
 from stn_cluster.report.evaluation_tables import evaluation_means
 from stn_cluster.report.matrix import matrix_legend, matrix_rows
 from stn_cluster.report.table import table_of_cells
@@ -169,7 +170,7 @@ def _tested(
         return {}
     means = evaluation_means(store, key=list(cells["key"]))
     own = means[
-        (means["on"] == means["trained_on"])
+        (means["on"] == means["trained_on"].map(without_canvas))
         & (means["dataset"] == means["trained_dataset"])
         & (means["status"] == "succeeded")
         & ((means["severity"] == 1) | (means["worst_of"] == 1))

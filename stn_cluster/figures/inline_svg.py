@@ -8,7 +8,6 @@ import zlib
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from stn_cluster.figures.theme import LIGHT, Theme
 
@@ -39,8 +38,6 @@ def as_svg(figure: Figure, title: str) -> str:
         title: distinct in the page.
     """
     content = io.StringIO()
-    for words in figure.findobj(Text):  # names of users are no formulas
-        words.set_parse_math(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     text = content.getvalue()

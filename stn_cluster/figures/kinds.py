@@ -23,9 +23,9 @@ from stn_cluster.figures.theme import LIGHT, Theme
 from stn_cluster.figures.transfer_map import transfer_figure
 from stn_cluster.figures.transformations import transformations_figure
 from stn_cluster.figures.votes import load_votes
-from stn_cluster.report.evaluation_tables import evaluation_means
+from stn_cluster.report.evaluation_tables import current_evaluations, evaluation_means
 from stn_cluster.report.table import comparison_table, current_cells
-from stn_cluster.store import Store, load_evaluations, load_results
+from stn_cluster.store import Store, load_results
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _curves(wanted: Wanted) -> Figure:
 
 
 def _pose(wanted: Wanted) -> Figure:
-    rows = load_evaluations(wanted.store, status="succeeded", **wanted.filters)
+    rows = current_evaluations(wanted.store, status="succeeded", **wanted.filters)
     return pose_figure(rows, wanted.theme)
 
 

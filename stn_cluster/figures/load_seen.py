@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stn_cluster.inference.stored_cells import StoredCell
 
 CHOICES = ("random", "worst", "improved")
+CHANNELS = (1, 3)  # of an image: a network may transform maps of features, too
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,19 @@ def load_seen(
     chosen = _chosen(store, stored, test, choice, data_root)
     images = test.images[chosen]
     pixels = (images if images.ndim == 4 else images[..., None]).transpose(0, 3, 1, 2)
-    found = transformations(model, pixels)
+    found = [one for one in transformations(model, pixels) if one.output.shape[1] in CHANNELS]
     if not found:
-        raise UserError(f"{stored.cell.label}: its network has no spatial transformer")
+        raise UserError(f"{stored.cell.label}: its network has no spatial transformer of images")
     predicted = predict(model, pixels).classes.tolist()
-    names = test.class_names or [str(number) for number in range(int(test.labels.max()) + 1)]
+    names = dict(enumerate(test.class_names or ()))
     return Seen(
         stored.cell.label,
         (images / 255).astype(np.float32),
         found[0].grid.numpy(),
         found[0].output.permute(0, 2, 3, 1).squeeze(-1).numpy(),
         tuple(
-            f"{names[true]}" if true == given else f"{names[true]}, taken for {names[given]}"
+            f"{names.get(true, true)}"
+            + (f", taken for {names.get(given, given)}" if given != true else "")
             for true, given in zip(test.labels[chosen].tolist(), predicted, strict=True)
         ),
     )
@@ -115,6 +117,8 @@ def _chosen(
         return np.sort(np.random.default_rng(0).permutation(total)[: choice.count])
     rows = store.results(latest=False)
     own = predictions_of(store, rows[rows["attempt"] == stored.attempt])
+    if len(own) != total:
+        raise UserError(f"{cell.label}: its predictions are not in the store: choose random images")
     wrong = np.not_equal(own["predicted_class"].to_numpy(int), test.labels)
     if choice.how == "worst":
         sure = own["confidence"].fillna(0).to_numpy(float)

@@ -12,6 +12,7 @@ from stn_cluster.figures.theme import LIGHT, Theme, add_legend, new_axes, new_fi
 # What is measured, with its unit.
 MEASURES = {"degrees": "degrees", "log2_scale": "log2 of scale", "shift_px": "shift, px"}
 MEASURES |= {"residual_px": "residual, px"}
+MOST_ROWS = 300
 
 
 def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
@@ -22,11 +23,16 @@ def pose_figure(evaluations: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         theme: its colours.
 
     Raises:
-        UserError: no row has a known pose.
+        UserError: no row has a known pose, or too many have.
     """
     known = evaluations[evaluations["pose_residual_px"].notna()].reset_index(drop=True)
     if known.empty:
         raise UserError("there is nothing to draw: the store has no evaluations with a known pose")
+    if len(known) > MOST_ROWS:
+        raise UserError(
+            f"{len(known):,} evaluations are too many for a figure of known pose, which has "
+            f"{MOST_ROWS} rows at most; choose with --model, --transform, --distortion or --seed"
+        )
     measures = [name for name in MEASURES if known[f"pose_{name}"].notna().any()]
     figure = new_figure(theme, 5 + 4.5 * len(measures), 3 + 0.6 * len(known))
     panels = new_axes(figure, theme, 1, len(measures))

@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stn_cluster.errors import UserError
-from stn_cluster.figures.table_parts import network_name
+from stn_cluster.evaluate_config import CLEAN
+from stn_cluster.figures.evaluation_parts import drawn_means
 from stn_cluster.figures.theme import (
     LIGHT,
     Theme,
@@ -17,10 +18,9 @@ from stn_cluster.figures.theme import (
     set_title,
     style_of,
 )
-from stn_cluster.grid import base_distortion
+from stn_cluster.grid import without_canvas
 from stn_cluster.report.evaluation_tables import seeds_and_room, title_of_evaluations
 
-CLEAN = "clean"  # is severity 0
 MOST_CURVES = 12  # in a panel
 OWN = "Each network is trained on the distortion that it is tested on."
 
@@ -38,14 +38,13 @@ def severity_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         theme: its colours.
 
     Raises:
-        UserError: there is no distortion at two severities, or they are of several data sets.
+        UserError: there is no distortion at two severities, or they are of several data sets or
+            recipes.
     """
-    rows = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
-    if len(rows[["trained_dataset", "recipe", "dataset"]].drop_duplicates()) > 1:
-        raise UserError("a figure is of one data set and recipe; choose with --dataset, --recipe")
+    rows = drawn_means(means)
     curves, sentences = _curves(rows)
-    steps = curves.groupby("on", sort=False)["severity"].nunique()
-    tests = [on for on, count in steps.items() if count > 1]
+    steps = curves.groupby("test", sort=False)["severity"].nunique()
+    tests = [test for test, count in steps.items() if count > 1]
     if not tests:
         raise UserError(
             "there is nothing to draw: no test distortion was evaluated at two severities, as by "
@@ -54,14 +53,14 @@ def severity_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     figure = new_figure(theme, 3 + 5.5 * len(tests), 9)
     panels = new_axes(figure, theme, 1, len(tests))
     networks = list(dict.fromkeys(curves["network"]))
-    for panel, on in zip(panels, tests, strict=True):
-        here = curves[curves["on"] == on]
+    for panel, test in zip(panels, tests, strict=True):
+        here = curves[curves["test"] == test]
         for number, network in enumerate(networks):
             curve = here[here["network"] == network].sort_values("severity")
             errors = curve["test_error_mean"]
             style = style_of(theme, number)
             panel.plot(curve["severity"], errors, marker=".", label=network, **style)
-        set_title(panel, theme, f"tested on {on}")
+        set_title(panel, theme, f"tested on {test}")
         panel.set_xlabel("severity")
         panel.set_ylim(bottom=0)
         panel.grid(color=theme.faint, linewidth=0.5)
@@ -74,16 +73,16 @@ def severity_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
 
 def _curves(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Points of all curves, with the name of each one's `network`; and sentences about them."""
-    networks = [network_name(row) for row in rows.to_dict("records")]
-    rows = rows.assign(network=networks)
-    upright = rows[rows["on"] == CLEAN].drop(columns=["on"])
+    of_network = ["network", "trained_on", "dataset"]
     distorted = rows[rows["on"] != CLEAN]
-    tests = distorted[["network", "trained_on", "on"]].drop_duplicates()
+    tests = distorted[[*of_network, "on", "test"]].drop_duplicates()
     # A curve begins at the same network's error on upright images.
-    points = pd.concat([distorted, upright.merge(tests, on=["network", "trained_on"])])
-    if tests.groupby("on").size().max() > MOST_CURVES:
-        trained, tested = (points[name].map(base_distortion) for name in ("trained_on", "on"))
-        own = points[trained == tested]
-        if not own.empty and not own.duplicated(["network", "on", "severity"]).any():
+    upright = rows[rows["on"] == CLEAN].drop(columns=["on", "test"]).merge(tests, on=of_network)
+    points = pd.concat([distorted, upright])
+    points = points.drop_duplicates([*of_network, "test", "severity"])
+    if tests.groupby("test").size().max() > MOST_CURVES:
+        own = points[points["trained_on"].map(without_canvas) == points["on"]]
+        if not own.empty and not own.duplicated(["network", "test", "severity"]).any():
             return own, [OWN]
-    return points.assign(network=points["network"] + ", trained on " + points["trained_on"]), []
+    named = points["network"] + ", trained on " + points["trained_on"]
+    return points.assign(network=named.astype(str)), []

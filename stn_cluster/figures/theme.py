@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 INCH = 2.54  # cm
 
@@ -31,6 +33,15 @@ THEMES = {"light": LIGHT, "dark": DARK}
 _DASHES = ("-", "--", ":", "-.")
 
 
+class _WordsFigure(Figure):
+    """A figure in which dollar signs, as in names of users, are no formulas."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        for words in self.findobj(Text):
+            words.set_parse_math(False)
+        super().draw(renderer)
+
+
 def new_figure(theme: Theme, width: float, height: float) -> Figure:
     """An empty figure.
 
@@ -38,7 +49,7 @@ def new_figure(theme: Theme, width: float, height: float) -> Figure:
         theme: its colours.
         width, height: in cm.
     """
-    return Figure(
+    return _WordsFigure(
         figsize=(width / INCH, height / INCH), facecolor=theme.background, layout="constrained"
     )
 

@@ -9,7 +9,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from stn_cluster.errors import UserError
-from stn_cluster.figures.table_parts import network_name
+from stn_cluster.evaluate_config import CLEAN
+from stn_cluster.figures.evaluation_parts import drawn_means
 from stn_cluster.figures.theme import LIGHT, Theme, add_caption, new_axes, new_figure, set_title
 from stn_cluster.report.evaluation_tables import NO_ROOM, seeds_and_room, title_of_evaluations
 
@@ -25,17 +26,16 @@ def transfer_figure(means: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
         theme: its colours.
 
     Raises:
-        UserError: there are no such evaluations, or they are of several data sets.
+        UserError: there are no such evaluations, or they are of several data sets or recipes.
     """
-    rows = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
-    rows = rows[(rows["severity"] == 1) | (rows["on"] == "clean")]
+    rows = drawn_means(means)
+    rows = rows[(rows["severity"] == 1) | (rows["on"] == CLEAN)]
     if rows.empty:
-        raise UserError("there is nothing to draw: `stn-cluster evaluate` makes evaluations")
-    if len(rows[["trained_dataset", "recipe", "dataset"]].drop_duplicates()) > 1:
-        raise UserError("a figure is of one data set and recipe; choose with --dataset, --recipe")
-    labels = [f"{network_name(r)}, {r['trained_on']}" for r in rows.to_dict("records")]
-    entries = rows.assign(network=labels).set_index(["network", "on"])
-    order, tests = dict.fromkeys(labels), dict.fromkeys(rows["on"])
+        raise UserError("there is nothing to draw: no test set has severity 1")
+    labels = list(rows["network"] + ", " + rows["trained_on"])
+    entries = rows.assign(network=labels).set_index(["network", "test"])
+    entries = entries[~entries.index.duplicated()]
+    order, tests = dict.fromkeys(labels), dict.fromkeys(rows["test"])
     errors = entries["test_error_mean"].unstack().loc[[*order], [*tests]]
     full = entries["no_room"].unstack(fill_value=False).loc[[*order], [*tests]].to_numpy(bool)
     figure = new_figure(theme, 6 + 2 * len(errors.columns), 2.5 + 0.6 * len(errors))

@@ -33,12 +33,13 @@ def transformations_figure(seen: Sequence[Seen], theme: Theme = LIGHT) -> Figure
     transformer's outputs.
 
     Args:
-        seen: what each of the networks sees of its images, as many of each.
+        seen: what each of the networks sees of its images; some may have fewer.
         theme: its colours.
 
     Raises:
         UserError: there are no images.
     """
+    seen = [one for one in seen if len(one.images)]
     columns = max((len(one.images) for one in seen), default=0)
     if not columns:
         raise UserError("there is nothing to draw: no image was chosen")
@@ -47,6 +48,10 @@ def transformations_figure(seen: Sequence[Seen], theme: Theme = LIGHT) -> Figure
     for number, one in enumerate(seen):
         rows = [axes[(3 * number + row) * columns :][:columns] for row in range(3)]
         for column, (given, gridded, output) in enumerate(zip(*rows, strict=True)):
+            if column >= len(one.images):
+                for axis in (given, gridded, output):
+                    axis.set_visible(False)
+                continue
             _show(given, one.images[column])
             _show(gridded, one.images[column])
             _draw_grid(gridded, one.grid[column], theme)

@@ -16,8 +16,10 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import uuid4
+
+from pydantic import BaseModel, Field, ValidationError
 
 from stn_cluster.errors import UserError
 from stn_cluster.registry.import_paths import find_unit
@@ -27,6 +29,16 @@ from stn_cluster.registry.plugins import Plugin, load_plugins, load_unpacked, lo
 UNUSED_SECONDS = 7 * 86400.0  # after which an unpacked bundle is removed from a machine
 _ABOUT = "plugin.json"
 _FILES = "files/"
+
+
+class _File(BaseModel):
+    place: str = Field(alias="from")
+    sha256: str
+
+
+class _Description(BaseModel):
+    module: str
+    files: dict[str, _File] = Field(min_length=1)
 
 
 def pack(plugin: Plugin) -> tuple[bytes, bytes]:
@@ -68,23 +80,39 @@ def changed_files(description: bytes) -> list[str]:
     other content, removed, or new.
 
     Nothing is known, and none has changed, where none of them is, as on another machine.
+
+    Raises:
+        UserError: it is not the description of a plug-in.
     """
-    about = json.loads(description)
-    present: dict[str, str | None] = {}
-    for name, file in about["files"].items():
-        present[name] = None
-        with suppress(OSError):
-            present[name] = hashlib.sha256(Path(file["from"]).read_bytes()).hexdigest()
+    try:
+        about = _Description.model_validate_json(description)
+    except ValidationError:
+        raise UserError("not the description of a plug-in") from None
+    present = {name: _sha256(Path(file.place)) for name, file in about.files.items()}
     if not any(present.values()):
         return []
-    changed = [name for name, file in about["files"].items() if present[name] != file["sha256"]]
-    return changed or _new_files(about["module"], about["files"])
+    changed = [name for name, file in about.files.items() if present[name] != file.sha256]
+    return changed or _new_files(about.module, about.files)
 
 
-def _new_files(module: str, files: Mapping[str, Any]) -> list[str]:
+def _sha256(path: Path) -> str | None:
+    """Digest of a file's content; None if there is no such file, whatever else is there."""
+    try:
+        if not path.is_file():  # a description from elsewhere may name a pipe, which never ends
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def _new_files(module: str, files: Mapping[str, _File]) -> list[str]:
     """Files that a plug-in would bring now and has not, as far as its sources tell."""
     name = next(iter(files))  # of its own module, or in its own package
-    root = Path(files[name]["from"]).parents[name.count("/")]
+    above = Path(files[name].place).parents
+    if name.count("/") >= len(above):
+        return []
+    root = above[name.count("/")]
     try:
         unit = find_unit(module, [root])
         found = brought_by(unit, [root]).files if unit else {}

@@ -16,7 +16,14 @@ from stn_cluster.plain_text import one_line
 from stn_cluster.report.matrix import Matrix
 from stn_cluster.report.render import CSV, check_format, render_matrices
 from stn_cluster.report.table import current_cells
-from stn_cluster.store import TABLE_ORDER, Store, as_csv, as_json, load_evaluations
+from stn_cluster.store import (
+    TABLE_ORDER,
+    TEST_FILTERS,
+    Store,
+    as_csv,
+    as_json,
+    load_evaluations,
+)
 
 JSON = "json"
 NO_ROOM = "*"  # behind an error on RTS where images fill the canvas
@@ -29,6 +36,27 @@ _MEASURES = [
     *(f"pose_{name}" for name in ("degrees", "log2_scale", "shift_px", "residual_px")),
     *(f"identity_{name}" for name in ("degrees", "log2_scale", "shift_px", "residual_px")),
 ]
+
+
+def current_evaluations(
+    store: Store, evaluations: Sequence[str] | None = None, **filters: Any
+) -> pd.DataFrame:
+    """Rows of `load_evaluations` of the newest key of each entry and seed of the matrix.
+
+    A newer key replaces an older one also while it has not been evaluated.
+
+    Args:
+        store: the store.
+        evaluations: ids of evaluations, of whose keys the newest count; None: all.
+        filters: see `load_evaluations`.
+    """
+    rows = load_evaluations(store, **filters)
+    of_cells = {name: wanted for name, wanted in filters.items() if name not in TEST_FILTERS}
+    if evaluations is not None:
+        rows = rows[rows["evaluation"].isin(evaluations)]
+        of_cells = {"key": rows["key"].unique().tolist()}
+    cells = store.results(columns=["key", *TABLE_ORDER], filters=of_cells)
+    return rows[rows["key"].isin(current_cells(cells)["key"])]
 
 
 def evaluation_means(
@@ -50,14 +78,9 @@ def evaluation_means(
         that RTS moves nothing.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    rows = load_evaluations(opened, **filters)
-    if evaluations is not None:
-        rows = rows[rows["evaluation"].isin(evaluations)]
-    columns = ["key", "spec", *TABLE_ORDER]
-    cells = opened.results(columns=columns, filters={"key": rows["key"].unique().tolist()})
-    newest = current_cells(cells)["key"]
-    rows = rows[rows["key"].isin(newest)]
-    specs = cells[["key", "spec"]].set_index("key")["spec"].to_dict()
+    rows = current_evaluations(opened, evaluations, **filters)
+    cells = opened.results(columns=["key", "spec"], filters={"key": rows["key"].unique().tolist()})
+    specs = cells.set_index("key")["spec"].to_dict()
     rows = rows.assign(
         no_room=[
             row["distortion"] == "RTS" and _fills(json.loads(specs[row["key"]]), row["canvas"])
@@ -216,20 +239,26 @@ def _room(rows: pd.DataFrame) -> list[str]:
 
 
 def title_of_evaluations(part: pd.DataFrame) -> str:
-    """Data set, recipe and test images of means that have one of each: 'mnist, recipe fast'."""
-    [(trained, recipe, dataset), *_] = part[_BLOCK].itertuples(index=False, name=None)
-    other = f", tested on {dataset}" if dataset != trained else ""
+    """Data set and recipe of means that have one of each: 'mnist, recipe fast'; with the data set
+    of the test images if that is one other."""
+    [(trained, recipe, dataset), *more] = set(part[_BLOCK].itertuples(index=False, name=None))
+    other = f", tested on {dataset}" if dataset != trained and not more else ""
     return f"{trained}, recipe {recipe}{other}"
 
 
 def _column(row: dict[Any, Any]) -> str:
     plain = row["on"] == CLEAN or row["severity"] == 1
-    at = "" if plain else f"@{row['severity']:g}"
+    at = "" if plain else f"@{_number(row['severity'])}"
     return f"{row['on']}{at}{_worst(row['worst_of'])}"
 
 
 def _severity(severity: float, worst_of: int) -> str:
-    return f"{severity:g}{_worst(worst_of)}"
+    return f"{_number(severity)}{_worst(worst_of)}"
+
+
+def _number(severity: float) -> str:
+    """A severity that no other one is written as."""
+    return repr(float(severity)).removesuffix(".0")
 
 
 def _worst(worst_of: int) -> str:

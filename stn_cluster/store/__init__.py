@@ -32,7 +32,12 @@ from stn_cluster.store.schema import (
 )
 from stn_cluster.store.some_rows import read_where
 from stn_cluster.store.store import Store
-from stn_cluster.store.stored_evaluations import EVALUATION_FILTERS, count_due, load_evaluations
+from stn_cluster.store.stored_evaluations import (
+    EVALUATION_FILTERS,
+    TEST_FILTERS,
+    count_due,
+    load_evaluations,
+)
 from stn_cluster.store.stored_logs import StoredLog, stored_logs
 from stn_cluster.store.uris import redact, without_end
 from stn_cluster.store.verifications import (
@@ -55,6 +60,7 @@ __all__ = [
     "SCHEMAS",
     "SCHEMA_VERSION",
     "TABLE_ORDER",
+    "TEST_FILTERS",
     "TEST_SETS",
     "VERIFICATIONS",
     "Difference",

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from stn_cluster.errors import UserError
 from stn_cluster.registry import changed_files
 
 MAX_NAMED = 3  # files in a line
@@ -26,13 +27,24 @@ def outdated(specs: Iterable[str], describe: Callable[[str], bytes | None]) -> l
         describe: description of the plug-in with a digest, or None; see `registry.pack`.
 
     Returns:
-        A line for each version of a plug-in that is not the present one.
+        A line for each version of a plug-in that is not the present one, or of which that is not
+        known, as its description is none.
     """
     counts = Counter(digest for spec in specs for digest in _plugins(spec))
     lines = []
     for digest, count in counts.items():
         description = describe(digest)
-        if description is not None and (changed := changed_files(description)):
+        if description is None:
+            continue
+        try:
+            changed = changed_files(description)
+        except UserError as error:
+            lines.append(
+                f"plugins/{digest}.json of the store is {error}: whether results are of an older "
+                "version of it is not known"
+            )
+            continue
+        if changed:
             more = ", ..." if len(changed) > MAX_NAMED else ""
             results = "1 of these results is" if count == 1 else f"{count} of these results are"
             lines.append(

@@ -41,7 +41,7 @@ def used_filters(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
     for name in filters:
         if name not in FILTERS:
             raise UserError(unknown("filter", name, FILTERS))
-    return {name: _values(wanted) for name, wanted in filters.items() if wanted is not None}
+    return {name: listed(wanted) for name, wanted in filters.items() if wanted is not None}
 
 
 def matches(frame: pd.DataFrame, used: Mapping[str, list[Any]]) -> NDArray[np.bool_]:
@@ -97,7 +97,8 @@ def refuse_no_match(frame: pd.DataFrame, filters: Mapping[str, Any]) -> None:
     raise UserError(f"no cell matches {wanted_text}{''.join(hints)}")
 
 
-def _values(wanted: Any) -> list[Any]:
+def listed(wanted: Any) -> list[Any]:
+    """The values of a filter: one, or several."""
     if isinstance(wanted, str) or not isinstance(wanted, Iterable):
         return [wanted]
     return list(wanted)

@@ -13,7 +13,7 @@ from stn_cluster.errors import UserError, unknown
 from stn_cluster.evaluate_config import TEST_DISTORTIONS
 from stn_cluster.registry import lookup, names
 from stn_cluster.store.frames import as_frame
-from stn_cluster.store.row_filters import FILTERS
+from stn_cluster.store.row_filters import FILTERS, listed
 from stn_cluster.store.schema import EVALUATIONS
 from stn_cluster.store.store import Store
 
@@ -27,8 +27,8 @@ _OF_THE_CELL = {
     "dataset": "trained_dataset",
     "recipe": "recipe",
 }
-_OF_THE_TEST = ("on", "severity", "worst_of", "status")
-EVALUATION_FILTERS = (*(name for name in FILTERS if name != "status"), *_OF_THE_TEST)
+TEST_FILTERS = ("on", "severity", "worst_of", "status")
+EVALUATION_FILTERS = (*(name for name in FILTERS if name != "status"), *TEST_FILTERS)
 _ORDER = {name: place for place, name in enumerate(TEST_DISTORTIONS)}
 _LISTS = ("predictions", "predictions_wide")
 
@@ -62,7 +62,7 @@ def load_evaluations(
     for name in filters:
         if name not in EVALUATION_FILTERS:
             raise UserError(unknown("filter", name, EVALUATION_FILTERS))
-    of_test = {name: filters.pop(name) for name in _OF_THE_TEST if name in filters}
+    of_test = {name: filters.pop(name) for name in TEST_FILTERS if name in filters}
     cells = opened.results(
         columns=["attempt", *_OF_THE_CELL], filters={**filters, "status": "succeeded"}
     )
@@ -77,11 +77,10 @@ def load_evaluations(
     named["place"] = range(len(named))
     frame = _newest(frame).merge(named, on="attempt")
     frame["rank"] = [_ORDER.get(name, len(_ORDER)) for name in frame["distortion"]]
-    frame = frame.sort_values(["place", "dataset", "rank", *_OF_THE_TEST[:3]], kind="stable")
+    frame = frame.sort_values(["place", "dataset", "rank", *TEST_FILTERS[:3]], kind="stable")
     for name, wanted in of_test.items():
         if wanted is not None:
-            values = [wanted] if isinstance(wanted, str | int | float) else list(wanted)
-            frame = frame[frame[name].isin(values)]
+            frame = frame[frame[name].isin(listed(wanted))]
     return frame.drop(columns=["place", "rank"]).reset_index(drop=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_transformations_are_drawn_of_trained_cells(
     told = command(*given, "--recipe", "smoke", "--output", output)
     assert (told.code, told.out, told.err) == (0, f"{output}\n", "")
     assert output.read_bytes().startswith(MAGIC["png"])
+
+
+@pytest.mark.parametrize("choice", ["worst", "improved"])
+def test_images_cannot_be_chosen_by_predictions_that_are_not_there(
+    choice: str, trained: Store, tmp_path: Path, command: Command
+) -> None:
+    shutil.copytree(trained.uri, tmp_path / "store")
+    for path in (tmp_path / "store" / "predictions").iterdir():
+        if path.name != "0-schema.parquet":
+            path.unlink()
+    given = ("ST-FCN/affine/R", "--recipe", "smoke", "--choose", choice, "--output", "one.png")
+    told = command("figure", "transformations", *given, "--store", tmp_path / "store")
+    assert_refused(told, "ST-FCN/affine/R/seed0: its predictions are not in the store")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,12 @@ def test_each_cell_is_on_each_test_set_at_each_severity_and_clean_once() -> None
     assert len(found) == 8
 
 
+def test_minus_nothing_is_nothing() -> None:
+    zero, minus = (asked(cell_of(), on="R", severity=severity) for severity in (0.0, -0.0))
+    assert minus == zero
+    assert [str(one.on) for one in minus] == [str(one.on) for one in zero]
+
+
 def test_worst_of_adds_a_row_to_each_distorted_set() -> None:
     found = asked(cell_of(), on=("clean", "R"), severity=(1, 2), worst_of=10)
     assert [one.tested_on for one in found] == [

@@ -141,6 +141,23 @@ def test_evaluations_have_figures(store: Store) -> None:
     assert titles == [f"Transfer {of}", f"Errors by severity {of}", "Known pose"]
 
 
+def test_evaluations_that_cannot_be_drawn_leave_the_rest_of_the_report(store: Store) -> None:
+    (cell,) = cells = digits_cells("ST-FCN")[:1]
+    commit_digits(store, cells)
+    (row,) = store.results().to_dict("records")
+    for number, one in enumerate(({"status": "failed", "error": "no"}, {"worst_of": 10})):
+        store.add(
+            "evaluations",
+            [
+                evaluation(
+                    cell, row["attempt"], evaluation=f"{number}{s:015x}", severity=float(s), **one
+                )
+                for s in (1, 2)
+            ],
+        )
+    assert [drawing.title for drawing in report_of(store).evaluated] == ["Known pose"]
+
+
 def test_the_pose_of_many_evaluations_is_that_of_networks_on_what_they_were_trained_on(
     store: Store,
 ) -> None:

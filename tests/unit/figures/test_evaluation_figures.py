@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -43,10 +44,10 @@ def test_a_curve_begins_at_the_upright_images() -> None:
 
 
 def test_of_many_networks_those_are_drawn_that_were_trained_on_what_a_panel_is_tested_on() -> None:
-    trained = ("R", "E", "RTS:rotated-frame", "P")
+    trained, tests = ("R:42", "E", "RTS:frame", "P"), ("R", "E", "RTS:frame")
     some = means(
         *((t, "clean", 0, 0.5) for t in trained),
-        *((t, on, s, 1.0 + s) for t in trained for on in ("R", "E", "RTS") for s in (1, 2)),
+        *((t, on, s, 1.0 + s) for t in trained for on in tests for s in (0, 1, 2)),
     )
     models = ("FCN", "CNN", "ST-FCN", "ST-CNN")
     few, many = (pd.concat([some.assign(model=m) for m in models[:n]]) for n in (3, 4))
@@ -57,10 +58,47 @@ def test_of_many_networks_those_are_drawn_that_were_trained_on_what_a_panel_is_t
     for axes in figure.axes:
         assert [line.get_label() for line in axes.lines] == list(models)
         for line in axes.lines:
-            assert np.asarray(line.get_xydata()).tolist() == [[0, 0.5], [1, 2], [2, 3]]
-    both = pd.concat([many, many.assign(trained_on=many["trained_on"] + ":42")])  # one name twice
+            assert np.asarray(line.get_xydata()).tolist() == [[0, 1], [1, 2], [2, 3]]
+    both = pd.concat([many, many.assign(trained_on=many["trained_on"] + "-30")])  # one name twice
     labels = [line.get_label() for line in severity_figure(both).axes[0].lines]
     assert len(labels) == len(set(labels)) == 32
+
+
+def test_a_network_that_was_trained_on_upright_images_begins_with_them() -> None:
+    rows = means(("clean", "clean", 1, 0.5), ("clean", "R", 1, 20.0), ("clean", "R", 2, 40.0))
+    (line,) = severity_figure(rows).axes[0].lines
+    assert np.asarray(line.get_xydata()).tolist() == [[0, 0.5], [1, 20], [2, 40]]
+
+
+def test_test_sets_of_several_data_sets_are_told_apart() -> None:
+    rows = means(("R", "clean", 0, 1.0), ("R", "R", 1, 2.0), ("R", "R", 2, 3.0))
+    letters = rows.assign(dataset="letters", test_error_mean=rows["test_error_mean"] + 10)
+    both = pd.concat([rows, letters])
+    figure = severity_figure(both)
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "tested on R of digits",
+        "tested on R of letters",
+    ]
+    lines = [np.asarray(axes.lines[0].get_ydata()).tolist() for axes in figure.axes]
+    assert lines == [[1, 2, 3], [11, 12, 13]]
+    (axes,) = transfer_figure(both).axes
+    assert axes.get_title("left") == "digits, recipe fast: test error, %"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [
+        "clean of digits",
+        "R of digits",
+        "clean of letters",
+        "R of letters",
+    ]
+
+
+@pytest.mark.parametrize("draw", [severity_figure, transfer_figure])
+def test_without_a_plain_success_there_is_nothing_to_draw(
+    draw: Callable[[pd.DataFrame], Figure],
+) -> None:
+    rows = means(("R", "R", 1, 2.0), ("R", "R", 2, 3.0))
+    for none in (rows.assign(status="failed"), rows.assign(worst_of=10), rows[:0]):
+        with pytest.raises(UserError, match="`stn-cluster evaluate` makes evaluations"):
+            draw(none)
 
 
 def test_one_severity_is_no_curve() -> None:

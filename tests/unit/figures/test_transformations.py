@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -53,6 +56,20 @@ def test_the_grids_corners_lie_on_the_pixels_that_are_looked_at() -> None:
     left, right, bottom, top = axes.images[0].get_extent()
     assert (left, right, bottom, top) == (-1, 1, 1, -1)
     assert (outline[SIDE - 1, 0] - left) / (right - left) * SIDE == pytest.approx(SIDE / 2 - 0.25)
+
+
+def test_a_network_may_have_fewer_images_than_another() -> None:
+    figure = transformations_figure([seen(1), seen(3)])
+    shown = [axes.get_visible() for axes in figure.axes]
+    assert shown == 3 * [True, False, False] + 9 * [True]
+    figure.draw_without_rendering()
+
+
+def test_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    label = r"a$\q$/none/R/seed0"
+    figure = transformations_figure([replace(seen(), label=label, captions=("US$", "CA$"))])
+    figure.savefig(tmp_path / "one.svg")  # matplotlib's own: it would raise
+    figure.savefig(tmp_path / "one.png")
 
 
 def test_without_images_there_is_nothing_to_draw() -> None:

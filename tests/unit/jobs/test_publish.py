@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import publish
 import pytest
+import typer
 from support.records import TEST_SET, make_evaluation_row
 from support.stored import train_into
 
@@ -58,6 +62,61 @@ def test_each_stop_adds_what_has_finished_since(config: Path, tmp_path: Path) ->
         kept, copied = (load_model(store, cell.key).state_dict() for store in (run, found))
         assert kept.keys() == copied.keys()
         assert all(kept[name].equal(copied[name]) for name in kept)
+
+
+def test_a_call_that_was_cut_off_is_completed_by_the_next(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, published = Store.open(tmp_path / "run", create=True), tmp_path / "published"
+    cells = of_seed(config, 0)
+    train_into(run, cells)
+    calls: list[str] = []
+
+    def cut_off(name: str, at: int, call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **options: Any) -> Any:
+            calls.append(name)
+            if calls.count(name) == at:
+                raise KeyboardInterrupt
+            return call(*arguments, **options)
+
+        return called
+
+    points = [("add", Store, "add", at) for at in (1, 2, 3, 4)]
+    points += [("export", publish, "export_model", at) for at in (1, 2)]
+    for name, owner, attribute, at in points:
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, attribute, cut_off(name, at, getattr(owner, attribute)))
+            with pytest.raises(KeyboardInterrupt):
+                publish.main(config, tmp_path / "run", published, weights_of=[0])
+        publish.main(config, tmp_path / "run", published, weights_of=[0])
+        found = Store.open(published)
+        for kind in SCHEMAS:
+            assert len(found.read(kind)) == len(run.read(kind))
+        assert load_predictions(found).equals(load_predictions(run))
+        assert found.weights.keys() == {cell.key for cell in cells}
+        assert not [
+            path
+            for path in published.iterdir()
+            if path.name.startswith("tmp") and any(path.iterdir())
+        ]
+        shutil.rmtree(published)
+
+
+def test_weights_come_later_if_they_are_asked_for_later(config: Path, tmp_path: Path) -> None:
+    run, published = Store.open(tmp_path / "run", create=True), tmp_path / "published"
+    train_into(run, of_seed(config, 0))
+    publish.main(config, tmp_path / "run", published)
+    assert not Store.open(published).weights.keys()
+    publish.main(config, tmp_path / "run", published, weights_of=[0])
+    assert len(Store.open(published).weights.keys()) == 2
+
+
+def test_nothing_is_published_of_a_run_without_a_result(config: Path, tmp_path: Path) -> None:
+    Store.open(tmp_path / "run", create=True)
+    with pytest.raises(typer.BadParameter, match="has no result of"):
+        publish.main(config, tmp_path / "run", tmp_path / "published")
+    assert not is_published(tmp_path / "published")
 
 
 def test_evaluations_come_with_their_cells_and_test_sets(config: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+import numpy as np
 import pytest
 from support.records import make_cell, make_evaluation_row, make_record
 
@@ -80,6 +81,39 @@ def test_a_revised_cell_is_no_second_seed(store: Store) -> None:
     assert (row["n_seeds"], row["test_error_mean"]) == (1, 2.0)
     [row] = evaluation_means(store, key=old.key).to_dict("records")
     assert row["test_error_mean"] == 8.0
+
+
+def test_a_revised_cell_counts_before_it_is_evaluated(store: Store) -> None:
+    seeds = [[make_cell("CNN", "none", "R", seed=s, revision=r) for r in (1, 2)] for s in (0, 1)]
+    for old, _ in seeds:
+        store.commit([make_record(old, attempt=old.key)])
+        store.commit_evaluations([make_evaluation_row(old, "E", 9.0, old.key)])
+    for _, new in seeds:
+        store.commit([make_record(new, attempt=new.key)])
+    assert evaluation_means(store).empty
+    new = seeds[0][1]
+    store.commit_evaluations([make_evaluation_row(new, "E", 1.0, new.key)])
+    [row] = evaluation_means(store).to_dict("records")
+    assert (row["n_seeds"], row["test_error_mean"]) == (1, 1.0)
+    for where in ({"model": "CNN"}, {"seed": [0, 1]}, {"on": "E"}, {"severity": 1}):
+        assert len(evaluation_means(store, **where)) == 1
+    old = evaluation_means(store, key=[seeds[0][0].key])  # which is asked for by its key
+    assert old["test_error_mean"].tolist() == [9.0]
+
+
+def test_severities_that_are_almost_equal_have_a_column_each(store: Store) -> None:
+    store.commit([make_record(R, attempt="a")])
+    severities = (1.2345671, 1.2345672)
+    store.commit_evaluations(
+        [make_evaluation_row(R, "E", 1.0, "a", severity=severity) for severity in severities]
+    )
+    assert [str(severity) in robustness(store) for severity in severities] == [True, True]
+
+
+def test_numbers_of_numpy_are_filters(store: Store) -> None:
+    fill(store, R)
+    for filters in ({"worst_of": np.int64(10)}, {"severity": np.float32(2)}):
+        assert len(evaluation_means(store, **filters)) == 1
 
 
 def test_a_failed_evaluation_is_no_number(store: Store) -> None:

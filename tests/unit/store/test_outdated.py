@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import warnings
 from functools import partial
 from pathlib import Path
@@ -117,6 +119,36 @@ def test_a_plan_says_which_results_it_does_not_count(store: Store, trained: Path
     assert planned() == (True, [])
     trained.write_text("x = 2")
     assert planned() == (False, [LINE])
+
+
+@pytest.mark.parametrize(
+    "description", [b"", b"{", b"[]", b"\xff", b'{"module": "mine", "files": {}}', b'{"files": 1}']
+)
+def test_what_is_no_description_of_a_plugin_is_said_in_a_line(
+    store: Store, trained: Path, description: bytes
+) -> None:
+    assert store.local_path is not None
+    [path] = (store.local_path / "plugins").glob("*.json")
+    path.write_bytes(description)
+    line = (
+        f"plugins/{path.name} of the store is not the description of a plug-in: whether results "
+        "are of an older version of it is not known"
+    )
+    assert [lines[-len(line) :] for [lines] in said(store)] == len(said(store)) * [line]
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero", "/", "no/such", "nul\0byte"])
+def test_a_description_cannot_make_a_reader_wait(
+    store: Store, trained: Path, tmp_path: Path, place: str
+) -> None:
+    assert store.local_path is not None
+    os.mkfifo(tmp_path / "pipe")
+    [path] = (store.local_path / "plugins").glob("*.json")
+    about = json.loads(path.read_bytes())
+    for file in about["files"].values():
+        file["from"] = str(tmp_path / place)
+    path.write_text(json.dumps(about))
+    assert said(store) == len(said(store)) * [[]]
 
 
 def test_where_the_plugin_is_not_nothing_is_said(store: Store, trained: Path) -> None:
