@@ -25,7 +25,7 @@ from stn_cluster.dataset_info import (
 )
 from stn_cluster.errors import UserError
 from stn_cluster.grid import Cell
-from stn_cluster.registry import find_dataset
+from stn_cluster.registry import DEFAULT_ROOT, find_dataset
 
 VALIDATION_SHARE = 6  # one of so many training images is held out
 
@@ -129,7 +129,7 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
     state = RandomState(seed_of("dataset", name), torch.device("cpu"), user_code=True)
     try:
         with isolated(component, state):
-            given = _checked(component, entry.load()(root))
+            given = _checked(component, entry.load()(root or DEFAULT_ROOT))
             fields = {field: getattr(given, field) for field in Dataset.__dataclass_fields__}
             tensors = {k: v.clone() for k, v in fields.items() if isinstance(v, Tensor)}
             return Dataset(**(fields | tensors))  # checked again: it may be a subclass

@@ -24,6 +24,6 @@ LINES: dict[tuple[str, str], str] = {
     ("dataset", "mnist-validation"): "MNIST's training images, 10,000 of them for tests",
     ("dataset", "mnist-validation-5"): "the same, each test image distorted five ways",
     ("recipe", "paper"): "as published: 150,000 steps of SGD; for GPUs",
-    ("recipe", "fast"): "ours: AdamW on a one-cycle schedule, 11,000 to 80,000 steps",
+    ("recipe", "fast"): "ours: AdamW on a one-cycle schedule, 18,750 to 42,000 steps",
     ("recipe", "smoke"): "8 steps of tiny networks: shows that all runs",
 }

@@ -116,7 +116,8 @@ def _built_in(kind: Kind, name: str, target: str, revision: int = 1, **fields: A
 
 
 _MNIST_FILES = "stn_cluster.data.mnist:prepare"
-# The first is the default: with it, FCN and CNN are closest to the paper (README, "Which P").
+# The first is the default: with it, FCN and CNN are closest to the paper (docs/configs.md,
+# "Which RTS, P and E?").
 _P_READINGS = (("xy-enlarged", 42), ("xy", 28), ("diagonal", 28), ("diagonal-enlarged", 42))
 
 _BUILT_IN = (

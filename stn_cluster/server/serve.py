@@ -121,8 +121,7 @@ def _serve(
     targets: Sequence[Target],
 ) -> None:
     app = create_app(backend, listen.token, listen.loopback, SERVICE)
-    signals = (signal.SIGINT, signal.SIGTERM)
-    with interrupts(signals, raises=False) as stop_requested:  # again, as Ray has its own handlers
+    with interrupts(raises=False) as stop_requested:  # again, as Ray has its own handlers
         ended: EndedError | None = None
         with (
             http_server(app, listening) as server,

@@ -43,10 +43,9 @@ def view_store(
     load_plugins(plugins)
     backend = StoreBackend(opened, data_root=data_root, plugins=plugins)
     app = create_app(backend, listen.token, listen.loopback)
-    signals = (signal.SIGINT, signal.SIGTERM)
     with (
         listen.open() as listening,
-        interrupts(signals, raises=False) as stop_requested,
+        interrupts(raises=False) as stop_requested,
         http_server(app, listening) as server,
         closing(backend.drawings),  # first, so that no request waits for it
     ):

@@ -84,7 +84,9 @@ def test_a_store_is_read_and_followed_and_never_written(viewed: View, store_fold
     assert viewed.http.get("/v1/matrix", headers=tag).json()["total"] == 3
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)]
+)
 def test_it_ends_with_a_signal_and_so_does_what_draws(
     viewed: View, sign: signal.Signals, code: int
 ) -> None:

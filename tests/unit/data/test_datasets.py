@@ -204,6 +204,16 @@ def test_a_data_set_that_fails_to_load_is_named_with_the_reason() -> None:
         load_dataset("leaving")
 
 
+@pytest.mark.parametrize("root", [None, Path("elsewhere")])
+def test_a_data_set_looks_for_its_files_where_built_in_ones_do(root: Path | None) -> None:
+    seen: list[Path] = []
+    register_dataset("files")(
+        lambda root: [seen.append(root / "x"), Dataset(IMAGES, LABELS, IMAGES, LABELS)][1]
+    )
+    load_dataset("files", root)
+    assert seen == [(root or Path("data")) / "x"]
+
+
 def test_what_a_plugin_does_to_its_arrays_later_changes_no_data_set() -> None:
     array = np.zeros((4, 28, 28), np.uint8)
     register_dataset("mine")(lambda root: Dataset(array, LABELS, array, LABELS))
