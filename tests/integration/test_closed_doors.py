@@ -67,7 +67,7 @@ def test_it_makes_a_token_that_its_user_finds_and_all_is_closed(
         server.start()
         assert (tmp_path / "state" / "token").read_text() == token
         assert token.strip() not in (tmp_path / "serve.log").read_text()
-        assert server.end(signal.SIGTERM) == 0
+        assert server.end(signal.SIGHUP) == 0
         server.start("--no-token")
         assert httpx.get(f"{server.url}/v1/jobs").status_code == 200
         assert server.end(signal.SIGTERM) == 0
