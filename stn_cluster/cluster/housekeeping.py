@@ -78,21 +78,28 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Does the pending work at regular intervals; ends only when cancelled."""
-        swept = False
+        # On a full disk, what is removed makes room for the rest.
+        work = [self._sweep_states, self._discard, self.write_logs, self._write_jobs]
         while True:
-            try:
-                if not swept:
-                    await self._sweep_states()
-                    swept = True
-                await self.write_logs()
-                await self._write_jobs()
-                while self._discarded:
-                    key, old = self._discarded[0]
-                    await self._thread.run(self._store.checkpoints.drop, key, old.attempt, old.name)
-                    del self._discarded[0]
-            except StoreError as error:
-                log.warning("logs and records wait: %s", error)
+            failures: dict[str, None] = {}
+            for one in list(work):
+                try:
+                    await one()
+                except StoreError as error:
+                    failures[str(error)] = None
+                else:
+                    if one == self._sweep_states:  # once is enough
+                        work.remove(one)
+            for failure in failures:
+                log.warning("logs and records wait: %s", failure)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _discard(self) -> None:
+        """Removes checkpoints that newer ones have replaced."""
+        while self._discarded:
+            key, old = self._discarded[0]
+            await self._thread.run(self._store.checkpoints.drop, key, old.attempt, old.name)
+            del self._discarded[0]
 
     async def drop_states(self, keys: Sequence[str]) -> None:
         """Removes the checkpoints of cells that have ended, except their weights."""
@@ -140,8 +147,14 @@ class Housekeeping:
             written.add(log_name)
 
         if self._store.local_path is not None:  # a thread for each would cost more than the write
-            for log_name in texts:
-                write(log_name)
+            failures = []
+            for log_name in texts:  # all of them, as one may be the only one that fails
+                try:
+                    write(log_name)
+                except StoreError as error:
+                    failures.append(error)
+            if failures:
+                raise failures[0]
             return
         with ThreadPoolExecutor(LOG_WRITERS) as writers:
             for _ in writers.map(write, texts):

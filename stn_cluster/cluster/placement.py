@@ -104,8 +104,12 @@ def plan_workers(
         more = min(room, max(0, pool.cells - free))
         present += more
         start += [pool.needs] * more
+        # One whose process runs has its place, however long its imports take.
         late = any(
-            w.state is WorkerState.STARTING and now - w.requested_at > PENDING_SECONDS for w in same
+            w.state is WorkerState.STARTING
+            and not w.heard_at
+            and now - w.requested_at > PENDING_SECONDS
+            for w in same
         )
         started = any(w.state is not WorkerState.STARTING for w in same)
         if starved is None and not started and not more and (late or not same):

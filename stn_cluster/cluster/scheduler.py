@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -213,6 +213,7 @@ class Scheduler:
     def _start_workers(self, now: float) -> None:
         """Starts what the plan says, and cancels pending workers that no queued cell needs."""
         pool = self._pool
+        pool.forget_failures([kind.needs for kind in self.demand])
         startable = [kind for kind in self.demand if pool.may_start(kind.needs, now)]
         workers = list(pool.workers.values())
         self._plan = plan_workers(startable, workers, pool.nodes, self.settings, now)
@@ -279,9 +280,7 @@ class Scheduler:
         def size(first: WorkItem) -> int:
             return pack_size(first, queued, worker.needs, workers, self.settings)
 
-        claiming = asyncio.ensure_future(
-            self._database.write(claim, worker.needs, size, worker.info, self.settings.only_job)
-        )
+        claiming = asyncio.ensure_future(self._claimed(worker, size))
         try:
             pack = await asyncio.shield(claiming)
         except StoreError:
@@ -295,10 +294,29 @@ class Scheduler:
         self.demand = [d for d in counted if d.cells]
         return pack
 
+    async def _claimed(
+        self, worker: WorkerHandle, size: Callable[[WorkItem], int]
+    ) -> tuple[Attempt, ...]:
+        """A pack that was claimed for a worker, with its leases.
+
+        These are granted before anything else can be told of the queue's changes since: a job that
+        is cancelled just now ends them.
+        """
+        pack = await self._database.write(
+            claim, worker.needs, size, worker.info, self.settings.only_job
+        )
+        now = time.monotonic()
+        if pack and not self._leases and self._throughput.paused(now):
+            self._throughput.begin(now)
+        for attempt in pack:
+            self._leases.grant(Lease(attempt, worker.name, now + self.settings.lease_seconds))
+        return pack
+
     async def _return(self, claiming: asyncio.Future[tuple[Attempt, ...]]) -> None:
         """Queues the cells of a claim again that no worker is there for."""
         with suppress(StoreError):  # then nothing was claimed
             pack = await claiming
+            self._leases.end(attempt.id for attempt in pack)
             await self._requeuer.return_claimed(pack)
 
     async def _train(self, worker: WorkerHandle, pack: tuple[Attempt, ...]) -> None:
@@ -307,11 +325,10 @@ class Scheduler:
         Raises:
             WorkerLostError: the worker is of no use any more; its cells have been seen to.
         """
-        now = time.monotonic()
-        if not self._leases and self._throughput.paused(now):
-            self._throughput.begin(now)
+        pack = tuple(attempt for attempt in pack if self._leases.get(attempt.id))
+        if not pack:  # cancelled since it was claimed
+            return
         for attempt in pack:
-            self._leases.grant(Lease(attempt, worker.name, now + self.settings.lease_seconds))
             self._housekeeping.log_line(attempt, _opening_line(attempt))
         training = worker.train(pack)
         failpoint("claim-handed-over")

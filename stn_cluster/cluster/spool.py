@@ -95,7 +95,9 @@ def remove_abandoned() -> None:
     oldest = time.time() - ABANDONED_SECONDS
     with suppress(OSError):
         for other in root.iterdir() if (root := _root()) else ():
-            if other.stat().st_mtime < oldest:
+            # A folder's own time does not change while its files are written.
+            written = (path.stat().st_mtime for path in (other, *other.iterdir()))
+            if max(written) < oldest:
                 shutil.rmtree(other, ignore_errors=True)
 
 
@@ -112,7 +114,10 @@ def last_output(worker: str) -> dict[str, bytes]:
     if root is None or not (root / worker).is_dir():
         return {}
     found = {}
-    for path in (root / worker).iterdir():
+    paths: list[Path] = []
+    with suppress(OSError):  # it may be removed at this moment
+        paths = list((root / worker).iterdir())
+    for path in paths:
         with suppress(OSError, ValueError), path.open("rb") as file:
             known = int(file.read(START))
             size = path.stat().st_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -136,6 +136,15 @@ class WorkerPool:
     def may_start(self, needs: Needs, now: float) -> bool:
         """Whether workers of a kind may be started now: not for a while after a failed start."""
         return now >= self._not_before.get(needs.text, 0.0)
+
+    def forget_failures(self, wanted: Collection[Needs]) -> None:
+        """Forgets failed starts of kinds that nobody wants any more."""
+        kinds = {needs.text for needs in wanted}
+        for kind in self._failed_starts.keys() - kinds:
+            del self._failed_starts[kind]
+            self._not_before.pop(kind, None)
+        if not self._failed_starts:
+            self.start_failure = None
 
     async def refresh_nodes(self) -> None:
         """Updates the list of nodes from Ray.

@@ -29,7 +29,11 @@ class Demand:
 _ONLY = "(SELECT number FROM jobs WHERE job_id = :only)"
 _WANTED_BY = (  # the first condition avoids many look-ups: most cells are trained for the job
     f"AND (job = {_ONLY} OR EXISTS (SELECT 1 FROM job_cells "
-    f"WHERE job_cells.key = cells.key AND job_cells.job = {_ONLY} AND pending))"
+    f"WHERE job_cells.key = cells.key AND job_cells.job = {_ONLY} AND pending) "
+    # or one of its evaluations waits for it, as for a rerun that another job has begun
+    "OR EXISTS (SELECT 1 FROM cells AS evaluation JOIN job_cells USING (key) "
+    "WHERE evaluation.evaluates = cells.key AND evaluation.waiting "
+    f"AND job_cells.job = {_ONLY} AND pending))"
 )
 
 

@@ -52,9 +52,11 @@ def _finish(db: sqlite3.Connection, result: StoredResult, change: int) -> bool:
     close_attempt(db, result.attempt, ExitReason(state.value), result.error)
     if succeeded:  # also those that did not wait: they are of the newest weights
         db.execute(
-            "UPDATE cells SET waiting = 0, weights_attempt = ?, changed = ? "
-            "WHERE evaluates = ? AND state = 'queued'",
-            (result.attempt, change, result.key),
+            "UPDATE cells SET waiting = 0, weights_attempt = :attempt, changed = :change, "
+            # What failed with other weights is not held against them.
+            "exhausted = 0, isolated = 0, failures = 0, node_losses = 0 "
+            "WHERE evaluates = :key AND state = 'queued'",
+            {"attempt": result.attempt, "change": change, "key": result.key},
         )
     else:
         fail_waiting(db, result.key, f"its cell failed: {result.error}", change)

@@ -125,9 +125,15 @@ def _announce_end(db: sqlite3.Connection, number: int) -> None:
 def due(db: sqlite3.Connection, target: str, limit: int) -> list[Notification]:
     """Notifications that may be delivered to a target now, oldest first."""
     rows = db.execute(
-        "SELECT number, body FROM notifications WHERE target = ? AND due <= ? "
-        "ORDER BY number LIMIT ?",
-        (target, time.time(), limit),
+        "SELECT number, body FROM notifications WHERE target = :target "
+        # None waits longer than that, unless the clock has been set back since.
+        "AND (due <= :now OR due > :now + :longest) ORDER BY number LIMIT :limit",
+        {
+            "target": target,
+            "now": time.time(),
+            "longest": LONGEST_PAUSE_SECONDS,
+            "limit": limit,
+        },
     )
     return [Notification(row["number"], json.loads(row["body"])) for row in rows]
 

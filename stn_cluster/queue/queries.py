@@ -316,6 +316,12 @@ def unfinished_like(db: sqlite3.Connection, digest: str) -> str | None:
 
 
 def ended_keys(db: sqlite3.Connection) -> set[str]:
-    """Keys of cells that have succeeded or failed, which never resume from a checkpoint."""
-    rows = db.execute("SELECT key FROM cells WHERE state IN ('succeeded', 'failed')")
+    """Keys of cells that have succeeded or failed, and never resume from a checkpoint.
+
+    A cell that was cancelled while it was trained again keeps its success, and a checkpoint.
+    """
+    rows = db.execute(
+        "SELECT key FROM cells WHERE state IN ('succeeded', 'failed') "
+        "AND checkpoint_attempt IS NULL"
+    )
     return {row["key"] for row in rows}

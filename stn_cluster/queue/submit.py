@@ -10,6 +10,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stn_cluster.errors import ConflictError, UserError
 from stn_cluster.queue.attempts import ExitReason, utc_now
@@ -39,6 +40,14 @@ _FIRST_JOB = """
     SELECT number, jobs.priority FROM job_cells JOIN jobs ON jobs.number = job_cells.job
     WHERE job_cells.key = cells.key AND pending ORDER BY jobs.priority DESC, number LIMIT 1
 """
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A row of `cells`, as `KnownResults` wants it."""
+
+    key: str
+    evaluates: str | None
 
 
 def submit(db: sqlite3.Connection, job: Submission, known: KnownResults) -> bool:
@@ -145,6 +154,7 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         before = wanted.format(which="(pending OR cancelled)")
         change = next_change(db)
         db.execute(f"UPDATE cells SET changed = ? WHERE {before}", (change,))
+        _take_stored(db, job, known, change)
         db.execute(
             "UPDATE job_cells SET cancelled = 0, pending = pending OR (SELECT state IN "
             "('failed', 'cancelled') OR cancelled AND (:force OR state != 'succeeded') "
@@ -180,6 +190,28 @@ def retry(db: sqlite3.Connection, job_id: str, known: KnownResults) -> int:
         announce(db, change, [number])
         pending = db.execute("SELECT count(*) FROM job_cells WHERE job = ? AND pending", (number,))
         return int(pending.fetchone()[0])
+
+
+def _take_stored(
+    db: sqlite3.Connection, job: sqlite3.Row, known: KnownResults, change: int
+) -> None:
+    """Gives the cells that a job's cancellation has ended the state that their results say.
+
+    One of them may have got its result just after it was cancelled; and an evaluation has none any
+    more whose cell was trained again since.
+    """
+    if job["force"]:
+        return
+    for row in db.execute(
+        "SELECT key, evaluates, state FROM cells JOIN job_cells USING (key) WHERE "
+        "job_cells.job = ? AND cancelled AND state IN ('succeeded', 'cancelled')",
+        (job["number"],),
+    ).fetchall():
+        result = known.current(_Named(row["key"], row["evaluates"]))
+        if result is None:
+            db.execute("UPDATE cells SET state = 'cancelled' WHERE key = ?", (row["key"],))
+        elif row["state"] == "cancelled":
+            _take(db, row["key"], result, change)
 
 
 def mark_recorded(db: sqlite3.Connection, job_id: str) -> None:
@@ -272,11 +304,7 @@ def _renew(
 ) -> None:
     """Takes the result of a work item that had ended, or queues it again."""
     if result is not None:
-        db.execute(
-            "UPDATE cells SET state = ?, attempt = ?, has_result = 1, test_error = ?, "
-            "error = NULL, changed = ? WHERE key = ?",
-            (CellState.SUCCEEDED, result.attempt, result.test_error, change, item.key),
-        )
+        _take(db, item.key, result, change)
         return
     # A cancelled cell resumes from its checkpoint, a forced one starts from the beginning.
     checkpoint = "checkpoint_attempt = NULL, checkpoint_step = NULL, " if job.force else ""
@@ -287,6 +315,16 @@ def _renew(
             *(item.spec, item.needs, item.cost, number),
             *(job.priority, since, change, item.key),
         ),
+    )
+
+
+def _take(db: sqlite3.Connection, key: str, result: StoredResult, change: int) -> None:
+    """Takes a result that the store has."""
+    db.execute(
+        "UPDATE cells SET state = ?, attempt = ?, has_result = 1, test_error = ?, "
+        "error = NULL, checkpoint_attempt = NULL, checkpoint_step = NULL, changed = ? "
+        "WHERE key = ?",
+        (CellState.SUCCEEDED, result.attempt, result.test_error, change, key),
     )
 
 

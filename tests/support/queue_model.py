@@ -102,13 +102,16 @@ class Model:
             known = self.cells[cell.key] = ModelCell(cell, len(self.cells), self.watermark)
         if not entry.job.force and (end := self.success(cell.key)):
             entry.stored.add(cell.key)
-            known.state, known.attempt = CellState.SUCCEEDED, end.attempt
-            known.has_result, known.test_error = True, end.test_error
+            self._take(known, end)
             return
         entry.pending.add(cell.key)
         if entry.job.force:
             known.checkpoint = None
         self._queue_anew(known)
+
+    def _take(self, cell: ModelCell, end: StoredResult) -> None:
+        cell.state, cell.attempt = CellState.SUCCEEDED, end.attempt
+        cell.has_result, cell.test_error, cell.checkpoint = True, end.test_error, None
 
     def _queue_anew(self, cell: ModelCell) -> None:
         cell.state, cell.since = CellState.QUEUED, self.watermark
@@ -142,7 +145,10 @@ class Model:
         entry.cancelled = False
         for key in (cell.key for cell in entry.job.cells):
             cell = self.cells[key]
-            if key in entry.dropped and cell.state in UNFINISHED:
+            cancelled = key in entry.dropped and cell.state is CellState.CANCELLED
+            if cancelled and not entry.job.force and (end := self.success(key)):
+                self._take(cell, end)  # which came just after it was cancelled
+            elif key in entry.dropped and cell.state in UNFINISHED:
                 entry.pending.add(key)
             elif cell.state in (CellState.FAILED, CellState.CANCELLED) or (
                 key in entry.dropped and entry.job.force

@@ -397,3 +397,16 @@ def test_a_spool_that_grows_too_large_begins_anew(
             assert [line.split()[0] for line in new_lines(log)] == [str(number)]
             log.delivered()
             assert os.fstat(1).st_size < 1100
+
+
+def test_output_of_a_pack_of_several_days_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = make_folder("worker-1")
+    assert folder is not None
+    one = spool.Spool(folder, "shared")
+    os.utime(folder, (0, 0))  # it was made long ago, and is written to now
+    os.write(one.descriptor, b"the last words")
+    spool.remove_abandoned()  # as each new worker of the machine does
+    assert last_output("worker-1") == {"shared": b"the last words"}

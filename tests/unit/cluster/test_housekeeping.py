@@ -17,6 +17,7 @@ from stn_cluster.cluster import housekeeping as module
 from stn_cluster.errors import StoreError
 from stn_cluster.queue import queries
 from stn_cluster.queue.attempts import Attempt, Checkpoint, utc_now
+from stn_cluster.store.attempt_logs import AttemptLogs
 
 pytestmark = pytest.mark.anyio
 
@@ -240,3 +241,42 @@ async def test_a_jobs_record_waits_for_the_store(
         away.rename(writer.path)
         await wait_until(lambda: not writer.unrecorded())
         assert [job["job_id"] for job in writer.store.jobs()] == ["j"]
+
+
+async def test_a_full_disk_is_cleared_of_what_can_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is removed makes room for the logs that wait."""
+    async with result_writer(tmp_path) as writer:
+        key, attempt = writer.running[0].cell.key, writer.running[0].id
+        old, new = Checkpoint(attempt, 3), Checkpoint(attempt, 6)
+        for checkpoint in (old, new):
+            writer.store.checkpoints.write(key, attempt, checkpoint.name, b"x")
+
+        def full(*_: object) -> None:
+            raise StoreError("no space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AttemptLogs, "append", full)
+            writer.housekeeping.log_line(A, "a line")
+            writer.housekeeping.discard([(key, old)])
+            await wait_until(lambda: names(writer) == [f"{attempt}/{new.name}"])
+            await wait_until(lambda: "wait: no space left on device" in caplog.text)
+        await wait_until(lambda: "a line" in (writer.store.logs.read(KEY, "a") or ""))
+
+
+async def test_a_log_that_cannot_be_written_keeps_no_other_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with result_writer(tmp_path) as writer:
+        append = AttemptLogs.append
+
+        def refused(self: AttemptLogs, key: str, attempt: str, text: str) -> None:
+            if attempt == "a":
+                raise StoreError("is a folder")
+            append(self, key, attempt, text)
+
+        monkeypatch.setattr(AttemptLogs, "append", refused)
+        for one in (A, B):
+            writer.housekeeping.log_line(one, "a line")
+        await wait_until(lambda: "a line" in (writer.store.logs.read(KEY, "b") or ""))

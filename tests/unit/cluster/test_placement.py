@@ -265,3 +265,13 @@ def test_a_nodes_memory_bounds_its_workers_whatever_they_ask_for() -> None:
     assert slots({"CPU": 2.0}, [small]) == 0
     unknown = Node("c", True, {"CPU": 2.0})
     assert slots(tiny, [unknown]) == 40
+
+
+def test_a_worker_that_imports_for_long_takes_nobodys_place() -> None:
+    other = Needs(num_gpus=0.5)
+    nodes = make_nodes({"GPU": 2, "CPU": 8})
+    demand = [queued(GPU, priority=1), queued(other)]
+    for heard_at, starved in ((0.0, GPU), (2.0, None)):
+        starting = PlacedWorker(GPU, STARTING, requested_at=0.0, heard_at=heard_at)
+        made = plan(demand, [starting, PlacedWorker(other, BUSY)], nodes, now=60.0, limit=2)
+        assert made.starved == starved

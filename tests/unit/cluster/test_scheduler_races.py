@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,37 @@ async def test_a_wrong_statement_is_no_full_disk(tmp_path: Path) -> None:
             with pytest.raises(sqlite3.OperationalError, match="no such table"):
                 await asyncio.wait_for(call(wrong), 5.0)
         assert at.database.degraded_reason is None
+
+
+async def test_a_job_that_is_cancelled_right_after_its_claim_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the event loop is busy, the answers of both changes of the queue come together."""
+    async with scheduler(tmp_path, workers=1) as at:
+        await at.submit(*cells(1))
+        worker = await at.worker()
+        at.finish(worker)
+        await wait_until(at.ended)
+        write, loop = at.database.write, asyncio.get_running_loop()
+        cancelling: list[asyncio.Future[None]] = []
+
+        async def cancel_it() -> None:
+            at.scheduler.cancel(await write(cancel, "second"))
+
+        def begin() -> None:
+            cancelling.append(asyncio.ensure_future(cancel_it()))
+            loop.call_soon(lambda: loop.call_soon(time.sleep, 0.05))
+
+        async def write_and_cancel(change: Any, *args: Any, **kwargs: Any) -> Any:
+            if change.__name__ == "claim" and not cancelling:
+                loop.call_soon(begin)
+            return await write(change, *args, **kwargs)
+
+        monkeypatch.setattr(at.database, "write", write_and_cancel)
+        await at.submit(*cells(1, first=5), job_id="second")
+        await wait_until(lambda: bool(cancelling) and cancelling[0].done())
+        await asyncio.sleep(0.2)
+        assert not at.leases.of(worker.name)
+        assert not worker.busy
+        await at.submit(*cells(1, first=7), job_id="third")  # the worker takes the next
+        await wait_until(lambda: worker.busy)

@@ -244,3 +244,14 @@ def test_a_cause_is_one_line_without_rays_advice(error: RayError, said: str) -> 
     assert said in cause(error)
     assert len(cause(error).splitlines()) == 1
     assert "common causes" not in cause(error)
+
+
+async def test_failed_starts_of_a_kind_that_nobody_wants_any_more_are_forgotten() -> None:
+    pool = make_pool()
+    other = Needs(num_cpus=2)
+    pool.failed_to_start(CORE, WorkerLostError("no module"), now=0.0)
+    pool.forget_failures([CORE, other])
+    assert pool.start_failure == "no worker starts (1 in a row): no module"
+    pool.forget_failures([other])
+    assert pool.start_failure is None
+    assert pool.may_start(CORE, now=0.0)

@@ -9,6 +9,7 @@ from support.queues import QueueUnderTest, cells
 
 from stn_cluster.errors import UserError
 from stn_cluster.queue import queries
+from stn_cluster.queue.finish import finish
 from stn_cluster.queue.jobs import CellState, Job
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
@@ -133,3 +134,31 @@ def test_the_newest_unfinished_job_that_asks_for_the_same_is_found(queue: QueueU
     assert queries.unfinished_like(queue.db, digest) == "a"
     queue.succeed(*queue.claim_all())
     assert queries.unfinished_like(queue.db, digest) is None
+
+
+def test_a_retry_takes_a_result_that_came_just_after_the_cancellation(
+    queue: QueueUnderTest,
+) -> None:
+    queue.submit("j", cells(1))
+    [attempt] = queue.claim()
+    queue.cancel("j")
+    late = queue.store(attempt)
+    assert finish(queue.db, [late]) == [False]
+    assert queue.retry("j") == 0
+    assert queue.state("j") is CellState.SUCCEEDED
+    assert not queue.claim()
+
+
+def test_the_checkpoint_of_a_cancelled_rerun_stays_for_its_retry(queue: QueueUnderTest) -> None:
+    [cell] = cells(1)
+    queue.submit("first", [cell])
+    queue.succeed(*queue.claim())
+    assert queries.ended_keys(queue.db) == {cell.key}
+    queue.submit("rerun", [cell], force=True)
+    [attempt] = queue.claim()
+    checkpoint = queue.save(attempt, 4)
+    queue.cancel("rerun")
+    assert queries.ended_keys(queue.db) == set()
+    queue.retry("rerun")
+    [again] = queue.claim()
+    assert again.resume_from == checkpoint

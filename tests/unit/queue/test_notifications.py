@@ -203,3 +203,18 @@ def test_what_is_not_delivered_outlives_its_job_and_a_while_its_target(
     monkeypatch.setattr(notifications.time, "time", lambda: later)
     assert set_targets(queue.db, ["target"]) == 0
     assert set_targets(queue.db, []) == 2
+
+
+def test_what_was_made_before_the_clock_was_set_back_is_due(
+    queue: QueueUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 2e9
+    monkeypatch.setattr(notifications.time, "time", lambda: now)
+    queue.submit("a", cells(1))
+    queue.succeed(*queue.claim_all())
+    now = 1e9
+    [one] = due(queue.db, "target", 9)
+    assert settle(queue.db, [Given(one.number, "HTTP 500")]) == []
+    assert due(queue.db, "target", 9) == []
+    now += 2
+    assert due(queue.db, "target", 9) == [one]

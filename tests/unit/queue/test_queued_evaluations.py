@@ -8,8 +8,9 @@ import pytest
 from support.queues import QueueUnderTest, cells, evaluations, pack
 
 from stn_cluster.errors import UserError
-from stn_cluster.queue import queries
+from stn_cluster.queue import claim, queries
 from stn_cluster.queue.attempts import ExitReason
+from stn_cluster.queue.finish import finish
 from stn_cluster.queue.jobs import CellState, JobStatus
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = CellState
@@ -232,3 +233,54 @@ def test_the_history_of_an_evaluation_is_found_by_its_label(queue: QueueUnderTes
     [attempt] = queue.claim_all()
     assert [found.id for found in queue.attempts("CNN/none/R/seed0 on E")] == [attempt.id]
     assert len(queue.attempts(cells(1)[0].key)) == 1
+
+
+def test_a_job_that_is_served_alone_has_the_cells_trained_that_its_evaluations_wait_for(
+    queue: QueueUnderTest,
+) -> None:
+    """As after a forced run that was interrupted: else nothing would ever be claimed."""
+    trained(queue)
+    wanted = evaluations(*cells(1))
+    queue.submit("rerun", cells(1), evaluations=wanted, force=True)
+    queue.submit("j", [], evaluations=wanted)
+    assert claim.demand(queue.db, "j") == claim.demand(queue.db, None)
+    [again] = queue.claim(only="j")
+    assert again.evaluation is None
+    queue.succeed(again)
+    [evaluation] = queue.claim(only="j")
+    assert evaluation.weights_attempt == again.id
+    queue.succeed(evaluation)
+    assert queue.state("j") is SUCCEEDED
+    queue.submit("other", cells(2))
+    assert not queue.claim(only="j")
+
+
+def test_what_killed_workers_is_not_held_against_newer_weights(queue: QueueUnderTest) -> None:
+    trained(queue)
+    wanted = evaluations(*cells(1))
+    queue.submit("j", [], evaluations=wanted)
+    queue.lose_workers(3)
+    [given_up] = queue.exhausted()
+    queue.submit("rerun", cells(1), force=True)
+    [again] = queue.claim()
+    queue.succeed(again)
+    assert not queue.exhausted()
+    late = queue.store(given_up, error="given up after these ends")  # of older weights
+    assert finish(queue.db, [late]) == [False]
+    [evaluation] = queue.claim()
+    assert evaluation.weights_attempt == again.id
+
+
+def test_a_retry_queues_evaluations_that_are_due_again(queue: QueueUnderTest) -> None:
+    trained(queue)
+    wanted = evaluations(*cells(1))
+    queue.submit("first", [], evaluations=wanted)
+    queue.succeed(*queue.claim_all())
+    queue.submit("rerun", cells(1), force=True)
+    queue.succeed(*queue.claim())
+    queue.submit("again", [], evaluations=wanted)
+    queue.cancel("again")
+    assert queue.retry("again") == 1
+    queue.succeed(*queue.claim())
+    assert queue.state("again") is SUCCEEDED
+    assert queue.known.current(wanted[0]) is not None
