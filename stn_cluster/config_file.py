@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,11 @@ def _apply(document: dict[str, Any], override: str) -> None:
     if not rest:
         document[top] = value
         return
-    if not isinstance(document.get("recipe"), dict):
-        document["recipe"] = {"name": document["recipe"]} if "recipe" in document else {}
-    place = document["recipe"]
+    recipe = document.get("recipe")
+    if not isinstance(recipe, dict):
+        recipe = {"name": recipe} if "recipe" in document else {}
+    # A copy: with YAML's aliases, it may be the recipe of a listed cell, too.
+    place = document["recipe"] = deepcopy(recipe)
     for part in rest[:-1]:
         place = place.setdefault(part, {})
         if not isinstance(place, dict):

@@ -92,7 +92,9 @@ def _choices(kind: Kind) -> list[Schema]:
         choices.append({"type": "string", "pattern": f"^{TORCHVISION}[a-z0-9_]+$"})
     if kind == "distortion":
         choices += [choice for entry in entries for choice in _variants(entry)]
-        choices.append({"pattern": f"^({'|'.join(map(_distortion_pattern, entries))})$"})
+        choices.append(
+            {"type": "string", "pattern": f"^({'|'.join(map(_distortion_pattern, entries))})$"}
+        )
     return choices
 
 
@@ -107,7 +109,7 @@ def _distortion_pattern(entry: Entry) -> str:
     """Regular expression of a distortion's names with a variant, a canvas or both."""
     variants = [variant for variant, _ in (*entry.shown_variants, *entry.variants)]
     either = "|".join(map(re.escape, dict.fromkeys(variants)))
-    return f"{re.escape(entry.name)}(:(({either})(-[0-9]+)?|[0-9]+))?"
+    return f"{re.escape(entry.name)}(:(({either})(-[0-9]{{1,6}})?|[0-9]{{1,6}}))?"
 
 
 def _model_fields() -> Schema:

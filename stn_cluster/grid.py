@@ -47,7 +47,7 @@ PAPER_MODELS = ("FCN", "CNN", "ST-FCN", "ST-CNN")
 PAPER_TRANSFORMS = ("none", "affine", "projective", "tps")
 PAPER_DISTORTIONS = ("R", "RTS", "P", "E")
 CELL_FILTERS = ("dataset", "recipe", "model", "transform", "distortion", "seed", "key")
-_CANVAS = re.compile(r"[:-][0-9]+$")
+_CANVAS = re.compile(r":([0-9]+$|(.*)-[0-9]+$)")
 
 
 class Frozen(BaseModel):
@@ -321,7 +321,7 @@ def base_distortion(name: str) -> str:
 
 def without_canvas(name: str) -> str:
     """Name of a distortion without its canvas, as it is tested on: 'P:xy' for 'P:xy-42'."""
-    return _CANVAS.sub("", name)
+    return _CANVAS.sub(lambda found: f":{found[2]}" if found[2] else "", name)
 
 
 def hash_test_set(

@@ -12,7 +12,8 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 from stn_cluster.errors import first_error
 from stn_cluster.grid import Described
 
-Count = Annotated[int, Field(ge=1, strict=True)]  # strict: `true` is not accepted as 1
+# Strict: `true` is not accepted as 1. Larger numbers are not the same in every database and JSON.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -14,6 +14,7 @@ import typer
 from stn_cluster.client.schemas import SERVER_VARIABLE
 from stn_cluster.errors import UserError
 from stn_cluster.grid import CELL_FILTERS
+from stn_cluster.paths import user_path
 
 if TYPE_CHECKING:
     from stn_cluster.client.http_client import Client
@@ -41,6 +42,12 @@ JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job; 
 Filters = dict[str, Any]  # wanted values of each filter that is used
 MachineOptions = dict[str, Any]  # value of each option that is used: fields of `Settings`
 
+
+def _expanded(path: Path | None) -> Path | None:
+    """A path with its `~`, which a shell leaves in `--data-root=~/data`."""
+    return None if path is None else user_path(path)
+
+
 _TYPES: dict[str, type] = {"seed": int}  # types of filters that are not text
 _FILTERS: dict[str, Any] = {
     name: Annotated[
@@ -58,7 +65,12 @@ _MACHINE: dict[str, Any] = {
     ],
     "data_root": Annotated[
         Path | None,
-        typer.Option("--data-root", envvar=DATA_VARIABLE, help="Folder of the data sets' files."),
+        typer.Option(
+            "--data-root",
+            envvar=DATA_VARIABLE,
+            help="Folder of the data sets' files.",
+            callback=_expanded,
+        ),
     ],
     "workers": Annotated[
         int | None,
@@ -149,7 +161,8 @@ def refuse_with_server(used: MachineOptions) -> None:
     given = {
         name: value
         for name, value in used.items()
-        if value is not None and (name != "data_root" or str(value) != variable)
+        if value is not None
+        and (name != "data_root" or not variable or value != user_path(variable))
     }
     if given:
         raise UserError(f"{option_names(given)}: not with --server: the service has its own")

@@ -9,6 +9,7 @@ import typer
 
 from stn_cluster.cli.options import DataRootOption
 from stn_cluster.cli.output import write
+from stn_cluster.paths import user_path
 
 
 def export(
@@ -30,7 +31,7 @@ def export(
     for path in export_model(
         Store.open(store),
         cell,
-        output,
+        user_path(output),
         seed=seed,
         attempt=attempt,
         data_root=data_root,

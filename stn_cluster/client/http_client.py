@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,6 +89,9 @@ class Client:
             base_url = httpx.URL(f"{self.url}/v1")
             if base_url.userinfo:  # first, as the other errors show the URL
                 raise UserError(f"server: no name and password in the URL; set {TOKEN_VARIABLE}")
+            if base_url.query or base_url.fragment or "#" in self.url or "?" in self.url:
+                # As in the address of the page, which has the token: it is not shown.
+                raise UserError(f"server: the URL ends before '?' or '#'; set {TOKEN_VARIABLE}")
             reason = why_unusable(base_url)
         except (httpx.InvalidURL, UnicodeError) as error:
             reason = str(error)
@@ -392,6 +395,8 @@ def _as_lists(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Values of each filter as a list, without filters that are None."""
     used = {name: wanted for name, wanted in filters.items() if wanted is not None}
     return {
-        name: [wanted] if isinstance(wanted, str | int | float) else list(wanted)
+        name: list(wanted)
+        if isinstance(wanted, Iterable) and not isinstance(wanted, str)
+        else [wanted]
         for name, wanted in used.items()
     }

@@ -14,6 +14,7 @@ from torch import nn
 from stn_cluster.data.random_state import RandomState, seed_of
 from stn_cluster.errors import StoreError, UserError
 from stn_cluster.inference.stored_cells import StoredCell, find_cell, no_weights, training
+from stn_cluster.paths import user_path
 from stn_cluster.queue.attempts import WEIGHTS
 from stn_cluster.recipes import Recipe, Shape
 from stn_cluster.registry import check_weights, load_submitted, lookup
@@ -78,7 +79,7 @@ def load_model(
         StoreError: there is no store, or a file in it cannot be read.
     """
     opened = store if isinstance(store, Store) else Store.open(store)
-    root = None if data_root is None else Path(data_root)
+    root = None if data_root is None else user_path(data_root)
     return built(opened, load_weights(opened, cell, seed, attempt, filters, root))
 
 

@@ -102,7 +102,7 @@ export function SeenBy({ unit, layers, names }) {
   const from = field && [field.start + unit.row * field.stride, field.start + unit.column * field.stride];
   const index = unit.row * layer.shown[2] + unit.column;
   const isLast = layer === layers.at(-1);
-  const where = layer.kind === "vector" ? `unit ${isLast && names[index] !== undefined ? names[index] : index + 1}` : `map ${unit.map + 1}, row ${unit.row + 1}, column ${unit.column + 1}`;
+  const where = layer.kind === "vector" ? `unit ${isLast && names?.[index] !== undefined ? names[index] : index + 1}` : `map ${unit.map + 1}, row ${unit.row + 1}, column ${unit.column + 1}`;
   return html`<aside class="seen-by"><h3>A unit</h3>
     <p role="status"><bdi>${layer.name}</bdi>, ${where}: <strong>${number(valueOf(layer, unit), 3)}</strong>${field && html`<br />sees ${field.size} × ${field.size} pixels of the ${field.of}`}${!field && layer.kind === "vector" && html`<br />sees all of its input`}</p>
     ${given && html`<span class="pixels seen-image"><${MapCanvas} layer=${given} map=${0} /><${Box} from=${from} size=${field.size} height=${given.shown[1]} width=${given.shown[2]} /></span>`}</aside>`;

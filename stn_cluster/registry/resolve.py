@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PAPER_MODELS = tuple(ModelChoice(name=name) for name in PAPER_MODELS)
 MAX_CELLS = 200_000  # of a job that comes over HTTP
 SHAPE = ("filters", "hidden_units", "transformer_size")
-_DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>\d+)?)?")
+_DISTORTION = re.compile(r"(?P<name>[^:]+)(:(?P<variant>[a-z][a-z-]*?)?-?(?P<canvas>[0-9]{1,6})?)?")
 
 
 def resolve(

@@ -63,6 +63,8 @@ def _intervals(part: pd.DataFrame, graded: bool) -> Iterable[str]:
     if not len(done):
         return
     counts = sorted({int(n) for n in done["n_test"].dropna()})
+    if not counts:  # nothing was tested
+        return
     images = " to ".join(dict.fromkeys(f"{n:,}" for n in (counts[0], counts[-1])))
     base = sorted({int(n) for n in done["base_images"].dropna()})
     ends = " to ".join(dict.fromkeys(f"{n:,}" for n in (*base[:1], *base[-1:])))

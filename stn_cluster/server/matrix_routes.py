@@ -19,6 +19,7 @@ from stn_cluster.report.table import cells_of_table, with_results
 from stn_cluster.server.kept_answers import KeptAnswers
 from stn_cluster.server.store_backend import StoreBackend, StoreDep
 from stn_cluster.server.tagged import tagged
+from stn_cluster.store import select
 
 router = APIRouter(tags=["results"])
 MOST_IMAGES = 500  # that only one of two cells gets
@@ -65,7 +66,7 @@ def _matrix(
         cells = cells_of_table(store, **query.used())
     else:
         trained = [one for one in statuses if one.cell.tested_on is None]
-        cells = with_results(store, [one.cell for one in trained])
+        cells = select(with_results(store, [one.cell for one in trained]), query.used())
         progress = {
             one.cell.key: Progress(one.state.value, one.step, one.cell.iterations)
             for one in trained

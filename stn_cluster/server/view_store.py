@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from stn_cluster.cluster.signals import interrupts
 from stn_cluster.registry import load_plugins
@@ -57,4 +58,4 @@ def view_store(
 
 def page_address(url: str, token: str | None) -> str:
     """Address of the page: the token is in its fragment, which browsers do not send."""
-    return f"{url}/" if token is None else f"{url}/#t={token}"
+    return f"{url}/" if token is None else f"{url}/#t={quote(token, safe='')}"

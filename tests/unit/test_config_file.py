@@ -252,3 +252,15 @@ def test_aliases_that_stand_for_more_than_memory_holds_are_refused_at_once(
     path.write_text("\n".join(lines))
     with pytest.raises(UserError, match="its aliases expand to more than 1,000,000 values"):
         load_config(path)
+
+
+def test_set_changes_no_other_recipe_that_an_alias_shares(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "recipe: &recipe {name: smoke, iterations: 5}\n"
+        "cells: [{model: CNN, transform: none, distortion: R, seed: 0, recipe: *recipe}]\n"
+    )
+    config = load_config(path, ["recipe.iterations=9"])
+    assert config.recipe.overrides == {"iterations": 9}
+    assert config.cells[0].recipe is not None
+    assert config.cells[0].recipe.overrides == {"iterations": 5}

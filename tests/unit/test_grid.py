@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from stn_cluster.grid import Cell, Needs, hash_test_set, short_hash
+from stn_cluster.grid import Cell, Needs, hash_test_set, short_hash, without_canvas
 from stn_cluster.recipes import Recipe, fast, paper, smoke
 
 # Every value written out: nothing here moves when a default, a recipe or a revision does.
@@ -351,3 +351,19 @@ def test_equal_needs_are_written_alike_however_they_were_given() -> None:
 def test_what_is_left_to_the_service_is_left_out() -> None:
     assert Needs().model_dump_json(exclude_defaults=True) == "{}"
     assert Needs(num_gpus=None, resources={}) == Needs() == PLAIN.needs
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("R", "R"),
+        ("R:42", "R"),
+        ("P:xy", "P:xy"),
+        ("P:xy-42", "P:xy"),
+        ("P:xy-enlarged-64", "P:xy-enlarged"),
+        ("blur-2", "blur-2"),  # a plug-in's
+        ("blur-2:30", "blur-2"),
+    ],
+)
+def test_a_distortion_without_its_canvas(name: str, without: str) -> None:
+    assert without_canvas(name) == without

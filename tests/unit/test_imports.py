@@ -284,6 +284,7 @@ IMPORTED: dict[str, set[str]] = {
     },
     "display": {"plain_text", "queue"},
     "inference": {
+        "paths",
         "data",
         "dataset_info",
         "errors",

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from support.mnist import small_mnist, write
 from support.photographs import write_archive, write_folders
+from typer.testing import CliRunner
 
 from stn_cluster.cli import main
+from stn_cluster.cli.options import DATA_VARIABLE, DataRootOption
 
 
 def two_of_a_name(root: Path) -> None:
@@ -51,3 +54,20 @@ def test_one_line_says_what_is_wrong(
     [line] = capsys.readouterr().err.splitlines()
     assert told in line
     assert not store.exists()
+
+
+def test_a_home_folder_is_known_where_the_shell_left_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(DATA_VARIABLE, "~/data")
+    seen: list[Path | None] = []
+
+    def command(data_root: DataRootOption = None) -> None:
+        seen.append(data_root)
+
+    app = typer.Typer()
+    app.command()(command)
+    for arguments in (["--data-root=~/other"], []):
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert seen == [tmp_path / "other", tmp_path / "data"]

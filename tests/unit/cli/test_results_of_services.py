@@ -31,5 +31,7 @@ def test_one_from_the_environment_is_no_option_of_the_command(
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     refuse_with_server({"data_root": tmp_path})
     refuse_with_server({"data_root": None})
+    monkeypatch.setenv(DATA_VARIABLE, f"{tmp_path}//")  # written in another way
+    refuse_with_server({"data_root": tmp_path})
     with pytest.raises(UserError, match="--workers, --data-root: not with --server"):
         refuse_with_server({"workers": 2, "data_root": tmp_path / "other"})

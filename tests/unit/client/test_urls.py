@@ -46,3 +46,12 @@ def test_a_password_is_not_shown_with_another_error() -> None:
     with pytest.raises(UserError) as error:
         Client("http://me:secret@h:0", "token")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("end", ["/#t=SECRET", "#t=SECRET", "?token=SECRET", "/#", "?"])
+def test_the_address_of_a_page_is_refused_and_its_token_not_shown(end: str) -> None:
+    with pytest.raises(
+        UserError, match="the URL ends before '\\?' or '#'; set STN_CLUSTER_TOKEN"
+    ) as told:
+        Client(f"http://127.0.0.1:8267{end}")
+    assert "SECRET" not in str(told.value)

@@ -500,3 +500,10 @@ def test_a_data_set_without_code_lends_its_labels_to_a_store_without_them(
     assert not comparison_table(store, interval=True)["marked"].notna().any()
     table = comparison_table(store, interval=True, data_root=tmp_path / "data")
     assert list(table["marked"]) == [False, True]
+
+
+def test_a_matrix_of_which_nothing_was_tested_has_a_table(store: Store) -> None:
+    store.commit([make_record(error=None, status="succeeded", n_test=None, n_wrong=None)])
+    text = render(comparison_table(store, interval=True), "text")
+    assert "CNN" in text
+    assert "95%" not in text

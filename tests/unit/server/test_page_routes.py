@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from support.reported_stores import FAILURE, commit_digits, digits_cells, fill
 
 from stn_cluster import comparison_table
 from stn_cluster.data.test_images import load_test_images
+from stn_cluster.queue.jobs import CellName, CellState
 from stn_cluster.report.comparison import compare
 from stn_cluster.server.matrix_routes import MOST_IMAGES
+from stn_cluster.server.store_backend import StoreBackend
 from stn_cluster.store import Store
 
 
@@ -244,3 +247,17 @@ def test_wrong_images_of_a_store_without_labels_have_those_of_the_data_set(store
     for file in (store.local_path / "test_sets").glob("2*.parquet"):
         file.unlink()
     assert page_of(store).get(asked).json() == wanted
+
+
+def test_the_matrix_of_a_job_can_be_filtered(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [
+        SimpleNamespace(cell=CellName.of(cell), state=CellState.QUEUED, step=0)
+        for cell in digits_cells("CNN", "FCN", distortions=("R", "E"))
+    ]
+    monkeypatch.setattr(StoreBackend, "job_cells", lambda self, job: cells)
+    client = page_of(filled)
+    for query, count in (("", 4), ("&model=CNN", 2), ("&model=CNN&distortion=E", 1)):
+        assert client.get(f"/v1/matrix?job=j{query}").json()["total"] == count
+    assert client.get("/v1/matrix?job=j&model=Nope").status_code == 422
