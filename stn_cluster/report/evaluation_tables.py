@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -51,12 +51,16 @@ def current_evaluations(
         filters: see `load_evaluations`.
     """
     rows = load_evaluations(store, **filters)
-    of_cells = {name: wanted for name, wanted in filters.items() if name not in TEST_FILTERS}
+    of_cells = _of_cells(filters)
     if evaluations is not None:
         rows = rows[rows["evaluation"].isin(evaluations)]
         of_cells = {"key": rows["key"].unique().tolist()}
     cells = store.results(columns=["key", *TABLE_ORDER], filters=of_cells)
     return rows[rows["key"].isin(current_cells(cells)["key"])]
+
+
+def _of_cells(filters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: wanted for name, wanted in filters.items() if name not in TEST_FILTERS}
 
 
 def evaluation_means(
@@ -124,10 +128,10 @@ def transfer(
         filters: see `load_evaluations`.
 
     Raises:
-        UserError: there is no such format or filter.
+        UserError: there is no such format or filter, or no cell matches the filters.
         StoreError: there is no store, or a file in it cannot be read.
     """
-    means = evaluation_means(store, evaluations, **filters)
+    means = _means(store, evaluations, filters)
     if evaluations is None:
         if filters.get("severity") is None:
             means = means[(means["severity"] == 1) | (means["on"] == CLEAN)]
@@ -149,8 +153,21 @@ def robustness(
 
     Args, raises: see `transfer`.
     """
-    means = evaluation_means(store, evaluations, **filters)
+    means = _means(store, evaluations, filters)
     return _rendered(means, format, _robustness_matrices)
+
+
+def _means(
+    store: str | os.PathLike[str] | Store,
+    evaluations: Sequence[str] | None,
+    filters: Mapping[str, Any],
+) -> pd.DataFrame:
+    """See `evaluation_means`; but an error if no cell matches the filters."""
+    opened = store if isinstance(store, Store) else Store.open(store)
+    means = evaluation_means(opened, evaluations, **filters)
+    if means.empty and evaluations is None:
+        opened.select(_of_cells(filters), ["key"])
+    return means
 
 
 def _rendered(

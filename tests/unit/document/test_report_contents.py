@@ -136,9 +136,9 @@ def test_evaluations_have_figures(store: Store) -> None:
             for name, (on, s) in zip(names, tests, strict=True)
         ],
     )
-    of = f"of digits, recipe {cell.recipe}, tested on digits"
+    of = f"of evaluations of digits, recipe {cell.recipe}"
     titles = [drawing.title for drawing in report_of(store).evaluated]
-    assert titles == [f"Transfer {of}", f"Errors by severity {of}", "Known pose"]
+    assert titles == [f"Transfer {of}", f"Severity {of}", "Known pose"]
 
 
 def test_evaluations_that_cannot_be_drawn_leave_the_rest_of_the_report(store: Store) -> None:

@@ -110,6 +110,13 @@ def test_severities_that_are_almost_equal_have_a_column_each(store: Store) -> No
     assert [str(severity) in robustness(store) for severity in severities] == [True, True]
 
 
+def test_filters_that_no_cell_matches_are_an_error(store: Store) -> None:
+    fill(store, R)
+    with pytest.raises(UserError, match="no cell matches model=Nope; model here: CNN"):
+        transfer(store, model="Nope")
+    assert robustness(store, on="E").startswith("No evaluations")
+
+
 def test_numbers_of_numpy_are_filters(store: Store) -> None:
     fill(store, R)
     for filters in ({"worst_of": np.int64(10)}, {"severity": np.float32(2)}):

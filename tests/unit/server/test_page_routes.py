@@ -259,5 +259,7 @@ def test_the_matrix_of_a_job_can_be_filtered(
     monkeypatch.setattr(StoreBackend, "job_cells", lambda self, job: cells)
     client = page_of(filled)
     for query, count in (("", 4), ("&model=CNN", 2), ("&model=CNN&distortion=E", 1)):
-        assert client.get(f"/v1/matrix?job=j{query}").json()["total"] == count
+        answer = client.get(f"/v1/matrix?job=j{query}")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["total"] == count
     assert client.get("/v1/matrix?job=j&model=Nope").status_code == 422
