@@ -100,7 +100,7 @@ def copy_test_sets(run: Store, published: Store, names: pa.ChunkedArray) -> None
 
 
 def _named(rows: pa.Table) -> pa.Array:
-    """What tells evaluations apart: of a cell that was trained anew, they are others."""
+    """Names of evaluations: those of a cell that was trained anew are others."""
     return pc.binary_join_element_wise(rows["evaluation"], rows["attempt"], "/").combine_chunks()
 
 

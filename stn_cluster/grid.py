@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
@@ -312,6 +312,13 @@ class Cell(Frozen):
             canvas=self.canvas,
             frame=self.data.frame,
         )
+
+
+def listed(wanted: Any) -> list[Any]:
+    """Values of a filter: one, or several."""
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        return [wanted]
+    return list(wanted)
 
 
 def base_distortion(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,7 +39,7 @@ from stn_cluster.client.urls import why_unusable
 from stn_cluster.config_file import load_config, parse_config
 from stn_cluster.errors import NotFoundError, ServiceError, UserError
 from stn_cluster.evaluate_config import TEST_DISTORTIONS
-from stn_cluster.grid import GridConfig
+from stn_cluster.grid import GridConfig, listed
 from stn_cluster.queue.jobs import (
     CellState,
     CellStatus,
@@ -393,10 +393,4 @@ def _job(job_id: str, kind: str = "jobs") -> str:
 
 def _as_lists(filters: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Values of each filter as a list, without filters that are None."""
-    used = {name: wanted for name, wanted in filters.items() if wanted is not None}
-    return {
-        name: list(wanted)
-        if isinstance(wanted, Iterable) and not isinstance(wanted, str)
-        else [wanted]
-        for name, wanted in used.items()
-    }
+    return {name: listed(wanted) for name, wanted in filters.items() if wanted is not None}

@@ -13,6 +13,7 @@ from stn_cluster.document.evidence import Evidence, Matrix
 from stn_cluster.errors import UserError
 from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.figures.confusion import confusion_figure
+from stn_cluster.figures.evaluation_parts import plain_successes
 from stn_cluster.figures.forest import forest_figure
 from stn_cluster.figures.heat_map import matrix_figure
 from stn_cluster.figures.images import hardest_figure, saved_figure
@@ -127,8 +128,7 @@ def draw_evaluations(evidence: Evidence, left_out: dict[str, str]) -> list[Drawi
     """Figures of evaluations: trained on one distortion and tested on another, errors by severity,
     known pose."""
     wanted: list[_Wanted] = []
-    means = evidence.evaluation_means
-    means = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
+    means = plain_successes(evidence.evaluation_means)
     for number, ((dataset, recipe), part) in enumerate(
         means.groupby(["trained_dataset", "recipe"], sort=False)
     ):

@@ -9,6 +9,11 @@ from stn_cluster.evaluate_config import CLEAN
 from stn_cluster.figures.table_parts import network_name
 
 
+def plain_successes(means: pd.DataFrame) -> pd.DataFrame:
+    """Means of tests that succeeded and drew each image once."""
+    return means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
+
+
 def drawn_means(means: pd.DataFrame) -> pd.DataFrame:
     """Means that a figure shows: succeeded ones, each image drawn once.
 
@@ -22,7 +27,7 @@ def drawn_means(means: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: there are none, or they are of several data sets or recipes.
     """
-    rows = means[(means["status"] == "succeeded") & (means["worst_of"] == 1)]
+    rows = plain_successes(means)
     if rows.empty:
         raise UserError("there is nothing to draw: `stn-cluster evaluate` makes evaluations")
     if len(rows[["trained_dataset", "recipe"]].drop_duplicates()) > 1:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,8 @@ from stn_cluster.store.record import (
 )
 from stn_cluster.store.schema import Kind
 
+R = TypeVar("R")
+
 
 @dataclass
 class Commits:
@@ -36,20 +38,24 @@ class Commits:
         self, records: Sequence[Record], test_sets: Sequence[Mapping[str, Any]]
     ) -> list[datetime]:
         """See `Store.commit`."""
-        if not records:
-            return []
-        times = self._next_accepted(len(records))
-        self._write_rows(to_files(records, times), test_sets, times)
-        return times
+        return self._add(records, to_files, test_sets)
 
     def add_evaluations(
         self, rows: Sequence[Mapping[str, Any]], test_sets: Sequence[Mapping[str, Any]]
     ) -> list[datetime]:
         """See `Store.commit_evaluations`."""
+        return self._add(rows, files_of_evaluations, test_sets)
+
+    def _add(
+        self,
+        rows: Sequence[R],
+        files_of: Callable[[Sequence[R], Sequence[datetime]], Mapping[str, bytes]],
+        test_sets: Sequence[Mapping[str, Any]],
+    ) -> list[datetime]:
         if not rows:
             return []
         times = self._next_accepted(len(rows))
-        self._write_rows(files_of_evaluations(rows, times), test_sets, times)
+        self._write_rows(files_of(rows, times), test_sets, times)
         return times
 
     def _next_accepted(self, count: int) -> list[datetime]:

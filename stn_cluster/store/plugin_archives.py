@@ -22,12 +22,12 @@ class PluginArchives:
         return self.files.is_file(f"plugins/{digest}.zip")
 
     def write(self, digest: str, packed: bytes, description: bytes) -> None:
-        """Writes what a plug-in brings, by whoever submits it."""
+        """Writes the archive of a plug-in, by whoever submits it."""
         self.files.write(f"plugins/{digest}.json", description)
         self.files.write(f"plugins/{digest}.zip", packed)
 
     def read(self, digest: str) -> bytes | None:
-        """What the plug-in with this digest brings, or None."""
+        """Archive of the plug-in with this digest, or None."""
         return self.files.read(f"plugins/{digest}.zip") if self.has(digest) else None
 
     def describe(self, digest: str) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stn_cluster.errors import UserError, storable, unknown
-from stn_cluster.grid import CELL_FILTERS
+from stn_cluster.grid import CELL_FILTERS, listed
 
 # Columns that rows can be filtered by: equal to a value, or one of several.
 FILTERS = (*CELL_FILTERS, "status")
@@ -95,10 +95,3 @@ def refuse_no_match(frame: pd.DataFrame, filters: Mapping[str, Any]) -> None:
         if name != "key" and len(frame) and not frame[name].isin(values).any()
     ]
     raise UserError(f"no cell matches {wanted_text}{''.join(hints)}")
-
-
-def listed(wanted: Any) -> list[Any]:
-    """The values of a filter: one, or several."""
-    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
-        return [wanted]
-    return list(wanted)

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from stn_cluster.errors import UserError, unknown
 from stn_cluster.evaluate_config import TEST_DISTORTIONS
+from stn_cluster.grid import listed
 from stn_cluster.registry import lookup, names
 from stn_cluster.store.frames import as_frame
-from stn_cluster.store.row_filters import FILTERS, listed
+from stn_cluster.store.row_filters import FILTERS
 from stn_cluster.store.schema import EVALUATIONS
 from stn_cluster.store.store import Store
 

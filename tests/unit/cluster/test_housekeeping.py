@@ -246,7 +246,7 @@ async def test_a_jobs_record_waits_for_the_store(
 async def test_a_full_disk_is_cleared_of_what_can_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is removed makes room for the logs that wait."""
+    """Old checkpoints go first, and make room for the logs that wait."""
     async with result_writer(tmp_path) as writer:
         key, attempt = writer.running[0].cell.key, writer.running[0].id
         old, new = Checkpoint(attempt, 3), Checkpoint(attempt, 6)
